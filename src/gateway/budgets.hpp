@@ -1,0 +1,207 @@
+// Budgets: money that may be spent per request, key, user, feature, team, model and in all, by hour, day, month or a fixed
+// window. No budget is overshot at any concurrency: what a call may cost at most is *held* before it is dispatched.
+//
+// Invariant of every window: charged = spent + held ≤ amount, kept by one compare-and-swap on one atomic. The only way past
+// it is a provider that reports more than the proven ceiling: that is booked, counted, and stops the optimism for the model
+// (its later ceilings count double, then fourfold … sixteenfold) until `trust` is called.
+//
+// A hold is charged to the windows of the moment it was made, even if it settles in the next. Windows are UTC.
+// Concurrency: BudgetBook is thread-safe; a Hold belongs to one call on one loop.
+// Bounds: `Options::max_windows` windows in memory (about 200 bytes each). A window that is past and unheld, or uncharged,
+// may be forgotten; if none is, new values of that budget share one overflow window with one value's amount: stricter,
+// never laxer. Unknown outcomes: `max_unknown` remain reconcilable; older ones stay charged for good.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/money.hpp"
+#include "base/result.hpp"
+
+namespace ballast::gateway {
+
+enum class BudgetScope : std::uint8_t { request, key, user, feature, team, model, system };
+enum class BudgetPeriod : std::uint8_t { hour, day, month, fixed };
+std::string_view to_string(BudgetScope scope);
+std::optional<BudgetScope> budget_scope_from(std::string_view name);
+std::string_view to_string(BudgetPeriod period);
+std::optional<BudgetPeriod> budget_period_from(std::string_view name);
+
+struct BudgetRule {
+  std::string name;                        // unique and stable: spent money is remembered under it; empty: made from the rest
+  BudgetScope scope = BudgetScope::system;
+  std::string match;                       // exact, or prefix with '*'; empty: every value, each for itself
+  Money amount;
+  BudgetPeriod period = BudgetPeriod::day; // ignored for scope request
+  WallTime from{}, to{};                   // period fixed: [from, to); outside it nothing may be spent
+};
+// "key/month", "system:…": the name of an unnamed rule.
+std::string default_budget_name(const BudgetRule& rule);
+// [start, end) of the window that contains `now`.
+struct WindowSpan {
+  WallTime start{}, end{};
+  friend bool operator==(const WindowSpan&, const WindowSpan&) = default;
+};
+WindowSpan window_at(const BudgetRule& rule, WallTime now);
+
+// Whom a call's money counts for. Views are copied where they must last.
+struct BudgetSubject {
+  std::string_view key, user, feature, team;
+};
+
+// An amount charged to one window. `window` is stable across restarts: "budget|value|start in unix seconds".
+struct WindowCharge {
+  std::string window;
+  Money amount;
+};
+
+// The money one call may still spend. Move-only. Made by `BudgetBook::hold`, then for each attempt `begin` … `end`, then
+// `settle` exactly once. A Hold that dies unsettled keeps its attempts charged at their ceilings and is put among the
+// unknown outcomes: money never returns silently.
+class Hold {
+ public:
+  Hold() = default;                        // of no budget: everything succeeds and costs nothing
+  Hold(Hold&& o) noexcept;
+  Hold& operator=(Hold&& o) noexcept;
+  ~Hold();
+
+  // Holds `ceiling` for one more attempt on `model` ("provider/model"), beside what ended and running attempts have used;
+  // what the call already holds is used first. Adds the model's own budgets. policy_budget_exceeded holds nothing more.
+  // Returns the attempt's number, from 0.
+  Result<unsigned> begin(std::string_view model, Money ceiling);
+  // The attempt cost `incurred`; the rest of its ceiling is free for the next. Above the ceiling: booked as it is, and
+  // the model's optimism stops. Each attempt ends once.
+  void end(unsigned attempt, Money incurred);
+  // Nobody knows what the attempt cost: it stays charged at its ceiling until `BudgetBook::reconcile`.
+  void end_unknown(unsigned attempt);
+  // Returns what no attempt used. Attempts still running end as unknown. Idempotent.
+  void settle();
+  // For a caller that makes one attempt: `end(0, incurred)` and `settle()`.
+  void settle(Money incurred);
+
+  Money ceiling() const;                   // held and spent so far
+  Money incurred() const;                  // by ended attempts
+  bool settled() const;
+  // What stands charged to each window now: with `settle` done, the outcome; before, the intent's worst case.
+  std::vector<WindowCharge> charges() const;
+
+ private:
+  friend class BudgetBook;
+  struct State;
+  explicit Hold(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+struct BudgetStatus {
+  std::string window;                      // as in WindowCharge
+  std::string budget;
+  BudgetScope scope = BudgetScope::system;
+  std::string value;                       // the key, user, …; "*" for system
+  Money limit, spent, held, remaining;
+  WallTime window_end{};
+};
+
+// An attempt whose cost nobody knows; stays charged.
+struct UnknownOutcome {
+  std::string call;
+  unsigned attempt = 0;
+  std::string model;
+  Money charged;
+};
+
+class BudgetBook {
+ public:
+  struct Options {
+    std::size_t max_windows = 262'144;
+    std::size_t max_unknown = 100'000;
+  };
+  // Refuses duplicate names, negative amounts, empty fixed windows, more than 16 rules that could apply at once.
+  static Result<std::unique_ptr<BudgetBook>> create(std::vector<BudgetRule> rules, const Clock& clock, Options options);
+  BudgetBook(const BudgetBook&) = delete;
+  BudgetBook& operator=(const BudgetBook&) = delete;
+  ~BudgetBook();                           // after every Hold is gone
+
+  // Does any budget bind this call on any of `models`? If so an unpriced model or an unbounded cost must be refused.
+  bool applies(const BudgetSubject& subject, std::span<const std::string_view> models) const;
+  // The least that the budgets leave for a call on `model`; nullopt: unlimited. Plans clamp max_tokens by it.
+  std::optional<Money> remaining(const BudgetSubject& subject, std::string_view model) const;
+  // `ceiling` as the book will hold it: multiplied where the model's optimism is stopped.
+  Money prudent(std::string_view model, Money ceiling) const;
+
+  // Holds `ceiling` (the dearest target of the plan, already `prudent`) in all of the caller's windows, or in none:
+  // policy_budget_exceeded names the budget, with retry_after = the window's end. `call` names unknown outcomes.
+  Result<Hold> hold(const BudgetSubject& subject, std::string_view call, Money ceiling);
+
+  // At start, and for ledger rows imported from elsewhere: adds to a window's spent. Windows that are over or whose
+  // budget is gone are ignored (false).
+  bool restore(std::string_view window, Money spent);
+  // Replaces the charge of an unknown outcome by what is now known. False if it is not (or no longer) known.
+  bool reconcile(std::string_view call, unsigned attempt, Money incurred);
+  std::vector<UnknownOutcome> unknown() const;
+
+  // Counts the overspend and doubles the model's later ceilings. `Hold::end` calls it.
+  void book_over(std::string_view model, Money ceiling, Money incurred);
+  struct StoppedModel {
+    std::string model;
+    unsigned factor = 1;
+    std::uint64_t times = 0;
+    Money over;                            // in all
+  };
+  std::vector<StoppedModel> stopped() const;
+  void trust(std::string_view model);      // an operator's decision: ceilings count once again
+
+  std::vector<BudgetStatus> status() const;                        // every current window, sorted
+  std::vector<BudgetStatus> status(const BudgetSubject& subject) const;
+
+  struct Stats {
+    std::size_t windows = 0;
+    std::uint64_t overflowed = 0;          // holds that fell on an overflow window
+    std::uint64_t overspends = 0;
+    Money overspent;
+    std::uint64_t unsettled = 0;           // holds that died without settle: a bug or a crash of a task
+  };
+  Stats stats() const;
+
+ private:
+  friend class Hold;
+  struct Window;
+  struct Shard;
+  struct Piece;
+  BudgetBook(std::vector<BudgetRule> rules, const Clock& clock, Options options);
+  Window* pin(std::size_t rule, std::string_view value, WallTime now) const;
+  void unpin(Window* window) const;
+  const Window* peek(std::size_t rule, std::string_view value, WallTime now) const;
+  std::string_view value_for(const BudgetRule& rule, const BudgetSubject& subject, std::string_view model) const;
+  std::string_view model_value_for(const BudgetRule& rule, std::string_view model) const;
+  Result<void> charge(Window& window, Money amount, WallTime now) const;
+  Error refusal(const BudgetRule& rule, std::string_view value, Money left, WallTime window_end, WallTime now) const;
+  void keep_unknown(std::string call, unsigned attempt, std::string model, Money charged, std::vector<Window*> windows);
+  BudgetStatus status_of(const Window& window) const;
+
+  const Clock& clock_;
+  const Options options_;
+  const std::vector<BudgetRule> rules_;
+  std::unique_ptr<Shard[]> shards_;
+  std::vector<std::unique_ptr<Window>> overflow_;                  // one per rule
+  mutable std::atomic<std::uint64_t> overflowed_{0};
+
+  mutable std::mutex rare_;                                        // guards what follows: overspends and unknowns
+  struct Unknown;
+  struct Distrust { unsigned factor = 1; std::uint64_t times = 0; Money over; };
+  std::unordered_map<std::string, Distrust> distrust_;
+  std::unique_ptr<Unknown> unknown_;
+  std::atomic<bool> any_distrust_{false};
+  std::uint64_t overspends_ = 0;
+  Money overspent_;
+  std::atomic<std::uint64_t> unsettled_{0};
+};
+
+}  // namespace ballast::gateway

@@ -1,0 +1,161 @@
+// Limits: how many requests, tokens and simultaneous calls each provider, model, key, user, feature, team and the whole
+// system may have. A refused call consumes nothing.
+//
+// A rate is a token bucket (the virtual-time form, GCRA of ITU-T I.371) in integer nanoseconds whose capacity is one
+// period's amount. Tokens are reserved by estimate at admission and charged by the actual count when the call ends: the
+// settled debt plus all outstanding estimates never exceeds the capacity, so an estimate that proves too high never lets
+// more through than the limit, and one that proves too low delays those who follow.
+//
+// Concurrency: every method is thread-safe. A bucket is changed under its shard's spinlock, held for tens of nanoseconds.
+// Bounds: at most `Options::max_buckets` buckets (one per rule and distinct value, about 200 bytes). A bucket that is idle
+// and full may be forgotten, which changes nothing; when none is, new values of a rule share one overflow bucket: stricter,
+// never laxer, counted in `overflowed()`.
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/result.hpp"
+
+namespace ballast::gateway {
+
+enum class LimitScope : std::uint8_t { provider, model, key, user, feature, team, system };
+std::string_view to_string(LimitScope scope);
+std::optional<LimitScope> limit_scope_from(std::string_view name);
+
+// "600/m": 600 in 60 s. Periods s, m, h, d.
+struct Rate {
+  std::uint64_t amount = 0;
+  Duration period{};
+  friend bool operator==(const Rate&, const Rate&) = default;
+};
+Result<Rate> rate_from(std::string_view text, std::string_view field);
+
+struct LimitRule {
+  LimitScope scope = LimitScope::system;
+  std::string match;                       // only values that match (exact, or prefix with '*'); empty: every value, each for itself
+  std::optional<Rate> requests;
+  std::optional<Rate> tokens;
+  std::optional<std::uint32_t> concurrency;
+};
+
+// Whom a call counts for. The road asks twice: once for the caller (key, user, feature, team, system), and once per
+// attempt for the target (provider, model "provider/model"). An empty value is not limited by rules of its scope.
+struct LimitSubject {
+  std::string_view provider, model, key, user, feature, team;
+  bool system = false;
+};
+
+// One quota as the caller sees it: the tightest of those that apply.
+struct QuotaFigures {
+  std::uint64_t limit = 0;
+  std::uint64_t remaining = 0;
+  Duration reset{};                        // until it is full again
+};
+struct LimitFigures {
+  std::optional<QuotaFigures> requests;
+  std::optional<QuotaFigures> tokens;
+};
+// "1s", "6m0s", "120ms": the form of x-ratelimit-reset-*.
+std::string reset_text(Duration d);
+
+// Identifies the bucket that refused, for the queue. Values equal for equal rule and scope value.
+struct BucketId {
+  std::uint32_t rule = 0;
+  std::string value;
+  friend bool operator==(const BucketId&, const BucketId&) = default;
+};
+
+struct Refusal {
+  Error error;                             // policy_rate_limited with retry_after where time will help
+  BucketId bucket;
+  MonoTime retry_at{};                     // when to ask again; MonoTime::max(): only a release can help
+  bool never = false;                      // the estimate exceeds the limit's capacity: waiting is useless
+  LimitFigures figures;
+};
+
+class Limits;
+
+// What an admitted call holds. Move-only. `settle(actual)` or destruction releases the concurrency slot exactly once;
+// destruction without `settle` charges the estimate. `refund` undoes the admission entirely, as if it had never been.
+class Admission {
+ public:
+  Admission() = default;                   // holds nothing
+  Admission(Admission&& o) noexcept { *this = std::move(o); }
+  Admission& operator=(Admission&& o) noexcept;
+  ~Admission();
+  bool holds_anything() const { return count_ != 0; }
+  void settle(std::uint64_t actual_tokens);
+  void refund();
+  // After admission, of the tightest quotas: for x-ratelimit-* headers.
+  const LimitFigures& figures() const { return figures_; }
+
+ private:
+  friend class Limits;
+  static constexpr std::size_t kMax = 16;  // rules that may apply to one subject; configuration refuses more
+  Limits* limits_ = nullptr;
+  std::array<void*, kMax> buckets_{};
+  std::uint8_t count_ = 0;
+  std::uint64_t estimate_ = 0;
+  LimitFigures figures_;
+};
+
+class Limits {
+ public:
+  struct Options {
+    std::size_t max_buckets = 131'072;
+  };
+  // Refuses (caller_invalid_request) rules that limit nothing, have a zero amount, or could apply more than 16 at once.
+  static Result<std::unique_ptr<Limits>> create(std::vector<LimitRule> rules, const Clock& clock, Options options);
+  Limits(const Limits&) = delete;
+  Limits& operator=(const Limits&) = delete;
+  ~Limits();                               // after every Admission is gone
+
+  // Takes from all limits that apply, or from none. `waited`: the caller comes from the queue and passes those waiting.
+  std::expected<Admission, Refusal> admit(const LimitSubject& subject, std::uint64_t token_estimate, bool waited = false);
+  // What `admit` would report, taking nothing.
+  LimitFigures figures(const LimitSubject& subject) const;
+  bool any() const { return !rules_.empty(); }
+
+  // For the queue: while a bucket has waiters, others are refused, so nobody overtakes. `on_room` is called, outside any
+  // lock and on any thread, when such a bucket regains room.
+  void add_waiter(const BucketId& bucket);
+  void remove_waiter(const BucketId& bucket);
+  void on_room(std::function<void(const BucketId&)> callback);      // before the first admit
+
+  struct Stats {
+    std::size_t buckets = 0;
+    std::uint64_t overflowed = 0;          // admissions that fell on an overflow bucket
+  };
+  Stats stats() const;
+
+ private:
+  friend class Admission;
+  struct Bucket;
+  struct Shard;
+  struct Rule;
+  Limits(std::vector<LimitRule> rules, const Clock& clock, Options options);
+  Shard& shard_of(std::uint64_t hash) const;
+  Bucket* bucket_for(const Rule& rule, std::string_view value);
+  std::optional<Refusal> take(Bucket& bucket, std::uint64_t tokens, bool waited, std::int64_t now, LimitFigures& figures);
+  void give_back(Bucket& bucket, std::uint64_t tokens);
+  void finish(Bucket& bucket, std::uint64_t estimate, std::uint64_t actual);
+  std::string_view value_for(const Rule& rule, const LimitSubject& subject) const;
+
+  const Clock& clock_;
+  const Options options_;
+  std::vector<Rule> rules_;
+  std::unique_ptr<Shard[]> shards_;
+  std::vector<std::unique_ptr<Bucket>> overflow_;                   // one per rule
+  std::function<void(const BucketId&)> on_room_;
+  std::atomic<std::uint64_t> overflowed_{0};
+};
+
+}  // namespace ballast::gateway
