@@ -62,7 +62,7 @@ using Result = std::expected<T, Error>;
 
 // `return fail(ErrorCode::caller_invalid_request, "…", "messages[3].role");`
 inline std::unexpected<Error> fail(ErrorCode code, std::string message, std::string field = {}) {
-  return std::unexpected(Error{.code = code, .message = std::move(message), .field = std::move(field)});
+  return std::unexpected(Error{code, std::move(message), std::move(field), false, {}, {}});
 }
 inline std::unexpected<Error> fail(Error error) { return std::unexpected(std::move(error)); }
 
