@@ -1,0 +1,162 @@
+"""A `ballast serve` process of a test: its own folder, a free port, a generated configuration, a clean end."""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import time
+
+from .client import Caller
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+APP_KEY = "sk-ballast-e2e-0123456789abcdef0123456789"
+ADMIN_KEY = "sk-ballast-admin-fedcba98765432100123456789"
+
+
+def binary() -> str:
+    return os.environ.get("BALLAST_BIN") or str(ROOT / "build" / "release" / "src" / "ballast")
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_port(port: int, process: subprocess.Popen, log: pathlib.Path, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise RuntimeError(f"exited with {process.returncode} at start:\n{log.read_text()[-4000:]}")
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.5).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise RuntimeError(f"port {port} did not open:\n{log.read_text()[-4000:]}")
+
+
+class Gateway:
+    """`config` is the YAML file as a value (JSON is YAML); listen, data folder, database and keys are filled in."""
+
+    def __init__(self, folder: pathlib.Path, config: dict, env: dict[str, str] | None = None, args: list[str] = ()):
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.args = list(args)
+        self.env = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")} | (env or {})
+        self.log = folder / "ballast.log"
+        self.file = folder / "ballast.yaml"
+        self.config = {
+            "listen": f"127.0.0.1:{self.port}",
+            "database": f"sqlite:{folder}/ballast.db",
+            "data_dir": f"{folder}/data",
+            "threads": 2,
+            "admin_key": ADMIN_KEY,
+            "keys": [{"name": "app", "value": APP_KEY, "scopes": ["call"]}],
+            **config,
+        }
+        self.write_config()
+        self.process: subprocess.Popen | None = None
+
+    def write_config(self) -> None:
+        temporary = self.file.with_suffix(".new")
+        temporary.write_text(json.dumps(self.config, indent=1))
+        temporary.replace(self.file)
+
+    def start(self) -> "Gateway":
+        with open(self.log, "ab") as out:
+            self.process = subprocess.Popen([binary(), "serve", "--config", str(self.file), *self.args], stdout=out,
+                                            stderr=subprocess.STDOUT, cwd=self.folder, env=self.env)
+        wait_port(self.port, self.process, self.log)
+        return self
+
+    def kill(self) -> None:
+        """kill -9, as the machine would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def terminate(self, seconds: float = 15) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            try:
+                self.terminate()
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def command(self, *args: str, timeout: float = 30, check: bool = True) -> subprocess.CompletedProcess:
+        done = subprocess.run([binary(), *args], capture_output=True, text=True, cwd=self.folder, timeout=timeout,
+                              env=self.env | {"BALLAST_ADMIN_KEY": ADMIN_KEY})
+        if check and done.returncode:
+            raise AssertionError(f"ballast {' '.join(args)} → {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    @property
+    def app(self) -> Caller:
+        return Caller(self.port, APP_KEY)
+
+    @property
+    def admin(self) -> Caller:
+        return Caller(self.port, ADMIN_KEY)
+
+    def decision(self, reply) -> dict:
+        found = self.admin.get(f"/api/decisions/{reply.headers['x-ballast-call-id']}")
+        assert found.status == 200, found.body
+        return found.json()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the samples of this name whose labels include these."""
+        total = 0.0
+        for line in self.admin.get("/metrics").body.decode().splitlines():
+            m = re.match(r"^([a-zA-Z_:]\w*)(\{.*\})? (\S+)$", line)
+            if m and m[1] == name and all(f'{k}="{v}"' in (m[2] or "") for k, v in labels.items()):
+                total += float(m[3])
+        return total
+
+    # ---- the books, in nano-dollars ----
+
+    def settled(self) -> None:
+        """Waits until no call is in flight and the journal is in the ledger."""
+        end, last = time.monotonic() + 10, None
+        while time.monotonic() < end:
+            now = self.admin.get("/api/usage").body
+            if now == last:
+                return
+            last = now
+            time.sleep(0.4)
+
+    def usage(self) -> dict[str, int]:
+        rows = self.usage_by(None).values()
+        return {k: sum(r[k] for r in rows) for k in
+                ("calls", "attempts", "input_tokens", "output_tokens", "billed", "incurred")}
+
+    def usage_by(self, dimension: str | None) -> dict[str, dict[str, int]]:
+        raise NotImplementedError
+
+    def spent(self) -> int:
+        """What the first configured budget says was spent, over all its purses."""
+        raise NotImplementedError
+
+
+def nano(usd: str) -> int:
+    """Dollars as the API prints them, in nano-dollars, exactly."""
+    sign, text = (-1, usd[1:]) if usd.startswith("-") else (1, usd)
+    whole, _, fraction = text.partition(".")
+    assert len(fraction) <= 9, usd
+    return sign * (int(whole) * 10**9 + int(fraction.ljust(9, "0")))
+
+
+def cost_nano(prompt: int, output: int, input_usd: float, output_usd: float) -> int:
+    """What a call costs at these dollars per million tokens: summed exactly, rounded up once."""
+    scaled = prompt * round(input_usd * 10**9) + output * round(output_usd * 10**9)
+    return -(-scaled // 10**6)
