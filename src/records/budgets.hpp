@@ -1,0 +1,27 @@
+// What each budget window has spent, as stored. The importer adds to it in the transaction that adds the calls, so it is exact
+// for everything imported, however often the process died; gateway::BudgetBook holds the present in memory.
+//
+// A window is named "budget|value|start in unix seconds" (gateway::WindowCharge). Amounts are nano-dollars.
+// Repositories take a Tx and never begin one.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/result.hpp"
+#include "records/call_record.hpp"
+#include "store/database.hpp"
+
+namespace ballast::records {
+
+// Adds each charge to its window (amounts may be negative: corrections). One statement per distinct window.
+Result<void> add_spend(store::Tx& tx, std::span<const BudgetCharge> charges);
+// Every window that starts at or after `since`, by name. At start: since = the oldest start any rule's current window may have.
+Result<std::vector<BudgetCharge>> load_spend(store::Tx& tx, WallTime since, std::size_t limit = 1'000'000);
+Result<std::int64_t> spend_of(store::Tx& tx, std::string_view window);  // 0 if unknown
+Result<std::uint64_t> delete_spend(store::Tx& tx, WallTime started_before, std::size_t limit);
+
+}  // namespace ballast::records

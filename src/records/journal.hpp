@@ -1,0 +1,105 @@
+// CallJournal: what lets the call road go without waiting for the database. An intent is written before a call is dispatched,
+// its outcome before the last byte is answered, each with one write(2) to the loop's own file; an importer moves the records
+// to the ledger behind the road's back.
+//
+// What survives: a killed process loses nothing that `intent`/`outcome` returned from. A power loss may take what was written
+// in the last `sync_every` (50 ms) plus one fdatasync; who cannot accept that awaits `sync` (`ledger: strict`).
+// After a kill, an intent without an outcome becomes a call of status `unknown`, charged at its hold.
+//
+// Files: DIR/lock (one process at a time), DIR/id (names this journal in the database), DIR/EPOCH-LOOP-SEQUENCE.jnl.
+// An epoch is one opening. Segments are allocated in full when opened: an intent is refused while an outcome still has room.
+// A file is deleted when everything in it is imported and no call of it is in flight, oldest first.
+// Frame: u16 magic, u8 type, u8 version, u32 length, u32 crc32c(type, version, length, payload), payload; little-endian.
+// A torn or rotten frame is skipped, counted and logged; reading goes on at the next valid one.
+//
+// Concurrency: `intent` and `outcome` for loop i are called by loop i's thread only; everything else is thread-safe.
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/result.hpp"
+#include "base/scheduler.hpp"
+#include "base/task.hpp"
+#include "records/call_record.hpp"
+#include "store/database.hpp"
+
+namespace ballast::records {
+
+struct JournalOptions {
+  std::string directory;                                   // created if absent
+  unsigned loops = 1;
+  std::chrono::milliseconds sync_every{50};                // the power-loss window; 0: only when `sync` asks
+  std::uint64_t segment_bytes = 64ull << 20;
+  std::uint64_t max_bytes = 16ull << 30;                   // of all files: beyond it intents are refused (a long database outage)
+  std::size_t import_batch = 512;                          // calls per transaction
+  std::chrono::milliseconds import_every{100};             // how often the importer looks
+  std::chrono::milliseconds import_behind{5'000};          // beyond this lag it stops yielding to other threads
+  std::chrono::hours abandon_after{6};                     // an intent this old counts as unknown though its process lives
+  const Clock* clock = nullptr;                            // null: the system's
+};
+
+class CallJournal {
+ public:
+  // Takes the directory's lock, finds the files of earlier epochs, starts the sync thread. Errors: internal_unavailable
+  // ("in use by another process", the system's message for a directory that cannot be written).
+  static Result<std::unique_ptr<CallJournal>> open(JournalOptions options);
+  CallJournal(const CallJournal&) = delete;
+  CallJournal& operator=(const CallJournal&) = delete;
+  ~CallJournal();                                          // stops the threads, syncs; imports nothing
+
+  // Fail closed: internal_unavailable when the disk is full, failing, or `max_bytes` is reached. The call is then not dispatched.
+  Result<void> intent(unsigned loop, const CallIntent& intent);
+  // For calls that were refused or served from a cache, too: they need no intent. Errors as above; room reserved for outcomes makes
+  // them rarer. An outcome that cannot be written is kept in memory (bounded) and written before the loop's next record.
+  Result<void> outcome(unsigned loop, const CallRecord& record);
+  // Resumes after everything that `loop` wrote before the call is on the disk. Concurrent waiters share an fdatasync.
+  Task<Result<void>> sync(Scheduler& loop);
+  Result<void> sync_now();                                 // the same, blocking
+
+  // Imports everything that is written, on the calling thread, and the unknowns of dead epochs. Call it at start before budgets
+  // are read: afterwards the database is exact. Returns the number of calls imported. Blocking.
+  Result<std::uint64_t> import_all(store::Database& db);
+  // Starts the background importer: a thread of the lowest ordinary priority. The database outlives `stop_importer`.
+  void start_importer(store::Database& db);
+  void stop_importer();                                    // after the batch in hand; idempotent
+  // Told each imported record after its transaction committed, on the importing thread: roll-ups, followers. Set before importing.
+  void on_imported(std::function<void(const CallRecord&)> listener);
+
+  struct Stats {
+    std::uint64_t written_records = 0, written_bytes = 0;
+    std::uint64_t syncs = 0;
+    std::uint64_t imported_calls = 0, unknown_calls = 0;
+    std::uint64_t behind_bytes = 0;                        // written, not yet imported
+    Duration behind{};                                     // how long the importer has not been level
+    std::uint64_t in_flight = 0;                           // intents seen by the importer whose outcome is not
+    std::uint64_t damaged_bytes = 0;                       // skipped as torn or rotten
+    std::uint64_t files = 0, file_bytes = 0;
+    std::uint64_t write_errors = 0, import_errors = 0;
+    std::uint64_t kept_outcomes = 0;                       // in memory, waiting for the disk
+    bool failing = false;                                  // intents are being refused
+  };
+  Stats stats() const;                                     // cheap; for gauges
+
+  // For tests and tools: every valid record of a directory, oldest epoch first, without a lock.
+  struct Seen {
+    std::function<void(const CallIntent&)> intent;
+    std::function<void(const CallRecord&)> outcome;
+  };
+  static Result<std::uint64_t> read_directory(const std::string& directory, const Seen& seen);  // damaged bytes
+
+  // For tests: makes the next writes or syncs of this journal fail with `error_number` (0: off).
+  void inject(int write_errno, int sync_errno);
+
+ private:
+  struct State;
+  explicit CallJournal(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace ballast::records
