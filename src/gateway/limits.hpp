@@ -99,6 +99,8 @@ class Admission {
 
  private:
   friend class Limits;
+  friend class FairQueue;
+  void undo(bool tell_waiters);
   static constexpr std::size_t kMax = 16;  // rules that may apply to one subject; configuration refuses more
   Limits* limits_ = nullptr;
   std::array<void*, kMax> buckets_{};
@@ -125,8 +127,8 @@ class Limits {
   bool any() const { return !rules_.empty(); }
 
   // For the queue: while a bucket has waiters, others are refused, so nobody overtakes. `on_room` is called, outside any
-  // lock and on any thread, when such a bucket regains room.
-  void add_waiter(const BucketId& bucket);
+  // lock and on any thread, when such a bucket regains room. `add_waiter` returns the bucket to name from then on.
+  BucketId add_waiter(BucketId bucket);
   void remove_waiter(const BucketId& bucket);
   void on_room(std::function<void(const BucketId&)> callback);      // before the first admit
 
@@ -141,13 +143,18 @@ class Limits {
   struct Bucket;
   struct Shard;
   struct Rule;
+  struct Denial;
   Limits(std::vector<LimitRule> rules, const Clock& clock, Options options);
   Shard& shard_of(std::uint64_t hash) const;
-  Bucket* bucket_for(const Rule& rule, std::string_view value);
-  std::optional<Refusal> take(Bucket& bucket, std::uint64_t tokens, bool waited, std::int64_t now, LimitFigures& figures);
-  void give_back(Bucket& bucket, std::uint64_t tokens);
+  std::uint64_t hash_of(std::uint32_t rule, std::string_view value) const;
+  Bucket& bucket_in(Shard& shard, std::uint64_t hash, const Rule& rule, std::string_view value);
+  bool take(const Rule& rule, std::string_view value, std::uint64_t tokens, bool waited, std::int64_t now, Bucket*& taken,
+            LimitFigures& figures, Denial& denial);
+  void give_back(Bucket& bucket, std::uint64_t tokens, bool tell_waiters);
   void finish(Bucket& bucket, std::uint64_t estimate, std::uint64_t actual);
-  std::string_view value_for(const Rule& rule, const LimitSubject& subject) const;
+  template <class F>
+  void release(Bucket& bucket, bool tell_waiters, F under_lock);
+  Refusal refusal(const Rule& rule, std::string_view value, std::uint64_t tokens, const Denial& denial, std::int64_t now) const;
 
   const Clock& clock_;
   const Options options_;
@@ -156,6 +163,7 @@ class Limits {
   std::vector<std::unique_ptr<Bucket>> overflow_;                   // one per rule
   std::function<void(const BucketId&)> on_room_;
   std::atomic<std::uint64_t> overflowed_{0};
+  std::uint64_t seed_;
 };
 
 }  // namespace ballast::gateway

@@ -21,7 +21,7 @@ class Parking {
   Parking& operator=(const Parking&) = delete;
 
   // True if this call decided the wait; false if it was decided before (then choose another waiter).
-  bool wake() { return decide(kWoken, /*resume=*/true); }
+  bool wake() { return decide(kWoken); }
   Scheduler& home() const { return home_; }
 
   bool await_ready();
@@ -30,7 +30,7 @@ class Parking {
 
  private:
   static constexpr std::uint8_t kIdle = 0, kParked = 1, kWoken = 2, kTimedOut = 3, kCancelled = 4;
-  bool decide(std::uint8_t outcome, bool resume);
+  bool decide(std::uint8_t outcome);
 
   Scheduler& home_;
   const MonoTime deadline_;
