@@ -1,0 +1,256 @@
+#include "store/postgres/connection.hpp"
+
+#include <libpq-fe.h>
+
+#include <bit>
+#include <cstring>
+
+namespace ballast::store {
+
+namespace {
+
+constexpr std::size_t kMaxPrepared = 512;
+constexpr std::size_t kMaxCells = std::size_t{1} << 20;
+constexpr std::size_t kPipelined = 256;
+
+enum : Oid { kBool = 16, kBytea = 17, kInt8 = 20, kInt2 = 21, kInt4 = 23, kText = 25, kFloat4 = 700, kFloat8 = 701, kVoid = 2278 };
+
+struct Freed {
+  void operator()(PGresult* r) const { PQclear(r); }
+};
+using ResultPtr = std::unique_ptr<PGresult, Freed>;
+
+template <class T>
+T big_endian(T v) { return std::endian::native == std::endian::little ? std::byteswap(v) : v; }
+template <class T>
+T load(const char* p) {
+  T v;
+  std::memcpy(&v, p, sizeof v);
+  return big_endian(v);
+}
+
+Fault fault_for(std::string_view state) {
+  if (state.starts_with("23")) return Fault::conflict;
+  if (state == "53100") return Fault::full;
+  if (state.empty() || state.starts_with("08") || state.starts_with("57P") || state.starts_with("53") || state.starts_with("40")) return Fault::unavailable;
+  if (state == "57014" || state == "55P03") return Fault::timeout;
+  return Fault::broken;
+}
+
+// The arguments of one run as libpq wants them. Integers and doubles are kept here in network order.
+class Wire {
+ public:
+  Wire(const Value* values, std::size_t count) : numbers_(count), pointers_(count), lengths_(count), formats_(count, 1) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const Value& v = values[i];
+      switch (v.kind()) {
+        case Kind::null: pointers_[i] = nullptr; continue;
+        case Kind::integer: numbers_[i] = big_endian(static_cast<std::uint64_t>(v.integer())); break;
+        case Kind::real: numbers_[i] = big_endian(std::bit_cast<std::uint64_t>(v.real())); break;
+        case Kind::text:
+        case Kind::bytes:
+          pointers_[i] = v.text().data() ? v.text().data() : "";
+          lengths_[i] = static_cast<int>(v.text().size());
+          continue;
+      }
+      pointers_[i] = reinterpret_cast<const char*>(&numbers_[i]);
+      lengths_[i] = 8;
+    }
+  }
+  int count() const { return static_cast<int>(pointers_.size()); }
+  const char* const* pointers() const { return pointers_.data(); }
+  const int* lengths() const { return lengths_.data(); }
+  const int* formats() const { return formats_.data(); }
+
+ private:
+  std::vector<std::uint64_t> numbers_;
+  std::vector<const char*> pointers_;
+  std::vector<int> lengths_, formats_;
+};
+
+Oid type_of(const Value& v) {
+  switch (v.kind()) {
+    case Kind::integer: return kInt8;
+    case Kind::real: return kFloat8;
+    case Kind::text: return kText;
+    case Kind::bytes: return kBytea;
+    case Kind::null: break;
+  }
+  return 0;  // whatever the place wants
+}
+
+Result<Rows> rows_of(const PGresult* r) {
+  Rows rows;
+  const int columns = PQnfields(r), count = PQntuples(r);
+  rows.start(static_cast<std::size_t>(columns));
+  if (static_cast<std::size_t>(columns) * static_cast<std::size_t>(count) > kMaxCells)
+    return std::unexpected(make_error(Fault::broken, "a result is too large: the query needs pages"));
+  const char* affected = PQcmdTuples(const_cast<PGresult*>(r));
+  if (PQresultStatus(r) == PGRES_COMMAND_OK || columns == 0 || !std::string_view(PQcmdStatus(const_cast<PGresult*>(r))).starts_with("SELECT"))
+    rows.set_affected(*affected ? std::atoll(affected) : 0);
+  for (int i = 0; i < count; ++i) {
+    for (int c = 0; c < columns; ++c) {
+      if (PQgetisnull(r, i, c)) {
+        rows.add_null();
+        continue;
+      }
+      const char* p = PQgetvalue(r, i, c);
+      const auto size = static_cast<std::size_t>(PQgetlength(r, i, c));
+      switch (PQftype(r, c)) {
+        case kBool: rows.add_integer(*p != 0); break;
+        case kInt2: rows.add_integer(static_cast<std::int16_t>(load<std::uint16_t>(p))); break;
+        case kInt4: rows.add_integer(static_cast<std::int32_t>(load<std::uint32_t>(p))); break;
+        case kInt8: rows.add_integer(static_cast<std::int64_t>(load<std::uint64_t>(p))); break;
+        case kFloat4: rows.add_real(std::bit_cast<float>(load<std::uint32_t>(p))); break;
+        case kFloat8: rows.add_real(std::bit_cast<double>(load<std::uint64_t>(p))); break;
+        case kBytea: rows.add_text({p, size}, Kind::bytes); break;
+        case kText:
+        case 1043:  // varchar
+        case 19:    // name
+        case 705: rows.add_text({p, size}, Kind::text); break;
+        case kVoid: rows.add_null(); break;
+        default:
+          return std::unexpected(make_error(Fault::broken, std::string("PostgreSQL: column ") + PQfname(r, c) + " has type " +
+                                            std::to_string(PQftype(r, c)) + "; cast it to BIGINT, DOUBLE PRECISION, TEXT or BYTEA"));
+      }
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const std::string& url, std::chrono::milliseconds timeout) {
+  const std::string seconds = std::to_string(std::max<std::int64_t>(2, timeout.count() / 1000));
+  const char* keys[] = {"dbname", "connect_timeout", "application_name", "keepalives_idle", "tcp_user_timeout", "client_encoding", nullptr};
+  const char* values[] = {url.c_str(), seconds.c_str(), "ballast", "10", "15000", "UTF8", nullptr};
+  PGconn* c = PQconnectdbParams(keys, values, 1);
+  std::unique_ptr<PostgresConnection> self(new PostgresConnection(c));
+  if (PQstatus(c) != CONNECTION_OK) {
+    std::string why = c ? PQerrorMessage(c) : "out of memory";
+    while (!why.empty() && why.back() == '\n') why.pop_back();
+    return std::unexpected(make_error(Fault::unavailable, "PostgreSQL cannot be reached: " + why));
+  }
+  PQsetNoticeProcessor(c, [](void*, const char*) {}, nullptr);
+  auto ready = self->simple("SET default_transaction_isolation = 'read committed'; SET idle_in_transaction_session_timeout = '120s'");
+  if (!ready) return std::unexpected(ready.error());
+  return self;
+}
+
+PostgresConnection::~PostgresConnection() { PQfinish(connection_); }
+
+bool PostgresConnection::alive() const { return PQstatus(connection_) == CONNECTION_OK; }
+
+Error PostgresConnection::error_of(const PGresult* result, std::string_view sql) {
+  const char* state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : nullptr;
+  const char* primary = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : nullptr;
+  std::string message = primary ? primary : PQerrorMessage(connection_);
+  while (!message.empty() && message.back() == '\n') message.pop_back();
+  sqlstate_ = state ? state : "";
+  const Fault fault = alive() ? fault_for(sqlstate_) : Fault::unavailable;
+  std::string text = "PostgreSQL: " + message;
+  if (fault == Fault::broken) text.append(" (").append(sqlstate_).append(") in: ").append(sql.substr(0, 200));
+  return make_error(fault, std::move(text));
+}
+
+Result<const std::string*> PostgresConnection::prepare(std::string_view sql, const Value* values, std::size_t count) {
+  if (auto found = prepared_.find(sql); found != prepared_.end()) return &found->second;
+  if (prepared_.size() >= kMaxPrepared) {
+    auto freed = simple("DEALLOCATE ALL");
+    if (!freed) return std::unexpected(freed.error());
+    prepared_.clear();
+  }
+  std::vector<Oid> types(count);
+  for (std::size_t i = 0; i < count; ++i) types[i] = type_of(values[i]);
+  const std::string name = "s" + std::to_string(prepared_.size());
+  ResultPtr r(PQprepare(connection_, name.c_str(), std::string(sql).c_str(), static_cast<int>(count), types.data()));
+  if (PQresultStatus(r.get()) != PGRES_COMMAND_OK) return std::unexpected(error_of(r.get(), sql));
+  return &prepared_.emplace(std::string(sql), name).first->second;
+}
+
+Result<Rows> PostgresConnection::run(std::string_view sql, Args args) {
+  auto name = prepare(sql, args.begin(), args.size());
+  if (!name) return std::unexpected(name.error());
+  const Wire wire(args.begin(), args.size());
+  ResultPtr r(PQexecPrepared(connection_, (*name)->c_str(), wire.count(), wire.pointers(), wire.lengths(), wire.formats(), 1));
+  const auto status = PQresultStatus(r.get());
+  if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) return std::unexpected(error_of(r.get(), sql));
+  return rows_of(r.get());
+}
+
+Result<std::vector<std::int64_t>> PostgresConnection::run_piece(const std::string& name, const Batch& batch, std::size_t from, std::size_t to) {
+  auto lost = [&] { return std::unexpected(error_of(nullptr, "pipeline")); };
+  if (!PQenterPipelineMode(connection_)) return lost();
+  for (std::size_t i = from; i < to; ++i) {
+    const auto row = batch.row(i);
+    const Wire wire(row.data(), row.size());
+    if (!PQsendQueryPrepared(connection_, name.c_str(), wire.count(), wire.pointers(), wire.lengths(), wire.formats(), 1)) return lost();
+  }
+  if (!PQpipelineSync(connection_)) return lost();
+  std::vector<std::int64_t> affected;
+  std::optional<Error> first;
+  for (bool synced = false; !synced;) {
+    ResultPtr r(PQgetResult(connection_));
+    if (!r) {
+      if (!alive()) return lost();
+      continue;  // between two statements
+    }
+    switch (PQresultStatus(r.get())) {
+      case PGRES_PIPELINE_SYNC: synced = true; break;
+      case PGRES_COMMAND_OK:
+      case PGRES_TUPLES_OK: affected.push_back(std::atoll(PQcmdTuples(r.get()))); break;
+      case PGRES_PIPELINE_ABORTED: break;
+      default:
+        if (!first) first = error_of(r.get(), "pipeline");
+    }
+  }
+  PQexitPipelineMode(connection_);
+  if (first) return std::unexpected(std::move(*first));
+  return affected;
+}
+
+Result<std::vector<std::int64_t>> PostgresConnection::run_many(std::string_view sql, const Batch& batch) {
+  std::vector<std::int64_t> affected;
+  if (batch.size() == 0) return affected;
+  auto name = prepare(sql, batch.row(0).data(), batch.width());
+  if (!name) return std::unexpected(name.error());
+  const std::string statement = **name;
+  for (std::size_t at = 0; at < batch.size(); at += kPipelined) {
+    auto piece = run_piece(statement, batch, at, std::min(batch.size(), at + kPipelined));
+    if (!piece) return piece;
+    affected.insert(affected.end(), piece->begin(), piece->end());
+  }
+  return affected;
+}
+
+Result<std::string> PostgresConnection::simple(const std::string& sql) {
+  ResultPtr r(PQexec(connection_, sql.c_str()));
+  const auto status = PQresultStatus(r.get());
+  if (status == PGRES_TUPLES_OK) return std::string(PQntuples(r.get()) ? PQgetvalue(r.get(), PQntuples(r.get()) - 1, PQnfields(r.get()) - 1) : "");
+  if (status == PGRES_COMMAND_OK) return std::string(PQcmdStatus(r.get()));
+  return std::unexpected(error_of(r.get(), sql));
+}
+
+Result<Rows> PostgresTx::run(const Statement& statement, Args args) {
+  if (spoiled_) return std::unexpected(*spoiled_);
+  auto result = connection_.run(statement.postgres, args);
+  if (!result) spoiled_ = result.error();
+  return result;
+}
+
+Result<std::vector<std::int64_t>> PostgresTx::run_many(const Statement& statement, const Batch& batch) {
+  if (spoiled_) return std::unexpected(*spoiled_);
+  auto result = connection_.run_many(statement.postgres, batch);
+  if (!result) spoiled_ = result.error();
+  return result;
+}
+
+WallTime PostgresTx::now() {
+  if (!now_) {
+    auto rows = run("SELECT CAST(EXTRACT(EPOCH FROM now()) * 1000000 AS BIGINT)", {});
+    now_ = rows && !rows->empty() ? WallTime(std::chrono::microseconds((*rows)[0].integer(0))) : WallTime{};
+  }
+  return *now_;
+}
+
+}  // namespace ballast::store

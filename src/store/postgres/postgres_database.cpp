@@ -1,0 +1,198 @@
+// The PostgreSQL driver: a small pool of threads, each with a connection of its own that it opens again when it is lost.
+//
+// A write reruns after a serialisation failure, a deadlock, or a connection lost before COMMIT (the server has then rolled back).
+// When the connection is lost during COMMIT, another one asks pg_xact_status about the transaction's id; only when nobody can
+// answer (unreachable until the deadline, or another timeline: a standby took over) does the caller get commit_unknown.
+#include <atomic>
+#include <condition_variable>
+#include <thread>
+
+#include "base/log.hpp"
+#include "store/drivers.hpp"
+#include "store/job_queue.hpp"
+#include "store/postgres/connection.hpp"
+
+namespace ballast::store {
+
+namespace {
+
+constexpr unsigned kWriters = 2;
+constexpr int kMaxReruns = 10;
+
+// The transaction's id and the server's timeline: what a later connection needs to learn its fate.
+struct CommitKey {
+  std::string xid, timeline;
+};
+
+class PostgresDatabase final : public Database {
+ public:
+  PostgresDatabase(std::string url, const OpenOptions& options, const Clock& clock)
+      : url_(std::move(url)), clock_(clock), options_(options), writes_(options.max_queued, clock), reads_(options.max_queued, clock) {
+    for (unsigned i = 0; i < kWriters; ++i) threads_.emplace_back([this] { serve(writes_, true); });
+    for (unsigned i = 0; i < std::max(1u, options.readers); ++i) threads_.emplace_back([this] { serve(reads_, false); });
+  }
+  ~PostgresDatabase() override {
+    writes_.close();
+    reads_.close();
+    {
+      std::lock_guard lock(nap_mutex_);
+      closing_ = true;
+    }
+    nap_.notify_all();
+    threads_.clear();
+  }
+
+  Dialect dialect() const override { return Dialect::postgres; }
+  Stats stats() const override {
+    return {.transactions = transactions_, .bodies = transactions_, .reruns = reruns_, .reads = read_count_,
+            .queued = writes_.size() + reads_.size(), .reconnects = reconnects_};
+  }
+
+ protected:
+  void submit_write(Job& job, WriteOptions options) override {
+    job.due = clock_.mono() + options.limit;
+    job.priority = options.priority;
+    writes_.push(job);
+  }
+  void submit_read(Job& job, ReadOptions options) override {
+    job.due = clock_.mono() + options.limit;
+    reads_.push(job);
+  }
+
+ private:
+  using Connection = std::unique_ptr<PostgresConnection>;
+
+  void serve(JobQueue& queue, bool writes) {
+    Connection connection;
+    bool connected_before = false;
+    while (Job* job = queue.take(1)) {
+      auto result = writes ? write(connection, connected_before, *job) : read(connection, connected_before, *job);
+      job->finish(std::move(result));
+    }
+  }
+
+  // A live connection, or Fault::unavailable when there is none by `due`.
+  Result<void> connect(Connection& connection, bool& connected_before, MonoTime due) {
+    if (connection && connection->alive()) return {};
+    connection.reset();
+    for (auto pause = std::chrono::milliseconds(20);; pause = std::min(pause * 2, std::chrono::milliseconds(1'000))) {
+      auto opened = PostgresConnection::open(url_, options_.connect_timeout);
+      if (opened) {
+        connection = std::move(*opened);
+        if (connected_before) ++reconnects_;
+        connected_before = true;
+        return {};
+      }
+      if (clock_.mono() + pause >= due || !wait(pause)) return std::unexpected(opened.error());
+    }
+  }
+
+  // False when the database is closing.
+  bool wait(std::chrono::milliseconds pause) {
+    std::unique_lock lock(nap_mutex_);
+    return !nap_.wait_for(lock, pause, [&] { return closing_; });
+  }
+
+  Result<void> write(Connection& connection, bool& connected_before, Job& job) {
+    for (int round = 0;; ++round) {
+      if (auto ready = connect(connection, connected_before, job.due); !ready) return ready;
+      bool rerun = false;
+      auto result = write_once(connection, connected_before, job, rerun);
+      if (!rerun || round >= kMaxReruns || clock_.mono() >= job.due) return result;
+      ++reruns_;
+      if (round > 1 && !wait(std::chrono::milliseconds(1 << std::min(round, 7)))) return result;
+    }
+  }
+
+  Result<void> write_once(Connection& connection, bool& connected_before, Job& job, bool& rerun) {
+    connection->forget_error();
+    auto begun = connection->simple("BEGIN; SELECT pg_current_xact_id()::text || ' ' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)");
+    if (!begun) {
+      rerun = !connection->alive();
+      return std::unexpected(begun.error());
+    }
+    const CommitKey key{begun->substr(0, begun->find(' ')), begun->substr(begun->find(' ') + 1)};
+    PostgresTx tx(*connection);
+    Result<void> result = guarded(job, tx);
+    if (result && tx.spoiled()) result = std::unexpected(*tx.spoiled());
+    if (!result) {
+      rerun = tx.spoiled() && (!connection->alive() || connection->should_rerun());
+      if (connection->alive()) (void)connection->simple("ROLLBACK");
+      return result;
+    }
+    auto committed = connection->simple("COMMIT");
+    if (committed && *committed == "COMMIT") {
+      ++transactions_;
+      return {};
+    }
+    if (committed) return std::unexpected(make_error(Fault::broken, "PostgreSQL answered COMMIT with " + *committed));
+    if (connection->alive()) {  // refused, for example by a deferred constraint: rolled back
+      rerun = connection->should_rerun();
+      return std::unexpected(committed.error());
+    }
+    return learn_fate(connection, connected_before, key, job.due, rerun);
+  }
+
+  Result<void> learn_fate(Connection& connection, bool& connected_before, const CommitKey& key, MonoTime due, bool& rerun) {
+    const auto unknown = [] {
+      return std::unexpected(make_error(Fault::commit_unknown, "the connection was lost during COMMIT and its outcome cannot be learnt"));
+    };
+    for (;;) {
+      if (auto ready = connect(connection, connected_before, due); !ready) return unknown();
+      auto timeline = connection->simple("SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)");
+      if (timeline && *timeline != key.timeline) return unknown();
+      auto status = timeline ? connection->simple("SELECT coalesce(pg_xact_status('" + key.xid + "'), 'forgotten')") : timeline;
+      if (status && *status == "committed") {
+        ++transactions_;
+        return {};
+      }
+      if (status && *status == "aborted") {
+        rerun = true;
+        return std::unexpected(make_error(Fault::unavailable, "the connection was lost during COMMIT; nothing was written"));
+      }
+      if (status && *status == "forgotten") return unknown();
+      if (clock_.mono() >= due || !wait(std::chrono::milliseconds(20))) return unknown();
+    }
+  }
+
+  Result<void> read(Connection& connection, bool& connected_before, Job& job) {
+    for (int round = 0;; ++round) {
+      if (auto ready = connect(connection, connected_before, job.due); !ready) return ready;
+      const auto left = std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(job.due - clock_.mono()).count());
+      connection->forget_error();
+      auto begun = connection->simple("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = " + std::to_string(left));
+      PostgresTx tx(*connection);
+      Result<void> result = begun ? guarded(job, tx) : Result<void>(std::unexpected(begun.error()));
+      if (connection->alive()) (void)connection->simple("ROLLBACK");
+      ++read_count_;
+      if (result || connection->alive() || round >= 2) return result;
+    }
+  }
+
+  static Result<void> guarded(Job& job, Tx& tx) {
+    try {
+      return job.run(tx);
+    } catch (const std::exception& e) {
+      return std::unexpected(make_error(Fault::broken, std::string("a transaction's body threw: ") + e.what()));
+    }
+  }
+
+  const std::string url_;
+  const Clock& clock_;
+  const OpenOptions options_;
+  JobQueue writes_, reads_;
+  std::mutex nap_mutex_;
+  std::condition_variable nap_;
+  bool closing_ = false;
+  std::atomic<std::uint64_t> transactions_{0}, reruns_{0}, read_count_{0}, reconnects_{0};
+  std::vector<std::jthread> threads_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Database>> open_postgres(const std::string& url, OpenOptions options) {
+  const Clock& clock = options.clock ? *options.clock : system_clock();
+  return std::make_unique<PostgresDatabase>(url, options, clock);
+}
+
+}  // namespace ballast::store
