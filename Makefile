@@ -1,0 +1,62 @@
+# Ballast on a bare Debian 12: `make run`, `make test`. Everything else is in `make help`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+JOBS   ?= $(shell nproc)
+LISTEN ?= 127.0.0.1:8080
+CONFIG ?=
+ARGS   ?=
+
+BALLAST := build/release/src/ballast
+
+.PHONY: help run build test bench lint format extended fuzz real docs deps clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  LISTEN=127.0.0.1:8080  CONFIG=ballast.yaml  ARGS=…  JOBS=$(JOBS)  OFFLINE=1 (make test: no SDK tests)"
+
+run:  ## install what is missing, build, start the gateway on $LISTEN
+	@tools/deps.sh build
+	@tools/build.sh release ballast
+	@exec $(BALLAST) serve --listen $(LISTEN) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
+
+build:  ## release build of the binary, the tests and the benchmarks
+	@tools/deps.sh test
+	@tools/build.sh release
+
+test:  ## every test: release suite, AddressSanitizer, end to end, official SDKs
+	@tools/deps.sh test
+	@tools/test.sh
+
+bench:  ## speed beside nginx, in one run, printed as tables
+	@tools/deps.sh test
+	@tools/build.sh release
+	@tools/bench.sh
+
+lint:  ## floors, sizes, words; formatting of what changed
+	@python3 tools/lint.py
+	@tools/format.sh
+
+extended:  ## ThreadSanitizer, long crash runs, soaks, short fuzzing of each target
+	@tools/deps.sh test
+	@tools/extended.sh
+
+fuzz:  ## libFuzzer on each target, FUZZ_SECONDS (60) each
+	@tools/deps.sh build
+	@tools/fuzz.sh
+
+real:  ## the gateway in front of a real model on this machine
+	@tools/deps.sh test
+	@tools/build.sh release ballast
+	@tools/real-model/run
+
+docs:  ## docs/ballast.schema.json and docs/api.md from the binary
+	@tools/build.sh release ballast
+	@tools/gen_docs.sh
+
+deps:  ## only install what is missing
+	@tools/deps.sh test
+
+clean:  ## remove build/
+	rm -rf build

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Runs every benchmark the house has: the Google Benchmark binaries, then the gateway beside nginx.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+found=
+for binary in build/release/bench/bench_*; do
+  [ -x "$binary" ] && [ -f "$binary" ] || continue
+  found=1
+  echo "== ${binary##*/}"
+  "$binary" --benchmark_min_time=0.5
+done
+if [ -x bench/gateway/run ]; then found=1; bench/gateway/run; fi
+[ -n "$found" ] || { echo "bench: nothing built" >&2; exit 1; }

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# `make extended`: what is too long for every change. ThreadSanitizer on the unit tests, the whole end-to-end suite with
+# its long runs, then FUZZ_SECONDS (60) of each fuzz target.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+rc=0
+echo "== ThreadSanitizer"
+if tools/build.sh tsan; then
+  TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 ctest --test-dir build/tsan -j2 --output-on-failure || rc=1
+else
+  rc=1
+fi
+EXTENDED=1 tools/test.sh || rc=1
+tools/fuzz.sh || rc=1
+exit $rc

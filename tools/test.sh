@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# `make test`: every stage runs even if an earlier one failed; the last line adds them up.
+#   ONLY="unit asan e2e" picks stages; OFFLINE=1 leaves out what needs npm and PyPI.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+stages=${ONLY:-tools unit asan e2e}
+mkdir -p build/logs
+passed=0 failed=0 skipped=0
+broken=()
+
+add() { passed=$((passed + ${1:-0})); failed=$((failed + ${2:-0})); skipped=$((skipped + ${3:-0})); }
+say() { printf '\n== %s (%s)\n' "$1" "$(date -u +%H:%M:%S)"; }
+number() { grep -oE "[0-9]+ $1" <<<"$2" | tail -1 | cut -d' ' -f1; }
+
+run_ctest() {  # folder, label
+  local log="build/logs/ctest-$2.log" total bad
+  ctest --test-dir "$1" -j2 --output-on-failure --no-tests=error >"$log" 2>&1
+  local rc=$?
+  grep -vE '^ *[0-9]+/[0-9]+ Test +#[0-9]+:.*(Passed|Skipped)|^ +Start +[0-9]+:' "$log" | tail -400
+  total=$(grep -oE 'out of [0-9]+' "$log" | tail -1 | grep -oE '[0-9]+') bad=$(grep -oE '[0-9]+ tests failed' "$log" | tail -1 | cut -d' ' -f1)
+  local skips
+  skips=$(grep -cE '\*\*\*Skipped' "$log")
+  add $((${total:-0} - ${bad:-0} - skips)) "${bad:-0}" "$skips"
+  [ $rc -eq 0 ] || broken+=("$2")
+}
+
+run_pytest() {  # label, arguments
+  local label=$1 log="build/logs/pytest-$1.log" last
+  shift
+  "$python" -m pytest -q -p no:cacheprovider "$@" 2>&1 | tee "$log"
+  local rc=${PIPESTATUS[0]}
+  last=$(tail -1 "$log")
+  add "$(number passed "$last")" "$(number failed "$last")" "$(number skipped "$last")"
+  add 0 "$(number 'errors?' "$last")"
+  [ "$rc" -eq 0 ] || broken+=("$label")
+}
+
+python=$(tools/venv.sh) || { echo "no Python environment for the tests" >&2; exit 1; }
+python=$(command -v "$python")
+
+for stage in $stages; do
+  case $stage in
+    tools)
+      say "tools: the lint's own tests"
+      run_pytest tools tools/test_lint.py -c /dev/null --rootdir tools ;;
+    unit)
+      say "release build and its tests"
+      if tools/build.sh release; then run_ctest build/release release; else broken+=(build); fi ;;
+    asan)
+      say "AddressSanitizer and UndefinedBehaviorSanitizer on the unit tests"
+      export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
+      if tools/build.sh asan; then run_ctest build/asan asan; else broken+=(asan-build); fi ;;
+    e2e)
+      say "end to end: real sockets, real processes${OFFLINE:+ (OFFLINE: without the SDKs)}"
+      suites=(tests/e2e)
+      [ -n "${OFFLINE:-}" ] || [ ! -d tests/sdk ] || suites+=(tests/sdk)
+      run_pytest e2e -c tests/pytest.ini "${suites[@]}" ${EXTENDED:+--extended} ;;
+    *) echo "no such stage: $stage" >&2; exit 2 ;;
+  esac
+done
+
+echo
+[ ${#broken[@]} -eq 0 ] || echo "failed in: ${broken[*]} (logs in build/logs)"
+[ ${#broken[@]} -eq 0 ] || [ "$failed" -gt 0 ] || failed=${#broken[@]}
+echo "$passed passed, $failed failed, $skipped skipped"
+[ ${#broken[@]} -eq 0 ]
