@@ -1,0 +1,63 @@
+// Call and ReplySink: what enters the call road and where its answer goes. Everything that wants a model (an HTTP
+// request, a flow's stage, an agent's turn, an eval case) fills a Call and waits for the road to end.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/cancel.hpp"
+#include "base/clock.hpp"
+#include "base/result.hpp"
+#include "base/scheduler.hpp"
+#include "base/task.hpp"
+#include "llm/provider.hpp"
+#include "llm/wire.hpp"
+
+namespace ballast::gateway {
+
+// One request for a model. Views are borrowed and outlive the road's task; `body` has the padding the fast reader
+// needs or is copied by it.
+struct Call {
+  llm::Wire wire = llm::Wire::openai_chat;             // the caller's API: request, reply and error shapes
+  llm::Operation operation = llm::Operation::chat;
+  std::string_view body;                               // JSON (or multipart for images/edits), size-limited already
+  std::string_view content_type;                       // of the body, for pass-through operations
+  std::string_view secret;                             // bearer token or x-api-key, empty when absent
+  std::string_view path_model;                         // the model where the path names it (Gemini), else empty
+  bool path_stream = false;                            // the path asks for a stream (Gemini)
+  std::string_view user;                               // x-ballast-user
+  std::string_view feature;                            // x-ballast-feature
+  std::string_view complexity;                         // x-ballast-complexity: the declared class
+  std::string_view idempotency_key;
+  std::string_view traceparent;
+  std::string_view anthropic_beta;                     // passed through to Anthropic targets
+};
+
+// A reply header of ours; names are lower-case literals.
+struct ReplyHeader {
+  std::string_view name;
+  std::string value;
+};
+
+struct ReplyHead {
+  int status = 200;
+  std::string_view content_type = "application/json";
+  std::vector<ReplyHeader> headers;
+};
+
+// Where the answer goes. Exactly one of: `reply` once; or `begin`, `write`*, then `end` or `abort`.
+// Used on the call's own loop. A failed write means that the caller is gone: stop, settle, return.
+class ReplySink {
+ public:
+  virtual ~ReplySink() = default;
+  virtual Scheduler& loop() = 0;
+  virtual CancelToken gone() = 0;                                     // fires when the caller leaves
+  virtual Task<Result<void>> reply(ReplyHead head, std::string_view body) = 0;
+  virtual Task<Result<void>> begin(ReplyHead head) = 0;               // a stream of server-sent events
+  virtual Task<Result<void>> write(std::string_view bytes) = 0;       // flushed at once
+  virtual Task<Result<void>> end() = 0;                               // the clean end
+  virtual void abort() = 0;                                           // an end that no client mistakes for a clean one
+};
+
+}  // namespace ballast::gateway

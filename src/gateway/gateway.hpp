@@ -1,0 +1,69 @@
+// The call road: the one way to a model. Every call, however it starts, walks it in this order:
+//
+//   authenticate → admit → look up → plan → hold → attempt* → check → settle → explain
+//
+// `serve` never throws for a reason outside the process and always answers through the sink: with the model's answer, with
+// a degraded one that says so, or with an error in the caller's own API's shape. It returns when everything about the call
+// is settled: the outcome journaled, the money booked, the limits released.
+//
+// Concurrency: `serve` runs on the sink's loop; one Gateway serves all loops. `reload` may be called from any thread.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/metrics.hpp"
+#include "base/trace.hpp"
+#include "gateway/breakers.hpp"
+#include "gateway/cache.hpp"
+#include "gateway/call.hpp"
+#include "gateway/idempotency.hpp"
+#include "gateway/keys.hpp"
+#include "gateway/setup.hpp"
+#include "records/journal.hpp"
+
+namespace ballast::gateway {
+
+// What outlives every reload. Borrowed; all of it outlives the Gateway.
+struct World {
+  const Clock& clock;
+  KeyRing& keys;
+  Breakers& breakers;
+  ResponseCache& cache;
+  Idempotency& idempotency;
+  records::CallJournal& journal;
+  metrics::Registry& metrics;
+  trace::SpanSink* spans = nullptr;              // null: no traces
+  double trace_sample = 1.0;                     // of calls that bring no trace context
+  unsigned loops = 1;
+};
+
+class Gateway {
+ public:
+  Gateway(World world, SetupPtr setup);
+  ~Gateway();
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  // `call`'s views and `sink` outlive the task.
+  Task<void> serve(Call call, ReplySink& sink);
+
+  // The tokens a request's prompt is estimated at (count_tokens), after authentication; answers through the sink.
+  Task<void> count_tokens(Call call, ReplySink& sink);
+
+  void reload(SetupPtr setup);
+  SetupPtr setup() const;
+  const World& world() const { return world_; }
+  // Is this secret an active key, and which (server/: native routes)?
+  Result<Principal> authenticate(unsigned loop, std::string_view secret);
+
+  struct Room;                                   // known to the road's own files (road.hpp)
+
+ private:
+  World world_;
+  std::unique_ptr<Room> room_;
+};
+
+}  // namespace ballast::gateway

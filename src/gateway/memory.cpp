@@ -1,0 +1,94 @@
+// Step 3 of the road: what was answered before. Idempotency first (it is a promise), then the cache (it is a saving).
+#include "base/hash.hpp"
+#include "gateway/road.hpp"
+
+namespace ballast::gateway {
+
+namespace {
+
+// How long a caller waits for another's call that makes the same answer.
+MonoTime patience(const Scene& scene, const Asked& asked) { return scene.now() + asked.route->retries.deadline; }
+
+Task<Result<void>> enter_idempotent(const Scene& scene, const Asked& asked, Memory& memory, Trail& trail) {
+  auto entry = co_await scene.world.idempotency.enter(asked.who.key_id(), std::string(scene.call.idempotency_key),
+                                                      sha256(scene.call.body), trail.call_id, scene.sink.loop(),
+                                                      patience(scene, asked), scene.sink.gone());
+  if (!entry) {
+    trail.decision.step(scene.now(), "idempotency_refused", {{"why", entry.error().message}});
+    co_return fail(std::move(entry.error()));
+  }
+  if (auto* claim = std::get_if<IdempotencyClaim>(&*entry)) {
+    memory.claim = std::move(*claim);
+  } else {
+    memory.replay = std::get<std::shared_ptr<const RememberedReply>>(*entry);
+    trail.decision.step(scene.now(), "idempotent_replay", {{"of", memory.replay->call_id}});
+    trail.record.cache = records::CacheState::replay;
+    trail.record.served_by = memory.replay->served_by;
+  }
+  co_return Result<void>{};
+}
+
+Task<Result<void>> consult_cache(const Scene& scene, const Asked& asked, Memory& memory, Trail& trail) {
+  const auto& route = *asked.route;
+  memory.key = cache_key({.wire = llm::to_string(scene.call.wire), .operation = llm::to_string(scene.call.operation),
+                          .route = route.name, .scope = route.cache.scope == CacheScope::key ? asked.who.key_id() : std::string_view(),
+                          .body = scene.call.body});
+  if (!memory.key) {
+    trail.record.cache = records::CacheState::bypass;
+    co_return Result<void>{};
+  }
+  auto found = co_await scene.world.cache.look_up(*memory.key, scene.sink.loop(), patience(scene, asked), scene.sink.gone());
+  if (!found) co_return fail(std::move(found.error()));
+  if (auto* hit = std::get_if<CacheHit>(&*found)) {
+    memory.hit = hit->reply;
+    trail.record.cache = hit->waited ? records::CacheState::joined : records::CacheState::hit;
+    trail.record.served_by = "cache";
+    trail.record.usage = {.input = hit->reply->input_tokens, .output = hit->reply->output_tokens};
+    scene.metrics.saved.add(static_cast<std::uint64_t>(std::max<std::int64_t>(hit->reply->cost.nano, 0)));
+    trail.decision.step(scene.now(), "cache_hit", {{"of", hit->reply->call_id}, {"waited", hit->waited}});
+  } else {
+    memory.lead = std::move(std::get<CacheLead>(*found));
+    trail.record.cache = records::CacheState::miss;
+    trail.decision.step(scene.now(), "cache_miss", {});
+  }
+  co_return Result<void>{};
+}
+
+}  // namespace
+
+Task<Result<Memory>> look_up(const Scene& scene, const Asked& asked, Trail& trail) {
+  Memory memory;
+  if (!scene.call.idempotency_key.empty()) {
+    auto entered = co_await enter_idempotent(scene, asked, memory, trail);
+    if (!entered) co_return fail(std::move(entered.error()));
+    if (memory.replay) co_return memory;
+  }
+  if (asked.route->cache.ttl > Duration::zero()) {
+    auto consulted = co_await consult_cache(scene, asked, memory, trail);
+    if (!consulted) {
+      if (memory.claim.held()) co_await memory.claim.release();
+      co_return fail(std::move(consulted.error()));
+    }
+    if (memory.hit && memory.claim.held()) {
+      const auto& hit = *memory.hit;
+      co_await memory.claim.finish({.status = hit.status, .content_type = hit.content_type, .body = hit.body,
+                                    .call_id = trail.call_id, .served_by = "cache"});
+    }
+    scene.metrics.cache.with({records::to_string(trail.record.cache)}).add();
+  } else if (asked.route->degrade.stale > Duration::zero()) {
+    memory.key = cache_key({.wire = llm::to_string(scene.call.wire), .operation = llm::to_string(scene.call.operation),
+                            .route = asked.route->name, .scope = asked.who.key_id(), .body = scene.call.body});
+  }
+  co_return memory;
+}
+
+Task<void> answer_from_memory(const Scene& scene, const Asked& asked, const Memory& memory, Trail& trail) {
+  const bool stream = asked.facts.stream;
+  if (memory.hit)
+    co_await answer_whole(scene, stream, asked.facts.include_usage, memory.hit->status, memory.hit->content_type, memory.hit->body, trail);
+  else
+    co_await answer_whole(scene, stream, asked.facts.include_usage, memory.replay->status, memory.replay->content_type,
+                          memory.replay->body, trail);
+}
+
+}  // namespace ballast::gateway

@@ -1,0 +1,135 @@
+#include "gateway/relay.hpp"
+
+namespace ballast::gateway {
+
+void Relay::begin(llm::Wire upstream, bool continuing) {
+  upstream_ = upstream;
+  continuing_ = continuing;
+  direct_ = upstream == options_.client && !options_.may_continue;
+  terminal_ = false;
+  finish_ = llm::FinishReason::none;
+  usage_.reset();
+  if (!continuing) {
+    content_seen_ = false;
+    only_text_ = true;
+    content_bytes_ = content_events_ = 0;
+    text_.clear();
+    collector_ = {};
+    encoder_.reset();
+  }
+  if (direct_ && !options_.collect) {
+    decoder_.reset();
+  } else {
+    decoder_.emplace(upstream);
+  }
+  if (!direct_ && !encoder_)
+    encoder_.emplace(options_.client, llm::StreamEncoderOptions{.include_usage = options_.include_usage});
+}
+
+Result<void> Relay::grow(std::uint64_t bytes) {
+  content_bytes_ += bytes;
+  if (content_bytes_ <= options_.max_answer_bytes) return {};
+  return fail(ErrorCode::provider_bad_response, "the answer is longer than the limit on answers");
+}
+
+Result<void> Relay::event(const net::SseEvent& event, std::string& out) {
+  if (!event.has_data) {
+    if (direct_) out.append(event.raw);                     // comments keep connections alive
+    return {};
+  }
+  return direct_ ? direct_event(event, out) : translated_event(event, out);
+}
+
+Result<void> Relay::direct_event(const net::SseEvent& event, std::string& out) {
+  const auto facts = reader_.chunk(upstream_, event.event, event.data);
+  if (!facts) {
+    ++malformed_;
+    return {};
+  }
+  if (facts->has_error) {
+    scratch_.clear();
+    llm::StreamDecoder once(upstream_);
+    const auto read = once.push(event.event, event.data, scratch_);
+    for (const auto& e : scratch_)
+      if (const auto* failure = std::get_if<llm::StreamFailure>(&e)) return ballast::fail(failure->error);
+    return ballast::fail(read ? Error{ErrorCode::provider_error, "the provider reported an error inside the stream"} : read.error());
+  }
+  if (facts->usage) usage_ = facts->usage;
+  if (facts->finish != llm::FinishReason::none) finish_ = facts->finish;
+  if (facts->text_bytes || facts->reasoning_bytes || facts->has_tool_delta) {
+    content_seen_ = true;
+    ++content_events_;
+    if (facts->has_tool_delta || facts->reasoning_bytes) only_text_ = false;
+    if (auto ok = grow(facts->text_bytes + facts->reasoning_bytes); !ok) return ok;
+  }
+  if (options_.collect) {
+    scratch_.clear();
+    if (decoder_->push(event.event, event.data, scratch_))
+      for (const auto& e : scratch_) collector_.push(e);
+  }
+  if (facts->is_terminal) terminal_ = true;
+  const bool strip = facts->usage_only && !options_.include_usage;
+  if (!strip) out.append(event.raw);
+  return {};
+}
+
+Result<void> Relay::translated_event(const net::SseEvent& event, std::string& out) {
+  scratch_.clear();
+  if (!decoder_->push(event.event, event.data, scratch_)) {
+    ++malformed_;
+    return {};
+  }
+  for (const auto& e : scratch_) {
+    if (auto ok = note(e); !ok) return ok;
+    if (options_.collect) collector_.push(e);
+    if (continuing_ && std::holds_alternative<llm::StreamStart>(e)) continue;   // the caller's stream has started
+    encoder_->push(e, out);
+  }
+  if (decoder_->terminal()) terminal_ = true;
+  return {};
+}
+
+Result<void> Relay::note(const llm::StreamEvent& event) {
+  if (const auto* failure = std::get_if<llm::StreamFailure>(&event)) return ballast::fail(failure->error);
+  if (const auto* usage = std::get_if<llm::UsageUpdate>(&event)) usage_ = usage->usage;
+  if (const auto* end = std::get_if<llm::Finish>(&event)) finish_ = end->reason;
+  std::uint64_t bytes = 0;
+  if (const auto* text = std::get_if<llm::TextDelta>(&event)) {
+    bytes = text->text.size();
+    if (options_.may_continue) text_ += text->text;
+  } else if (const auto* thought = std::get_if<llm::ReasoningDelta>(&event)) {
+    bytes = thought->text.size();
+    only_text_ = false;
+  } else if (const auto* args = std::get_if<llm::ToolArgsDelta>(&event)) {
+    bytes = args->text.size();
+    only_text_ = false;
+  } else if (std::holds_alternative<llm::ToolStart>(event)) {
+    bytes = 1;
+    only_text_ = false;
+  } else if (const auto* refusal = std::get_if<llm::RefusalDelta>(&event)) {
+    bytes = refusal->text.size();
+  }
+  if (bytes == 0) return {};
+  content_seen_ = true;
+  ++content_events_;
+  return grow(bytes);
+}
+
+Result<void> Relay::end(std::string& out) {
+  if (!finished())
+    return ballast::fail(ErrorCode::provider_bad_response, "the provider's stream ended before the answer was finished");
+  if (!direct_) {
+    encoder_->finish(out);
+  } else if (!terminal_ && upstream_ == llm::Wire::openai_chat) {
+    out += "data: [DONE]\n\n";                              // some providers never send it
+  }
+  terminal_ = true;
+  return {};
+}
+
+void Relay::fail(const Error& error, std::string& out) {
+  if (encoder_) return encoder_->error(error, out);
+  llm::StreamEncoder(options_.client).error(error, out);
+}
+
+}  // namespace ballast::gateway

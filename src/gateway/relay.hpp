@@ -1,0 +1,84 @@
+// Relay: one answer stream on its way from a provider's events to the caller's bytes. Synchronous and without I/O:
+// `stream.cpp` reads, feeds and writes.
+//
+// Where both sides speak the same wire the provider's bytes pass untouched (`direct`), watched by the fast reader for
+// usage, finish reason and errors. Otherwise, and where a rescue may have to go on with another provider's stream
+// (`continue`), events are decoded and written anew, so that the caller sees one coherent stream.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gateway/collect.hpp"
+#include "llm/facts.hpp"
+#include "llm/wire.hpp"
+#include "net/sse.hpp"
+
+namespace ballast::gateway {
+
+struct RelayOptions {
+  llm::Wire client = llm::Wire::openai_chat;
+  bool include_usage = false;        // the caller asked for the usage chunk (OpenAI chat)
+  bool may_continue = false;         // rescue mode `continue`
+  bool collect = false;              // somebody remembers the answer: cache or idempotency key
+  std::size_t max_answer_bytes = 32u << 20;
+};
+
+class Relay {
+ public:
+  Relay(RelayOptions options, llm::FactsReader& reader) : options_(options), reader_(reader) {}
+
+  // The next upstream stream begins. `continuing`: it goes on after the text delivered so far; else it is the first, or
+  // a clean restart of which nothing was delivered.
+  void begin(llm::Wire upstream, bool continuing);
+
+  // One event. What the caller shall see is appended to `out`. Errors: the provider's own (inside the stream), or
+  // provider_bad_response above the answer limit. A malformed event is skipped and counted.
+  Result<void> event(const net::SseEvent& event, std::string& out);
+
+  // The upstream body ended (or, after a finish reason, was given up waiting for). Appends the terminator. An end without a
+  // finish reason is provider_bad_response: truncated.
+  Result<void> end(std::string& out);
+
+  // The caller's stream ends with an error event.
+  void fail(const Error& error, std::string& out);
+
+  bool content_seen() const { return content_seen_; }
+  bool finished() const { return finish_ != llm::FinishReason::none; }
+  bool terminal() const { return terminal_; }               // the upstream said its last word
+  std::uint64_t content_bytes() const { return content_bytes_; }
+  std::uint64_t tokens_seen() const { return content_events_; }   // events with content: a token or a few each
+  std::uint32_t malformed() const { return malformed_; }
+  llm::FinishReason finish() const { return finish_; }
+  const std::optional<llm::Usage>& usage() const { return usage_; }   // of the present upstream stream
+  const std::string& text() const { return text_; }         // plain text so far; kept only with `may_continue`
+  bool only_text() const { return only_text_; }             // nothing but text so far: it can be continued
+  // The whole reply; with `collect` and after a clean end.
+  llm::ChatReply collected() { return collector_.take(); }
+
+ private:
+  Result<void> direct_event(const net::SseEvent& event, std::string& out);
+  Result<void> translated_event(const net::SseEvent& event, std::string& out);
+  Result<void> note(const llm::StreamEvent& event);
+  Result<void> grow(std::uint64_t bytes);
+
+  RelayOptions options_;
+  llm::FactsReader& reader_;
+  llm::Wire upstream_ = llm::Wire::openai_chat;
+  bool direct_ = false;
+  bool continuing_ = false;
+  bool terminal_ = false;
+  bool content_seen_ = false;
+  bool only_text_ = true;
+  std::uint64_t content_bytes_ = 0, content_events_ = 0;
+  std::uint32_t malformed_ = 0;
+  llm::FinishReason finish_ = llm::FinishReason::none;
+  std::optional<llm::Usage> usage_;
+  std::string text_;
+  std::optional<llm::StreamDecoder> decoder_;
+  std::optional<llm::StreamEncoder> encoder_;
+  StreamCollector collector_;
+  std::vector<llm::StreamEvent> scratch_;
+};
+
+}  // namespace ballast::gateway

@@ -1,0 +1,64 @@
+#include "gateway/retry.hpp"
+
+#include <algorithm>
+
+namespace ballast::gateway {
+
+FailureClass classify_failure(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::provider_unreachable:
+    case ErrorCode::provider_error:
+    case ErrorCode::provider_bad_response:
+      return {.same_target_retries = 2, .other_target = true, .blame = Blame::target};
+    case ErrorCode::provider_overloaded:
+      return {.same_target_retries = 1, .other_target = true, .blame = Blame::target};
+    case ErrorCode::provider_timeout:
+      return {.other_target = true, .blame = Blame::target};
+    case ErrorCode::provider_rate_limited:
+      return {.same_target_retries = 1, .other_credential = true, .other_target = true, .blame = Blame::credential};
+    case ErrorCode::provider_quota:
+    case ErrorCode::provider_auth:
+      return {.other_credential = true, .other_target = true, .blame = Blame::credential, .credential_dead = true};
+    case ErrorCode::provider_context_length:
+      return {.other_target = true, .larger_context_only = true};
+    case ErrorCode::policy_rate_limited:    // our own limit on this provider or model
+      return {.other_target = true};
+    default:
+      return {};
+  }
+}
+
+namespace {
+
+// Full jitter (Brooker, "Exponential Backoff And Jitter"): uniform in [0, min(cap, base·2^n)].
+Duration full_jitter(unsigned tries, const RetryOptions& options, Random& random) {
+  const auto doubled = options.backoff * (1LL << std::min(tries - 1, 16U));
+  const auto ceiling = std::min(options.max_backoff, Duration(doubled));
+  return Duration(static_cast<std::int64_t>(random.uniform() * static_cast<double>(ceiling.count())));
+}
+
+}  // namespace
+
+RetryDecision decide_retry(const Error& error, const RetryState& state, const RetryOptions& options, Random& random) {
+  if (state.attempts_made >= options.attempts || state.deadline_left <= Duration::zero()) return {};
+  FailureClass kind = classify_failure(error.code);
+  if (error.code == ErrorCode::provider_content_filter) kind.other_target = state.content_filter_moves_on;
+
+  if (kind.other_credential && state.more_credentials) return {Next::other_credential, Duration::zero()};
+
+  if (state.tries_on_target <= kind.same_target_retries) {
+    const bool rate = error.code == ErrorCode::provider_rate_limited;
+    // A provider that says when is believed; one that limits by rate without saying is left if anyone else can answer.
+    std::optional<Duration> wait;
+    if (error.retry_after) {
+      if (*error.retry_after <= options.patience || !state.more_targets) wait = Duration(*error.retry_after);
+    } else if (!rate || !state.more_targets) {
+      wait = full_jitter(state.tries_on_target, options, random);
+    }
+    if (wait && *wait < state.deadline_left) return {Next::same_target, *wait};
+  }
+  if (kind.other_target && state.more_targets) return {Next::next_target, Duration::zero()};
+  return {};
+}
+
+}  // namespace ballast::gateway

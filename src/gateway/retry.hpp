@@ -1,0 +1,53 @@
+// What to do after a failed attempt: pure, by class of error (the table of the field notes). One attempt budget and
+// one deadline bound a call, however many targets and credentials it has.
+#pragma once
+#include <optional>
+
+#include "base/clock.hpp"
+#include "base/random.hpp"
+#include "base/result.hpp"
+
+namespace ballast::gateway {
+
+// The retry section of a route.
+struct RetryOptions {
+  unsigned attempts = 4;                                   // upstream attempts a call may make, all targets together
+  Duration deadline = std::chrono::seconds(60);            // from arrival to the first byte of the answer
+  Duration backoff = std::chrono::milliseconds(250);       // first ceiling of the full-jitter wait
+  Duration max_backoff = std::chrono::seconds(8);
+  Duration patience = std::chrono::seconds(2);             // a Retry-After up to this is waited for on the same target
+};
+
+enum class Blame : unsigned char { none, target, credential };   // whose health the failure speaks of
+
+// Properties of an error class, whatever the circumstances.
+struct FailureClass {
+  unsigned same_target_retries = 0;    // how often the same target may be tried again
+  bool other_credential = false;       // another key of the same provider may help
+  bool other_target = false;           // the next target of the plan may help
+  bool larger_context_only = false;    // only a target with a larger context may help
+  Blame blame = Blame::none;
+  bool credential_dead = false;        // the key will not recover by waiting
+};
+FailureClass classify_failure(ErrorCode code);
+
+enum class Next : unsigned char { stop, same_target, other_credential, next_target };
+
+struct RetryState {
+  unsigned attempts_made = 1;           // in the call
+  unsigned tries_on_target = 1;
+  bool more_credentials = false;
+  bool more_targets = false;
+  bool content_filter_moves_on = false; // the route's `on_content_filter: next`
+  Duration deadline_left{};
+};
+
+struct RetryDecision {
+  Next next = Next::stop;
+  Duration wait{};                      // before the next attempt
+};
+
+// Never decides for an attempt that the budget or the deadline does not allow. `random` draws the jitter.
+RetryDecision decide_retry(const Error& error, const RetryState& state, const RetryOptions& options, Random& random);
+
+}  // namespace ballast::gateway

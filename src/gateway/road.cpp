@@ -1,0 +1,198 @@
+#include "gateway/road.hpp"
+
+#include "base/log.hpp"
+
+namespace ballast::gateway {
+
+struct Gateway::Room {
+  RoadMetrics metrics;
+  std::vector<std::unique_ptr<PerLoop>> loops;
+  mutable std::mutex mutex;                        // guards `setup`
+  SetupPtr setup;
+  explicit Room(metrics::Registry& registry) : metrics(registry) {}
+};
+
+Gateway::Gateway(World world, SetupPtr setup) : world_(world), room_(std::make_unique<Room>(world.metrics)) {
+  for (unsigned i = 0; i < world_.loops; ++i) room_->loops.push_back(std::make_unique<PerLoop>());
+  room_->setup = std::move(setup);
+}
+
+Gateway::~Gateway() = default;
+
+void Gateway::reload(SetupPtr setup) {
+  std::lock_guard lock(room_->mutex);
+  room_->setup.swap(setup);
+}
+
+SetupPtr Gateway::setup() const {
+  std::lock_guard lock(room_->mutex);
+  return room_->setup;
+}
+
+Result<Principal> Gateway::authenticate(unsigned loop, std::string_view secret) {
+  return world_.keys.authenticate(loop, secret, world_.clock.wall());
+}
+
+namespace {
+
+// Refused before anything was dispatched: the caller's key is free again, the story is told, nothing is owed.
+Task<void> refuse(const Scene& scene, const Asked* asked, Memory* memory, Error error, Trail& trail) {
+  if (memory && memory->claim.held()) {
+    const auto freed = co_await memory->claim.release();
+    if (!freed) log::warn("idempotency_release_failed", {{"call", trail.call_id}, {"error", freed.error().message}});
+  }
+  if (memory) memory->lead.abandon();
+  const auto told = llm::write_error(scene.call.wire, error);
+  note_outcome(trail, error, told.status);
+  co_await settle(scene, asked, nullptr, trail);
+  co_await answer_error(scene, std::move(error), trail);
+}
+
+Task<Result<Admission>> admit(const Scene& scene, const Asked& asked, Trail& trail) {
+  if (!scene.setup.limits->any()) co_return Admission{};
+  const LimitSubject subject = limit_subject(asked);
+  auto admitted = scene.setup.limits->admit(subject, asked.token_estimate);
+  if (!admitted && asked.route->queue.wait > Duration::zero() && !admitted.error().never) {
+    const MonoTime since = scene.now();
+    admitted = co_await scene.setup.queue->admit(subject, asked.token_estimate, asked.who.key_id(), asked.route->queue,
+                                                 scene.sink.loop(), scene.sink.gone());
+    trail.decision.step(scene.now(), "waited", {{"us", (scene.now() - since).count() / 1000}, {"admitted", admitted.has_value()}});
+  }
+  if (!admitted) {
+    trail.limits = admitted.error().figures;
+    trail.decision.step(scene.now(), "limit_refused", {{"why", admitted.error().error.message}});
+    co_return fail(std::move(admitted.error().error));
+  }
+  trail.limits = admitted->figures();
+  trail.decision.step(scene.now(), "admitted", {{"tokens_estimated", asked.token_estimate}});
+  co_return std::move(*admitted);
+}
+
+// What the caller's cache and idempotency key remember of a good answer.
+Task<void> remember(const Scene& scene, const Asked& asked, Memory& memory, Answer& answer, Relay& relay, Trail& trail) {
+  if (!memory.remembers()) co_return;
+  std::string body = answer.streamed ? std::string() : answer.body;
+  if (answer.streamed) {
+    const auto document = llm::write_reply(scene.call.wire, relay.collected());
+    if (document) body = to_json(*document);
+  }
+  if (body.empty() || answer.caller_left) {
+    memory.lead.abandon();
+    if (body.empty()) co_return;
+  }
+  const auto& r = trail.record;
+  if (memory.claim.held()) {
+    const auto kept = co_await memory.claim.finish(
+        {.status = answer.status, .content_type = answer.content_type, .body = body, .call_id = trail.call_id, .served_by = r.served_by});
+    if (!kept) log::error("idempotency_store_failed", {{"call", trail.call_id}, {"error", kept.error().message}});
+  }
+  if (memory.lead.leads())
+    memory.lead.publish({.status = answer.status, .content_type = answer.content_type, .body = std::move(body),
+                         .served_by = r.served_by, .call_id = trail.call_id,
+                         .input_tokens = r.usage.input + r.usage.cached + r.usage.cache_write,
+                         .output_tokens = r.usage.output + r.usage.reasoning, .cost = {r.billed_nano}, .stored = scene.world.clock.wall()},
+                        asked.route->cache.ttl, asked.route->degrade.stale);
+}
+
+Task<void> deliver(const Scene& scene, Answer& answer, StreamOut& out, Trail& trail) {
+  if (answer.streamed) {
+    const auto sent = co_await out.finish();
+    if (!sent && !answer.caller_left) log::info("caller_left", {{"call", trail.call_id}});
+    co_return;
+  }
+  ReplyHead head = reply_head(trail, answer.status, answer.content_type, true);
+  const auto sent = co_await scene.sink.reply(std::move(head), answer.body);
+  if (!sent) log::info("caller_left", {{"call", trail.call_id}});
+}
+
+// Everything failed: what was begun is ended with an error event; else degrade, else say why.
+Task<void> give_up(const Scene& scene, const Asked& asked, Planned& plan, Memory& memory, Answer& answer, StreamOut& out,
+                   Relay& relay, Trail& trail) {
+  Error why = std::move(answer.end.error());
+  auto instead = out.committed() || answer.caller_left ? std::nullopt : degrade(scene, asked, memory, why, trail);
+  const int status = instead ? 200 : llm::http_status(why.code, scene.call.wire);
+  if (instead) {
+    trail.record.status = records::CallStatus::ok;
+    trail.record.error = to_string(why.code);
+  } else {
+    note_outcome(trail, why, out.committed() ? 200 : status);
+  }
+  // A call that cost something keeps its idempotency key: its retry must not spend twice unasked.
+  if (memory.claim.held() && trail.record.incurred_nano == 0) {
+    const auto freed = co_await memory.claim.release();
+    if (!freed) log::warn("idempotency_release_failed", {{"call", trail.call_id}, {"error", freed.error().message}});
+  }
+  memory.lead.abandon();
+  co_await settle(scene, &asked, &plan, trail);
+  if (out.committed()) {
+    relay.fail(why, out.pending());
+    const auto ended = co_await out.finish();
+    if (!ended) scene.sink.abort();
+  } else if (answer.caller_left) {
+    scene.sink.abort();
+  } else if (instead) {
+    co_await answer_whole(scene, instead->stream, asked.facts.include_usage, 200, "application/json", instead->body, trail);
+  } else {
+    co_await answer_error(scene, std::move(why), trail);
+  }
+}
+
+Task<void> walk(Scene scene, Trail& trail) {
+  auto asked = read_request(scene, trail);
+  if (!asked) co_return co_await refuse(scene, nullptr, nullptr, std::move(asked.error()), trail);
+
+  auto admission = co_await admit(scene, *asked, trail);
+  if (!admission) co_return co_await refuse(scene, &*asked, nullptr, std::move(admission.error()), trail);
+
+  auto memory = co_await look_up(scene, *asked, trail);
+  if (!memory) {
+    admission->refund();
+    co_return co_await refuse(scene, &*asked, nullptr, std::move(memory.error()), trail);
+  }
+  if (memory->hit || memory->replay) {
+    admission->settle(0);
+    co_await settle(scene, &*asked, nullptr, trail);
+    co_return co_await answer_from_memory(scene, *asked, *memory, trail);
+  }
+
+  auto plan = plan_and_hold(scene, *asked, trail);
+  if (!plan) {
+    admission->refund();
+    Error why = std::move(plan.error());
+    const bool degradable = why.code == ErrorCode::provider_all_failed;
+    auto instead = degradable ? degrade(scene, *asked, *memory, why, trail) : std::nullopt;
+    if (!instead) co_return co_await refuse(scene, &*asked, &*memory, std::move(why), trail);
+    if (memory->claim.held()) co_await memory->claim.release();
+    memory->lead.abandon();
+    co_await settle(scene, &*asked, nullptr, trail);
+    co_return co_await answer_whole(scene, instead->stream, asked->facts.include_usage, 200, "application/json", instead->body, trail);
+  }
+
+  Relay relay({.client = scene.call.wire, .include_usage = asked->facts.include_usage,
+               .may_continue = asked->route->rescue.mode == RescueMode::proceed, .collect = memory->remembers(),
+               .max_answer_bytes = scene.setup.max_reply_bytes},
+              scene.here.facts);
+  StreamOut out(scene.sink, [&trail] { return reply_head(trail, 200, "text/event-stream", false); });
+  Answer answer = co_await attempt_all(scene, *asked, *plan, *memory, out, relay, trail);
+  const auto& used = trail.record.usage;
+  admission->settle(used.input + used.cached + used.cache_write + used.output + used.reasoning);
+  if (!answer.end) co_return co_await give_up(scene, *asked, *plan, *memory, answer, out, relay, trail);
+
+  co_await remember(scene, *asked, *memory, answer, relay, trail);
+  co_await settle(scene, &*asked, &*plan, trail);
+  co_await deliver(scene, answer, out, trail);
+}
+
+}  // namespace
+
+Task<void> Gateway::serve(Call call, ReplySink& sink) {
+  PerLoop& here = *room_->loops[sink.loop().index() % room_->loops.size()];
+  const SetupPtr held = setup();
+  const WallTime arrived = world_.clock.wall();
+  Trail trail(here.ids.next(arrived), world_.clock.mono(), arrived, call);
+  room_->metrics.in_flight.add(1);
+  co_await walk(Scene{world_, *held, here, room_->metrics, call, sink}, trail);
+  room_->metrics.in_flight.add(-1);
+}
+
+}  // namespace ballast::gateway

@@ -1,0 +1,115 @@
+// The steps of the road, private to the gateway room. Each takes what it needs and returns what the next one needs; the
+// Trail alone is written by all. `road.cpp` tells the story, the other files are its chapters.
+#pragma once
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/ids.hpp"
+#include "base/task_group.hpp"
+#include "gateway/gateway.hpp"
+#include "gateway/plan.hpp"
+#include "gateway/relay.hpp"
+#include "gateway/road_metrics.hpp"
+#include "gateway/stream.hpp"
+#include "gateway/trail.hpp"
+#include "llm/facts.hpp"
+
+namespace ballast::gateway {
+
+// What one event loop has for itself: no locks, no sharing.
+struct PerLoop {
+  llm::FactsReader facts;
+  SeededRandom random{os_seed()};
+  IdGenerator ids;
+  std::string scratch;                            // for log lines
+};
+
+// Where a step happens: who else is there. References only; all of it outlives the call.
+struct Scene {
+  const World& world;
+  const Setup& setup;
+  PerLoop& here;
+  const RoadMetrics& metrics;
+  const Call& call;
+  ReplySink& sink;
+
+  MonoTime now() const { return world.clock.mono(); }
+  unsigned loop() const { return sink.loop().index(); }
+};
+
+// Step 1, `read.cpp`: who asks, for what, along which route.
+struct Asked {
+  Principal who;
+  llm::RequestFacts facts;
+  RoutePtr route;
+  std::uint64_t token_estimate = 0;               // prompt and expected output, for limits
+  std::optional<json::value> document;            // parsed already, where the fast reader does not apply
+  bool chat() const { return facts.messages > 0 || facts.insert_at > 0; }
+};
+Result<Asked> read_request(const Scene& scene, Trail& trail);
+LimitSubject limit_subject(const Asked& asked);
+
+// Step 3, `memory.cpp`: an answer from memory, or the duties of the one who makes it.
+struct Memory {
+  std::optional<CacheKey> key;
+  CacheLead lead;
+  IdempotencyClaim claim;
+  CachedReplyPtr hit;                             // answer with this …
+  std::shared_ptr<const RememberedReply> replay;  // … or this
+  bool remembers() const { return lead.leads() || claim.held(); }
+};
+Task<Result<Memory>> look_up(const Scene& scene, const Asked& asked, Trail& trail);
+Task<void> answer_from_memory(const Scene& scene, const Asked& asked, const Memory& memory, Trail& trail);
+
+// Step 4 and 5, `candidates.cpp`: the targets in order, each with what it may cost, and the money held for the dearest.
+struct Candidate {
+  const Target* target = nullptr;
+  const ProviderAccess* access = nullptr;
+  std::optional<llm::ModelInfo> info;             // nullopt: unpriced and unknown
+  TargetView view;
+  std::optional<std::int64_t> max_tokens;         // what to send, where it differs from what was asked
+  Money ceiling;                                  // proven; zero where no budget applies and nothing is known
+};
+struct Planned {
+  std::vector<Candidate> candidates;              // in the order to try
+  Hold hold;
+  Money ceiling;                                  // of the dearest
+  bool budgeted = false;
+};
+Result<Planned> plan_and_hold(const Scene& scene, const Asked& asked, Trail& trail);
+
+// Step 6, `attempts.cpp`: the attempts, one after the other (or hedged), until one answers.
+struct Answer {
+  Result<void> end;                               // clean, or the last failure
+  bool streamed = false;                          // `out` holds the tail; else `body` is the whole reply
+  std::string body;                               // in the caller's wire
+  int status = 200;
+  std::string content_type = "application/json";
+  std::optional<llm::Usage> usage;
+  llm::FinishReason finish = llm::FinishReason::none;
+  Money billed;
+  bool caller_left = false;
+  bool dispatched = false;                        // something went to a provider
+};
+Task<Answer> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, const Memory& memory, StreamOut& out,
+                         Relay& relay, Trail& trail);
+
+// Step 7 to 9, `settle.cpp`: exactly once, whatever happened. After it the last bytes may go.
+Task<void> settle(const Scene& scene, const Asked* asked, Planned* plan, Trail& trail);
+void note_outcome(Trail& trail, const Error& error, int http_status);
+
+// `degrade.cpp`: when nothing answered: stale, template, or the error in the caller's shape.
+struct Degraded {
+  std::string body;                               // a whole reply in the caller's wire
+  bool stream = false;                            // to be told as a stream
+};
+std::optional<Degraded> degrade(const Scene& scene, const Asked& asked, const Memory& memory, const Error& why, Trail& trail);
+Task<void> answer_error(const Scene& scene, Error error, Trail& trail);
+// A whole reply, told as the caller asked for it: JSON or a stream.
+Task<void> answer_whole(const Scene& scene, bool stream, bool include_usage, int status, std::string_view content_type,
+                        std::string_view body, Trail& trail);
+
+}  // namespace ballast::gateway

@@ -1,0 +1,36 @@
+// The road's figures for /metrics. Names and labels are an interface: docs/operations.md lists them.
+#pragma once
+#include "base/metrics.hpp"
+
+namespace ballast::gateway {
+
+struct RoadMetrics {
+  explicit RoadMetrics(metrics::Registry& r)
+      : calls(r.counters("ballast_calls_total", "Calls by route, API and outcome", {"route", "api", "outcome"})),
+        duration(r.histograms("ballast_call_duration_seconds", "From arrival to settlement", {"route"})),
+        first_token(r.histograms("ballast_first_token_seconds", "From arrival to the first content", {"route"})),
+        attempts(r.counters("ballast_attempts_total", "Upstream attempts by outcome", {"provider", "model", "outcome"})),
+        attempt_duration(r.histograms("ballast_attempt_duration_seconds", "Upstream attempts", {"provider", "model"})),
+        tokens(r.counters("ballast_tokens_total", "Tokens reported by providers", {"provider", "model", "kind"})),
+        incurred(r.counters("ballast_incurred_usd_total", "What providers charge", {"provider", "model"}, metrics::usd_shape)),
+        cache(r.counters("ballast_cache_total", "Look-ups by state", {"state"})),
+        saved(r.counter("ballast_cache_saved_usd_total", "What cache hits cost when they were made", metrics::usd_shape)),
+        rescues(r.counters("ballast_rescues_total", "Streams saved or lost after a provider failed", {"mode", "outcome"})),
+        malformed(r.counter("ballast_malformed_chunks_total", "Stream events skipped as unreadable")),
+        in_flight(r.gauge("ballast_calls_in_flight", "Calls on the road now")) {}
+
+  metrics::Family<metrics::Counter>& calls;
+  metrics::Family<metrics::Histogram>& duration;
+  metrics::Family<metrics::Histogram>& first_token;
+  metrics::Family<metrics::Counter>& attempts;
+  metrics::Family<metrics::Histogram>& attempt_duration;
+  metrics::Family<metrics::Counter>& tokens;
+  metrics::Family<metrics::Counter>& incurred;
+  metrics::Family<metrics::Counter>& cache;
+  metrics::Counter& saved;
+  metrics::Family<metrics::Counter>& rescues;
+  metrics::Counter& malformed;
+  metrics::Gauge& in_flight;
+};
+
+}  // namespace ballast::gateway

@@ -1,0 +1,155 @@
+// Steps 7 to 9 of the road: usage to money, money to ledger and budget, and the record of why. Exactly once a call.
+#include <charconv>
+
+#include "base/json.hpp"
+#include "base/log.hpp"
+#include "gateway/road.hpp"
+
+namespace ballast::gateway {
+
+namespace {
+
+std::uint64_t micros(Duration d) { return static_cast<std::uint64_t>(std::max<std::int64_t>(d.count() / 1000, 0)); }
+
+void append_field(std::string& out, std::string_view name, std::string_view text) {
+  if (text.empty()) return;
+  out += ",\"";
+  out += name;
+  out += "\":";
+  append_json_string(out, text);
+}
+
+void append_field(std::string& out, std::string_view name, std::int64_t value) {
+  char digits[24];
+  out += ",\"";
+  out += name;
+  out += "\":";
+  out.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+}
+
+// One line a call. No prompt, no answer, no secret; names come from callers, so they are escaped.
+void log_access(std::string& line, const Trail& trail) {
+  const auto& r = trail.record;
+  line.clear();
+  line += "{\"time\":\"";
+  line += to_rfc3339(r.arrived);
+  line += "\",\"level\":\"info\",\"event\":\"call\"";
+  append_field(line, "call", trail.call_id);
+  append_field(line, "key", r.key_name);
+  append_field(line, "team", r.team);
+  append_field(line, "user", r.user);
+  append_field(line, "feature", r.feature);
+  append_field(line, "api", r.api);
+  append_field(line, "operation", r.operation);
+  append_field(line, "model", r.requested_model);
+  append_field(line, "route", r.route);
+  append_field(line, "served_by", r.served_by);
+  append_field(line, "error", r.error);
+  append_field(line, "http_status", static_cast<std::int64_t>(r.http_status));
+  append_field(line, "attempts", static_cast<std::int64_t>(r.attempts.size()));
+  append_field(line, "latency_us", static_cast<std::int64_t>(r.latency_us));
+  append_field(line, "first_token_us", static_cast<std::int64_t>(r.first_token_us));
+  append_field(line, "input_tokens", static_cast<std::int64_t>(r.usage.input + r.usage.cached + r.usage.cache_write));
+  append_field(line, "output_tokens", static_cast<std::int64_t>(r.usage.output + r.usage.reasoning));
+  append_field(line, "incurred_nano", r.incurred_nano);
+  append_field(line, "trace", r.trace_id);
+  line += '}';
+  log::access(line);
+}
+
+void count(const RoadMetrics& m, const records::CallRecord& r) {
+  const std::string_view route = r.route.empty() ? std::string_view("direct") : std::string_view(r.route);
+  m.calls.with({route, r.api, r.status == records::CallStatus::ok ? std::string_view("ok") : std::string_view(r.error)}).add();
+  m.duration.with({route}).record(r.latency_us * 1000);
+  if (r.first_token_us) m.first_token.with({route}).record(r.first_token_us * 1000);
+  for (const auto& a : r.attempts) {
+    m.attempts.with({a.provider, a.model, a.outcome}).add();
+    m.attempt_duration.with({a.provider, a.model}).record(a.latency_us * 1000);
+    m.incurred.with({a.provider, a.model}).add(static_cast<std::uint64_t>(std::max<std::int64_t>(a.incurred_nano, 0)));
+    const auto tokens = [&](std::string_view kind, std::uint64_t n) {
+      if (n) m.tokens.with({a.provider, a.model, kind}).add(n);
+    };
+    tokens("input", a.usage.input);
+    tokens("cached", a.usage.cached);
+    tokens("cache_write", a.usage.cache_write);
+    tokens("output", a.usage.output);
+    tokens("reasoning", a.usage.reasoning);
+  }
+}
+
+trace::SpanRecord span_of(const Trail& trail, const trace::SpanContext& context, std::uint64_t parent, const Clock& clock) {
+  const auto& r = trail.record;
+  trace::SpanRecord span{.context = context, .parent = parent, .name = r.operation + " " + r.requested_model, .kind = trace::Kind::server,
+                         .start = r.arrived, .end = clock.wall(), .failed = r.status != records::CallStatus::ok, .error = r.error};
+  auto& a = span.attributes;
+  const auto number = [&](std::string_view key, std::uint64_t v) { a.emplace_back(key, static_cast<std::int64_t>(v)); };
+  a.emplace_back("gen_ai.operation.name", r.operation);
+  a.emplace_back("gen_ai.request.model", r.requested_model);
+  a.emplace_back("ballast.call.id", trail.call_id);
+  a.emplace_back("ballast.route", r.route);
+  a.emplace_back("ballast.served_by", r.served_by);
+  a.emplace_back("ballast.key", r.key_name);
+  number("ballast.cost.incurred_nano_usd", static_cast<std::uint64_t>(r.incurred_nano));
+  number("gen_ai.usage.input_tokens", r.usage.input + r.usage.cached + r.usage.cache_write);
+  number("gen_ai.usage.output_tokens", r.usage.output + r.usage.reasoning);
+  if (!r.error.empty()) a.emplace_back("error.type", r.error);
+  return span;
+}
+
+trace::SpanRecord span_of(const records::AttemptRecord& at, const trace::SpanContext& context, std::uint64_t parent, std::string_view operation) {
+  trace::SpanRecord span{.context = context, .parent = parent, .name = std::string(operation) + " " + at.model, .kind = trace::Kind::client,
+                         .start = at.started, .end = at.started + std::chrono::microseconds(at.latency_us), .failed = at.outcome != "ok",
+                         .error = at.outcome == "ok" ? std::string() : at.outcome};
+  auto& a = span.attributes;
+  a.emplace_back("gen_ai.operation.name", std::string(operation));
+  a.emplace_back("gen_ai.provider.name", at.provider);
+  a.emplace_back("gen_ai.system", at.provider);               // the older name
+  a.emplace_back("gen_ai.request.model", at.model);
+  a.emplace_back("gen_ai.usage.input_tokens", static_cast<std::int64_t>(at.usage.input + at.usage.cached + at.usage.cache_write));
+  a.emplace_back("gen_ai.usage.output_tokens", static_cast<std::int64_t>(at.usage.output + at.usage.reasoning));
+  a.emplace_back("http.response.status_code", static_cast<std::int64_t>(at.http_status));
+  return span;
+}
+
+void emit_spans(const Scene& scene, Trail& trail) {
+  auto* sink = scene.world.spans;
+  if (!sink) return;
+  const auto parent = trace::parse_traceparent(scene.call.traceparent);
+  const auto context = parent ? trace::child_of(*parent, scene.here.random) : trace::new_trace(scene.here.random, scene.world.trace_sample);
+  trail.record.trace_id = trace::trace_id_hex(context);
+  if (!context.sampled) return;
+  for (const auto& attempt : trail.record.attempts)
+    sink->emit(span_of(attempt, trace::child_of(context, scene.here.random), context.span, trail.record.operation));
+  sink->emit(span_of(trail, context, parent ? parent->span : 0, scene.world.clock));
+}
+
+}  // namespace
+
+void note_outcome(Trail& trail, const Error& error, int http_status) {
+  trail.record.status = error.code == ErrorCode::caller_cancelled ? records::CallStatus::cancelled : records::CallStatus::failed;
+  trail.record.error = to_string(error.code);
+  trail.record.http_status = static_cast<std::uint16_t>(http_status);
+}
+
+Task<void> settle(const Scene& scene, const Asked*, Planned* plan, Trail& trail) {
+  auto& r = trail.record;
+  if (plan) {
+    plan->hold.settle();
+    for (const auto& charge : plan->hold.charges()) r.charges.push_back({charge.window, charge.amount.nano});
+  }
+  r.latency_us = micros(scene.now() - trail.started);
+  emit_spans(scene, trail);
+  trail.decision.step(scene.now(), "settled", {{"outcome", r.error.empty() ? std::string_view("ok") : std::string_view(r.error)},
+                                               {"incurred_nano", r.incurred_nano}, {"billed_nano", r.billed_nano}});
+  r.decision = trail.decision.take();
+  const auto written = scene.world.journal.outcome(scene.loop(), r);
+  if (!written) log::error("journal_outcome_failed", {{"call", trail.call_id}, {"error", written.error().message}});
+  count(scene.metrics, r);
+  if (scene.setup.access_log) log_access(scene.here.scratch, trail);
+  if (scene.setup.ledger == LedgerMode::strict && !r.attempts.empty()) {
+    const auto synced = co_await scene.world.journal.sync(scene.sink.loop());
+    if (!synced) log::error("journal_sync_failed", {{"call", trail.call_id}, {"error", synced.error().message}});
+  }
+}
+
+}  // namespace ballast::gateway

@@ -1,0 +1,104 @@
+#include "gateway/stream.hpp"
+
+#include <algorithm>
+
+namespace ballast::gateway {
+
+Task<void> StreamOut::flush() {
+  if (left_ || pending_.empty()) {
+    pending_.clear();
+    co_return;
+  }
+  if (!committed_) {
+    committed_ = true;
+    first_byte_ = sink_.loop().clock().mono();
+    const auto begun = co_await sink_.begin(head_());
+    if (!begun) left_ = true;
+  }
+  if (!left_) {
+    const auto sent = co_await sink_.write(pending_);
+    if (!sent) left_ = true;
+  }
+  pending_.clear();
+}
+
+Task<Result<void>> StreamOut::finish() {
+  co_await flush();
+  if (left_) co_return fail(ErrorCode::caller_cancelled, "the caller left before the end of the answer");
+  co_return co_await sink_.end();
+}
+
+Task<void> StreamOut::cut() {
+  co_await flush();
+  sink_.abort();
+}
+
+namespace {
+
+// Until when the next read may take.
+MonoTime read_deadline(const Relay& relay, const StreamTimers& timers, MonoTime now, MonoTime dispatched,
+                       std::optional<MonoTime> left_at) {
+  MonoTime due = relay.finished()       ? now + timers.after_finish
+                 : relay.content_seen() ? now + timers.idle
+                                        : dispatched + timers.first_token;
+  if (left_at) due = std::min(due, *left_at + timers.drain);
+  return std::min(due, timers.total);
+}
+
+// Feeds every whole event; an error ends the stream.
+Result<void> feed(net::SseParser& parser, std::string_view bytes, Relay& relay, std::string& out) {
+  parser.push(bytes);
+  for (;;) {
+    auto event = parser.next();
+    if (!event) return fail(event.error());
+    if (!*event) return {};
+    if (relay.terminal()) continue;                          // nothing after the last word counts
+    if (auto ok = relay.event(**event, out); !ok) return ok;
+  }
+}
+
+Error name_timer(Error error, const Relay& relay) {
+  if (error.code == ErrorCode::provider_timeout) {
+    error.field = relay.content_seen() ? "idle" : "first_token";
+    error.message = relay.content_seen() ? "the provider's stream fell silent" : "the provider sent no first token in time";
+  }
+  return error;
+}
+
+}  // namespace
+
+Task<PumpResult> pump(net::ClientResponse& response, Relay& relay, StreamOut& out, ReplySink& sink, StreamTimers timers,
+                      MonoTime dispatched, unsigned hold_back) {
+  net::SseParser parser;
+  PumpResult result;
+  std::optional<MonoTime> left_at;
+  const Clock& clock = sink.loop().clock();
+  for (;;) {
+    const MonoTime now = clock.mono();
+    const auto gone = sink.gone();
+    if (!left_at && (out.caller_left() || (gone && gone->cancelled()))) left_at = now;
+    auto bytes = co_await response.read_some(read_deadline(relay, timers, now, dispatched, left_at));
+    if (!bytes && !relay.finished()) {
+      result.end = fail(name_timer(std::move(bytes.error()), relay));
+      co_return result;
+    }
+    if (!bytes || bytes->empty()) {
+      result.end = relay.end(out.pending());
+      co_return result;
+    }
+    auto fed = feed(parser, *bytes, relay, out.pending());
+    if (relay.content_seen() && !result.first_content) result.first_content = clock.mono();
+    if (!fed) {
+      result.end = std::move(fed);
+      co_return result;
+    }
+    if (relay.terminal()) {
+      result.end = relay.end(out.pending());
+      co_return result;
+    }
+    const bool commit = relay.content_seen() && relay.tokens_seen() >= hold_back;
+    if (out.committed() || commit) co_await out.flush();
+  }
+}
+
+}  // namespace ballast::gateway

@@ -1,0 +1,32 @@
+// Trail: what a call leaves behind while it walks the road: its ledger record, its decision log and the figures its reply
+// headers tell. It is written by each step and read by none of them to decide anything.
+#pragma once
+#include <string>
+#include <string_view>
+
+#include "base/clock.hpp"
+#include "gateway/call.hpp"
+#include "gateway/decision.hpp"
+#include "gateway/limits.hpp"
+#include "llm/types.hpp"
+#include "records/call_record.hpp"
+
+namespace ballast::gateway {
+
+struct Trail {
+  Trail(Id id, MonoTime started, WallTime arrived, const Call& call);
+
+  records::CallRecord record;
+  DecisionLog decision;
+  MonoTime started;
+  LimitFigures limits;                   // the caller's, after admission
+  std::string call_id;                   // "call_…"
+  std::string warning;                   // deprecations, for the x-ballast-warning header
+};
+
+// The reply's head: what happened, told in headers. `settled`: the cost is final and is told too.
+ReplyHead reply_head(const Trail& trail, int status, std::string_view content_type, bool settled);
+
+records::TokenCounts token_counts(const llm::Usage& usage);
+
+}  // namespace ballast::gateway

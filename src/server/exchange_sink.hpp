@@ -1,0 +1,24 @@
+// ExchangeSink: an HTTP exchange as the call road's ReplySink.
+#pragma once
+#include "gateway/call.hpp"
+#include "net/server.hpp"
+
+namespace ballast::server {
+
+// Lives as long as the handler's task. See gateway::ReplySink for the order of calls.
+class ExchangeSink final : public gateway::ReplySink {
+ public:
+  explicit ExchangeSink(net::Exchange& exchange) : exchange_(exchange) {}
+  Scheduler& loop() override { return exchange_.loop(); }
+  CancelToken gone() override { return exchange_.gone(); }
+  Task<Result<void>> reply(gateway::ReplyHead head, std::string_view body) override;
+  Task<Result<void>> begin(gateway::ReplyHead head) override;
+  Task<Result<void>> write(std::string_view bytes) override;
+  Task<Result<void>> end() override;
+  void abort() override { exchange_.abort(); }
+
+ private:
+  net::Exchange& exchange_;
+};
+
+}  // namespace ballast::server
