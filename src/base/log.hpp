@@ -38,7 +38,7 @@ struct Options {
   Level level = Level::info;
   std::string file = "-";                              // "-" standard output, "stderr", or a path that is appended to
   std::chrono::milliseconds flush_every{100};
-  std::size_t buffer_bytes = 1u << 20;                 // per thread; lines beyond it are dropped until the next flush
+  std::size_t buffer_bytes = 4u << 20;                 // per thread; lines beyond it are dropped until the next flush
   const Clock* clock = nullptr;                        // borrowed until `stop`; null: the system's
 };
 

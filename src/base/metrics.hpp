@@ -136,7 +136,7 @@ extern template class Family<Gauge>;
 extern template class Family<Histogram>;
 
 // How a metric is printed. `scale` turns the stored integer into the unit of the name: 1e-9 for nanoseconds → seconds and for
-// nano-dollars → usd. Histograms print cumulative buckets at every power of two from 2^first_bit to 2^last_bit, which are exact.
+// nano-dollars → usd. Histograms print cumulative buckets for the values up to 2^k - 1, first_bit ≤ k ≤ last_bit; these counts are exact.
 struct Shape {
   double scale = 1;
   unsigned first_bit = 17;  // 131 µs in ns
