@@ -31,19 +31,19 @@ class HeadParser {
   // The next whole line of `bytes` without its CRLF, or false: more is needed, or it was refused (`refusal_.status`).
   bool next_line(std::string_view bytes, std::string_view& line);
   bool add_field(std::string_view bytes, std::string_view line, Headers& headers);
+  bool special_field(std::string_view bytes, std::string_view name, std::string_view value);
   ParseStep refuse(int status, std::string_view reason) { refusal_ = {status, reason}; return ParseStep::refused; }
 
   const HttpLimits* limits_;
   std::size_t at_ = 0;                // first byte of the line being read
   std::size_t scanned_ = 0;           // no LF before here
   bool first_line_done_ = false;
-  bool strict_status_ = true;
   Refusal refusal_;
   // Collected while the fields pass by.
   bool has_length_ = false, has_coding_ = false, chunked_ = false, other_coding_ = false;
   bool close_ = false, keep_ = false, expect_ = false, bad_expect_ = false;
   unsigned hosts_ = 0;
-  std::string_view host_;
+  std::uint32_t host_at_ = 0, host_size_ = 0;
   std::uint64_t length_ = 0;
 };
 
@@ -63,7 +63,7 @@ class RequestParser : public HeadParser {
   ParseStep request_line(std::string_view bytes, std::string_view line);
   ParseStep finish(std::string_view bytes);
   RequestHead head_;
-  std::uint32_t target_at_ = 0, target_size_ = 0, method_size_ = 0, path_size_ = 0, method_at_ = 0;
+  std::uint32_t target_at_ = 0, target_size_ = 0, method_size_ = 0, method_at_ = 0, path_at_ = 0, path_size_ = 0;
 };
 
 // Reads one response head; interim 1xx heads are the caller's to skip (`head().status < 200`).
@@ -100,11 +100,9 @@ class ChunkedDecoder {
   std::uint64_t total() const { return total_; }
 
  private:
-  enum class State : std::uint8_t { size, extension, size_lf, data, data_cr, data_lf, trailer, trailer_lf, end_lf, done };
-  Out refuse(int status, std::string_view reason, std::size_t consumed, std::size_t produced) {
-    refusal_ = {status, reason};
-    return {ParseStep::refused, consumed, produced};
-  }
+  enum class State : std::uint8_t { size, extension, size_lf, data, data_cr, data_lf, trailer, trailer_lf, done };
+  bool refuse(int status, std::string_view reason) { refusal_ = {status, reason}; return false; }
+  bool step(char c);
   const HttpLimits* limits_;
   State state_ = State::size;
   bool line_empty_ = true;

@@ -48,6 +48,7 @@ class LoopGroup {
 
   void start();
   void stop();
+  bool running() const;
   unsigned size() const { return static_cast<unsigned>(loops_.size()); }
   Loop& at(unsigned index) { return *loops_[index]; }
   // The loop that runs the calling thread, or null.

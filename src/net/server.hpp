@@ -26,8 +26,6 @@ struct ServerOptions {
   TlsServerOptions tls;
 };
 
-class ServerConnection;
-
 // One request and its answer. Lives until the handler's task ends; used on its loop only. Answer exactly once: either
 // `respond`, or `start_stream`, `write`…, `finish`. A handler that returns without an answer makes it a 500; one that
 // leaves a stream unfinished cuts it.
@@ -95,9 +93,9 @@ class Server {
   };
   Stats stats() const;                // a snapshot; any thread
 
+  struct State;                       // known inside net/ only
+
  private:
-  friend class ServerConnection;
-  struct State;
   std::shared_ptr<State> state_;
   std::uint16_t port_ = 0;
 };

@@ -37,7 +37,8 @@ class SseParser {
   void reset();
 
  private:
-  std::optional<std::size_t> find_end(std::string_view bytes);
+  // One past the end of the event that begins (or goes on) here; scans each byte once.
+  std::optional<std::size_t> find_end();
   SseEvent read(std::string_view raw);
 
   std::size_t max_event_;
@@ -45,7 +46,6 @@ class SseParser {
   std::string kept_;                  // an event's beginning from earlier pushes
   std::string whole_;                 // the event last given, if it came in pieces
   std::string joined_;                // its data, if on several lines
-  std::size_t scanned_ = 0;           // of kept_ + input_: searched for the end already
   bool line_start_ = true;            // the scanner stands at the first byte of a line
   bool after_cr_ = false;             // the previous byte was a CR: an LF belongs to it
   bool swallow_lf_ = false;           // an event ended with CR: the LF that follows belongs to it

@@ -1,0 +1,265 @@
+#include "net/channel.hpp"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <boost/asio/ip/address.hpp>
+#include <cassert>
+#include <cerrno>
+
+namespace ballast::net {
+namespace {
+
+// A BIO over send and recv: OpenSSL's own raises SIGPIPE.
+int bio_write(BIO* bio, const char* data, int size) {
+  const int fd = static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio)));
+  BIO_clear_retry_flags(bio);
+  const auto n = ::send(fd, data, static_cast<std::size_t>(size), MSG_NOSIGNAL);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) BIO_set_retry_write(bio);
+  return static_cast<int>(n);
+}
+int bio_read(BIO* bio, char* data, int size) {
+  const int fd = static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio)));
+  BIO_clear_retry_flags(bio);
+  const auto n = ::recv(fd, data, static_cast<std::size_t>(size), 0);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) BIO_set_retry_read(bio);
+  return static_cast<int>(n);
+}
+long bio_control(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+
+BIO_METHOD* bio_method() {
+  static BIO_METHOD* method = [] {
+    BIO_METHOD* m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "ballast");
+    BIO_meth_set_write(m, bio_write);
+    BIO_meth_set_read(m, bio_read);
+    BIO_meth_set_ctrl(m, bio_control);
+    return m;
+  }();
+  return method;
+}
+
+// Marks `n` bytes of the vector as sent.
+void advance(iovec* pieces, std::size_t count, std::size_t n) {
+  for (std::size_t i = 0; i < count && n; ++i) {
+    const std::size_t take = n < pieces[i].iov_len ? n : pieces[i].iov_len;
+    pieces[i].iov_base = static_cast<char*>(pieces[i].iov_base) + take;
+    pieces[i].iov_len -= take;
+    n -= take;
+  }
+}
+
+}  // namespace
+
+Channel::Channel(Loop& loop, int fd) : loop_(loop), socket_(loop.core().io.get_executor()) {
+  boost::system::error_code failed;
+  socket_.assign(asio::ip::tcp::v4(), fd, failed);   // the family is not looked at again
+  if (failed) {
+    errno_ = failed.value();
+    ::close(fd);
+    closed_ = true;
+  }
+}
+
+Channel::~Channel() { SSL_free(ssl_); }
+
+IoResult Channel::receive(Bytes& out) {
+  assert(out.empty());
+  Bytes block(Bytes::scratch);
+  const IoResult got = receive(block.data(), block.capacity());
+  if (got.kind != IoResult::Kind::bytes) return got;
+  block.resize(got.bytes);
+  if (got.bytes > Bytes::scratch / 4) {
+    out = std::move(block);
+  } else {
+    out.release();
+    out.append(block.view());
+  }
+  return got;
+}
+
+IoResult Channel::receive(char* to, std::size_t room) {
+  if (closed_) return {IoResult::Kind::broken};
+  if (ssl_) {
+    std::size_t total = 0;
+    while (total < room) {
+      ERR_clear_error();
+      const int n = SSL_read(ssl_, to + total, static_cast<int>(std::min<std::size_t>(room - total, 1 << 30)));
+      if (n <= 0) {
+        if (total) break;
+        return tls_result(n);
+      }
+      total += static_cast<std::size_t>(n);
+      if (SSL_pending(ssl_) == 0) break;
+    }
+    return {IoResult::Kind::bytes, total};
+  }
+  for (;;) {
+    const auto n = ::recv(fd(), to, room, 0);
+    if (n > 0) return {IoResult::Kind::bytes, static_cast<std::size_t>(n)};
+    if (n == 0) return {IoResult::Kind::end};
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) return {IoResult::Kind::would_block};
+    errno_ = errno;
+    return {IoResult::Kind::broken};
+  }
+}
+
+IoResult Channel::send(iovec* pieces, std::size_t count) {
+  if (closed_) return {IoResult::Kind::broken};
+  while (count && pieces->iov_len == 0) { ++pieces; --count; }
+  if (ssl_) {
+    // One record per 16 KB, whatever the pieces are.
+    static thread_local char record[16 * 1024];
+    std::size_t total = 0;
+    for (;;) {
+      std::size_t n = 0;
+      for (std::size_t i = 0; i < count && n < sizeof record; ++i) {
+        const std::size_t take = std::min(pieces[i].iov_len, sizeof record - n);
+        std::memcpy(record + n, pieces[i].iov_base, take);
+        n += take;
+      }
+      if (n == 0) return {IoResult::Kind::bytes, total};
+      ERR_clear_error();
+      const int sent = SSL_write(ssl_, record, static_cast<int>(n));
+      if (sent <= 0) {
+        const IoResult r = tls_result(sent);
+        return r.kind == IoResult::Kind::would_block && total ? IoResult{IoResult::Kind::bytes, total} : r;
+      }
+      total += static_cast<std::size_t>(sent);
+      advance(pieces, count, static_cast<std::size_t>(sent));
+    }
+  }
+  for (;;) {
+    msghdr message{};
+    message.msg_iov = pieces;
+    message.msg_iovlen = count < 1024 ? count : 1024;
+    const auto n = ::sendmsg(fd(), &message, MSG_NOSIGNAL);
+    if (n >= 0) {
+      advance(pieces, count, static_cast<std::size_t>(n));
+      return {IoResult::Kind::bytes, static_cast<std::size_t>(n)};
+    }
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) return {IoResult::Kind::would_block};
+    errno_ = errno;
+    return {IoResult::Kind::broken};
+  }
+}
+
+IoResult Channel::tls_result(int result) {
+  const int why = SSL_get_error(ssl_, result);
+  if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) return {IoResult::Kind::would_block};
+  if (why == SSL_ERROR_ZERO_RETURN) return {IoResult::Kind::end};
+  if (const auto code = ERR_peek_last_error()) {
+    char text[160];
+    ERR_error_string_n(code, text, sizeof text);
+    tls_error_ = text;
+    if (const long verify = SSL_get_verify_result(ssl_); !tls_up_ && verify != X509_V_OK)
+      tls_error_ = X509_verify_cert_error_string(verify);
+  }
+  ERR_clear_error();
+  return {IoResult::Kind::broken};    // without close_notify: a cut, not an end
+}
+
+bool Channel::surely_blocked() const { return read_armed_ && (!ssl_ || SSL_pending(ssl_) == 0); }
+
+void Channel::arm(Side side) {
+  bool& armed = side == Side::read ? read_armed_ : write_armed_;
+  if (armed || closed_) return;
+  armed = true;
+  socket_.async_wait(side == Side::read ? Socket::wait_read : Socket::wait_write,
+                     [self = Ref(this), side](const boost::system::error_code&) { self->happened(side); });
+}
+
+void Channel::happened(Side side) {
+  (side == Side::read ? read_armed_ : write_armed_) = false;
+  if (closed_) return;
+  if (waiting_ == side) return wake(Wake::ready, true);
+  if (side == Side::read && watch_) watch_(watch_context_);
+}
+
+void Channel::wake(Wake how, bool now) {
+  if (!waiter_) return;
+  timer_.cancel();
+  how_ = how;
+  waiting_ = Side::none;
+  const auto h = std::exchange(waiter_, {});
+  if (now) h.resume();
+  else loop_.resume(h);
+}
+
+void Channel::Awaiter::await_suspend(std::coroutine_handle<> h) {
+  assert(!channel.waiter_);
+  channel.waiter_ = h;
+  channel.waiting_ = side;
+  if (deadline != no_deadline)
+    channel.loop_.arm(channel.timer_, deadline,
+                      [](void* c) {
+                        const Ref keep(static_cast<Channel*>(c));
+                        keep->wake(Wake::timeout, true);
+                      },
+                      &channel);
+  channel.arm(side);
+}
+
+void Channel::watch(Watch watch, void* context) {
+  watch_ = watch;
+  watch_context_ = context;
+  if (watch) arm(Side::read);
+}
+
+void Channel::shutdown_send() {
+  if (closed_) return;
+  if (ssl_ && tls_up_) SSL_shutdown(ssl_);
+  ::shutdown(fd(), SHUT_WR);
+}
+
+void Channel::close(bool reset) {
+  if (closed_) return;
+  closed_ = true;
+  watch_ = nullptr;
+  if (reset) {
+    const linger now{1, 0};
+    ::setsockopt(fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  } else if (ssl_ && tls_up_) {
+    ERR_clear_error();
+    SSL_shutdown(ssl_);
+    ERR_clear_error();
+  }
+  boost::system::error_code ignored;
+  socket_.close(ignored);
+  wake(Wake::cancelled, false);
+}
+
+bool Channel::start_tls(void* context, const std::string* host) {
+  ssl_ = SSL_new(static_cast<SSL_CTX*>(context));
+  if (!ssl_) return false;
+  BIO* bio = BIO_new(bio_method());
+  BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(fd())));
+  BIO_set_init(bio, 1);
+  SSL_set_bio(ssl_, bio, bio);
+  SSL_set_mode(ssl_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+  if (!host) { SSL_set_accept_state(ssl_); return true; }
+  SSL_set_connect_state(ssl_);
+  boost::system::error_code no_address;
+  asio::ip::make_address(*host, no_address);
+  if (!no_address) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_), host->c_str()) == 1;
+  SSL_set_hostflags(ssl_, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  return SSL_set1_host(ssl_, host->c_str()) == 1 && SSL_set_tlsext_host_name(ssl_, host->c_str()) == 1;
+}
+
+IoResult Channel::handshake(bool& wants_write) {
+  if (closed_) return {IoResult::Kind::broken};
+  ERR_clear_error();
+  const int n = SSL_do_handshake(ssl_);
+  if (n == 1) {
+    tls_up_ = true;
+    return {IoResult::Kind::bytes};
+  }
+  wants_write = SSL_get_error(ssl_, n) == SSL_ERROR_WANT_WRITE;
+  return tls_result(n);
+}
+
+}  // namespace ballast::net

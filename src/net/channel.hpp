@@ -1,0 +1,105 @@
+// Private to net/: one connected socket on one loop, plain or TLS. Reads and writes are tried directly; only what would block
+// waits, for readiness, so that a waiting connection holds no buffer.
+#pragma once
+#include <sys/uio.h>
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/intrusive_ptr.hpp>
+#include <string>
+
+#include "net/buffer.hpp"
+#include "net/core.hpp"
+
+typedef struct ssl_st SSL;
+
+namespace ballast::net {
+
+// The result of one attempt.
+struct IoResult {
+  enum class Kind : unsigned char { bytes, would_block, end, broken };
+  Kind kind;
+  std::size_t bytes = 0;
+};
+
+// At most one coroutine waits (for either direction); while none waits for reading, a watch may be set. Closing wakes the
+// waiter with `cancelled`. Kept alive by its owner and by the operations Asio holds.
+class Channel {
+ public:
+  using Ref = boost::intrusive_ptr<Channel>;
+  using Watch = void (*)(void* context);
+  // Takes ownership of a non-blocking descriptor.
+  static Ref make(Loop& loop, int fd) { return Ref(new Channel(loop, fd)); }
+
+  // Into `out`, which is empty: a block that fits what arrived (up to 64 KB).
+  IoResult receive(Bytes& out);
+  IoResult receive(char* to, std::size_t room);
+  // One gathered write. Advances the vector past what was sent: whole pieces get length 0.
+  IoResult send(iovec* pieces, std::size_t count);
+
+  // Has nothing arrived since the last attempt, as far as is known? Then waiting comes before trying.
+  bool surely_blocked() const;
+  struct Awaiter;
+  Awaiter readable(Deadline deadline);
+  Awaiter writable(Deadline deadline);
+  // Calls `watch(context)` once when there is something to read (or the end); null ends it.
+  void watch(Watch watch, void* context);
+
+  // Immediately; `reset` sends RST. The waiter is resumed from the loop with Wake::cancelled. Idempotent.
+  void close(bool reset = false);
+  void shutdown_send();
+  bool open() const { return !closed_; }
+  int fd() { return socket_.native_handle(); }
+  Loop& loop() { return loop_; }
+  int last_errno() const { return errno_; }
+
+  // From here on everything is TLS. `context` is an SSL_CTX; `host` (client) is verified and sent as SNI.
+  bool start_tls(void* context, const std::string* host);
+  // True when the handshake is complete; else would_block says which direction to wait for in `wants_write`.
+  IoResult handshake(bool& wants_write);
+  std::string tls_error() const { return tls_error_; }
+  bool tls() const { return ssl_ != nullptr; }
+
+ private:
+  friend void intrusive_ptr_add_ref(Channel* c) { ++c->refs_; }
+  friend void intrusive_ptr_release(Channel* c) { if (--c->refs_ == 0) delete c; }
+  using Socket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::executor_type>;
+  enum class Side : unsigned char { none, read, write };
+  Channel(Loop& loop, int fd);
+  ~Channel();
+  void arm(Side side);
+  void happened(Side side);
+  void wake(Wake how, bool now);
+  IoResult tls_result(int result);
+
+  Loop& loop_;
+  Socket socket_;
+  SSL* ssl_ = nullptr;
+  std::coroutine_handle<> waiter_;
+  Timer timer_;
+  Watch watch_ = nullptr;
+  void* watch_context_ = nullptr;
+  std::string tls_error_;
+  int errno_ = 0;
+  unsigned refs_ = 0;
+  Side waiting_ = Side::none;
+  Wake how_ = Wake::ready;
+  bool read_armed_ = false, write_armed_ = false, closed_ = false, tls_up_ = false;
+};
+
+struct Channel::Awaiter {
+  Channel& channel;
+  Side side;
+  Deadline deadline;
+  bool await_ready() {
+    if (!channel.closed_) return false;
+    channel.how_ = Wake::cancelled;
+    return true;
+  }
+  void await_suspend(std::coroutine_handle<> h);
+  Wake await_resume() const { return channel.how_; }
+};
+
+inline Channel::Awaiter Channel::readable(Deadline deadline) { return {*this, Side::read, deadline}; }
+inline Channel::Awaiter Channel::writable(Deadline deadline) { return {*this, Side::write, deadline}; }
+
+}  // namespace ballast::net

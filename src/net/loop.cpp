@@ -1,0 +1,94 @@
+#include "net/loop.hpp"
+
+#include <boost/asio/post.hpp>
+#include <cassert>
+#include <ctime>
+#include <thread>
+
+#include "net/core.hpp"
+
+namespace ballast::net {
+namespace {
+thread_local Loop* current_loop = nullptr;
+}
+
+// UNSAFE_IO: sockets and timers are touched by the loop's thread only, so the reactor needs no locks; posting keeps its own.
+Loop::Core::Core(const Clock& clock)
+    : io(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO), work(io.get_executor()), wheel(clock.mono()), wake(io) {}
+
+void Loop::Core::schedule(Loop& loop) {
+  const auto due = wheel.next_due();
+  if (!due) return;                    // a wake-up that finds nothing costs less than taking it back
+  if (*due >= wake_at) return;
+  wake_at = *due;
+  const Duration wait = *due - loop.clock().mono();
+  wake.expires_after(wait.count() > 0 ? wait : Duration(0));
+  wake.async_wait([this, &loop](const boost::system::error_code& failed) {
+    if (failed) return;                // re-armed for an earlier time
+    wake_at = MonoTime::max();
+    advancing = true;
+    wheel.advance(loop.clock().mono());
+    advancing = false;
+    schedule(loop);
+  });
+}
+
+std::string_view Loop::Core::http_date(const Clock& clock) {
+  const MonoTime now = clock.mono();
+  if (now >= date_until) {
+    const WallTime wall = clock.wall();
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(wall.time_since_epoch());
+    const std::time_t t = seconds.count();
+    std::tm parts{};
+    gmtime_r(&t, &parts);
+    std::strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+    date_until = now + (seconds + std::chrono::seconds(1) - wall.time_since_epoch());
+  }
+  return {date, 29};
+}
+
+Loop::Loop(LoopGroup&, unsigned index, const Clock& clock) : clock_(clock), index_(index), core_(std::make_unique<Core>(clock)) {}
+Loop::~Loop() = default;
+
+void Loop::post(std::function<void()> f) { asio::post(core_->io, std::move(f)); }
+void Loop::resume(std::coroutine_handle<> h) {
+  asio::post(core_->io, [h] { h.resume(); });
+}
+void Loop::arm(Timer& timer, MonoTime due, Timer::Callback callback, void* context) {
+  assert(on_this_thread() || current_loop == nullptr);
+  core_->wheel.arm(timer, due, callback, context);
+  if (!core_->advancing && due < core_->wake_at) core_->schedule(*this);
+}
+bool Loop::on_this_thread() const { return current_loop == this; }
+
+struct LoopGroup::Threads {
+  std::vector<std::thread> threads;
+};
+
+LoopGroup::LoopGroup(unsigned loops, const Clock& clock) : threads_(std::make_unique<Threads>()) {
+  for (unsigned i = 0; i < (loops ? loops : 1); ++i) loops_.push_back(std::make_unique<Loop>(*this, i, clock));
+}
+
+LoopGroup::~LoopGroup() { stop(); }
+
+void LoopGroup::start() {
+  assert(threads_->threads.empty());
+  for (auto& loop : loops_)
+    threads_->threads.emplace_back([l = loop.get()] {
+      current_loop = l;
+      l->core().io.run();
+      current_loop = nullptr;
+    });
+}
+
+bool LoopGroup::running() const { return !threads_->threads.empty(); }
+
+void LoopGroup::stop() {
+  for (auto& loop : loops_) loop->core().io.stop();
+  for (auto& t : threads_->threads) t.join();
+  threads_->threads.clear();
+}
+
+Loop* LoopGroup::current() { return current_loop; }
+
+}  // namespace ballast::net
