@@ -87,13 +87,17 @@ struct ReplyFacts {
 // The reply with another model name and, optionally, the rest untouched.
 std::string splice_model(std::string_view body, ByteRange model_value, std::string_view model);
 
+// Folds a later count of the same stream into an earlier one: counts are cumulative and replace, but Anthropic's closing
+// count may leave out the input that its opening one told.
+void merge_usage(Wire wire, Usage& total, const Usage& later);
+
 struct ChunkFacts {
   std::uint64_t text_bytes = 0;        // visible text and refusal in this event, decoded
   std::uint64_t reasoning_bytes = 0;
   bool has_tool_delta = false;
   bool lifecycle = false;              // says nothing yet: role, created, in_progress, ping, message_start
   FinishReason finish = FinishReason::none;
-  std::optional<Usage> usage;          // cumulative: the last one wins (Anthropic: merged with message_start's input)
+  std::optional<Usage> usage;          // of this event alone: fold with merge_usage
   bool has_error = false;
   bool is_terminal = false;            // [DONE], message_stop, response.completed/failed/incomplete
   bool usage_only = false;             // OpenAI chat: `choices: []` with usage; strip it if the client did not ask
