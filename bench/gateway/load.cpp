@@ -1,4 +1,4 @@
-// bench_load: a load generator. One thread, raw epoll, HTTP/1.1 keep-alive, loopback only, bounded in time.
+// gateway_load: a load generator. One thread, raw epoll, HTTP/1.1 keep-alive, loopback only, bounded in time.
 //
 //   rate    open loop: Poisson arrivals at RATE a second; latency counts from the *scheduled* moment, so a stall of the
 //           server is charged to every request that should have been sent meanwhile (no coordinated omission)
@@ -6,7 +6,7 @@
 //   stream  CONNECTIONS streams always under way, their starts spread over two seconds; measures the time to the first
 //           byte and, from the upstream's stamp, how long each chunk was on its way
 //
-//   bench_load MODE PORT PATH BODY_FILE CONNECTIONS RATE SECONDS [Header: value]...
+//   gateway_load MODE PORT PATH BODY_FILE CONNECTIONS RATE SECONDS [Header: value]...
 // Prints one JSON object. Latencies are microseconds; the first half second (2.5 s of streams) is not counted.
 #include <algorithm>
 #include <deque>
@@ -237,7 +237,7 @@ class Load {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 8) return std::fprintf(stderr, "usage: bench_load rate|max|stream PORT PATH BODY_FILE CONNECTIONS RATE SECONDS [Header: value]...\n"), 2;
+  if (argc < 8) return std::fprintf(stderr, "usage: gateway_load rate|max|stream PORT PATH BODY_FILE CONNECTIONS RATE SECONDS [Header: value]...\n"), 2;
   bench::prepare_process();
   const std::string name = argv[1];
   const Mode mode = name == "rate" ? Mode::rate : name == "max" ? Mode::max : Mode::stream;

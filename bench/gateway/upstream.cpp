@@ -1,10 +1,10 @@
-// bench_upstream: a fast fake provider in OpenAI's shape. One thread, raw epoll, HTTP/1.1 keep-alive, loopback only.
+// gateway_upstream: a fast fake provider in OpenAI's shape. One thread, raw epoll, HTTP/1.1 keep-alive, loopback only.
 //
 // A chat completion with "stream":true is answered by CHUNKS events, one every DELAY milliseconds; anything else by a
 // fixed JSON completion. Every event and every reply carries the moment it was written (`wire.hpp`), so that the load
 // generator can tell how long the gateway held it.
 //
-//   bench_upstream PORT [CHUNKS=100] [DELAY_MS=20] [REPLY_BYTES=600]
+//   gateway_upstream PORT [CHUNKS=100] [DELAY_MS=20] [REPLY_BYTES=600]
 #include <queue>
 #include <vector>
 
@@ -187,7 +187,7 @@ class Upstream {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) return std::fprintf(stderr, "usage: bench_upstream PORT [CHUNKS] [DELAY_MS] [REPLY_BYTES]\n"), 2;
+  if (argc < 2) return std::fprintf(stderr, "usage: gateway_upstream PORT [CHUNKS] [DELAY_MS] [REPLY_BYTES]\n"), 2;
   bench::prepare_process();
   Upstream(std::atoi(argv[1]), argc > 2 ? std::atoi(argv[2]) : 100, argc > 3 ? std::atof(argv[3]) : 20,
            argc > 4 ? std::strtoul(argv[4], nullptr, 10) : 600).run();
