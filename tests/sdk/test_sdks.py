@@ -7,8 +7,8 @@ The packages are installed into build/sdk from the lock files; OFFLINE=1 skips t
 """
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -48,8 +48,15 @@ def installed(folder: pathlib.Path, source: pathlib.Path, command: list[str]) ->
 
 @pytest.fixture(scope="session")
 def python_home():
+    """Where the Python SDKs are, if not in this very environment (build/venv has them)."""
     folder = HOME / "python"
     folder.mkdir(parents=True, exist_ok=True)
+    pinned = dict(line.split("==") for line in (HERE / "requirements.txt").read_text().split())
+    try:
+        if all(importlib.metadata.version(name) == version for name, version in pinned.items()):
+            return folder
+    except importlib.metadata.PackageNotFoundError:
+        pass
     return installed(folder, HERE / "requirements.txt",
                      [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", ".", "-r", str(HERE / "requirements.txt")])
 
