@@ -10,11 +10,9 @@
 // Concurrency: thread-safe; a spinlock per breaker held for tens of nanoseconds. Breakers live as long as the set.
 // Bounds: `Options::max_targets`; further targets of a provider share that provider's overflow breaker.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +20,7 @@
 
 #include "base/clock.hpp"
 #include "base/result.hpp"
+#include "gateway/spinlock.hpp"
 
 namespace ballast::gateway {
 
@@ -101,7 +100,6 @@ class Breaker {
   void open(std::int64_t now);
   void close();
 
-  class Guard;
   static constexpr unsigned kSlots = 10;
   struct Slot { std::int64_t tick = -1; std::uint32_t ok = 0, failed = 0; };
 
@@ -109,7 +107,7 @@ class Breaker {
   const Clock& clock_;
   const BreakerOptions options_;
   const std::function<double()> jitter_;
-  mutable std::atomic_flag lock_ = ATOMIC_FLAG_INIT;   // guards the rest
+  mutable SpinLock lock_;                              // guards the rest
   BreakerState state_ = BreakerState::closed;
   bool probe_out_ = false;
   std::uint64_t epoch_ = 0;

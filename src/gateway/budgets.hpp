@@ -11,15 +11,12 @@
 // may be forgotten; if none is, new values of that budget share one overflow window with one value's amount: stricter,
 // never laxer. Unknown outcomes: `max_unknown` remain reconcilable; older ones stay charged for good.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -38,7 +35,7 @@ std::optional<BudgetPeriod> budget_period_from(std::string_view name);
 struct BudgetRule {
   std::string name;                        // unique and stable: spent money is remembered under it; empty: made from the rest
   BudgetScope scope = BudgetScope::system;
-  std::string match;                       // exact, or prefix with '*'; empty: every value, each for itself
+  std::string match;                       // exact, or prefix with '*'; empty: every value, each for itself. Scope request: of the model
   Money amount;
   BudgetPeriod period = BudgetPeriod::day; // ignored for scope request
   WallTime from{}, to{};                   // period fixed: [from, to); outside it nothing may be spent
@@ -84,8 +81,6 @@ class Hold {
   void end_unknown(unsigned attempt);
   // Returns what no attempt used. Attempts still running end as unknown. Idempotent.
   void settle();
-  // For a caller that makes one attempt: `end(0, incurred)` and `settle()`.
-  void settle(Money incurred);
 
   Money ceiling() const;                   // held and spent so far
   Money incurred() const;                  // by ended attempts
@@ -123,11 +118,14 @@ class BudgetBook {
     std::size_t max_windows = 262'144;
     std::size_t max_unknown = 100'000;
   };
-  // Refuses duplicate names, negative amounts, empty fixed windows, more than 16 rules that could apply at once.
-  static Result<std::unique_ptr<BudgetBook>> create(std::vector<BudgetRule> rules, const Clock& clock, Options options);
+  // Refuses duplicate names, negative amounts, empty fixed windows, more than 32 rules.
+  // `previous`: the book this one replaces on a reload. They share windows, unknown outcomes and distrust, so that spent
+  // money stays spent (budgets are recognised by name) and holds of the old book settle where the new one sees it.
+  static Result<std::unique_ptr<BudgetBook>> create(std::vector<BudgetRule> rules, const Clock& clock, Options options,
+                                                    const BudgetBook* previous = nullptr);
   BudgetBook(const BudgetBook&) = delete;
   BudgetBook& operator=(const BudgetBook&) = delete;
-  ~BudgetBook();                           // after every Hold is gone
+  ~BudgetBook();                           // after every Hold it made is gone
 
   // Does any budget bind this call on any of `models`? If so an unpriced model or an unbounded cost must be refused.
   bool applies(const BudgetSubject& subject, std::span<const std::string_view> models) const;
@@ -173,35 +171,20 @@ class BudgetBook {
  private:
   friend class Hold;
   struct Window;
-  struct Shard;
+  struct Ledger;                           // windows, unknown outcomes and distrust: what outlives a reload
   struct Piece;
-  BudgetBook(std::vector<BudgetRule> rules, const Clock& clock, Options options);
-  Window* pin(std::size_t rule, std::string_view value, WallTime now) const;
-  void unpin(Window* window) const;
-  const Window* peek(std::size_t rule, std::string_view value, WallTime now) const;
-  std::string_view value_for(const BudgetRule& rule, const BudgetSubject& subject, std::string_view model) const;
-  std::string_view model_value_for(const BudgetRule& rule, std::string_view model) const;
-  Result<void> charge(Window& window, Money amount, WallTime now) const;
-  Error refusal(const BudgetRule& rule, std::string_view value, Money left, WallTime window_end, WallTime now) const;
-  void keep_unknown(std::string call, unsigned attempt, std::string model, Money charged, std::vector<Window*> windows);
-  BudgetStatus status_of(const Window& window) const;
+  BudgetBook(std::vector<BudgetRule> rules, const Clock& clock, std::shared_ptr<Ledger> ledger);
+  // Charges `amount` to the window of `rule` for `value`, pinning it into `piece`; or refuses and pins nothing.
+  Result<void> charge(std::size_t rule, std::string_view value, Money amount, WallTime now, Piece& piece) const;
+  // Charges `more` to a window pinned already.
+  Result<void> charge_more(const Piece& piece, Money more) const;
+  Error refusal(const BudgetRule& rule, std::string_view value, Money wanted, Money left, WallTime until) const;
+  Money left_in(std::size_t rule, std::string_view value, WallTime now) const;
+  BudgetStatus status_of(const BudgetRule& rule, std::string_view value, WallTime now) const;
 
   const Clock& clock_;
-  const Options options_;
   const std::vector<BudgetRule> rules_;
-  std::unique_ptr<Shard[]> shards_;
-  std::vector<std::unique_ptr<Window>> overflow_;                  // one per rule
-  mutable std::atomic<std::uint64_t> overflowed_{0};
-
-  mutable std::mutex rare_;                                        // guards what follows: overspends and unknowns
-  struct Unknown;
-  struct Distrust { unsigned factor = 1; std::uint64_t times = 0; Money over; };
-  std::unordered_map<std::string, Distrust> distrust_;
-  std::unique_ptr<Unknown> unknown_;
-  std::atomic<bool> any_distrust_{false};
-  std::uint64_t overspends_ = 0;
-  Money overspent_;
-  std::atomic<std::uint64_t> unsettled_{0};
+  const std::shared_ptr<Ledger> ledger_;
 };
 
 }  // namespace ballast::gateway

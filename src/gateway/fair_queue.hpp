@@ -46,14 +46,19 @@ class FairQueue {
   struct Lane;
   struct Tenant;
   using LaneKey = std::pair<std::uint32_t, std::string>;
-  bool enter(Waiter& waiter, const QueueOptions& options);
+  bool enter(Waiter& waiter, std::size_t depth);
+  bool make_way(Lane& lane, const Waiter& newcomer, std::size_t depth);
+  Lane& join(Waiter& waiter, const Refusal& refusal);
   void leave(Waiter& waiter);
-  void pump(const BucketId& bucket);
-  void pump_locked(LaneKey key);
+  void pump(Lane& lane);
+  bool still_waiting(Waiter& waiter, bool alarm, bool give_up);
+  MonoTime alarm_for(Waiter& waiter, MonoTime deadline);
+  void ensure_alarm(Lane& lane);
+  void on_room(const BucketId& bucket);
 
   Limits& limits_;
   const std::size_t max_waiting_;
-  std::mutex mutex_;
+  std::mutex mutex_;                       // guards lanes and every Waiter's fields; never held across an await
   std::map<LaneKey, std::unique_ptr<Lane>> lanes_;
   std::atomic<std::size_t> waiting_{0};
 };

@@ -1,0 +1,317 @@
+#include "gateway/budgets.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <set>
+#include <tuple>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+#include "gateway/budgets_ledger.hpp"
+#include "gateway/principal.hpp"
+
+namespace ballast::gateway {
+
+namespace {
+
+constexpr std::array<std::string_view, 7> kScopeNames{"request", "key", "user", "feature", "team", "model", "system"};
+constexpr std::array<std::string_view, 4> kPeriodNames{"hour", "day", "month", "fixed"};
+constexpr std::size_t kMaxRules = 32;
+constexpr unsigned kMaxFactor = 16;
+constexpr std::size_t kMaxDistrusted = 4096;
+
+// Whose money a rule counts; empty if the rule does not apply. Model and request rules are asked with the model.
+std::string_view value_for(const BudgetRule& rule, const BudgetSubject& s, std::string_view model) {
+  std::string_view value;
+  switch (rule.scope) {
+    case BudgetScope::key: value = s.key; break;
+    case BudgetScope::user: value = s.user; break;
+    case BudgetScope::feature: value = s.feature; break;
+    case BudgetScope::team: value = s.team; break;
+    case BudgetScope::model: value = model; break;
+    case BudgetScope::request: return rule.match.empty() || (!model.empty() && name_matches(rule.match, model)) ? "*" : "";
+    case BudgetScope::system: return "*";
+  }
+  return rule.match.empty() || name_matches(rule.match, value) ? value : std::string_view{};
+}
+
+bool of_caller(BudgetScope scope) { return scope != BudgetScope::model && scope != BudgetScope::request; }
+
+Result<void> check_rule(const BudgetRule& rule, const std::string& field) {
+  if (rule.amount < Money{}) return fail(ErrorCode::caller_invalid_request, "must not be negative", field + ".amount");
+  if (rule.period == BudgetPeriod::fixed && rule.scope != BudgetScope::request && rule.to <= rule.from)
+    return fail(ErrorCode::caller_invalid_request, "a fixed window must end after it begins", field + ".to");
+  if (rule.name.find('|') != std::string::npos || rule.name.size() > kMaxAttribution)
+    return fail(ErrorCode::caller_invalid_request, fmt::format("at most {} bytes, without '|'", kMaxAttribution), field + ".name");
+  return {};
+}
+
+}  // namespace
+
+std::string_view to_string(BudgetScope scope) { return kScopeNames[static_cast<std::size_t>(scope)]; }
+std::string_view to_string(BudgetPeriod period) { return kPeriodNames[static_cast<std::size_t>(period)]; }
+std::optional<BudgetScope> budget_scope_from(std::string_view name) {
+  const auto it = std::ranges::find(kScopeNames, name);
+  return it == kScopeNames.end() ? std::nullopt : std::optional(static_cast<BudgetScope>(it - kScopeNames.begin()));
+}
+std::optional<BudgetPeriod> budget_period_from(std::string_view name) {
+  const auto it = std::ranges::find(kPeriodNames, name);
+  return it == kPeriodNames.end() ? std::nullopt : std::optional(static_cast<BudgetPeriod>(it - kPeriodNames.begin()));
+}
+
+std::string default_budget_name(const BudgetRule& rule) {
+  std::string name(to_string(rule.scope));
+  if (!rule.match.empty()) name += ":" + rule.match;
+  if (rule.scope != BudgetScope::request) name += fmt::format("/{}", to_string(rule.period));
+  std::ranges::replace(name, '|', '_');
+  return name;
+}
+
+WindowSpan window_at(const BudgetRule& rule, WallTime now) {
+  using namespace std::chrono;
+  switch (rule.period) {
+    case BudgetPeriod::hour: {
+      const auto start = floor<hours>(now);
+      return {start, start + hours(1)};
+    }
+    case BudgetPeriod::day: {
+      const auto start = floor<days>(now);
+      return {start, start + days(1)};
+    }
+    case BudgetPeriod::month: {
+      const year_month_day date(floor<days>(now));
+      const auto month = date.year() / date.month();
+      return {sys_days(month / day(1)), sys_days((month + months(1)) / day(1))};
+    }
+    case BudgetPeriod::fixed: break;
+  }
+  return {rule.from, rule.to};
+}
+
+Result<std::unique_ptr<BudgetBook>> BudgetBook::create(std::vector<BudgetRule> rules, const Clock& clock, Options options,
+                                                       const BudgetBook* previous) {
+  if (rules.size() > kMaxRules) return fail(ErrorCode::caller_invalid_request, fmt::format("at most {} budgets", kMaxRules), "budgets");
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    const auto field = fmt::format("budgets[{}]", i);
+    if (auto checked = check_rule(rules[i], field); !checked) return std::unexpected(checked.error());
+    if (rules[i].name.empty()) rules[i].name = default_budget_name(rules[i]);
+    if (!names.insert(rules[i].name).second)
+      return fail(ErrorCode::caller_invalid_request, fmt::format("two budgets are named \"{}\"", rules[i].name), field + ".name");
+  }
+  auto ledger = previous ? previous->ledger_ : std::make_shared<Ledger>(options);
+  return std::unique_ptr<BudgetBook>(new BudgetBook(std::move(rules), clock, std::move(ledger)));
+}
+
+BudgetBook::BudgetBook(std::vector<BudgetRule> rules, const Clock& clock, std::shared_ptr<Ledger> ledger)
+    : clock_(clock), rules_(std::move(rules)), ledger_(std::move(ledger)) {}
+BudgetBook::~BudgetBook() = default;
+
+bool BudgetBook::applies(const BudgetSubject& subject, std::span<const std::string_view> models) const {
+  return std::ranges::any_of(rules_, [&](const BudgetRule& rule) {
+    if (of_caller(rule.scope)) return !value_for(rule, subject, {}).empty();
+    return std::ranges::any_of(models, [&](std::string_view model) { return !value_for(rule, subject, model).empty(); });
+  });
+}
+
+Money BudgetBook::left_in(std::size_t index, std::string_view value, WallTime now) const {
+  const BudgetRule& rule = rules_[index];
+  if (rule.scope == BudgetScope::request) return rule.amount;
+  const auto span = window_at(rule, now);
+  if (now < span.start || now >= span.end) return {};
+  return std::max(Money{}, rule.amount - ledger_->look({rule.name, value, span}).charged);
+}
+
+std::optional<Money> BudgetBook::remaining(const BudgetSubject& subject, std::string_view model) const {
+  std::optional<Money> least;
+  if (rules_.empty()) return least;
+  const WallTime now = clock_.wall();
+  for (std::size_t i = 0; i < rules_.size(); ++i) {
+    const auto value = value_for(rules_[i], subject, model);
+    if (value.empty()) continue;
+    const Money left = left_in(i, value, now);
+    if (!least || left < *least) least = left;
+  }
+  return least;
+}
+
+Money BudgetBook::prudent(std::string_view model, Money ceiling) const {
+  if (!ledger_->any_distrust.load(std::memory_order_acquire)) return ceiling;
+  const std::lock_guard lock(ledger_->rare);
+  const auto it = ledger_->distrust.find(model);
+  if (it == ledger_->distrust.end()) return ceiling;
+  for (unsigned f = it->second.factor; f > 1; f /= 2) ceiling += ceiling;     // saturates
+  return ceiling;
+}
+
+Error BudgetBook::refusal(const BudgetRule& rule, std::string_view value, Money wanted, Money left, WallTime until) const {
+  Error e{.code = ErrorCode::policy_budget_exceeded};
+  const std::string whose = rule.scope == BudgetScope::system || rule.scope == BudgetScope::request ? "" : fmt::format(" of {} \"{}\"", to_string(rule.scope), value);
+  e.message = fmt::format("budget \"{}\"{} leaves ${} of ${}; the call may cost up to ${}", rule.name, whose,
+                          to_usd(std::max(left, Money{})), to_usd(rule.amount), to_usd(wanted));
+  const auto wait = until - clock_.wall();
+  if (rule.scope != BudgetScope::request && wait > Duration::zero()) e.retry_after = std::chrono::ceil<std::chrono::milliseconds>(wait);
+  return e;
+}
+
+Result<void> BudgetBook::charge(std::size_t index, std::string_view value, Money amount, WallTime now, Piece& piece) const {
+  const BudgetRule& rule = rules_[index];
+  const auto span = window_at(rule, now);
+  if (now < span.start || now >= span.end) return fail(refusal(rule, value, amount, {}, span.start));
+  Window& window = ledger_->pin({rule.name, value, span}, now);
+  Money left;
+  if (!window.try_charge(amount, rule.amount, left)) {
+    ledger_->unpin(window);
+    return fail(refusal(rule, value, amount, left, span.end));
+  }
+  piece = {.rule = index, .window = &window, .amount = amount};
+  return {};
+}
+
+Result<void> BudgetBook::charge_more(const Piece& piece, Money more) const {
+  const BudgetRule& rule = rules_[piece.rule];
+  Money left;
+  if (piece.window->try_charge(more, rule.amount, left)) return {};
+  return fail(refusal(rule, piece.window->value, more, left, piece.window->span.end));
+}
+
+Result<Hold> BudgetBook::hold(const BudgetSubject& subject, std::string_view call, Money ceiling) {
+  if (rules_.empty()) return Hold{};
+  assert(ceiling >= Money{});
+  const WallTime now = clock_.wall();
+  auto state = std::make_unique<Hold::State>();
+  state->book = this;
+  state->call = call;
+  state->settled = true;                   // until everything is held, going back is silent
+  const auto back_out = [&](Error why) {
+    for (const Piece& p : state->caller) p.window->add(Money{} - ceiling);
+    return fail(std::move(why));
+  };
+  for (std::size_t i = 0; i < rules_.size(); ++i) {
+    const BudgetRule& rule = rules_[i];
+    if (rule.scope == BudgetScope::request && rule.match.empty() && ceiling > rule.amount)
+      return back_out(refusal(rule, {}, ceiling, rule.amount, now));
+    const auto value = of_caller(rule.scope) ? value_for(rule, subject, {}) : std::string_view{};
+    if (value.empty()) continue;
+    Piece piece;
+    if (auto charged = charge(i, value, ceiling, now, piece); !charged) return back_out(std::move(charged.error()));
+    state->caller.push_back(piece);
+  }
+  state->held = ceiling;
+  state->settled = false;
+  return Hold(std::move(state));
+}
+
+bool BudgetBook::restore(std::string_view window, Money spent) {
+  const auto last = window.rfind('|');
+  const auto first = window.find('|');
+  if (first == std::string_view::npos || first == last) return false;
+  const auto start = parse_int<std::int64_t>(window.substr(last + 1));
+  const auto rule = std::ranges::find(rules_, window.substr(0, first), &BudgetRule::name);
+  if (!start || rule == rules_.end() || rule->scope == BudgetScope::request) return false;
+  const WallTime now = clock_.wall();
+  const auto span = window_at(*rule, now);
+  if (std::chrono::floor<std::chrono::seconds>(span.start).time_since_epoch().count() != *start || now >= span.end) return false;
+  Window& w = ledger_->pin({rule->name, window.substr(first + 1, last - first - 1), span}, now);
+  w.add(spent);
+  w.spend(spent);
+  ledger_->unpin(w);
+  return true;
+}
+
+bool BudgetBook::reconcile(std::string_view call, unsigned attempt, Money incurred) {
+  Ledger::Unknown found;
+  {
+    const std::lock_guard lock(ledger_->rare);
+    const auto it = std::ranges::find_if(ledger_->unknown, [&](const Ledger::Unknown& u) { return u.outcome.call == call && u.outcome.attempt == attempt; });
+    if (it == ledger_->unknown.end()) return false;
+    found = std::move(*it);
+    ledger_->unknown.erase(it);
+  }
+  for (Window* w : found.windows) {
+    w->add(incurred - found.outcome.charged);
+    w->spend(incurred);
+    ledger_->unpin(*w);
+  }
+  if (incurred > found.outcome.charged) book_over(found.outcome.model, found.outcome.charged, incurred);
+  return true;
+}
+
+std::vector<UnknownOutcome> BudgetBook::unknown() const {
+  const std::lock_guard lock(ledger_->rare);
+  std::vector<UnknownOutcome> out;
+  for (const auto& u : ledger_->unknown) out.push_back(u.outcome);
+  return out;
+}
+
+void BudgetBook::book_over(std::string_view model, Money ceiling, Money incurred) {
+  const std::lock_guard lock(ledger_->rare);
+  ++ledger_->overspends;
+  ledger_->overspent += incurred - ceiling;
+  if (ledger_->distrust.size() >= kMaxDistrusted && !ledger_->distrust.contains(model)) return;
+  auto& d = ledger_->distrust[std::string(model)];
+  d.factor = std::min(kMaxFactor, d.factor * 2);
+  ++d.times;
+  d.over += incurred - ceiling;
+  ledger_->any_distrust.store(true, std::memory_order_release);
+}
+
+std::vector<BudgetBook::StoppedModel> BudgetBook::stopped() const {
+  const std::lock_guard lock(ledger_->rare);
+  std::vector<StoppedModel> out;
+  for (const auto& [model, d] : ledger_->distrust) out.push_back({model, d.factor, d.times, d.over});
+  return out;
+}
+
+void BudgetBook::trust(std::string_view model) {
+  const std::lock_guard lock(ledger_->rare);
+  if (const auto it = ledger_->distrust.find(model); it != ledger_->distrust.end()) ledger_->distrust.erase(it);
+  ledger_->any_distrust.store(!ledger_->distrust.empty(), std::memory_order_release);
+}
+
+BudgetStatus BudgetBook::status_of(const BudgetRule& rule, std::string_view value, WallTime now) const {
+  const auto span = window_at(rule, now);
+  const auto figures = ledger_->look({rule.name, value, span});
+  const std::string shown(rule.scope == BudgetScope::system ? "*" : value);
+  Window named{.budget = rule.name, .value = std::string(value), .span = span};
+  return {.window = named.id(), .budget = rule.name, .scope = rule.scope, .value = shown, .limit = rule.amount, .spent = figures.spent,
+          .held = figures.charged - figures.spent, .remaining = std::max(Money{}, rule.amount - figures.charged), .window_end = span.end};
+}
+
+std::vector<BudgetStatus> BudgetBook::status() const {
+  const WallTime now = clock_.wall();
+  std::vector<std::pair<const BudgetRule*, std::string>> found;
+  for (const auto& rule : rules_)
+    if (rule.scope == BudgetScope::system) found.emplace_back(&rule, "*");
+  ledger_->each([&](const Window& w) {
+    const auto rule = std::ranges::find(rules_, w.budget, &BudgetRule::name);
+    if (rule != rules_.end() && rule->scope != BudgetScope::system && w.span == window_at(*rule, now)) found.emplace_back(&*rule, w.value);
+  });
+  std::vector<BudgetStatus> out;
+  for (const auto& [rule, value] : found) out.push_back(status_of(*rule, value, now));
+  std::ranges::sort(out, {}, [](const BudgetStatus& s) { return std::tie(s.budget, s.value); });
+  return out;
+}
+
+std::vector<BudgetStatus> BudgetBook::status(const BudgetSubject& subject) const {
+  const WallTime now = clock_.wall();
+  std::vector<BudgetStatus> out;
+  for (const auto& rule : rules_) {
+    const auto value = of_caller(rule.scope) ? value_for(rule, subject, {}) : std::string_view{};
+    if (!value.empty()) out.push_back(status_of(rule, value, now));
+  }
+  return out;
+}
+
+BudgetBook::Stats BudgetBook::stats() const {
+  Stats s{.overflowed = ledger_->overflowed.load(), .unsettled = ledger_->unsettled.load()};
+  ledger_->each([&](const Window&) { ++s.windows; });
+  const std::lock_guard lock(ledger_->rare);
+  s.overspends = ledger_->overspends;
+  s.overspent = ledger_->overspent;
+  return s;
+}
+
+}  // namespace ballast::gateway
