@@ -118,10 +118,17 @@ def test_half_of_the_callers_leave(upstream, gateway, stream):
     g.settled()
     served = [r for r in replies if r and r.status == 200]
     assert len(served) <= PAID and len(upstream.seen()) <= PAID
-    spent = g.spent()
-    assert charged(upstream) <= spent <= BUDGET
-    assert g.usage()["incurred"] == spent, "ledger and budget agree to the nano-dollar"
-    assert g.usage()["attempts"] == len(upstream.seen())
+    assert g.usage()["attempts"] == len(upstream.seen()) == PAID
+    assert g.usage()["incurred"] == g.spent() == charged(upstream) == BUDGET, "a caller that leaves is read on for the usage"
+
+
+def test_a_caller_leaves_and_the_rest_is_not_waited_for(upstream, gateway):
+    """With nothing read on, the outcome is unknown: what the provider may charge stays charged, never less."""
+    upstream.script("model", ok(TOKENS, gap=0.05))
+    g = gateway(config(upstream, read_on_disconnect="0s"))
+    asyncio.run(g.app.chat_async("chat", max_tokens=TOKENS, stream=True, leave_after=800))
+    g.settled()
+    assert charged(upstream) <= g.spent() <= EACH and g.usage()["incurred"] == g.spent()
 
 
 def test_max_tokens_is_clamped_to_what_the_budget_leaves(upstream, gateway):

@@ -122,6 +122,7 @@ def world(tmp_path_factory):
             "providers": {"up": provider(upstream)},
             "models": {f"up/{m}": {"price": PRICE, "context": 32768, "max_output": 4096} for m in models},
             "routes": {m: {"targets": [f"up/{m}"], "retries": {"attempts": 1}, "stream": {"rescue": "error", "hold_back": 0}} for m in models},
+            "read_on_disconnect": "200ms",
             "budgets": [{"scope": "key", "match": "poor", "amount": "$0.000000001", "per": "day"}],
             "keys": [{"name": "app", "value": APP_KEY, "scopes": ["call"]}, {"name": "poor", "value": POOR_KEY, "scopes": ["call"]}],
         }).start()
@@ -137,7 +138,7 @@ def world(tmp_path_factory):
             done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
             assert done.returncode == 0, done.stderr[-3000:]
             found = json.loads(done.stdout.strip().splitlines()[-1])
-            time.sleep(0.3)
+            time.sleep(0.8)  # a caller that left is read on for 200 ms
             found["seen"] = {m: len(upstream.seen(m)) for m in models}
             found["slow_finished"] = [s.finished for s in upstream.seen("slow")]
             found["prompt_tokens"] = {m: [s.prompt_tokens for s in upstream.seen(m)] for m in models}

@@ -1,0 +1,243 @@
+"""Long runs: `make extended`. The trace of a real service through an outage, a million requests, crowds that say nothing."""
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import os
+import pathlib
+import resource
+import socket
+import statistics
+import subprocess
+import time
+
+import pytest
+
+from support.client import fetch
+from support.configs import PRICE, one_provider, two_providers
+from support.fake_upstream import Seen, Wire, error, ok
+from support.gateway import APP_KEY, ROOT, free_port
+
+pytestmark = pytest.mark.extended
+
+SHARED = pathlib.Path(os.environ.get("BALLAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
+TRACE = SHARED / "traffic-traces" / "azure2023_conv.csv"
+TRACE_SECONDS = float(os.environ.get("TRACE_SECONDS", "240"))     # of the trace; replayed at twice its rate
+
+
+@pytest.mark.skipif(not TRACE.exists(), reason=f"{TRACE} is not here (BALLAST_SHARED_DATA names its folder)")
+def test_a_real_trace_at_twice_its_rate_through_an_outage(upstream, gateway):
+    """The primary is down for the first third and slow for the second; the fallback is healthy throughout."""
+    with open(TRACE) as f:
+        rows = [(float(r["timestamp_s"]), int(r["input_tokens"]), int(r["output_tokens"])) for r in csv.DictReader(f)]
+    rows = [r for r in rows if r[0] < TRACE_SECONDS]
+    span = TRACE_SECONDS / 2
+    begun = 0.0
+    down, slow = error(503, message="The engine is overloaded"), ok(20, first_token=20)
+
+    async def served(wire: Wire, seen: Seen):
+        n = int(seen.body.get("max_tokens", 20))
+        await ok(n, delay=0.05)(wire, seen)
+
+    async def primary(wire: Wire, seen: Seen):
+        elapsed = time.monotonic() - begun
+        await (down if elapsed < span / 3 else slow if elapsed < 2 * span / 3 else served)(wire, seen)
+    upstream.script("alpha", primary)
+    upstream.script("beta", served)
+    g = gateway(two_providers(upstream, route={"stream": {"rescue": "restart", "hold_back": 16}}))
+    word = "lorem "
+
+    async def replay():
+        nonlocal begun
+        begun = time.monotonic()
+
+        async def one(at, prompt, output):
+            await asyncio.sleep(max(0.0, begun + at / 2 - time.monotonic()))
+            try:
+                return at / 2, await g.app.chat_async("chat", word * min(prompt, 4000), max_tokens=max(1, min(output, 400)),
+                                                      stream=True, timeout=60)
+            except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError) as e:
+                return at / 2, e
+        return await asyncio.gather(*[one(*r) for r in rows])
+    replies = asyncio.run(replay())
+    good = [(at, r) for at, r in replies if not isinstance(r, Exception) and r.succeeded()]
+    calls, attempts = len(replies), len(upstream.seen())
+    print(f"{calls} calls, {calls - len(good)} unanswered, {attempts} attempts ({(attempts - calls) / calls:.1%} more than calls)")
+    assert len(good) >= 0.999 * calls
+    assert attempts - calls < 0.10 * calls, "retries beyond a tenth of the calls"
+    first, last = ([r.seconds for at, r in good if lo <= at < hi] for lo, hi in ((0, span / 3), (span * 5 / 6, span)))
+    print(f"median {statistics.median(first) * 1e3:.0f} ms while down, {statistics.median(last) * 1e3:.0f} ms afterwards")
+    assert statistics.median(last) < 0.5, "it did not recover"
+    late = [s for s in upstream.seen() if s.at - begun > span * 5 / 6]
+    assert sum(s.model == "alpha" for s in late) > 0.8 * len(late), "the primary did not get its traffic back"
+
+
+def resident_kb(pid: int) -> int:
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1])
+    return 0
+
+
+@pytest.fixture
+def fast_upstream():
+    """The benchmark's upstream and generator: a million requests are too many for Python's."""
+    home = ROOT / "build" / "release" / "bench"
+    if not (home / "gateway_upstream").exists():
+        pytest.skip("the benchmark's programs are not built (make build)")
+    port = free_port()
+    process = subprocess.Popen([str(home / "gateway_upstream"), str(port), "30", "100"])
+    time.sleep(0.3)
+    yield port, home / "gateway_load"
+    process.terminate()
+    process.wait(10)
+
+
+def fast_config(port: int, **sections) -> dict:
+    return {"providers": {"up": {"kind": "openai", "base_url": f"http://127.0.0.1:{port}/v1", "key": "sk-upstream-secret"}},
+            "models": {"up/model": {"price": PRICE, "context": 32768, "max_output": 4096}},
+            "routes": {"chat": {"targets": ["up/model"], "stream": {"rescue": "error", "hold_back": 0}}},
+            "budgets": [{"scope": "user", "amount": "$1000", "per": "day"}, {"scope": "key", "amount": "$1000000", "per": "day"}],
+            "limits": [{"scope": "user", "requests": "100000000/m"}],
+            "limits_http": {"connections": 30000}, "log": {"level": "warn"}, **sections}
+
+
+def generate(generator, port, body: pathlib.Path, mode: str, connections: int, seconds: float) -> dict:
+    done = subprocess.run([str(generator), mode, str(port), "/v1/chat/completions", str(body), str(connections), "0", str(seconds),
+                           f"Authorization: Bearer {APP_KEY}"], capture_output=True, text=True, timeout=seconds + 60)
+    return json.loads(done.stdout)
+
+
+def test_memory_stays_flat_over_a_million_requests(fast_upstream, gateway, tmp_path):
+    port, generator = fast_upstream
+    g = gateway(fast_config(port))
+    body = tmp_path / "body.json"
+    body.write_text(json.dumps(g.app.body("chat", "Say the words. " * 20, max_tokens=50, user="ann")))
+    total, sizes = 0, []
+    deadline = time.monotonic() + 600
+    while total < 1_000_000:
+        got = generate(generator, g.port, body, "max", 64, 10)
+        assert got["errors"] == 0
+        total += got["ok"]
+        sizes.append(resident_kb(g.process.pid))
+        assert time.monotonic() < deadline, f"only {total} requests in ten minutes"
+    print(f"{total} requests; resident {[s // 1024 for s in sizes]} MB")
+    assert sizes[-1] - sizes[len(sizes) // 3] < 16 * 1024
+    g.settled()
+    assert g.usage()["calls"] == total
+
+
+def test_memory_is_bounded_over_many_users(fast_upstream, gateway):
+    port, _ = fast_upstream
+    g = gateway(fast_config(port))
+    body = json.dumps(g.app.body("chat")).encode()
+
+    async def worker(numbers):
+        reader, writer = await asyncio.open_connection("127.0.0.1", g.port)
+        for i in numbers:
+            writer.write((f"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {APP_KEY}\r\n"
+                          f"x-ballast-user: user-{i}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n").encode() + body)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(int(l.split(b":")[1]) for l in head.split(b"\r\n") if l.lower().startswith(b"content-length"))
+            await reader.readexactly(length)
+            assert b" 200 " in head.split(b"\r\n")[0], head
+        writer.close()
+
+    async def users(first, n):
+        await asyncio.gather(*[worker(range(first + w, first + n, 16)) for w in range(16)])
+    asyncio.run(users(0, 5_000))
+    before = resident_kb(g.process.pid)
+    asyncio.run(users(5_000, 45_000))
+    grown = resident_kb(g.process.pid) - before
+    print(f"{grown} KB for 45,000 further users")
+    assert grown < 64 * 1024
+
+
+def raise_descriptors():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def test_fifteen_thousand_idle_connections(upstream, gateway):
+    n = min(15_000, raise_descriptors() - 500)
+    g = gateway(one_provider(upstream, limits_http={"connections": 16000, "idle_timeout": "120s", "header_timeout": "120s"}))
+    before = resident_kb(g.process.pid)
+    idle = []
+    try:
+        for _ in range(n):
+            idle.append(socket.create_connection(("127.0.0.1", g.port), 10))
+        grown = resident_kb(g.process.pid) - before
+        print(f"{n} idle connections: {grown / n:.1f} KB each")
+        assert g.app.chat("chat").succeeded() and grown / n < 8
+    finally:
+        for s in idle:
+            s.close()
+    assert g.app.chat("chat").succeeded()
+
+
+def test_at_the_descriptor_limit_it_stops_accepting_and_calls_in_flight_go_on(upstream, gateway):
+    upstream.script("model", ok(60, gap=0.05))
+    g = gateway(one_provider(upstream), start=False)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    try:
+        g.start()
+    finally:
+        raise_descriptors()
+    idle = []
+
+    async def go():
+        calls = [asyncio.create_task(g.app.chat_async("chat", stream=True, timeout=30)) for _ in range(20)]
+        while len(upstream.seen()) < 20:
+            await asyncio.sleep(0.01)
+        for _ in range(400):
+            s = socket.socket()
+            s.setblocking(False)
+            try:
+                s.connect(("127.0.0.1", g.port))
+            except BlockingIOError:
+                pass
+            idle.append(s)
+        return await asyncio.gather(*calls)
+    assert all(r.succeeded() for r in asyncio.run(go()))
+    for s in idle:
+        s.close()
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            if g.app.chat("chat", timeout=5).succeeded():
+                break
+        except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError):
+            pass
+        assert time.monotonic() < deadline, "it did not accept again"
+
+
+def test_crashes_over_and_over(upstream, gateway):
+    """Ten kills under load; after each, nothing the provider saw is missing and nothing answered is forgotten."""
+    upstream.script("model", ok(20, delay=0.01))
+    g = gateway(one_provider(upstream))
+    answered: list[str] = []
+
+    async def round_():
+        async def caller():
+            while True:
+                try:
+                    reply = await g.app.chat_async("chat")
+                except (OSError, asyncio.IncompleteReadError):
+                    return
+                if reply.complete and reply.status == 200:
+                    answered.append(reply.headers["x-ballast-call-id"])
+        callers = [asyncio.create_task(caller()) for _ in range(16)]
+        await asyncio.sleep(1.0)
+        g.kill()
+        await asyncio.gather(*callers)
+    for _ in range(10):
+        asyncio.run(round_())
+        g.start()
+    g.settled()
+    usage = g.usage()
+    assert usage["calls"] >= len(answered) and usage["attempts"] >= len(upstream.seen())
+    assert usage["attempts"] <= len(upstream.seen()) + 160
+    for call in answered[::50]:
+        assert g.admin.get(f"/api/decisions/{call}").status == 200
