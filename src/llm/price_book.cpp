@@ -1,0 +1,189 @@
+#include <stdexcept>
+
+#include "base/json.hpp"
+#include "llm/prices.hpp"
+
+namespace ballast::llm {
+
+extern const std::string_view kShippedPrices;   // generated at build from data/prices.json
+
+namespace {
+
+// Decimal dollars per million units → Price.
+Result<std::optional<Price>> price_at(const JsonRef& at, std::string_view key) {
+  auto text = at.maybe<std::string_view>(key);
+  if (!text) return fail(std::move(text.error()));
+  if (!*text) return std::optional<Price>{};
+  auto money = money_from_usd(**text, at.path() + "." + std::string(key));
+  if (!money) return fail(std::move(money.error()));
+  return std::optional<Price>(Price{money->nano});
+}
+
+Result<PriceSet> price_set(const JsonRef& at) {
+  PriceSet p;
+  std::optional<Price> input, output;
+  const std::pair<std::string_view, std::optional<Price>*> fields[] = {
+      {"input", &input}, {"output", &output}, {"cache_read", &p.cache_read}, {"cache_write_5m", &p.cache_write_5m},
+      {"cache_write_1h", &p.cache_write_1h}, {"reasoning", &p.reasoning}, {"audio_in", &p.audio_in}, {"audio_out", &p.audio_out},
+      {"image_in", &p.image_in}, {"image_out", &p.image_out}};
+  for (const auto& [name, where] : fields) {
+    auto price = price_at(at, name);
+    if (!price) return fail(std::move(price.error()));
+    *where = *price;
+  }
+  p.input = input.value_or(Price{});
+  p.output = output.value_or(Price{});
+  return p;
+}
+
+// "2026-10-16" at midnight UTC.
+std::optional<WallTime> day(std::string_view text) {
+  int y = 0;
+  unsigned m = 0, d = 0;
+  if (text.size() != 10 || std::sscanf(std::string(text).c_str(), "%4d-%2u-%2u", &y, &m, &d) != 3) return std::nullopt;
+  const std::chrono::year_month_day date{std::chrono::year(y), std::chrono::month(m), std::chrono::day(d)};
+  if (!date.ok()) return std::nullopt;
+  return WallTime(std::chrono::sys_days(date).time_since_epoch());
+}
+
+Result<ModelInfo> model_info(std::string name, const JsonRef& at) {
+  ModelInfo m{.name = std::move(name)};
+  auto prices = price_set(at);
+  if (!prices) return fail(std::move(prices.error()));
+  m.price = *prices;
+  if (const auto tier = at.find("tier")) {
+    auto above = tier->get<std::uint64_t>("above");
+    auto set = price_set(*tier);
+    if (!above || !set) return fail(above ? std::move(set.error()) : std::move(above.error()));
+    m.tier_above = *above;
+    m.tier = *set;
+  }
+  const auto flag = [&](std::string_view key) { return at.maybe<bool>(key).value_or(std::nullopt).value_or(false); };
+  const auto count = [&](std::string_view key) { return at.maybe<std::uint64_t>(key).value_or(std::nullopt).value_or(0); };
+  m.tools = flag("tools");
+  m.images = flag("images");
+  m.json = flag("json");
+  m.prefill = flag("prefill");
+  m.reasoning = flag("reasoning");
+  m.context = count("context");
+  m.max_output = count("max_output");
+  auto per_image = price_at(at, "per_image");
+  auto server_tool = price_at(at, "server_tool");
+  if (!per_image || !server_tool) return fail(per_image ? std::move(server_tool.error()) : std::move(per_image.error()));
+  m.per_image = *per_image;
+  m.server_tool = *server_tool;
+  m.mode = at.maybe<std::string>("mode").value_or(std::nullopt).value_or("chat");
+  if (auto retires = at.maybe<std::string_view>("retires"); retires && *retires) m.retires = day(**retires);
+  m.priced = at.find("input").has_value() || m.per_image.has_value();
+  return m;
+}
+
+// "gpt-5-mini-2025-08-07" → "gpt-5-mini"; "claude-haiku-4-5-20251001" → "claude-haiku-4-5"; "x-latest" → "x".
+std::string_view undated(std::string_view model) {
+  const auto digits = [](std::string_view s) { return !s.empty() && s.find_first_not_of("0123456789") == std::string_view::npos; };
+  if (model.size() > 11 && model[model.size() - 11] == '-' && model[model.size() - 6] == '-' && model[model.size() - 3] == '-' &&
+      digits(model.substr(model.size() - 10, 4)) && digits(model.substr(model.size() - 2)))
+    return model.substr(0, model.size() - 11);
+  if (model.size() > 9 && model[model.size() - 9] == '-' && digits(model.substr(model.size() - 8))) return model.substr(0, model.size() - 9);
+  constexpr std::string_view latest = "-latest";
+  if (model.ends_with(latest)) return model.substr(0, model.size() - latest.size());
+  return model;
+}
+
+void apply(ModelInfo& m, const ModelOverride& o) {
+  if (o.price) {
+    m.price = *o.price;
+    m.tier_above = 0;
+    m.priced = true;
+  }
+  if (o.per_image) m.per_image = o.per_image;
+  if (o.context) m.context = *o.context;
+  if (o.max_output) m.max_output = *o.max_output;
+  if (o.tools) m.tools = *o.tools;
+  if (o.images) m.images = *o.images;
+  if (o.json) m.json = *o.json;
+  if (o.prefill) m.prefill = *o.prefill;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const PriceBook>> PriceBook::parse(std::string_view text) {
+  auto document = parse_json(text);
+  if (!document) return fail(std::move(document.error()));
+  const JsonRef root(*document);
+  auto book = std::make_shared<PriceBook>();
+  auto as_of = root.get<std::string>("as_of");
+  auto models = root.get<const json::object*>("models");
+  if (!as_of || !models) return fail(as_of ? std::move(models.error()) : std::move(as_of.error()));
+  book->as_of_ = std::move(*as_of);
+  const JsonRef at = *root.at("models");
+  for (const auto& [name, value] : **models) {
+    auto info = model_info(std::string(name), at.child(name, value));
+    if (!info) return fail(std::move(info.error()));
+    book->models_.emplace(std::string(name), std::move(*info));
+  }
+  return std::shared_ptr<const PriceBook>(std::move(book));
+}
+
+std::shared_ptr<const PriceBook> PriceBook::shipped() {
+  static const auto book = parse(kShippedPrices);
+  if (!book) throw std::runtime_error("the embedded price table is damaged: " + describe(book.error()));
+  return *book;
+}
+
+std::shared_ptr<const PriceBook> PriceBook::with(const std::vector<ModelOverride>& overrides) const {
+  auto book = std::make_shared<PriceBook>(*this);
+  for (const auto& o : overrides) book->overrides_[o.provider + "/" + o.model] = o;
+  return book;
+}
+
+std::optional<ModelInfo> PriceBook::find(std::string_view provider, std::string_view kind, std::string_view model) const {
+  std::optional<ModelInfo> found;
+  const std::string_view shorter = undated(model);
+  for (const std::string_view name : {model, shorter}) {
+    const auto at = models_.find(std::string(kind) + "/" + std::string(name));
+    if (at == models_.end()) continue;
+    found = at->second;
+    break;
+  }
+  for (const std::string_view name : {model, shorter}) {
+    const auto at = overrides_.find(std::string(provider) + "/" + std::string(name));
+    if (at == overrides_.end()) continue;
+    if (!found) found = ModelInfo{.name = std::string(provider) + "/" + std::string(model), .priced = false};
+    apply(*found, at->second);
+    break;
+  }
+  return found;
+}
+
+std::vector<std::string> PriceBook::models(std::string_view kind) const {
+  std::vector<std::string> out;
+  const std::string prefix = std::string(kind) + "/";
+  for (auto at = models_.lower_bound(prefix); at != models_.end() && at->first.starts_with(prefix); ++at)
+    out.push_back(at->first.substr(prefix.size()));
+  return out;
+}
+
+std::vector<PriceBook::Change> PriceBook::changes(const PriceBook& before, const PriceBook& after) {
+  std::vector<Change> out;
+  const auto split = [](const std::string& key) { return std::pair(key.substr(0, key.find('/')), key.substr(key.find('/') + 1)); };
+  for (const auto& [key, was] : before.models_) {
+    const auto [kind, model] = split(key);
+    const auto now = after.models_.find(key);
+    if (now == after.models_.end()) {
+      out.push_back({kind, model, "gone"});
+      continue;
+    }
+    const auto compare = [&](const char* what, Price a, Price b) {
+      if (a != b) out.push_back({kind, model, std::string(what) + " " + to_usd({a.nano_per_million}) + " → " + to_usd({b.nano_per_million})});
+    };
+    compare("input", was.price.input, now->second.price.input);
+    compare("output", was.price.output, now->second.price.output);
+    compare("cache_read", was.price.cache_read.value_or(was.price.input), now->second.price.cache_read.value_or(now->second.price.input));
+  }
+  for (const auto& [key, is] : after.models_)
+    if (!before.models_.contains(key)) out.push_back({split(key).first, split(key).second, "new"});
+  return out;
+}
+
+}  // namespace ballast::llm

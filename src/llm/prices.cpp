@@ -1,0 +1,106 @@
+#include "llm/prices.hpp"
+
+#include <algorithm>
+
+namespace ballast::llm {
+
+namespace {
+
+Price dearest(const PriceSet& p) {
+  Price top = p.input;
+  for (const auto& other : {p.cache_read, p.cache_write_5m, p.cache_write_1h, p.audio_in, p.image_in})
+    if (other) top = std::max(top, *other);
+  return top;
+}
+
+Price dearest_output(const PriceSet& p) {
+  Price top = p.output;
+  for (const auto& other : {p.reasoning, p.audio_out, p.image_out})
+    if (other) top = std::max(top, *other);
+  return top;
+}
+
+std::uint64_t less(std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; }
+
+Price discounted(Price p, unsigned percent) { return {static_cast<std::int64_t>((static_cast<__int128>(p.nano_per_million) * percent + 99) / 100)}; }
+
+}  // namespace
+
+Money cost(const Usage& u, const ModelInfo& m, bool batch) {
+  const PriceSet& p = m.tier_above && u.input() > m.tier_above ? m.tier : m.price;
+  CostSum sum;
+  const auto add = [&](std::uint64_t units, Price price) { sum.add(units, batch ? discounted(price, m.batch_percent) : price); };
+  const auto audio_in = std::min(u.audio_in, u.input_uncached);
+  const auto image_in = std::min(u.image_in, less(u.input_uncached, audio_in));
+  add(less(u.input_uncached, audio_in + image_in), p.input);
+  add(audio_in, p.audio_in.value_or(p.input));
+  add(image_in, p.image_in.value_or(p.input));
+  add(u.cache_read, p.cache_read.value_or(p.input));
+  add(u.cache_write_5m, p.cache_write_5m.value_or(p.input));
+  add(u.cache_write_1h, p.cache_write_1h.value_or(p.cache_write_5m.value_or(p.input)));
+  const auto reasoning = p.reasoning ? std::min(u.reasoning, u.output) : 0;
+  const auto audio_out = std::min(u.audio_out, less(u.output, reasoning));
+  const auto image_out = std::min(u.image_out, less(u.output, reasoning + audio_out));
+  add(less(u.output, reasoning + audio_out + image_out), p.output);
+  add(reasoning, p.reasoning.value_or(p.output));
+  add(audio_out, p.audio_out.value_or(p.output));
+  add(image_out, p.image_out.value_or(p.output));
+  if (m.server_tool) sum.add(u.server_tool_calls, *m.server_tool);
+  return sum.total();
+}
+
+Money image_cost(std::uint64_t images, const ModelInfo& m) {
+  CostSum sum;
+  if (m.per_image) sum.add(images, *m.per_image);
+  return sum.total();
+}
+
+Extent extent_of(const RequestFacts& f) {
+  Extent e{.text_bytes = f.text_bytes, .messages = f.messages, .images = f.images, .file_bytes = f.files ? f.media_bytes : 0, .n = f.n};
+  e.unbounded = f.unbounded();
+  e.unbounded_field = f.remote_content ? "content url" : f.stored_state ? "previous_response_id" : f.hosted_tools ? "tools" : "";
+  return e;
+}
+
+namespace {
+
+std::uint64_t input_bound(const Extent& e) {
+  return e.text_bytes + e.messages * kFramingTokens + kFramingBase + e.images * kMaxImageTokens + e.file_bytes;
+}
+
+PriceSet worst(const ModelInfo& m) {
+  PriceSet p{.input = dearest(m.price), .output = dearest_output(m.price)};
+  if (m.tier_above) {
+    p.input = std::max(p.input, dearest(m.tier));
+    p.output = std::max(p.output, dearest_output(m.tier));
+  }
+  return p;
+}
+
+}  // namespace
+
+Result<Money> ceiling(const Extent& e, const ModelInfo& m, std::uint64_t max_output) {
+  if (!m.priced) return fail(ErrorCode::policy_unpriced_model, "a budget applies and model " + m.name + " has no price: add one under models in the configuration", "model");
+  if (e.unbounded)
+    return fail(ErrorCode::policy_unbounded_cost, "a budget applies and the cost of this request has no provable ceiling", e.unbounded_field);
+  const PriceSet p = worst(m);
+  CostSum sum;
+  sum.add(input_bound(e), p.input);
+  sum.add(max_output * e.n, p.output);
+  if (m.per_image) sum.add(e.n, *m.per_image);
+  return sum.total();
+}
+
+std::optional<std::uint64_t> max_output_within(Money budget, const Extent& e, const ModelInfo& m) {
+  const auto least = ceiling(e, m, 1);
+  if (!least || *least > budget) return std::nullopt;
+  const PriceSet p = worst(m);
+  if (p.output.nano_per_million == 0) return m.max_output ? m.max_output : UINT32_MAX;
+  const auto base = ceiling(e, m, 0);
+  const auto left = static_cast<unsigned __int128>((budget - *base).nano) * 1'000'000;
+  auto tokens = static_cast<std::uint64_t>(std::min<unsigned __int128>(left / static_cast<std::uint64_t>(p.output.nano_per_million) / e.n, UINT32_MAX));
+  while (tokens > 1 && *ceiling(e, m, tokens) > budget) --tokens;   // the one rounding
+  return std::max<std::uint64_t>(tokens, 1);
+}
+
+}  // namespace ballast::llm

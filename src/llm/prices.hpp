@@ -1,0 +1,103 @@
+// Prices: what models cost, what they can do, and what a call can cost at most. Data with dates (data/prices.json, embedded
+// at build), overridable in the configuration. Immutable and pure: any thread.
+#pragma once
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/money.hpp"
+#include "base/result.hpp"
+#include "llm/facts.hpp"
+#include "llm/types.hpp"
+
+namespace ballast::llm {
+
+// Nano-dollars per million units. Absent kinds cost what their parent costs: cached and written input as input, audio and
+// image tokens as text, reasoning as output.
+struct PriceSet {
+  Price input, output;
+  std::optional<Price> cache_read, cache_write_5m, cache_write_1h, reasoning, audio_in, audio_out, image_in, image_out;
+  friend bool operator==(const PriceSet&, const PriceSet&) = default;
+};
+
+struct ModelInfo {
+  std::string name;                      // as priced
+  PriceSet price;
+  std::uint64_t tier_above = 0;          // input tokens above which `tier` applies to the whole call; 0: no tier
+  PriceSet tier;
+  std::optional<Price> per_image;        // per million images made, where images are priced apiece
+  std::optional<Price> server_tool;      // per million searches and the like
+  unsigned batch_percent = 50;           // of the price, through the batch API
+  std::uint64_t context = 0;             // tokens in; 0: unknown
+  std::uint64_t max_output = 0;          // tokens; 0: unknown
+  bool tools = true, images = true, json = true, prefill = false, reasoning = false;
+  std::string mode = "chat";             // chat, embedding, image_generation, …
+  std::optional<WallTime> retires;       // the provider's announced date
+  bool priced = true;                    // false: known, but not what it costs
+};
+
+// What the provider charges for `usage`: exact, rounded up once. `batch`: at the batch price.
+Money cost(const Usage& usage, const ModelInfo& model, bool batch = false);
+// Images made, where they are priced apiece.
+Money image_cost(std::uint64_t images, const ModelInfo& model);
+
+// The parts of a request that bound its cost.
+struct Extent {
+  std::uint64_t text_bytes = 0;          // a token is at least one byte of UTF-8, so bytes bound tokens
+  std::uint64_t messages = 0;            // each adds framing tokens
+  std::uint64_t images = 0;              // inline; each at most kMaxImageTokens
+  std::uint64_t file_bytes = 0;          // inline documents and audio, base64
+  std::uint32_t n = 1;
+  bool unbounded = false;                // remote files, stored responses, hosted tools
+  std::string unbounded_field;           // which
+};
+Extent extent_of(const RequestFacts& facts);
+inline constexpr std::uint64_t kFramingTokens = 16;      // per message, generously: role, separators, tool framing
+inline constexpr std::uint64_t kFramingBase = 1024;      // once: hidden preambles, tool-use system prompts
+inline constexpr std::uint64_t kMaxImageTokens = 50'000; // above every vendor's stated maximum for one image
+
+// A proven upper bound of what one attempt costs with at most `max_output` tokens out per choice. At the dearest tier and
+// cache price. policy_unbounded_cost (field named) where there is none; policy_unpriced_model for an unpriced model.
+Result<Money> ceiling(const Extent& extent, const ModelInfo& model, std::uint64_t max_output);
+// The largest max_output whose ceiling is within `budget`; nullopt: not even one token is.
+std::optional<std::uint64_t> max_output_within(Money budget, const Extent& extent, const ModelInfo& model);
+
+// What the configuration says of a model; unset fields keep the table's.
+struct ModelOverride {
+  std::string provider, model;
+  std::optional<PriceSet> price;
+  std::optional<Price> per_image;
+  std::optional<std::uint64_t> context, max_output;
+  std::optional<bool> tools, images, json, prefill;
+};
+
+class PriceBook {
+ public:
+  // The shipped table. Throws std::runtime_error if the embedded data is damaged (a broken build).
+  static std::shared_ptr<const PriceBook> shipped();
+  // The same in the format of data/prices.json.
+  static Result<std::shared_ptr<const PriceBook>> parse(std::string_view json_text);
+  std::shared_ptr<const PriceBook> with(const std::vector<ModelOverride>& overrides) const;
+
+  // `provider` is the configured provider's name (for overrides), `kind` its vendor: "openai", "anthropic", "gemini", "azure".
+  // Tries the name itself, then without a date ("gpt-5-mini-2025-08-07", "claude-haiku-4-5-20251001"), then without "-latest".
+  std::optional<ModelInfo> find(std::string_view provider, std::string_view kind, std::string_view model) const;
+  std::vector<std::string> models(std::string_view kind) const;
+  std::string_view as_of() const { return as_of_; }        // the date of the table
+
+  struct Change {
+    std::string kind, model, what;       // "input 2.00 → 2.50", "gone", "new"
+  };
+  static std::vector<Change> changes(const PriceBook& before, const PriceBook& after);
+
+ private:
+  std::map<std::string, ModelInfo, std::less<>> models_;   // "kind/model"
+  std::map<std::string, ModelOverride, std::less<>> overrides_;   // "provider/model"
+  std::string as_of_;
+};
+
+}  // namespace ballast::llm

@@ -1,0 +1,166 @@
+#include "llm/provider.hpp"
+
+#include <array>
+
+namespace ballast::llm {
+
+std::string_view to_string(Operation operation) {
+  static constexpr std::array<std::string_view, 9> names{"chat", "responses", "messages", "generate", "embeddings",
+                                                         "images.generations", "images.edits", "count_tokens", "models"};
+  return names[static_cast<std::size_t>(operation)];
+}
+
+std::string_view to_string(ProviderKind kind) {
+  static constexpr std::array<std::string_view, 5> names{"openai", "azure", "anthropic", "gemini", "simulator"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
+std::optional<ProviderKind> provider_kind_from(std::string_view name) {
+  for (int i = 0; i < 5; ++i)
+    if (to_string(static_cast<ProviderKind>(i)) == name) return static_cast<ProviderKind>(i);
+  return std::nullopt;
+}
+
+std::string_view default_base_url(ProviderKind kind) {
+  switch (kind) {
+    case ProviderKind::openai: return "https://api.openai.com/v1";
+    case ProviderKind::anthropic: return "https://api.anthropic.com/v1";
+    case ProviderKind::gemini: return "https://generativelanguage.googleapis.com/v1beta";
+    case ProviderKind::simulator: return "http://simulator/v1";
+    case ProviderKind::azure: return {};
+  }
+  return {};
+}
+
+namespace {
+
+void bearer(net::Headers& headers, std::string_view secret) {
+  if (!secret.empty()) headers.set("authorization", "Bearer " + std::string(secret));
+}
+
+std::unexpected<Error> cannot(const ProviderSpec& spec, Operation operation) {
+  return fail(ErrorCode::caller_invalid_request, "provider " + spec.name + " does not serve " + std::string(to_string(operation)), "model");
+}
+
+// The path of an OpenAI-shaped API below its base; empty: not served.
+std::string_view openai_path(Operation operation, Wire wire) {
+  switch (operation) {
+    case Operation::embeddings: return "/embeddings";
+    case Operation::images_generations: return "/images/generations";
+    case Operation::images_edits: return "/images/edits";
+    case Operation::models: return "/models";
+    case Operation::count_tokens: return {};
+    default: return wire == Wire::openai_responses ? "/responses" : "/chat/completions";
+  }
+}
+
+Result<UpstreamCall> openai_call(const ProviderSpec& spec, std::string_view secret, Operation operation, Wire caller) {
+  UpstreamCall call{.url = spec.base};
+  call.wire = caller == Wire::openai_responses && spec.quirks.responses ? Wire::openai_responses : Wire::openai_chat;
+  const auto path = openai_path(operation, call.wire);
+  if (path.empty()) return cannot(spec, operation);
+  if (operation == Operation::models) call.method = "GET";
+  call.url.target += path;
+  bearer(call.headers, secret);
+  return call;
+}
+
+Result<UpstreamCall> azure_call(const ProviderSpec& spec, std::string_view secret, Operation operation, Wire caller, std::string_view model) {
+  UpstreamCall call{.url = spec.base};
+  call.wire = caller == Wire::openai_responses && spec.quirks.responses ? Wire::openai_responses : Wire::openai_chat;
+  const auto path = openai_path(operation, call.wire);
+  if (path.empty() || operation == Operation::models) return cannot(spec, operation);
+  call.url.target += "/openai/deployments/" + net::percent_encode(model);
+  call.url.target += path;
+  call.url.target += "?api-version=" + (spec.api_version.empty() ? std::string("2024-10-21") : spec.api_version);
+  if (!secret.empty()) call.headers.set("api-key", secret);
+  return call;
+}
+
+Result<UpstreamCall> anthropic_call(const ProviderSpec& spec, std::string_view secret, Operation operation) {
+  UpstreamCall call{.url = spec.base, .wire = Wire::anthropic_messages};
+  if (operation == Operation::models) {
+    call.method = "GET";
+    call.url.target += "/models";
+  } else if (operation == Operation::count_tokens) {
+    call.url.target += "/messages/count_tokens";
+  } else if (is_conversation(operation)) {
+    call.url.target += "/messages";
+  } else {
+    return cannot(spec, operation);
+  }
+  if (!secret.empty()) call.headers.set("x-api-key", secret);
+  call.headers.set("anthropic-version", spec.api_version.empty() ? std::string_view("2023-06-01") : std::string_view(spec.api_version));
+  return call;
+}
+
+// The key goes into a header, never into the URL: URLs reach logs.
+Result<UpstreamCall> gemini_call(const ProviderSpec& spec, std::string_view secret, Operation operation, std::string_view model, bool stream) {
+  UpstreamCall call{.url = spec.base, .wire = Wire::gemini};
+  const std::string path = "/models/" + net::percent_encode(model);
+  if (is_conversation(operation)) {
+    call.url.target += path + (stream ? ":streamGenerateContent?alt=sse" : ":generateContent");
+  } else if (operation == Operation::count_tokens) {
+    call.url.target += path + ":countTokens";
+  } else if (operation == Operation::models) {
+    call.method = "GET";
+    call.url.target += "/models";
+  } else {
+    return cannot(spec, operation);
+  }
+  if (!secret.empty()) call.headers.set("x-goog-api-key", secret);
+  return call;
+}
+
+// The simulator speaks whatever the caller speaks.
+Result<UpstreamCall> simulator_call(const ProviderSpec& spec, std::string_view secret, Operation operation, Wire caller, std::string_view model,
+                                    bool stream) {
+  ProviderSpec as = spec;
+  as.quirks.responses = true;
+  switch (caller) {
+    case Wire::anthropic_messages: return anthropic_call(as, secret, operation);
+    case Wire::gemini: return gemini_call(as, secret, operation, model, stream);
+    default: return openai_call(as, secret, operation, caller);
+  }
+}
+
+}  // namespace
+
+Result<UpstreamCall> make_call(const ProviderSpec& spec, std::string_view secret, Operation operation, Wire caller, std::string_view model,
+                               bool stream) {
+  switch (spec.kind) {
+    case ProviderKind::openai: return openai_call(spec, secret, operation, caller);
+    case ProviderKind::azure: return azure_call(spec, secret, operation, caller, model);
+    case ProviderKind::anthropic: return anthropic_call(spec, secret, operation);
+    case ProviderKind::gemini: return gemini_call(spec, secret, operation, model, stream);
+    case ProviderKind::simulator: return simulator_call(spec, secret, operation, caller, model, stream);
+  }
+  return cannot(spec, operation);
+}
+
+std::vector<FoundProvider> providers_from_environment(const Getenv& getenv) {
+  struct Usual {
+    std::string_view name;
+    ProviderKind kind;
+    const char* key;
+    const char* base;
+  };
+  static constexpr Usual usual[] = {{"openai", ProviderKind::openai, "OPENAI_API_KEY", "OPENAI_BASE_URL"},
+                                    {"anthropic", ProviderKind::anthropic, "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"},
+                                    {"gemini", ProviderKind::gemini, "GEMINI_API_KEY", "GEMINI_BASE_URL"}};
+  std::vector<FoundProvider> found;
+  for (const auto& u : usual) {
+    auto key = getenv(u.key);
+    if (!key || key->empty()) continue;
+    const auto base = getenv(u.base);
+    auto url = net::parse_url(base && !base->empty() ? std::string_view(*base) : default_base_url(u.kind), u.base);
+    if (!url) continue;
+    FoundProvider p{.spec = {.name = std::string(u.name), .kind = u.kind, .base = std::move(*url)}, .variable = u.key, .secret = std::move(*key)};
+    p.spec.quirks.responses = u.kind == ProviderKind::openai;
+    while (p.spec.base.target.ends_with('/')) p.spec.base.target.pop_back();
+    found.push_back(std::move(p));
+  }
+  return found;
+}
+
+}  // namespace ballast::llm
