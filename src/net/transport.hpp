@@ -17,6 +17,9 @@ namespace ballast::net {
 // A point in monotonic time; `no_deadline` waits for ever.
 using Deadline = MonoTime;
 inline constexpr Deadline no_deadline = MonoTime::max();
+inline Deadline deadline_after(const Scheduler& loop, Duration wait) {
+  return wait > std::chrono::hours(24 * 365) ? no_deadline : loop.clock().mono() + wait;
+}
 
 // What is sent. Host, Content-Length and Connection are written by the transport and ignored in `headers`.
 // All views are borrowed until `send` has returned.
