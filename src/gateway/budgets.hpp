@@ -65,7 +65,7 @@ struct WindowCharge {
 // unknown outcomes: money never returns silently.
 class Hold {
  public:
-  Hold() = default;                        // of no budget: everything succeeds and costs nothing
+  Hold() noexcept;                         // of no budget: everything succeeds and costs nothing
   Hold(Hold&& o) noexcept;
   Hold& operator=(Hold&& o) noexcept;
   ~Hold();

@@ -11,6 +11,7 @@ Hold::State::~State() {
   for (const auto& piece : models) book->ledger_->unpin(*piece.window);
 }
 
+Hold::Hold() noexcept = default;
 Hold::Hold(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Hold::Hold(Hold&& o) noexcept = default;
 Hold& Hold::operator=(Hold&& o) noexcept {

@@ -55,7 +55,8 @@ Result<void> read_pass_through(const Call& call, Asked& asked) {
 
 Result<void> read_facts(const Scene& scene, Asked& asked) {
   const Call& call = scene.call;
-  if (!speaks_chat(call.operation)) return read_pass_through(call, asked);
+  asked.chat = speaks_chat(call.operation);
+  if (!asked.chat) return read_pass_through(call, asked);
   auto facts = scene.here.facts.request(call.wire, call.body);
   if (!facts) return fail(std::move(facts.error()));
   asked.facts = std::move(*facts);
@@ -92,7 +93,7 @@ Result<Asked> read_request(const Scene& scene, Trail& trail) {
 
   const auto& f = asked.facts;
   const auto output = f.max_tokens ? static_cast<std::uint64_t>(*f.max_tokens) : kExpectedOutput;
-  asked.token_estimate = f.text_bytes / 4 + f.images * kExpectedImage + (speaks_chat(call.operation) ? output * f.n : 0);
+  asked.token_estimate = f.text_bytes / 4 + f.images * kExpectedImage + (asked.chat ? output * f.n : 0);
   trail.decision.step(scene.now(), "route", {{"model", f.model}, {"route", asked.route->name}, {"key", r.key_name}, {"stream", f.stream}});
   return asked;
 }

@@ -29,7 +29,7 @@ void Relay::begin(llm::Wire upstream, bool continuing) {
 Result<void> Relay::grow(std::uint64_t bytes) {
   content_bytes_ += bytes;
   if (content_bytes_ <= options_.max_answer_bytes) return {};
-  return fail(ErrorCode::provider_bad_response, "the answer is longer than the limit on answers");
+  return ballast::fail(ErrorCode::provider_bad_response, "the answer is longer than the limit on answers");
 }
 
 Result<void> Relay::event(const net::SseEvent& event, std::string& out) {

@@ -22,6 +22,7 @@ FailureClass classify_failure(ErrorCode code) {
     case ErrorCode::provider_context_length:
       return {.other_target = true, .larger_context_only = true};
     case ErrorCode::policy_rate_limited:    // our own limit on this provider or model
+    case ErrorCode::provider_all_failed:    // its breaker is open
       return {.other_target = true};
     default:
       return {};

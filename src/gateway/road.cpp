@@ -1,5 +1,6 @@
 #include "gateway/road.hpp"
 
+#include "base/json.hpp"
 #include "base/log.hpp"
 
 namespace ballast::gateway {
@@ -73,8 +74,8 @@ Task<void> remember(const Scene& scene, const Asked& asked, Memory& memory, Answ
   if (!memory.remembers()) co_return;
   std::string body = answer.streamed ? std::string() : answer.body;
   if (answer.streamed) {
-    const auto document = llm::write_reply(scene.call.wire, relay.collected());
-    if (document) body = to_json(*document);
+    auto document = llm::write_reply(scene.call.wire, relay.collected());
+    if (document) body = ballast::to_json(json::value(std::move(*document)));
   }
   if (body.empty() || answer.caller_left) {
     memory.lead.abandon();

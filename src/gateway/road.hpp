@@ -47,7 +47,7 @@ struct Asked {
   RoutePtr route;
   std::uint64_t token_estimate = 0;               // prompt and expected output, for limits
   std::optional<json::value> document;            // parsed already, where the fast reader does not apply
-  bool chat() const { return facts.messages > 0 || facts.insert_at > 0; }
+  bool chat = true;                               // a conversation; else embeddings or images, passed through
 };
 Result<Asked> read_request(const Scene& scene, Trail& trail);
 LimitSubject limit_subject(const Asked& asked);

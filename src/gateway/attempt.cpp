@@ -1,0 +1,307 @@
+#include "gateway/attempt.hpp"
+
+#include "base/json.hpp"
+#include "base/log.hpp"
+#include "gateway/outgoing.hpp"
+
+namespace ballast::gateway {
+
+namespace {
+
+constexpr std::size_t kErrorBody = 1 << 20;
+
+// Cancels the attempt when the caller has been away for longer than we read on for the usage.
+class Abandon {
+ public:
+  Abandon(Scheduler& loop, CancelToken gone, Duration patience) : loop_(loop), patience_(patience) {
+    hook_.attach(gone, [](void* self) { static_cast<Abandon*>(self)->left(); }, this);
+  }
+  CancelToken token() { return &source_; }
+
+ private:
+  void left() {
+    loop_.arm(timer_, loop_.clock().mono() + patience_, [](void* self) { static_cast<Abandon*>(self)->source_.cancel(); }, this);
+  }
+  Scheduler& loop_;
+  Duration patience_;
+  CancelSource source_;
+  Timer timer_;
+  CancelHook hook_;
+};
+
+// All that an attempt holds while it lasts.
+struct Grip {
+  Permit permit;
+  CredentialLease lease;
+  Admission admission;
+  unsigned hold_attempt = 0;
+  std::size_t record = 0;                // index into the trail's attempts
+  MonoTime started;
+};
+
+// What became of the money of an attempt.
+enum class Charge : std::uint8_t { nothing, usage, unknown };
+
+struct Ending {
+  Result<void> end;
+  Charge charge = Charge::nothing;
+  std::optional<llm::Usage> usage;
+  int http_status = 0;
+  std::optional<MonoTime> first_content;
+  bool cut = false;
+};
+
+std::uint64_t micros(Duration d) { return static_cast<std::uint64_t>(std::max<std::int64_t>(d.count() / 1000, 0)); }
+
+Result<void> write_intent(const Scene& scene, const Planned& plan, const Candidate& c, const Trail& trail) {
+  const auto& r = trail.record;
+  records::CallIntent intent{.id = r.id, .key_id = r.key_id, .key_name = r.key_name, .team = r.team, .user = r.user, .feature = r.feature,
+                             .route = r.route, .requested_model = r.requested_model, .operation = r.operation, .api = r.api,
+                             .provider = c.target->provider, .model = c.target->model, .arrived = r.arrived, .trace_id = r.trace_id};
+  for (auto& charge : plan.hold.charges()) intent.charges.push_back({std::move(charge.window), charge.amount.nano});
+  intent.hold_nano = std::max(plan.hold.ceiling().nano, r.incurred_nano + c.ceiling.nano);
+  return scene.world.journal.intent(scene.loop(), intent);
+}
+
+// Breaker, credential, limits, money, journal: all, or a reason why not and nothing taken.
+Result<Grip> take_hold(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c, TriedCredentials exclude, Trail& trail) {
+  auto& breaker = scene.world.breakers.of(c.target->provider, c.target->model);
+  auto permit = breaker.try_acquire();
+  if (!permit) {
+    trail.decision.step(scene.now(), "breaker_open", {{"target", c.target->name}});
+    Error resting{ErrorCode::provider_all_failed, c.target->name + " rests after repeated failures"};
+    resting.retry_after = std::chrono::duration_cast<std::chrono::milliseconds>(breaker.view().retry_at - scene.now());
+    return fail(std::move(resting));
+  }
+  auto lease = c.access->credentials->pick(asked.token_estimate, exclude);
+  if (!lease) {
+    trail.decision.step(scene.now(), "no_credential", {{"target", c.target->name}, {"why", lease.error().message}});
+    return fail(std::move(lease.error()));
+  }
+  auto admission = scene.setup.limits->admit({.provider = c.target->provider, .model = c.target->name}, asked.token_estimate);
+  if (!admission) {
+    trail.decision.step(scene.now(), "target_limited", {{"target", c.target->name}, {"why", admission.error().error.message}});
+    return fail(std::move(admission.error().error));
+  }
+  auto held = plan.hold.begin(c.target->name, c.ceiling);
+  if (!held) {
+    admission->refund();
+    trail.decision.step(scene.now(), "budget_refused", {{"target", c.target->name}, {"why", held.error().message}});
+    return fail(std::move(held.error()));
+  }
+  Grip grip{std::move(*permit), std::move(*lease), std::move(*admission), *held, trail.record.attempts.size(), scene.now()};
+  if (auto ok = write_intent(scene, plan, c, trail); !ok) {
+    plan.hold.end(grip.hold_attempt, {});
+    grip.admission.refund();
+    return fail(std::move(ok.error()));
+  }
+  trail.record.attempts.push_back({.id = scene.here.ids.next(scene.world.clock.wall()), .n = static_cast<std::uint32_t>(grip.record),
+                                   .provider = c.target->provider, .model = c.target->model,
+                                   .credential = std::string(grip.lease.name()), .started = scene.world.clock.wall()});
+  return grip;
+}
+
+// Books what the attempt cost and tells breaker, credential and limits how it went.
+void let_go(const Scene& scene, Planned& plan, const Candidate& c, Grip& grip, const Ending& ending, Trail& trail, Money* billed) {
+  Money incurred;
+  if (ending.charge == Charge::usage && ending.usage && c.info) incurred = llm::cost(*ending.usage, *c.info);
+  if (ending.charge == Charge::unknown || (ending.charge == Charge::usage && !ending.usage)) {
+    incurred = c.ceiling;
+    plan.hold.end_unknown(grip.hold_attempt);
+  } else {
+    plan.hold.end(grip.hold_attempt, incurred);
+  }
+  auto& r = trail.record.attempts[grip.record];
+  const Duration took = scene.now() - grip.started;
+  r.latency_us = micros(took);
+  if (ending.first_content) r.first_token_us = micros(*ending.first_content - grip.started);
+  r.http_status = static_cast<std::uint16_t>(ending.http_status);
+  r.outcome = ending.end ? "ok" : std::string(to_string(ending.end.error().code));
+  r.cut = ending.cut;
+  r.incurred_nano = incurred.nano;
+  if (ending.usage) r.usage = token_counts(*ending.usage);
+  trail.record.incurred_nano = (Money{trail.record.incurred_nano} + incurred).nano;
+  const std::uint64_t tokens = ending.usage ? ending.usage->total() : 0;
+  grip.admission.settle(tokens);
+  if (ending.end) {
+    if (billed) *billed = incurred;
+    grip.permit.success(took, ending.first_content ? std::optional(*ending.first_content - grip.started) : std::nullopt);
+    grip.lease.succeeded(tokens);
+  } else {
+    grip.permit.failure(ending.end.error().code);
+    grip.lease.failed(ending.end.error());
+    log::info("attempt_failed", {{"call", trail.call_id}, {"target", c.target->name}, {"code", ending.end.error().code},
+                                 {"http_status", ending.http_status}, {"why", log::redact(ending.end.error().message)}});
+  }
+}
+
+llm::RetryHeaders retry_headers(const net::ResponseHead& head, WallTime now) {
+  return {.retry_after = head.headers.get("retry-after"), .retry_after_ms = head.headers.get("retry-after-ms"),
+          .x_should_retry = head.headers.get("x-should-retry"),
+          .now = std::chrono::time_point_cast<std::chrono::system_clock::duration>(now)};
+}
+
+// A failure that carries its status: the provider refused, so nothing is charged.
+Task<Ending> read_refusal(const Scene& scene, net::ClientResponse& response, llm::Wire wire, MonoTime deadline) {
+  const int status = response.head().status;
+  auto body = co_await response.read_all(kErrorBody, deadline);
+  Error error = llm::parse_error(wire, status, retry_headers(response.head(), scene.world.clock.wall()), body ? *body : std::string());
+  co_return Ending{.end = fail(std::move(error)), .http_status = status};
+}
+
+// Usage of an embeddings or images reply.
+std::optional<llm::Usage> pass_through_usage(std::string_view body) {
+  const auto document = parse_json(body, {.max_bytes = 256u << 20});
+  if (!document) return std::nullopt;
+  const auto usage = JsonRef(*document).find("usage");
+  if (!usage) return std::nullopt;
+  const auto number = [&](const char* name) { return usage->maybe<std::uint64_t>(name).value_or(std::nullopt).value_or(0); };
+  llm::Usage u;
+  u.input_uncached = std::max(number("prompt_tokens"), number("input_tokens"));
+  u.output = std::max(number("completion_tokens"), number("output_tokens"));
+  if (const auto details = usage->find("input_tokens_details"))
+    u.image_in = details->maybe<std::uint64_t>("image_tokens").value_or(std::nullopt).value_or(0);
+  u.image_out = u.output;
+  return u;
+}
+
+// The whole reply in the caller's wire, its usage and its finish.
+Result<void> read_reply(const Scene& scene, const Asked& asked, llm::Wire wire, std::string body, Answer& answer) {
+  if (!asked.chat) {
+    answer.usage = pass_through_usage(body);
+    answer.body = std::move(body);
+    return {};
+  }
+  auto facts = scene.here.facts.reply(wire, body);
+  if (!facts) return fail(ErrorCode::provider_bad_response, "the provider's reply is not what its API promises: " + facts.error().message);
+  if (facts->has_error) return fail(llm::parse_error(wire, 200, {}, body));
+  answer.usage = facts->usage;
+  answer.finish = facts->finish;
+  if (facts->finish == llm::FinishReason::content_filter && asked.route->on_content_filter == OnContentFilter::next)
+    return fail(ErrorCode::provider_content_filter, "the provider's content filter stopped the answer");
+  if (wire == scene.call.wire) {
+    answer.body = std::move(body);
+    return {};
+  }
+  const auto document = parse_json(body, {.max_bytes = scene.setup.max_reply_bytes});
+  if (!document) return fail(ErrorCode::provider_bad_response, document.error().message);
+  auto reply = llm::parse_reply(wire, *document);
+  if (!reply) return fail(std::move(reply.error()));
+  auto written = llm::write_reply(scene.call.wire, *reply);
+  if (!written) return fail(std::move(written.error()));
+  answer.body = to_json(std::move(*written));
+  return {};
+}
+
+Task<Ending> receive_whole(const Scene& scene, const Asked& asked, net::ClientResponse& response, llm::Wire wire, MonoTime deadline,
+                           Answer& answer) {
+  Ending ending{.http_status = response.head().status};
+  const std::string type(response.head().headers.get("content-type"));
+  auto body = co_await response.read_all(scene.setup.max_reply_bytes, deadline);
+  if (!body) {
+    ending.charge = Charge::unknown;
+    ending.cut = true;
+    ending.end = fail(std::move(body.error()));
+    co_return ending;
+  }
+  ending.first_content = scene.now();
+  ending.end = read_reply(scene, asked, wire, std::move(*body), answer);
+  answer.status = ending.http_status;
+  if (!asked.chat && !type.empty()) answer.content_type = type;
+  ending.usage = answer.usage;
+  if (ending.end || answer.usage) ending.charge = Charge::usage;
+  co_return ending;
+}
+
+Task<Ending> receive_stream(const Scene& scene, const Asked& asked, const Candidate& c, const Grip& grip, net::ClientResponse& response,
+                            llm::Wire wire, bool continuing, StreamOut& out, Relay& relay, Answer& answer, MonoTime start_by) {
+  const auto& t = c.access->spec.timeouts;
+  const StreamTimers timers{.first_token = std::min<Duration>(t.first_token, start_by - grip.started), .idle = t.idle,
+                            .drain = scene.setup.drain_on_disconnect, .total = grip.started + t.total};
+  Ending ending{.http_status = response.head().status};
+  relay.begin(wire, continuing);
+  const unsigned hold_back = asked.route->rescue.mode == RescueMode::restart ? asked.route->rescue.hold_back : 0;
+  auto pumped = co_await pump(response, relay, out, scene.sink, timers, grip.started, hold_back);
+  ending.end = std::move(pumped.end);
+  ending.first_content = pumped.first_content;
+  ending.usage = relay.usage();
+  ending.charge = relay.usage() && (ending.end || relay.finished()) ? Charge::usage
+                  : ending.end || relay.content_seen()              ? Charge::unknown
+                  : ending.end.error().code == ErrorCode::provider_timeout ? Charge::unknown
+                                                                           : Charge::nothing;
+  ending.cut = !ending.end;
+  answer.streamed = true;
+  answer.usage = relay.usage();
+  answer.finish = relay.finish();
+  answer.caller_left = out.caller_left();
+  if (relay.malformed()) scene.metrics.malformed.add(relay.malformed());
+  co_return ending;
+}
+
+bool says_event_stream(const net::ResponseHead& head) { return head.headers.get("content-type").starts_with("text/event-stream"); }
+
+// Sends and receives. The grip is held by the caller.
+Task<Ending> exchange(const Scene& scene, const Asked& asked, const Candidate& c, const Grip& grip, bool continuing, StreamOut& out,
+                      Relay& relay, Answer& answer, Trail& trail) {
+  auto call = llm::make_call(c.access->spec, grip.lease.secret(), scene.call.operation, scene.call.wire, c.target->model, asked.facts.stream);
+  if (!call) co_return Ending{.end = fail(std::move(call.error()))};
+  Outgoing body;
+  if (auto made = make_outgoing(body, scene, asked, c, call->wire, continuing ? std::string_view(relay.text()) : std::string_view()); !made)
+    co_return Ending{.end = fail(std::move(made.error()))};
+  call->headers.set("content-type", body.content_type);
+  if (!scene.call.anthropic_beta.empty() && call->wire == llm::Wire::anthropic_messages)
+    call->headers.set("anthropic-beta", scene.call.anthropic_beta);
+
+  const auto& t = c.access->spec.timeouts;
+  const MonoTime start_by = std::max(trail.started + asked.route->retries.deadline, grip.started + std::chrono::milliseconds(1));
+  Abandon abandon(scene.sink.loop(), scene.sink.gone(), scene.setup.drain_on_disconnect);
+  const std::string_view pieces[] = {body.bytes};
+  const net::ClientRequest request{.method = call->method, .url = &call->url, .headers = std::move(call->headers), .body = pieces};
+  auto response = co_await c.access->transport->send(
+      scene.sink.loop(), request, {.connect = t.connect, .headers = std::min<Duration>(t.headers, start_by - scene.now())}, abandon.token());
+  if (!response) {
+    const bool maybe_charged = response.error().code == ErrorCode::provider_timeout && response.error().field != "connect";
+    co_return Ending{.end = fail(std::move(response.error())), .charge = maybe_charged ? Charge::unknown : Charge::nothing};
+  }
+  net::ClientResponse& got = **response;
+  if (got.head().status >= 300) co_return co_await read_refusal(scene, got, call->wire, scene.now() + t.idle);
+  trail.record.provider = c.target->provider;
+  trail.record.model = c.target->model;
+  trail.record.served_by = c.target->name;
+  if (asked.facts.stream && says_event_stream(got.head()))
+    co_return co_await receive_stream(scene, asked, c, grip, got, call->wire, continuing, out, relay, answer, start_by);
+  co_return co_await receive_whole(scene, asked, got, call->wire, grip.started + t.total, answer);
+}
+
+}  // namespace
+
+Task<AttemptOutcome> attempt_once(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& candidate, AttemptOptions options,
+                                  StreamOut& out, Relay& relay, Trail& trail) {
+  AttemptOutcome outcome;
+  auto grip = take_hold(scene, asked, plan, candidate, options.exclude, trail);
+  if (!grip) {
+    outcome.answer.end = fail(std::move(grip.error()));
+    co_return outcome;
+  }
+  outcome.credential = grip->lease.bit();
+  outcome.dispatched = true;
+  Ending ending = co_await exchange(scene, asked, candidate, *grip, options.continuing, out, relay, outcome.answer, trail);
+  const bool answered = ending.end.has_value();
+  let_go(scene, plan, candidate, *grip, ending, trail, answered ? &outcome.answer.billed : nullptr);
+  if (answered) {
+    auto& r = trail.record;
+    r.billed_nano = outcome.answer.billed.nano;
+    r.http_status = static_cast<std::uint16_t>(outcome.answer.status);
+    if (ending.usage) r.usage = token_counts(*ending.usage);
+    if (ending.first_content) r.first_token_us = micros(*ending.first_content - trail.started);
+    if (outcome.answer.caller_left) r.status = records::CallStatus::cancelled;
+  } else {
+    trail.record.served_by.clear();
+  }
+  trail.decision.step(scene.now(), "attempt", {{"target", candidate.target->name}, {"outcome", trail.record.attempts[grip->record].outcome},
+                                               {"http_status", ending.http_status}, {"incurred_nano", trail.record.attempts[grip->record].incurred_nano}});
+  outcome.answer.end = std::move(ending.end);
+  co_return outcome;
+}
+
+}  // namespace ballast::gateway

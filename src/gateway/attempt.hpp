@@ -1,0 +1,22 @@
+// One attempt: one request to one provider with one credential, all it takes acquired before and released after.
+#pragma once
+#include "gateway/road.hpp"
+
+namespace ballast::gateway {
+
+struct AttemptOptions {
+  bool continuing = false;               // go on after what the relay has delivered
+  TriedCredentials exclude = 0;
+};
+
+struct AttemptOutcome {
+  Answer answer;                         // `answer.end` says whether it is one
+  TriedCredentials credential = 0;       // the one that was used
+  bool dispatched = false;               // bytes went towards the provider
+};
+
+// Adds its AttemptRecord to the trail and its money to the hold, however it ends. A stream's last bytes stay in `out`.
+Task<AttemptOutcome> attempt_once(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& candidate,
+                                  AttemptOptions options, StreamOut& out, Relay& relay, Trail& trail);
+
+}  // namespace ballast::gateway

@@ -1,0 +1,123 @@
+// Step 6 of the road: one attempt after the other until one answers.
+#include "base/log.hpp"
+#include "gateway/attempt.hpp"
+#include "gateway/road.hpp"
+
+namespace ballast::gateway {
+
+namespace {
+
+// The next candidate worth trying after `at` failed with `code`; candidates.size() if there is none.
+std::size_t next_candidate(const Planned& plan, std::size_t at, ErrorCode code) {
+  for (std::size_t i = at + 1; i < plan.candidates.size(); ++i) {
+    if (code == ErrorCode::provider_context_length && !larger_context(plan.candidates[at].view, plan.candidates[i].view)) continue;
+    return i;
+  }
+  return plan.candidates.size();
+}
+
+// May the caller's stream go on with another provider after `relay` delivered a part?
+bool can_continue(const Asked& asked, const Relay& relay) {
+  return asked.route->rescue.mode == RescueMode::proceed && relay.only_text() && !relay.text().empty() && !relay.finished() &&
+         !asked.facts.has_tools;
+}
+
+struct Course {                          // where the loop stands
+  std::size_t at = 0;
+  unsigned tries_on_target = 0;
+  TriedCredentials tried = 0;
+  bool continuing = false;
+};
+
+void move_on(Course& course, std::size_t to) { course = {.at = to, .continuing = course.continuing}; }
+
+// A part of the answer is out. The rest comes from a target that can be made to go on, or not at all.
+bool steer_rescue(const Scene& scene, const Asked& asked, const Planned& plan, const Relay& relay, const Error& why, Course& course,
+                  Trail& trail) {
+  const auto mode = to_string(asked.route->rescue.mode);
+  if (can_continue(asked, relay)) {
+    for (std::size_t i = course.at + 1; i < plan.candidates.size(); ++i) {
+      if (!plan.candidates[i].view.prefill) continue;
+      move_on(course, i);
+      course.continuing = true;
+      trail.decision.step(scene.now(), "rescue", {{"mode", mode}, {"to", plan.candidates[i].target->name}, {"after_bytes", relay.text().size()}});
+      scene.metrics.rescues.with({mode, "continued"}).add();
+      return true;
+    }
+  }
+  trail.decision.step(scene.now(), "rescue_impossible", {{"mode", mode}, {"why", to_string(why.code)}});
+  scene.metrics.rescues.with({mode, "lost"}).add();
+  return false;
+}
+
+// Decides what follows a failure; false: nothing does.
+Task<bool> steer(const Scene& scene, const Asked& asked, const Planned& plan, const Relay& relay, const StreamOut& out, const Error& why,
+                 Course& course, Trail& trail) {
+  if (out.committed()) co_return steer_rescue(scene, asked, plan, relay, why, course, trail);
+  const Candidate& now = plan.candidates[course.at];
+  const std::size_t next = next_candidate(plan, course.at, why.code);
+  const MonoTime deadline = trail.started + asked.route->retries.deadline;
+  const RetryState state{.attempts_made = static_cast<unsigned>(trail.record.attempts.size()),
+                         .tries_on_target = course.tries_on_target,
+                         .more_credentials = now.access->credentials->available(course.tried),
+                         .more_targets = next < plan.candidates.size(),
+                         .content_filter_moves_on = asked.route->on_content_filter == OnContentFilter::next,
+                         .deadline_left = deadline - scene.now()};
+  const RetryDecision decision = decide_retry(why, state, asked.route->retries, scene.here.random);
+  switch (decision.next) {
+    case Next::stop:
+      co_return false;
+    case Next::other_credential:
+      break;
+    case Next::next_target:
+      trail.decision.step(scene.now(), "fail_over", {{"from", now.target->name}, {"to", plan.candidates[next].target->name}, {"why", to_string(why.code)}});
+      move_on(course, next);
+      break;
+    case Next::same_target:
+      trail.decision.step(scene.now(), "retry", {{"target", now.target->name}, {"why", to_string(why.code)}, {"wait_us", decision.wait.count() / 1000}});
+      course.tried = 0;
+      if (decision.wait > Duration::zero()) co_await SleepUntil(scene.sink.loop(), scene.now() + decision.wait);
+      break;
+  }
+  co_return true;
+}
+
+}  // namespace
+
+Task<Answer> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, const Memory& memory, StreamOut& out, Relay& relay,
+                         Trail& trail) {
+  (void)memory;
+  Answer answer;
+  Course course;
+  bool any_tried = false;
+  for (;;) {
+    ++course.tries_on_target;
+    auto outcome = co_await attempt_once(scene, asked, plan, plan.candidates[course.at],
+                                         {.continuing = course.continuing, .exclude = course.tried}, out, relay, trail);
+    course.tried |= outcome.credential;
+    answer.dispatched |= outcome.dispatched;
+    if (outcome.dispatched) any_tried = true;
+    if (outcome.answer.end) {
+      outcome.answer.dispatched = true;
+      co_return std::move(outcome.answer);
+    }
+    const Error why = outcome.answer.end.error();
+    const auto gone = scene.sink.gone();
+    if (out.caller_left() || (gone && gone->cancelled())) {
+      answer.caller_left = true;
+      answer.end = fail(ErrorCode::caller_cancelled, "the caller left before the answer was complete");
+      co_return answer;
+    }
+    if (!out.committed()) out.discard();
+    const bool again = co_await steer(scene, asked, plan, relay, out, why, course, trail);
+    if (!again) {
+      answer.end = fail(why);
+      if (any_tried && answer.end.error().cause == nullptr && !answer.end.error().retry_after &&
+          llm::http_status(why.code, scene.call.wire) >= 500)
+        answer.end.error().retry_after = std::chrono::seconds(1);
+      co_return answer;
+    }
+  }
+}
+
+}  // namespace ballast::gateway

@@ -1,0 +1,162 @@
+// Steps 4 and 5 of the road: which targets, in which order, at what cost at most; and the money held for the dearest.
+#include <algorithm>
+
+#include "gateway/road.hpp"
+
+namespace ballast::gateway {
+
+namespace {
+
+// Output a model is bounded at where neither the request nor the table names a maximum.
+constexpr std::uint64_t kUnknownMaxOutput = 128 * 1024;
+
+Needs needs_of(const Scene& scene, const Asked& asked) {
+  const auto& f = asked.facts;
+  Needs needs{.tools = f.has_tools, .images = asked.chat && f.images > 0, .json = f.wants_schema, .prefill = f.prefill, .stream = f.stream,
+              .context_tokens = f.text_bytes / 4, .output_tokens = static_cast<std::uint64_t>(f.max_tokens.value_or(512))};
+  needs.complexity = complexity_from(scene.call.complexity);
+  return needs;
+}
+
+// What one attempt may put out at most: the request's word, else the model's.
+std::uint64_t output_bound(const llm::RequestFacts& f, const llm::ModelInfo& m) {
+  const std::uint64_t known = m.max_output ? m.max_output : kUnknownMaxOutput;
+  return f.max_tokens ? std::min<std::uint64_t>(static_cast<std::uint64_t>(*f.max_tokens), std::max<std::uint64_t>(known, 1)) : known;
+}
+
+BudgetSubject budget_subject(const Asked& asked) {
+  return {.key = asked.who.key_id(), .user = asked.who.user, .feature = asked.who.feature, .team = asked.who.team()};
+}
+
+struct Bound {
+  Money ceiling;
+  std::optional<std::int64_t> max_tokens;
+  std::optional<Error> refusal;
+};
+
+// The proven ceiling of one attempt on `c`, with max_tokens clamped to what the budgets leave.
+Bound bound(const Scene& scene, const Asked& asked, const Candidate& c, bool budgeted) {
+  Bound b;
+  const auto extent = llm::extent_of(asked.facts);
+  const std::uint64_t most = asked.chat ? output_bound(asked.facts, *c.info) : 0;
+  auto full = llm::ceiling(extent, *c.info, most);
+  if (!full) {
+    if (budgeted) b.refusal = std::move(full.error());
+    return b;
+  }
+  b.ceiling = *full;
+  if (!budgeted) return b;
+  b.ceiling = scene.setup.budgets->prudent(c.target->name, *full);
+  if (asked.chat && !asked.facts.max_tokens) b.max_tokens = static_cast<std::int64_t>(most);   // what is proven must be told
+  const auto left = scene.setup.budgets->remaining(budget_subject(asked), c.target->name);
+  if (!left || b.ceiling <= *left) return b;
+  const auto fits = asked.chat && b.ceiling == *full ? llm::max_output_within(*left, extent, *c.info) : std::nullopt;
+  if (!fits) {
+    b.refusal = Error{ErrorCode::policy_budget_exceeded, "the budget leaves " + to_usd(*left) + " USD, less than this call may cost"};
+    return b;
+  }
+  b.max_tokens = static_cast<std::int64_t>(std::min(*fits, most));
+  b.ceiling = *llm::ceiling(extent, *c.info, static_cast<std::uint64_t>(*b.max_tokens));
+  return b;
+}
+
+TargetView view_of(const Scene& scene, const Candidate& c) {
+  TargetView v{.breaker = scene.world.breakers.of(c.target->provider, c.target->model).view(), .credential = c.access->credentials->available()};
+  if (!c.info) return v;
+  const auto& m = *c.info;
+  v.tools = m.tools;
+  v.images = m.images;
+  v.json = m.json;
+  v.prefill = m.prefill;
+  v.context = m.context;
+  v.max_output = m.max_output;
+  v.retires = m.retires;
+  if (m.priced) {
+    v.input = m.price.input;
+    v.output = m.price.output;
+  }
+  return v;
+}
+
+Candidate describe_target(const Scene& scene, const Asked& asked, const Target& target, bool budgeted, std::optional<Error>& refusal) {
+  Candidate c{.target = &target};
+  const auto access = scene.setup.providers.find(target.provider);
+  c.access = &access->second;
+  c.info = scene.setup.prices->find(target.provider, llm::to_string(c.access->spec.kind), target.model);
+  c.view = view_of(scene, c);
+  const bool priced = c.info && c.info->priced;
+  c.view.priced_enough = priced || !budgeted;
+  if (!priced) {
+    if (budgeted)
+      refusal = Error{ErrorCode::policy_unpriced_model, "a budget applies and " + target.name + " has no price: add one under models in the configuration", "model"};
+    return c;
+  }
+  auto b = bound(scene, asked, c, budgeted);
+  c.ceiling = b.ceiling;
+  c.max_tokens = b.max_tokens;
+  if (b.refusal) {
+    c.view.affordable = false;
+    refusal = std::move(b.refusal);
+  }
+  return c;
+}
+
+void tell_plan(const Scene& scene, const Route& route, const Plan& plan, Trail& trail) {
+  std::string order;
+  for (const auto i : plan.order) {
+    if (!order.empty()) order += ' ';
+    order += route.targets[i].name;
+  }
+  trail.decision.step(scene.now(), "plan", {{"strategy", to_string(route.strategy)}, {"order", order}});
+  for (const auto& s : plan.skipped) trail.decision.step(scene.now(), "skipped", {{"target", route.targets[s.target].name}, {"why", to_string(s.reason)}});
+  for (const auto& w : plan.warnings) {
+    trail.decision.step(scene.now(), "warning", {{"text", w}});
+    if (!trail.warning.empty()) trail.warning += "; ";
+    trail.warning += w;
+  }
+}
+
+}  // namespace
+
+Result<Planned> plan_and_hold(const Scene& scene, const Asked& asked, Trail& trail) {
+  const Route& route = *asked.route;
+  Planned planned;
+  std::vector<std::string_view> names;
+  for (const auto& t : route.targets) names.push_back(t.name);
+  planned.budgeted = scene.setup.budgets->applies(budget_subject(asked), names);
+
+  std::optional<Error> refusal;
+  std::vector<Candidate> all;
+  std::vector<TargetView> views;
+  std::vector<double> chance;
+  all.reserve(route.targets.size());
+  for (const auto& target : route.targets) {
+    all.push_back(describe_target(scene, asked, target, planned.budgeted, refusal));
+    views.push_back(all.back().view);
+    if (route.strategy == Strategy::weighted) chance.push_back(scene.here.random.uniform());
+  }
+  const Plan plan = make_plan(route, needs_of(scene, asked), views, scene.world.clock.wall(), chance);
+  tell_plan(scene, route, plan, trail);
+  if (plan.order.empty()) {
+    const bool money = refusal && std::all_of(plan.skipped.begin(), plan.skipped.end(), [](const Skipped& s) {
+      return s.reason == SkipReason::over_budget || s.reason == SkipReason::unpriced;
+    });
+    return fail(money ? std::move(*refusal) : nothing_to_try(route, plan, scene.now()));
+  }
+  for (const auto i : plan.order) {
+    planned.ceiling = std::max(planned.ceiling, all[i].ceiling);
+    planned.candidates.push_back(std::move(all[i]));
+  }
+  if (planned.budgeted) {
+    auto hold = scene.setup.budgets->hold(budget_subject(asked), trail.call_id, planned.ceiling);
+    if (!hold) {
+      trail.decision.step(scene.now(), "budget_refused", {{"ceiling_nano", planned.ceiling.nano}, {"why", hold.error().message}});
+      return fail(std::move(hold.error()));
+    }
+    planned.hold = std::move(*hold);
+    trail.decision.step(scene.now(), "held", {{"ceiling_nano", planned.ceiling.nano}});
+  }
+  return planned;
+}
+
+}  // namespace ballast::gateway

@@ -1,0 +1,91 @@
+#include "gateway/outgoing.hpp"
+
+#include "base/json.hpp"
+
+namespace ballast::gateway {
+
+namespace {
+
+bool wants_usage_asked_for(const Asked& asked, const Candidate& c, llm::Wire wire) {
+  return wire == llm::Wire::openai_chat && asked.facts.stream && !asked.facts.include_usage && c.access->spec.quirks.include_usage;
+}
+
+Result<void> splice(Outgoing& out, const Scene& scene, const Asked& asked, const Candidate& c, llm::Wire wire) {
+  const auto& facts = asked.facts;
+  llm::RequestEdits edits;
+  bool changed = false;
+  if (scene.call.path_model.empty() && facts.model != c.target->model) {
+    edits.model = c.target->model;
+    changed = true;
+  }
+  if (c.max_tokens) {
+    edits.max_tokens = *c.max_tokens;
+    edits.max_tokens_name = c.access->spec.quirks.max_tokens_field;
+    changed = true;
+  }
+  if (wants_usage_asked_for(asked, c, wire)) {
+    edits.include_usage = true;
+    changed = true;
+  }
+  if (changed) out.owned = llm::splice_request(wire, scene.call.body, facts, edits);
+  out.bytes = changed ? std::string_view(out.owned) : scene.call.body;
+  return {};
+}
+
+Result<void> translate(Outgoing& out, const Scene& scene, const Asked& asked, const Candidate& c, llm::Wire wire,
+                       std::string_view continuation) {
+  auto document = parse_json(scene.call.body);
+  if (!document) return fail(std::move(document.error()));
+  auto request = llm::parse_request(scene.call.wire, *document);
+  if (!request) return fail(std::move(request.error()));
+  request->model = c.target->model;
+  request->stream = asked.facts.stream;
+  if (c.max_tokens) request->max_tokens = *c.max_tokens;
+  if (asked.facts.stream && c.access->spec.quirks.include_usage) request->include_usage = true;
+  if (!continuation.empty()) {
+    llm::Message prefill{.role = llm::Role::assistant, .prefill = true};
+    prefill.parts.push_back({.body = llm::Text{.text = std::string(continuation)}});
+    request->messages.push_back(std::move(prefill));
+    request->origin.reset();
+  }
+  auto written = llm::write_request(wire, *request);
+  if (!written) return fail(std::move(written.error()));
+  out.owned = to_json(std::move(*written));
+  out.bytes = out.owned;
+  return {};
+}
+
+// Embeddings and images: the model's name is all that changes.
+Result<void> pass_through(Outgoing& out, const Scene& scene, const Asked& asked, const Candidate& c) {
+  out.content_type = scene.call.content_type.empty() ? std::string_view("application/json") : scene.call.content_type;
+  out.bytes = scene.call.body;
+  if (asked.facts.model == c.target->model) return {};
+  if (asked.document) {
+    json::object renamed = asked.document->as_object();
+    renamed["model"] = c.target->model;
+    out.owned = to_json(std::move(renamed));
+  } else {
+    const std::string_view body = scene.call.body;
+    const auto part = body.find("name=\"model\"");
+    const auto value = part == std::string_view::npos ? part : body.find("\r\n\r\n", part);
+    if (value == std::string_view::npos) return fail(ErrorCode::caller_invalid_request, "the form names no model", "model");
+    const auto end = body.find("\r\n--", value + 4);
+    if (end == std::string_view::npos) return fail(ErrorCode::caller_invalid_request, "the form is cut", "model");
+    out.owned.append(body.substr(0, value + 4)).append(c.target->model).append(body.substr(end));
+  }
+  out.bytes = out.owned;
+  return {};
+}
+
+}  // namespace
+
+Result<void> make_outgoing(Outgoing& out, const Scene& scene, const Asked& asked, const Candidate& c, llm::Wire wire,
+                           std::string_view continuation) {
+  out.owned.clear();
+  out.wire = wire;
+  if (!asked.chat) return pass_through(out, scene, asked, c);
+  if (wire == scene.call.wire && continuation.empty()) return splice(out, scene, asked, c, wire);
+  return translate(out, scene, asked, c, wire, continuation);
+}
+
+}  // namespace ballast::gateway
