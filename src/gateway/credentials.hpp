@@ -50,9 +50,11 @@ class CredentialLease {
   friend class CredentialPool;
   CredentialLease(std::shared_ptr<CredentialPool> pool, unsigned index, std::uint64_t estimate)
       : pool_(std::move(pool)), index_(index), estimate_(estimate) {}
+  void close(std::uint64_t actual_tokens, bool succeeded);
   std::shared_ptr<CredentialPool> pool_;
   unsigned index_ = 0;
   std::uint64_t estimate_ = 0;
+  bool reported_ = false;
 };
 
 class CredentialPool : public std::enable_shared_from_this<CredentialPool> {
@@ -91,7 +93,7 @@ class CredentialPool : public std::enable_shared_from_this<CredentialPool> {
   struct Entry;
   CredentialPool(std::string provider, const Clock& clock, Options options);
   std::int64_t ready_at(const Entry& entry, std::uint64_t tokens, std::int64_t now) const;
-  void release(unsigned index, std::uint64_t estimate, std::uint64_t actual);
+  void release(unsigned index, std::uint64_t estimate, std::uint64_t actual, bool succeeded);
   void fail_credential(unsigned index, const Error& error);
 
   const std::string provider_;

@@ -66,7 +66,7 @@ Plan make_plan(const Route& route, const Needs& needs, std::span<const TargetVie
 // budget, price, or provider_all_failed with retry_after.
 Error nothing_to_try(const Route& route, const Plan& plan, MonoTime now);
 
-// After provider_context_length at `failed`: is `candidate` worth trying? Only with a larger known context.
+// After provider_context_length at `failed`: is `candidate` worth trying? With a larger context, or when neither is known.
 bool larger_context(const TargetView& failed, const TargetView& candidate);
 
 // How long before its date a model's retirement is warned of.
