@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/config_document.hpp"
 #include "base/text.hpp"
@@ -282,7 +283,7 @@ std::vector<std::string> ConfigNode::problems() const {
   std::vector<std::string> out;
   if (!document_) return out;
   auto sorted = document_->problems;
-  std::ranges::stable_sort(sorted, [](const auto& a, const auto& b) { return std::pair(a.line, a.column) < std::pair(b.line, b.column); });
+  std::ranges::sort(sorted, {}, [](const auto& p) { return std::tie(p.line, p.column, p.text); });
   for (const auto& p : sorted) out.push_back(fmt::format("{}:{}:{}: {}", document_->file, p.line, p.column, p.text));
   return out;
 }

@@ -12,7 +12,8 @@
 // that one run of `ballast check` reports every mistake. `check()` is therefore mandatory before the values are used.
 // `done()` on each map: `12:5: unknown key "timout" in routes.chat, did you mean "timeout"?`, from the keys that were asked for.
 //
-// ${NAME} inside a value is replaced from the environment, ${NAME:-default} when NAME is unset or empty, $${ is a literal ${.
+// ${NAME} inside a value is replaced from the environment, ${NAME:-default} when NAME is unset or empty (the default
+// ends at the first }), $${ is a literal ${.
 // It is replaced after parsing, so that a secret cannot change the structure, and works unquoted inside {…} and […].
 // An unset name is an error where the value is read, naming it; comments are ignored.
 //
