@@ -6,6 +6,7 @@ add_library(ballast_pch_base INTERFACE)
 function(ballast_module name)
   cmake_parse_arguments(M "" "" "USES;PUBLIC;PRIVATE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/${name}/*.cpp")
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")   # belongs to the executable, not to the library that tests link
   if(NOT sources)
     add_library(ballast_${name} INTERFACE)
     target_include_directories(ballast_${name} INTERFACE "${CMAKE_SOURCE_DIR}/src")

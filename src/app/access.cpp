@@ -1,0 +1,150 @@
+#include "app/access.hpp"
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <semaphore>
+
+#include "app/cli.hpp"
+#include "records/journal.hpp"
+#include "records/migrations.hpp"
+
+namespace ballast::app {
+
+void add_access_flags(CLI::App& command, AccessFlags& flags) {
+  command.add_option("-c,--config", flags.config, "Configuration file (default: ./ballast.yaml if there).")->envname("BALLAST_CONFIG");
+  command.add_option("--server", flags.server, "Base URL of the server (default: the configuration's `listen`).")->envname("BALLAST_SERVER");
+  command.add_option("--key", flags.key, "Admin key (default: the configuration's `admin_key`).")->envname("BALLAST_ADMIN_KEY");
+  command.add_flag("--json", flags.json, "Print JSON.");
+}
+
+namespace {
+
+struct Asked {
+  std::string method;
+  net::Url url;
+  std::string key, body;
+};
+
+Task<void> ask(net::Client& client, net::Loop& loop, const Asked& asked, Result<std::pair<int, std::string>>& answer,
+               std::binary_semaphore& done) {
+  net::ClientRequest request{.method = asked.method, .url = &asked.url};
+  if (!asked.key.empty()) request.headers.add("authorization", "Bearer " + asked.key);
+  const std::string_view pieces[] = {asked.body};
+  if (!asked.body.empty()) {
+    request.headers.add("content-type", "application/json");
+    request.body = pieces;
+  }
+  auto response = co_await client.send(loop, request, {.connect = std::chrono::seconds(2), .headers = std::chrono::seconds(30)}, nullptr);
+  if (!response) {
+    answer = fail(std::move(response.error()));
+  } else {
+    const int status = (*response)->head().status;
+    auto body = co_await (*response)->read_all(64u << 20, loop.clock().mono() + std::chrono::seconds(60));
+    if (body) answer = std::pair(status, std::move(*body));
+    else answer = fail(std::move(body.error()));
+  }
+  response = fail(ErrorCode::internal_error, "");  // gives the connection back before the loops stop
+  done.release();
+}
+
+// The message in an error of any of our API's shapes.
+std::string message_of(const json::value& body, int status) {
+  const auto text = [](const json::value& v) -> std::optional<std::string> {
+    if (const auto* s = v.if_string()) return std::string(*s);
+    return std::nullopt;
+  };
+  if (const auto* o = body.if_object()) {
+    if (const auto* e = o->if_contains("error")) {
+      if (const auto s = text(*e)) return *s;
+      if (const auto* inner = e->if_object())
+        if (const auto* m = inner->if_contains("message"); m && text(*m)) return *text(*m);
+    }
+    for (const char* name : {"detail", "message", "title"})
+      if (const auto* m = o->if_contains(name); m && text(*m)) return *text(*m);
+  }
+  return fmt::format("the server answered {}", status);
+}
+
+}  // namespace
+
+Access::~Access() {
+  client_.reset();
+  if (loops_) loops_->stop();
+}
+
+Result<std::pair<int, std::string>> Access::send(std::string_view method, const std::string& target, const std::string& body) {
+  auto url = net::parse_url(server_ + target, "--server");
+  if (!url) return fail(std::move(url.error()));
+  const Asked asked{std::string(method), std::move(*url), key_, body};
+  Result<std::pair<int, std::string>> answer = fail(ErrorCode::internal_error, "no answer");
+  std::binary_semaphore done(0);
+  net::Loop& loop = loops_->at(0);
+  loop.post([&] {
+    detach(ask(*client_, loop, asked, answer, done), [](std::exception_ptr) { std::terminate(); });
+  });
+  done.acquire();
+  return answer;
+}
+
+Result<json::value> Access::call(std::string_view method, const std::string& target, std::optional<json::value> body) {
+  const auto answer = send(method, target, body ? to_json(*body) : std::string());
+  if (!answer) return fail(answer.error());
+  const auto& [status, text] = *answer;
+  auto document = text.empty() ? Result<json::value>(json::object{}) : parse_json(text, {.max_bytes = 64u << 20});
+  if (status >= 200 && status < 300) return document;
+  std::string message = document ? message_of(*document, status) : fmt::format("the server answered {}", status);
+  if (status == 401) message += key_.empty() ? " (give --key or set BALLAST_ADMIN_KEY)" : " (is --key this server's?)";
+  return fail(status == 404 ? ErrorCode::caller_not_found : ErrorCode::caller_forbidden, std::move(message));
+}
+
+Result<void> Access::open_database() {
+  namespace fs = std::filesystem;
+  if (config_.database.starts_with("sqlite:")) {
+    const std::string file = config_.database.substr(7);
+    std::error_code ignored;
+    if (const auto folder = fs::path(file).parent_path(); !folder.empty()) fs::create_directories(folder, ignored);
+  }
+  auto database = store::open_database(config_.database);
+  if (!database) return fail(std::move(database.error()));
+  if (auto migrated = (*database)->migrate(records::migrations()); !migrated) return migrated;
+  // Calls that a killed server left in its journal belong to the answer. A journal in use is imported by its owner.
+  const std::string folder = config_.data_dir + "/journal";
+  if (fs::exists(folder)) {
+    if (auto journal = records::CallJournal::open({.directory = folder, .segment_bytes = 1u << 20})) {
+      if (auto imported = (*journal)->import_all(**database); !imported) complain(imported.error());
+    }
+  }
+  database_ = std::move(*database);
+  return {};
+}
+
+Result<std::unique_ptr<Access>> Access::open(const AccessFlags& flags, int& code) {
+  code = kFailed;
+  auto access = std::unique_ptr<Access>(new Access);
+  auto config = load_config(flags.config, system_environment());
+  if (!config && flags.server.empty()) {
+    code = kBadConfig;
+    return fail(std::move(config.error()));
+  }
+  if (config) access->config_ = std::move(*config);
+  ListenAddress listen = access->config_.listen;
+  if (listen.host == "0.0.0.0" || listen.host == "::") listen.host = "127.0.0.1";
+  const std::string scheme = access->config_.tls_cert.empty() ? "http://" : "https://";
+  access->server_ = flags.server.empty() ? scheme + to_string(listen) : flags.server;
+  while (access->server_.ends_with('/')) access->server_.pop_back();
+  access->key_ = flags.key.empty() ? access->config_.admin_key : flags.key;
+  access->loops_ = std::make_unique<net::LoopGroup>(1, access->clock_);
+  access->loops_->start();
+  access->client_ = std::make_unique<net::Client>(*access->loops_, net::ClientOptions{.tls = {.verify = flags.server.starts_with("https")}});
+  const auto alive = access->send("GET", "/healthz", {});
+  if (alive) {
+    std::fprintf(stderr, "from the server at %s\n", access->server_.c_str());
+    return access;
+  }
+  if (!flags.server.empty()) return fail(alive.error());
+  std::fprintf(stderr, "no server answers at %s; from the database itself\n", access->server_.c_str());
+  if (auto opened = access->open_database(); !opened) return fail(std::move(opened.error()));
+  return access;
+}
+
+}  // namespace ballast::app

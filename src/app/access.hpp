@@ -1,0 +1,53 @@
+// Access: how `explain`, `keys` and `usage` reach the records: through the running server's HTTP API, or, when none answers,
+// in the database itself. Which of the two is said on standard error.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "app/config.hpp"
+#include "base/json.hpp"
+#include "net/client.hpp"
+#include "store/database.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace ballast::app {
+
+struct AccessFlags {
+  std::string config, server, key;
+  bool json = false;
+};
+// --config, --server, --key, --json, with their environment variables.
+void add_access_flags(CLI::App& command, AccessFlags& flags);
+
+// Blocking; for command-line tools only.
+class Access {
+ public:
+  // With --server there is no falling back. Errors: the configuration's, or the database's. `code` is the exit code then.
+  static Result<std::unique_ptr<Access>> open(const AccessFlags& flags, int& code);
+  ~Access();
+
+  // Non-null: no server answers, work here.
+  store::Database* database() { return database_.get(); }
+  // The server's answer to METHOD TARGET; an error carries its message. Only when `database()` is null.
+  Result<json::value> call(std::string_view method, const std::string& target, std::optional<json::value> body = {});
+  const Config& config() const { return config_; }
+
+ private:
+  Access() = default;
+  Result<std::pair<int, std::string>> send(std::string_view method, const std::string& target, const std::string& body);
+  Result<void> open_database();
+
+  Config config_;
+  std::string server_, key_;
+  SystemClock clock_;
+  std::unique_ptr<net::LoopGroup> loops_;
+  std::unique_ptr<net::Client> client_;
+  std::unique_ptr<store::Database> database_;
+};
+
+}  // namespace ballast::app

@@ -1,0 +1,39 @@
+#include "app/cli.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
+
+namespace ballast::app {
+
+void complain(const std::string& message) { std::fprintf(stderr, "ballast: %s\n", message.c_str()); }
+void complain(const Error& error) {
+  complain(error.field.empty() ? error.message : error.field + ": " + error.message);
+}
+
+int command_line(int argc, const char* const* argv) {
+  CLI::App app("Ballast: one binary between an application and its models.", "ballast");
+  app.require_subcommand(1);
+  app.footer("\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong configuration.\n"
+             "Environment: BALLAST_CONFIG, BALLAST_SERVER, BALLAST_ADMIN_KEY stand for --config, --server, --key.");
+  Run run;
+  add_serve(app, run);
+  add_check(app, run);
+  add_explain(app, run);
+  add_keys(app, run);
+  add_usage(app, run);
+  add_simulate(app, run);
+  add_version(app, run);
+  try {
+    app.parse(argc, argv);
+    return run ? run() : kUsage;
+  } catch (const CLI::ParseError& e) {
+    const int code = app.exit(e, std::cout, std::cerr);
+    return code == 0 ? kOk : kUsage;
+  } catch (const std::exception& e) {
+    complain(e.what());
+    return kFailed;
+  }
+}
+
+}  // namespace ballast::app

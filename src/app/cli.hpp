@@ -1,0 +1,38 @@
+// The command line: one file per command, each adding itself to the parser.
+//
+// Exit codes: 0 done; 1 failed (the server said no, nothing was found, the machine refused); 2 wrong usage;
+// 3 the configuration is wrong. Answers go to standard output, everything else to standard error.
+#pragma once
+#include <functional>
+#include <string>
+
+#include "base/result.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace ballast::app {
+
+inline constexpr int kOk = 0, kFailed = 1, kUsage = 2, kBadConfig = 3;
+inline constexpr const char* kVersion = "0.1.0";
+
+// Set by the subcommand that was chosen; returns the exit code.
+using Run = std::function<int()>;
+
+void add_serve(CLI::App& app, Run& run);
+void add_check(CLI::App& app, Run& run);
+void add_explain(CLI::App& app, Run& run);
+void add_keys(CLI::App& app, Run& run);
+void add_usage(CLI::App& app, Run& run);
+void add_simulate(CLI::App& app, Run& run);
+void add_version(CLI::App& app, Run& run);
+
+// Parses, runs the chosen command, never throws.
+int command_line(int argc, const char* const* argv);
+
+// "ballast: MESSAGE" on standard error.
+void complain(const std::string& message);
+void complain(const Error& error);
+
+}  // namespace ballast::app

@@ -1,0 +1,141 @@
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "app/access.hpp"
+#include "app/cli.hpp"
+#include "app/keys_store.hpp"
+#include "app/table.hpp"
+#include "base/text.hpp"
+
+namespace ballast::app {
+
+namespace {
+
+struct Flags {
+  AccessFlags access;
+  std::string id, name, scopes = "call", models, team, user, feature, expires;
+  bool all = false;
+};
+
+json::array list_of(std::string_view commas) {
+  json::array list;
+  if (!commas.empty())
+    for (const auto item : split(commas, ',')) list.push_back(json::value(trim(item)));
+  return list;
+}
+
+Result<json::value> create(Access& access, const Flags& f) {
+  if (!f.expires.empty())
+    if (auto at = parse_time(f.expires, "--expires"); !at) return fail(std::move(at.error()));
+  if (auto scopes = gateway::scopes_from(f.scopes, "--scopes"); !scopes) return fail(std::move(scopes.error()));
+  if (auto* db = access.database()) {
+    gateway::KeyInfo info{.name = f.name, .team = f.team, .user = f.user, .feature = f.feature};
+    info.scopes = *gateway::scopes_from(f.scopes, "--scopes");
+    for (const auto& model : list_of(f.models)) info.models.emplace_back(model.get_string());
+    if (!f.expires.empty()) info.expires = *parse_time(f.expires, "--expires");
+    auto minted = create_key(*db, std::move(info), SystemClock().wall());
+    if (!minted) return fail(std::move(minted.error()));
+    return json::object{{"id", minted->stored.info.id}, {"name", f.name}, {"secret", minted->secret}};
+  }
+  json::object body{{"name", f.name}, {"scopes", list_of(f.scopes)}};
+  if (!f.models.empty()) body["models"] = list_of(f.models);
+  for (const auto& [name, value] : {std::pair("team", &f.team), {"user", &f.user}, {"feature", &f.feature}, {"expires", &f.expires}})
+    if (!value->empty()) body[name] = *value;
+  return access.call("POST", "/api/keys", body);
+}
+
+Result<json::value> list(Access& access, const Flags& f) {
+  auto* db = access.database();
+  if (!db) return access.call("GET", "/api/keys");
+  const auto rows = db->read_now([&](store::Tx& tx) { return records::list_keys(tx, f.all); });
+  if (!rows) return fail(rows.error());
+  json::array keys;
+  for (const auto& row : *rows) keys.push_back(key_json(row));
+  return json::object{{"keys", std::move(keys)}};
+}
+
+Result<json::value> show(Access& access, const Flags& f) {
+  if (auto* db = access.database()) {
+    const auto row = db->read_now([&](store::Tx& tx) { return records::get_key(tx, f.id); });
+    if (!row) return fail(row.error());
+    return key_json(*row);
+  }
+  auto all = access.call("GET", "/api/keys");
+  if (!all) return all;
+  if (const auto* rows = rows_of(*all))
+    for (const auto& row : *rows)
+      if (const auto* o = row.if_object(); o && o->contains("id") && plain(o->at("id")) == f.id) return row;
+  return fail(ErrorCode::caller_not_found, fmt::format("there is no key \"{}\"", f.id));
+}
+
+Result<json::value> revoke(Access& access, const Flags& f) {
+  auto* db = access.database();
+  if (!db) return access.call("DELETE", "/api/keys/" + net::percent_encode(f.id));
+  const WallTime now = SystemClock().wall();
+  const auto done = db->write_now([&](store::Tx& tx) -> Result<bool> {
+    if (auto revoked = records::revoke_key(tx, f.id, now); !revoked) return fail(revoked.error());
+    return true;
+  });
+  if (!done) return fail(done.error());
+  return json::object{{"id", f.id}, {"revoked", true}};
+}
+
+using Act = Result<json::value> (*)(Access&, const Flags&);
+
+void print(const json::value& answer, const Flags& f, Act act) {
+  if (f.access.json) {
+    std::cout << to_json(answer) << '\n';
+  } else if (act == list) {
+    const auto* rows = rows_of(answer);
+    std::cout << (rows && !rows->empty() ? table(*rows) : "no keys\n");
+  } else if (act == revoke) {
+    std::cout << "revoked " << f.id << '\n';
+  } else if (const auto* o = answer.if_object()) {
+    for (const auto& [name, value] : *o)
+      if (!plain(value).empty()) std::cout << fmt::format("{:<10} {}\n", std::string_view(name), plain(value));
+    if (act == create) std::cout << "The secret is shown this once; only its hash is kept.\n";
+  }
+}
+
+int keys(const Flags& flags, Act act) {
+  int code = kFailed;
+  auto access = Access::open(flags.access, code);
+  if (!access) {
+    complain(access.error());
+    return code;
+  }
+  const auto answer = act(**access, flags);
+  if (!answer) {
+    complain(answer.error());
+    return answer.error().field.starts_with("--") ? kUsage : kFailed;
+  }
+  print(*answer, flags, act);
+  return kOk;
+}
+
+}  // namespace
+
+void add_keys(CLI::App& app, Run& run) {
+  auto* command = app.add_subcommand("keys", "Make, list and revoke the keys of callers.");
+  command->require_subcommand(1);
+  auto flags = std::make_shared<Flags>();
+  const auto add = [&](const char* name, const char* about, Act act) {
+    auto* sub = command->add_subcommand(name, about);
+    add_access_flags(*sub, flags->access);
+    sub->callback([&run, flags, act] { run = [flags, act] { return keys(*flags, act); }; });
+    return sub;
+  };
+  auto* make = add("create", "Make a key and print its secret, once.", create);
+  make->add_option("--name", flags->name, "Its name in records.")->required();
+  make->add_option("--scopes", flags->scopes, "With commas: call, usage, read, admin.")->capture_default_str();
+  make->add_option("--models", flags->models, "What it may name, with commas; NAME* is a prefix. Default: everything.");
+  make->add_option("--team", flags->team, "Its team.");
+  make->add_option("--user", flags->user, "Every call of it is this user's.");
+  make->add_option("--feature", flags->feature, "Every call of it is this feature's.");
+  make->add_option("--expires", flags->expires, "From then on it is refused: 2027-01-01.");
+  add("list", "List keys, without their secrets.", list)->add_flag("--all", flags->all, "Revoked ones too.");
+  add("show", "Show one key.", show)->add_option("ID", flags->id, "key_…")->required();
+  add("revoke", "Refuse a key from now on.", revoke)->add_option("ID", flags->id, "key_…")->required();
+}
+
+}  // namespace ballast::app

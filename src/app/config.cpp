@@ -1,0 +1,212 @@
+#include "app/config.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/text.hpp"
+
+namespace ballast::app {
+
+Result<ListenAddress> parse_listen(std::string_view text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string_view::npos) return fail(ErrorCode::caller_invalid_request, "must be ADDRESS:PORT, for example 127.0.0.1:8080", "listen");
+  const auto port = parse_int<std::uint16_t>(text.substr(colon + 1));
+  if (!port) return fail(ErrorCode::caller_invalid_request, "has no port between 0 and 65535", "listen");
+  std::string_view host = text.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host.empty() || host == "*") host = "0.0.0.0";
+  if (host == "localhost") host = "127.0.0.1";
+  return ListenAddress{std::string(host), *port};
+}
+
+std::string to_string(const ListenAddress& a) {
+  return a.host.contains(':') ? fmt::format("[{}]:{}", a.host, a.port) : fmt::format("{}:{}", a.host, a.port);
+}
+
+namespace {
+
+using namespace std::chrono;
+
+int two(std::string_view text, std::size_t at) { return parse_int<int>(text.substr(at, 2)).value_or(-1); }
+
+bool shaped(std::string_view text, std::string_view shape) {
+  if (text.size() < shape.size()) return false;
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    if (shape[i] == '0' ? (text[i] < '0' || text[i] > '9') : text[i] != shape[i]) return false;
+  return true;
+}
+
+// The part after the seconds: "", "Z", ".123Z", "+02:00".
+std::optional<seconds> zone(std::string_view rest) {
+  if (rest.starts_with('.')) {
+    std::size_t n = 1;
+    while (n < rest.size() && rest[n] >= '0' && rest[n] <= '9') ++n;
+    rest.remove_prefix(n);
+  }
+  if (rest.empty() || rest == "Z") return seconds(0);
+  if (rest.size() != 6 || !shaped(rest.substr(1), "00:00") || (rest[0] != '+' && rest[0] != '-')) return std::nullopt;
+  const auto offset = hours(two(rest, 1)) + minutes(two(rest, 4));
+  return rest[0] == '+' ? seconds(offset) : -seconds(offset);
+}
+
+}  // namespace
+
+Result<WallTime> parse_time(std::string_view text, std::string_view field) {
+  const auto bad = [&] {
+    return fail(ErrorCode::caller_invalid_request, "must be a date or a time, for example 2026-11-21 or 2026-11-21T04:00:00Z", std::string(field));
+  };
+  if (!shaped(text, "0000-00-00")) return bad();
+  const year_month_day day{year(parse_int<int>(text.substr(0, 4)).value_or(0)), month(static_cast<unsigned>(two(text, 5))),
+                           std::chrono::day(static_cast<unsigned>(two(text, 8)))};
+  if (!day.ok()) return bad();
+  WallTime at = sys_days(day);
+  if (text.size() == 10) return at;
+  text.remove_prefix(10);
+  if (!shaped(text, "T00:00:00") || two(text, 1) > 23 || two(text, 4) > 59 || two(text, 7) > 60) return bad();
+  const auto offset = zone(text.substr(9));
+  if (!offset) return bad();
+  return at + hours(two(text, 1)) + minutes(two(text, 4)) + seconds(two(text, 7)) - *offset;
+}
+
+namespace {
+
+void read_ledger(const ConfigNode& node, LedgerConfig& ledger) {
+  ledger.strict = node.choice("mode", {"background", "strict"}, "background") == "strict";
+  ledger.sync_every = node.duration("sync_every", ledger.sync_every);
+  if (ledger.sync_every > milliseconds(1000)) node.get("sync_every").problem("must be at most 1s: it is what a power loss may take");
+  ledger.segment = node.size("segment", ledger.segment);
+  if (ledger.segment < (1u << 20)) node.get("segment").problem("must be at least 1MB");
+  ledger.max = node.size("max", ledger.max);
+  ledger.retention = node.duration("retention", ledger.retention);
+  node.done();
+}
+
+void read_log(const ConfigNode& node, LogConfig& log) {
+  log.level = *log::level_from(node.choice("level", {"debug", "info", "warn", "error", "off"}, "info"));
+  log.file = node.string("file", log.file);
+  log.access = node.boolean("access", log.access);
+  if (node.boolean("prompts", false)) node.get("prompts").problem("prompts and answers are never logged; leave it false");
+  node.done();
+}
+
+void read_telemetry(const ConfigNode& node, TelemetryConfig& telemetry) {
+  telemetry.otlp = node.string("otlp");
+  if (!telemetry.otlp.empty() && !telemetry.otlp.starts_with("http://") && !telemetry.otlp.starts_with("https://"))
+    node.get("otlp").problem("must be an http:// or https:// URL, for example http://127.0.0.1:4318");
+  telemetry.sample = node.number("sample", telemetry.sample);
+  if (telemetry.sample < 0 || telemetry.sample > 1) node.get("sample").problem("must be between 0 and 1");
+  node.done();
+}
+
+void read_http(const ConfigNode& node, HttpConfig& http) {
+  http.body = node.size("body", http.body);
+  http.header = node.size("header", http.header);
+  http.reply = node.size("reply", http.reply);
+  http.depth = static_cast<std::uint32_t>(node.integer("depth", http.depth, 8, 10'000));
+  http.header_timeout = node.duration("header_timeout", http.header_timeout);
+  http.body_timeout = node.duration("body_timeout", http.body_timeout);
+  http.idle_timeout = node.duration("idle_timeout", http.idle_timeout);
+  http.write_timeout = node.duration("write_timeout", http.write_timeout);
+  http.connections = static_cast<std::uint32_t>(node.integer("connections", http.connections, 1, 1'000'000));
+  node.done();
+}
+
+void read_breakers(const ConfigNode& node, gateway::BreakerOptions& breakers) {
+  breakers.consecutive = static_cast<unsigned>(node.integer("consecutive", breakers.consecutive, 1, 1'000'000));
+  breakers.ratio = node.number("ratio", breakers.ratio);
+  if (breakers.ratio <= 0 || breakers.ratio > 1) node.get("ratio").problem("must be above 0 and at most 1");
+  breakers.minimum = static_cast<unsigned>(node.integer("minimum", breakers.minimum, 1, 1'000'000));
+  breakers.window = node.duration("window", breakers.window);
+  breakers.cool_down = node.duration("cool_down", breakers.cool_down);
+  breakers.max_cool_down = node.duration("max_cool_down", breakers.max_cool_down);
+  node.done();
+}
+
+void read_idempotency(const ConfigNode& node, gateway::IdempotencyOptions& idempotency) {
+  idempotency.retention = node.duration("retention", idempotency.retention);
+  if (idempotency.retention <= Duration::zero()) node.get("retention").problem("must be above zero");
+  if (node.choice("unknown", {"tell", "redispatch"}, "tell") == "redispatch") idempotency.unknown = gateway::UnknownPolicy::redispatch;
+  idempotency.max_body_bytes = node.size("body", idempotency.max_body_bytes);
+  node.done();
+}
+
+void read_top(const ConfigNode& root, Config& config) {
+  if (const auto listen = root.string("listen"); !listen.empty()) {
+    if (auto address = parse_listen(listen)) config.listen = *address;
+    else root.get("listen").problem(address.error().message);
+  }
+  config.data_dir = root.string("data_dir", config.data_dir);
+  config.database = root.string("database", "sqlite:" + config.data_dir + "/ballast.db");
+  if (!config.database.starts_with("sqlite:") && !config.database.starts_with("postgres://") && !config.database.starts_with("postgresql://"))
+    root.get("database").problem("must be sqlite:PATH or postgres://…");
+  config.threads = static_cast<unsigned>(root.integer("threads", 0, 0, 64));
+  config.admin_key = root.string("admin_key");
+  if (!config.admin_key.empty() && config.admin_key.size() < 16) root.get("admin_key").problem("must have at least 16 characters");
+  config.require_key = root.boolean("require_key", true);
+  config.drain = root.duration("drain", config.drain);
+  config.read_on_disconnect = root.duration("read_on_disconnect", config.read_on_disconnect);
+  config.cache_bytes = root.size("cache_size", config.cache_bytes);
+  const ConfigNode tls = root.get("tls");
+  config.tls_cert = tls.string("cert");
+  config.tls_key = tls.string("key");
+  config.ca_file = tls.string("ca_file");
+  tls.done();
+  if (config.tls_cert.empty() != config.tls_key.empty()) tls.problem("needs both cert and key");
+}
+
+void read_sections(const ConfigNode& root, Config& config) {
+  read_ledger(root.get("ledger"), config.ledger);
+  read_log(root.get("log"), config.log);
+  read_telemetry(root.get("telemetry"), config.telemetry);
+  read_http(root.get("limits_http"), config.http);
+  read_breakers(root.get("breakers"), config.breakers);
+  read_idempotency(root.get("idempotency"), config.idempotency);
+  for (const auto& [name, node] : root.map("providers")) config.providers.push_back(parse::provider(name, node));
+  for (const auto& [name, node] : root.map("models")) config.models.push_back(parse::model(name, node));
+  for (const auto& [name, node] : root.map("routes")) config.routes.push_back(parse::route(name, node));
+  if (root.has("direct")) config.direct = parse::route("direct", root.get("direct"));
+  for (const auto& [name, node] : root.map("aliases")) config.aliases[name] = node.as_string();
+  for (const ConfigNode& node : root.list("limits")) config.limits.push_back(parse::limit(node));
+  for (const ConfigNode& node : root.list("budgets")) config.budgets.push_back(parse::budget(node));
+  for (const ConfigNode& node : root.list("keys")) config.keys.push_back(parse::key(node));
+}
+
+}  // namespace
+
+Result<Config> parse_config_text(std::string_view text, std::string file, const EnvLookup& environment) {
+  auto root = parse_config(text, file, environment);
+  if (!root) return fail(std::move(root.error()));
+  Config config;
+  config.file = std::move(file);
+  config.direct.name = "direct";
+  read_top(*root, config);
+  read_sections(*root, config);
+  root->done();
+  if (config.providers.empty() && !root->has("providers")) config.providers = providers_from_environment(environment);
+  parse::check_names(config, *root);
+  if (auto checked = root->check(); !checked) return fail(std::move(checked.error()));
+  return config;
+}
+
+std::string config_file(const std::string& path) {
+  if (!path.empty()) return path;
+  std::error_code ignored;
+  return std::filesystem::exists("ballast.yaml", ignored) ? "ballast.yaml" : "";
+}
+
+Result<Config> load_config(const std::string& path, const EnvLookup& environment) {
+  const std::string file = config_file(path);
+  if (file.empty()) {
+    auto config = parse_config_text("", "(no file)", environment);
+    if (config) config->file.clear();
+    return config;
+  }
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return fail(ErrorCode::caller_invalid_request, fmt::format("{}: cannot be read", file));
+  std::ostringstream text;
+  text << in.rdbuf();
+  return parse_config_text(text.str(), file, environment);
+}
+
+}  // namespace ballast::app

@@ -1,0 +1,165 @@
+// Config: ballast.yaml as a typed value. Every section is optional; with no file at all there is the simulator, and the
+// providers whose usual environment variables are set.
+//
+// Parsing reports every mistake of the file at once, each with line, column and, for an unknown key, the nearest right one.
+// A Config is a value: pure, comparable by re-parsing, without connections or threads. `wiring.hpp` makes things of it.
+// Secrets are in it in clear: never print one.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/config_node.hpp"
+#include "base/log.hpp"
+#include "base/result.hpp"
+#include "gateway/breakers.hpp"
+#include "gateway/budgets.hpp"
+#include "gateway/credentials.hpp"
+#include "gateway/idempotency.hpp"
+#include "gateway/limits.hpp"
+#include "gateway/routes.hpp"
+#include "llm/provider.hpp"
+
+namespace ballast::app {
+
+// "127.0.0.1:8080", "[::1]:8080", ":8080" (all interfaces).
+struct ListenAddress {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 8080;
+};
+Result<ListenAddress> parse_listen(std::string_view text);
+std::string to_string(const ListenAddress& address);
+
+struct LedgerConfig {
+  bool strict = false;                         // the last byte waits for the disk
+  Duration sync_every = std::chrono::milliseconds(50);
+  std::uint64_t segment = 64u << 20;
+  std::uint64_t max = 16ull << 30;             // of all journal files
+  Duration retention{};                        // zero: calls stay in the ledger for ever
+};
+
+struct LogConfig {
+  log::Level level = log::Level::info;
+  std::string file = "-";
+  bool access = true;                          // one line per call
+};
+
+struct TelemetryConfig {
+  std::string otlp;                            // empty: none
+  double sample = 1.0;
+};
+
+struct HttpConfig {
+  std::uint64_t body = 32u << 20, header = 32u << 10, reply = 64u << 20;
+  std::uint32_t depth = 512;
+  Duration header_timeout = std::chrono::seconds(10), body_timeout = std::chrono::seconds(30);
+  Duration idle_timeout = std::chrono::seconds(60), write_timeout = std::chrono::seconds(30);
+  std::uint32_t connections = 16000;
+};
+
+// Dollars per million tokens (per image, where it says image); absent: not charged apart.
+struct PriceConfig {
+  std::optional<Money> input, output, cached, cache_write, reasoning, batch_input, batch_output, image_input, image_output;
+};
+
+struct FaultConfig {
+  std::string kind;                            // see kFaultKinds
+  double rate = 1.0;
+  std::optional<Duration> retry_after, from, until, wait, period;
+  std::optional<std::uint32_t> after_tokens, times;
+};
+
+struct SimModelConfig {
+  std::string name;
+  std::optional<Duration> ttft, jitter;
+  std::optional<double> tokens_per_second;
+  std::optional<std::uint32_t> output_tokens;
+  std::optional<std::uint64_t> context;
+  PriceConfig price;
+  std::optional<std::string> answer;
+  std::vector<FaultConfig> faults;
+};
+
+struct ProviderConfig {
+  std::string name, kind, base_url, api_version;
+  std::vector<gateway::CredentialConfig> keys;
+  llm::ProviderTimeouts timeouts;
+  llm::Quirks quirks;
+  std::vector<std::string> models;             // known to be served, for /v1/models and bare names
+  std::vector<SimModelConfig> sim_models;      // kind simulator
+  std::string from_environment;                // the variable that brought it in, when no file did
+};
+
+// An override of the shipped price table.
+struct ModelConfig {
+  std::string name;                            // "provider/model"
+  PriceConfig price;
+  std::optional<std::uint64_t> context, max_output;
+  std::optional<bool> tools, images, json, prefill;
+};
+
+struct KeyConfig {
+  std::string name, value, team, user, feature;
+  std::vector<std::string> scopes{"call"}, models;
+  std::optional<WallTime> expires;
+};
+
+struct Config {
+  std::string file;                            // empty: none was read
+  ListenAddress listen;
+  std::string database = "sqlite:.ballast/ballast.db";
+  std::string data_dir = ".ballast";
+  unsigned threads = 0;                        // 0: one per core
+  std::string admin_key;                       // empty: the one made at the first start
+  bool require_key = true;
+  Duration drain = std::chrono::seconds(30);
+  Duration read_on_disconnect = std::chrono::seconds(10);
+  std::uint64_t cache_bytes = 256u << 20;
+  std::string tls_cert, tls_key, ca_file;
+  LedgerConfig ledger;
+  LogConfig log;
+  TelemetryConfig telemetry;
+  HttpConfig http;
+  gateway::BreakerOptions breakers;
+  gateway::IdempotencyOptions idempotency;
+  std::vector<ProviderConfig> providers;
+  std::vector<ModelConfig> models;
+  std::vector<gateway::Route> routes;
+  gateway::Route direct;                       // options of calls that name a model, not a route
+  std::map<std::string, std::string> aliases;
+  std::vector<gateway::LimitRule> limits;
+  std::vector<gateway::BudgetRule> budgets;
+  std::vector<KeyConfig> keys;
+};
+
+// caller_invalid_request: one line per problem. `file` is for the messages.
+Result<Config> parse_config_text(std::string_view text, std::string file, const EnvLookup& environment);
+// Reads `path`. Empty: ./ballast.yaml if it is there, else no file.
+Result<Config> load_config(const std::string& path, const EnvLookup& environment);
+// The file that `load_config(path)` would read; empty if none.
+std::string config_file(const std::string& path);
+
+// What `serve` has when no file names providers: the simulator and what the environment holds keys for.
+std::vector<ProviderConfig> providers_from_environment(const EnvLookup& environment);
+ProviderConfig default_simulator();
+
+// "2026-11-21", "2026-11-21T04:00:00Z", "…+02:00"; UTC without an offset.
+Result<WallTime> parse_time(std::string_view text, std::string_view field);
+
+// Parts of the parser, one per file; each records its mistakes in the node's document.
+namespace parse {
+ProviderConfig provider(const std::string& name, const ConfigNode& node);
+ModelConfig model(const std::string& name, const ConfigNode& node);
+PriceConfig price(const ConfigNode& node);
+gateway::Route route(const std::string& name, const ConfigNode& node);
+gateway::LimitRule limit(const ConfigNode& node);
+gateway::BudgetRule budget(const ConfigNode& node);
+KeyConfig key(const ConfigNode& node);
+// Names that lead nowhere: targets of unknown providers, aliases of unknown routes, keys of unknown routes.
+void check_names(const Config& config, const ConfigNode& root);
+}  // namespace parse
+
+}  // namespace ballast::app

@@ -1,0 +1,207 @@
+// Routes, limits, budgets and keys; and the check that every name in the file leads somewhere.
+#include <set>
+
+#include "app/config.hpp"
+#include "base/text.hpp"
+#include "gateway/principal.hpp"
+
+namespace ballast::app {
+
+namespace {
+
+gateway::Target target(const ConfigNode& node) {
+  const bool plain = node.is_scalar();
+  const ConfigNode named = plain ? node : node.require("model");
+  gateway::Target t;
+  if (auto made = gateway::target_from(named.as_string(), named.path())) t = std::move(*made);
+  else named.problem(made.error().message);
+  if (plain) return t;
+  t.weight = static_cast<std::uint32_t>(node.integer("weight", 1, 0, 1'000'000));
+  if (node.has("complexity")) t.complexity = gateway::complexity_from(node.choice("complexity", {"simple", "medium", "hard"}, "medium"));
+  node.done();
+  return t;
+}
+
+gateway::RetryOptions retries(const ConfigNode& node) {
+  gateway::RetryOptions r;
+  r.attempts = static_cast<unsigned>(node.integer("attempts", r.attempts, 1, 64));
+  r.deadline = node.duration("deadline", r.deadline);
+  r.backoff = node.duration("backoff", r.backoff);
+  r.max_backoff = node.duration("max_backoff", r.max_backoff);
+  r.patience = node.duration("patience", r.patience);
+  if (r.deadline <= Duration::zero()) node.get("deadline").problem("must be above zero");
+  node.done();
+  return r;
+}
+
+gateway::HedgeOptions hedge(const ConfigNode& node) {
+  gateway::HedgeOptions h;
+  if (node.has("after")) h.after = node.duration("after");
+  h.max = static_cast<unsigned>(node.integer("max", h.max, 1, 8));
+  node.done();
+  return h;
+}
+
+gateway::RescueOptions rescue(const ConfigNode& node) {
+  gateway::RescueOptions r;
+  r.mode = gateway::rescue_mode_from(node.choice("rescue", {"restart", "continue", "error"}, "error")).value_or(r.mode);
+  r.hold_back = static_cast<unsigned>(node.integer("hold_back", r.hold_back, 0, 100'000));
+  node.done();
+  return r;
+}
+
+gateway::CacheOptions cache(const ConfigNode& node) {
+  gateway::CacheOptions c;
+  c.ttl = node.duration("ttl");
+  if (node.choice("scope", {"key", "shared"}, "key") == "shared") c.scope = gateway::CacheScope::shared;
+  node.done();
+  return c;
+}
+
+gateway::QueueOptions queue(const ConfigNode& node) {
+  gateway::QueueOptions q;
+  q.wait = node.duration("wait");
+  q.depth = static_cast<std::size_t>(node.integer("depth", static_cast<std::int64_t>(q.depth), 0, 1'000'000));
+  node.done();
+  return q;
+}
+
+gateway::DegradeOptions degrade(const ConfigNode& node) {
+  gateway::DegradeOptions d;
+  d.stale = node.duration("stale");
+  if (node.has("template")) d.answer = node.string("template");
+  node.done();
+  return d;
+}
+
+std::optional<gateway::Rate> rate(const ConfigNode& node, std::string_view key) {
+  if (!node.has(key)) return std::nullopt;
+  const Rate r = node.rate(key);
+  return gateway::Rate{r.count, r.per};
+}
+
+}  // namespace
+
+gateway::Route parse::route(const std::string& name, const ConfigNode& node) {
+  gateway::Route r{.name = name};
+  const bool direct = name == "direct" && node.path() == "direct";
+  if (!direct) {
+    for (const ConfigNode& item : node.list("targets")) r.targets.push_back(target(item));
+    if (r.targets.empty()) node.problem("needs targets, for example targets: [openai/gpt-5-mini]");
+    if (r.targets.size() > 64) node.get("targets").problem("has more than 64 targets");
+    r.strategy = gateway::strategy_from(node.choice("strategy", {"ordered", "weighted", "least_latency", "cheapest", "complexity", "context"},
+                                                    "ordered")).value_or(r.strategy);
+  }
+  r.retries = retries(node.get("retries"));
+  r.hedge = hedge(node.get("hedge"));
+  r.rescue = rescue(node.get("stream"));
+  r.cache = cache(node.get("cache"));
+  r.queue = queue(node.get("queue"));
+  r.degrade = degrade(node.get("degrade"));
+  if (node.choice("on_content_filter", {"fail", "next"}, "fail") == "next") r.on_content_filter = gateway::OnContentFilter::next;
+  node.done();
+  return r;
+}
+
+gateway::LimitRule parse::limit(const ConfigNode& node) {
+  gateway::LimitRule rule;
+  rule.scope = gateway::limit_scope_from(node.choice("scope", {"provider", "model", "key", "user", "feature", "team", "system"}, "system")).value_or(rule.scope);
+  rule.match = node.string("match");
+  rule.requests = rate(node, "requests");
+  rule.tokens = rate(node, "tokens");
+  if (node.has("concurrency")) rule.concurrency = static_cast<std::uint32_t>(node.integer("concurrency", 1, 1, UINT32_MAX));
+  if (!rule.requests && !rule.tokens && !rule.concurrency) node.problem("limits nothing: give requests, tokens or concurrency");
+  node.done();
+  return rule;
+}
+
+gateway::BudgetRule parse::budget(const ConfigNode& node) {
+  gateway::BudgetRule rule;
+  rule.name = node.string("name");
+  rule.scope = gateway::budget_scope_from(node.choice("scope", {"request", "key", "user", "feature", "team", "model", "system"}, "system")).value_or(rule.scope);
+  rule.match = node.string("match");
+  const ConfigNode amount = node.require("amount");
+  rule.amount = amount.as_money();
+  if (rule.amount.nano < 0) amount.problem("must not be negative");
+  rule.period = gateway::budget_period_from(node.choice("per", {"hour", "day", "month", "fixed"}, "day")).value_or(rule.period);
+  const auto time = [&](std::string_view key, WallTime& into) {
+    if (!node.has(key)) return;
+    if (auto at = parse_time(node.string(key), key)) into = *at;
+    else node.get(key).problem(at.error().message);
+    rule.period = gateway::BudgetPeriod::fixed;
+  };
+  time("from", rule.from);
+  time("to", rule.to);
+  if (rule.period == gateway::BudgetPeriod::fixed && rule.to <= rule.from) node.problem("a fixed budget needs from and to, from before to");
+  node.done();
+  return rule;
+}
+
+KeyConfig parse::key(const ConfigNode& node) {
+  KeyConfig k;
+  k.name = node.require("name").as_string();
+  const ConfigNode value = node.require("value");
+  k.value = value.as_string();
+  if (value.exists() && k.value.size() < 16) value.problem("must have at least 16 characters");
+  if (node.has("scopes")) k.scopes = node.strings("scopes");
+  for (const std::string& scope : k.scopes)
+    if (!gateway::scope_from(scope)) node.get("scopes").problem(fmt::format("unknown scope \"{}\": call, usage, read or admin", scope));
+  k.models = node.strings("models");
+  k.team = node.string("team");
+  k.user = node.string("user");
+  k.feature = node.string("feature");
+  if (node.has("expires")) {
+    if (auto at = parse_time(node.string("expires"), "expires")) k.expires = *at;
+    else node.get("expires").problem(at.error().message);
+  }
+  node.done();
+  return k;
+}
+
+namespace {
+
+std::string suggestion(std::string_view name, const std::vector<std::string>& known) {
+  const auto near = nearest_name(name, std::span<const std::string>(known));
+  return near.empty() ? std::string() : fmt::format(", did you mean \"{}\"?", near);
+}
+
+void check_targets(const Config& config, const ConfigNode& root, const std::vector<std::string>& providers) {
+  for (const auto& route : config.routes) {
+    const auto nodes = root.get("routes").get(route.name).list("targets");
+    for (std::size_t i = 0; i < route.targets.size(); ++i) {
+      const auto& t = route.targets[i];
+      if (t.provider.empty()) continue;
+      const auto found = std::ranges::find(config.providers, t.provider, &ProviderConfig::name);
+      if (found == config.providers.end())
+        nodes[i].problem(fmt::format("there is no provider \"{}\"{}", t.provider, suggestion(t.provider, providers)));
+      else if (found->kind == "simulator" && std::ranges::find(found->models, t.model) == found->models.end())
+        nodes[i].problem(fmt::format("the simulator \"{}\" has no model \"{}\"{}", t.provider, t.model, suggestion(t.model, found->models)));
+    }
+  }
+}
+
+}  // namespace
+
+void parse::check_names(const Config& config, const ConfigNode& root) {
+  std::vector<std::string> providers, routes;
+  for (const auto& p : config.providers) providers.push_back(p.name);
+  for (const auto& r : config.routes) routes.push_back(r.name);
+  check_targets(config, root, providers);
+  for (const auto& [alias, to] : config.aliases) {
+    const auto slash = to.find('/');
+    const bool model = slash != std::string::npos && std::ranges::find(providers, to.substr(0, slash)) != providers.end();
+    if (!model && std::ranges::find(routes, to) == routes.end())
+      root.get("aliases").get(alias).problem(fmt::format("leads to \"{}\", which is neither a route nor PROVIDER/MODEL{}", to, suggestion(to, routes)));
+  }
+  for (const auto& m : config.models) {
+    const std::string provider = m.name.substr(0, m.name.find('/'));
+    if (std::ranges::find(providers, provider) == providers.end())
+      root.get("models").get(m.name).problem(fmt::format("there is no provider \"{}\"{}", provider, suggestion(provider, providers)));
+  }
+  std::set<std::string> names;
+  const auto keys = root.list("keys");
+  for (std::size_t i = 0; i < config.keys.size() && i < keys.size(); ++i)
+    if (!names.insert(config.keys[i].name).second) keys[i].problem(fmt::format("a second key is called \"{}\"", config.keys[i].name));
+}
+
+}  // namespace ballast::app

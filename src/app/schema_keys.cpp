@@ -1,0 +1,229 @@
+#include "app/schema.hpp"
+
+namespace ballast::app {
+
+namespace {
+
+using K = SchemaKey;
+using enum Form;
+
+constexpr K ledger[] = {
+    {"mode", choice, "background: answers do not wait for the disk. strict: the last byte is kept back until the call is on the disk.", "strict", "background", "background|strict"},
+    {"sync_every", duration, "How often the call journal is synced: what a power loss (not a crash) may take.", "20ms", "50ms"},
+    {"segment", size, "Size of one journal file, allocated at once.", "16MB", "64MB"},
+    {"max", size, "Of all journal files; beyond it (a long database outage) calls are refused.", "1GB", "16GB"},
+    {"retention", duration, "Calls older than this leave the ledger; 0 keeps them.", "90d", "0"},
+};
+constexpr K logging[] = {
+    {"level", choice, "Least level that is written.", "debug", "info", "debug|info|warn|error|off"},
+    {"file", text, "\"-\" for standard output, \"stderr\", or a path; SIGHUP reopens it.", "/var/log/ballast.log", "-"},
+    {"access", boolean, "One line per call.", "false", "true"},
+    {"prompts", boolean, "Only false: prompts and answers are never logged.", "false", "false"},
+};
+constexpr K telemetry[] = {
+    {"otlp", text, "Base URL of an OpenTelemetry collector (OTLP over HTTP); empty: no traces.", "http://127.0.0.1:4318"},
+    {"sample", number, "Share of the calls without a trace context that are traced.", "0.1", "1.0"},
+};
+constexpr K limits_http[] = {
+    {"body", size, "Largest request body.", "8MB", "32MB"},
+    {"header", size, "Largest request head.", "16KB", "32KB"},
+    {"reply", size, "Largest reply accepted from a provider.", "16MB", "64MB"},
+    {"depth", integer, "Deepest JSON nesting of a request.", "64", "512"},
+    {"header_timeout", duration, "From the first byte to the end of the head.", "5s", "10s"},
+    {"body_timeout", duration, "From the head to the end of the body.", "20s", "30s"},
+    {"idle_timeout", duration, "Between requests of one connection.", "30s", "60s"},
+    {"write_timeout", duration, "How long a client that takes nothing is waited for.", "20s", "30s"},
+    {"connections", integer, "Open client connections; further ones get a 503.", "1000", "16000"},
+};
+constexpr K tls[] = {
+    {"cert", text, "PEM chain of the listener; empty: plain HTTP.", "/etc/ballast/cert.pem"},
+    {"key", text, "PEM private key of the listener.", "/etc/ballast/key.pem"},
+    {"ca_file", text, "PEM authorities for providers instead of the system's.", "/etc/ssl/ca.pem"},
+};
+constexpr K timeouts[] = {
+    {"connect", duration, "Name, TCP and TLS together.", "2s", "3s"},
+    {"headers", duration, "From the request to the response head.", "20s", "60s"},
+    {"first_token", duration, "Streams: from the head to the first content.", "10s", "30s"},
+    {"idle", duration, "Streams: between two pieces.", "10s", "30s"},
+    {"total", duration, "The whole attempt.", "120s", "600s"},
+};
+constexpr K quirks[] = {
+    {"include_usage", boolean, "Accepts stream_options.include_usage.", "false", "true"},
+    {"responses", boolean, "Serves /responses itself; else such calls are translated to chat.", "true", "false"},
+    {"max_tokens_field", text, "Spelling to insert where a request has no limit of its answer.", "max_completion_tokens"},
+};
+constexpr K credentials[] = {
+    {"name", text, "For people, in logs and records.", "openai-eu"},
+    {"value", text, "The secret, usually ${VARIABLE}.", "sk-example-1234567890", {}, {}, {}, true},
+    {"rpm", integer, "Requests a minute that this key may take.", "500"},
+    {"tpm", integer, "Tokens a minute that this key may take.", "200000"},
+    {"concurrency", integer, "Simultaneous calls on this key.", "20"},
+};
+constexpr K price[] = {
+    {"input", money, "Per million prompt tokens.", "$0.10"},
+    {"output", money, "Per million answer tokens.", "$0.40"},
+    {"cached", money, "Per million prompt tokens read from the provider's cache.", "$0.01"},
+    {"cache_write", money, "Per million prompt tokens written to the provider's cache.", "$0.20"},
+    {"reasoning", money, "Per million reasoning tokens; as output if absent.", "$0.40"},
+    {"batch_input", money, "Per million prompt tokens in a batch.", "$0.05"},
+    {"batch_output", money, "Per million answer tokens in a batch.", "$0.20"},
+    {"image_input", money, "Per image in the prompt.", "$0.001"},
+    {"image_output", money, "Per image made.", "$0.04"},
+};
+constexpr K faults[] = {
+    {"kind", text, "What goes wrong: see docs/configuration.md, the simulator's faults.", "http_429", {}, {}, {}, true},
+    {"rate", number, "Share of the calls it strikes.", "0.5", "1.0"},
+    {"retry_after", duration, "The Retry-After that a 429 or 503 carries.", "1s"},
+    {"from", duration, "Since the simulator's start.", "10s"},
+    {"until", duration, "Since the simulator's start.", "60s"},
+    {"wait", duration, "How long a slow fault takes.", "20s"},
+    {"period", duration, "Flapping: length of one cycle of down and up.", "10s"},
+    {"after_tokens", integer, "Streams: after how many tokens it strikes.", "40"},
+    {"times", integer, "How often in all.", "1"},
+};
+constexpr K provider_models[] = {
+    {"ttft", duration, "Time to the first token.", "20ms", "20ms"},
+    {"jitter", duration, "Random part of the time to the first token.", "5ms"},
+    {"tokens_per_second", number, "Rate of the answer.", "100", "100"},
+    {"output_tokens", integer, "Length of the answer.", "60", "60"},
+    {"context", integer, "Context length.", "8192"},
+    {"price", object, "Per million tokens; free if absent.", {}, {}, {}, price},
+    {"answer", text, "What it answers.", "\"Hello from the simulator.\""},
+    {"faults", list, "What goes wrong, when and how often.", {}, {}, {}, faults},
+};
+constexpr K providers[] = {
+    {"kind", choice, "The protocol it speaks; every OpenAI-compatible server is openai.", "anthropic", "openai", "openai|anthropic|gemini|azure|simulator"},
+    {"base_url", text, "Where it is; the vendor's own address if absent.", "http://127.0.0.1:11434/v1"},
+    {"api_version", text, "Azure: the api-version parameter.", "2024-10-21"},
+    {"key", text, "Its one secret, usually ${VARIABLE}.", "sk-example-1234567890"},
+    {"keys", list_or_text, "Several secrets, used in rotation, each with its own limits.", {}, {}, {}, credentials},
+    {"timeouts", object, "Timers of one attempt.", {}, {}, {}, timeouts},
+    {"quirks", object, "Habits that differ from the protocol's.", {}, {}, {}, quirks},
+    {"models", map, "Simulator: its models by name. Others: a list of the names it is known to serve.", "sim-small", {}, {}, provider_models},
+};
+constexpr K models[] = {
+    {"price", object, "Dollars per million tokens, instead of the shipped price table's.", {}, {}, {}, price},
+    {"context", integer, "Context length in tokens.", "32768"},
+    {"max_output", integer, "Longest answer in tokens.", "8192"},
+    {"tools", boolean, "Can call tools.", "true"},
+    {"images", boolean, "Reads images.", "true"},
+    {"json", boolean, "Structured output.", "true"},
+    {"prefill", boolean, "Continues an assistant message.", "true"},
+};
+constexpr K targets[] = {
+    {"model", text, "PROVIDER/MODEL.", "sim/sim-small", {}, {}, {}, true},
+    {"weight", integer, "Strategy weighted: its share. 0: only when all others are gone.", "3", "1"},
+    {"complexity", choice, "Strategy complexity: the class it is meant for.", "simple", {}, "simple|medium|hard"},
+};
+constexpr K retries[] = {
+    {"attempts", integer, "Upstream attempts of a call, all targets together.", "3", "4"},
+    {"deadline", duration, "From arrival to the first byte of the answer.", "30s", "60s"},
+    {"backoff", duration, "First ceiling of the full-jitter wait.", "100ms", "250ms"},
+    {"max_backoff", duration, "Last ceiling of the full-jitter wait.", "4s", "8s"},
+    {"patience", duration, "A Retry-After up to this is waited for on the same target.", "1s", "2s"},
+};
+constexpr K hedge[] = {
+    {"after", duration, "Without a first byte after this, ask the next target too; absent: never.", "800ms"},
+    {"max", integer, "Extra attempts.", "1", "1"},
+};
+constexpr K stream[] = {
+    {"rescue", choice, "When a stream breaks: restart (from the held-back start), continue (prefill) or error.", "restart", "error", "restart|continue|error"},
+    {"hold_back", integer, "restart: tokens kept back before the first byte goes out.", "32", "64"},
+};
+constexpr K cache[] = {
+    {"ttl", duration, "How long an answer is good; 0: no cache.", "1h", "0"},
+    {"scope", choice, "Whose answers: the same key's, or everybody's.", "shared", "key", "key|shared"},
+};
+constexpr K queue[] = {
+    {"wait", duration, "How long a call over its limit waits instead of getting a 429.", "5s", "0"},
+    {"depth", integer, "How many may wait for the same limit.", "50", "100"},
+};
+constexpr K degrade[] = {
+    {"stale", duration, "When all targets fail: a cached answer up to this old.", "24h", "0"},
+    {"template", text, "When that fails too: this answer.", "\"We are busy; please try again.\""},
+};
+constexpr K direct[] = {
+    {"retries", object, "Attempts, deadline and waiting.", {}, {}, {}, retries},
+    {"hedge", object, "A second attempt beside a slow one.", {}, {}, {}, hedge},
+    {"stream", object, "What becomes of a stream that breaks.", {}, {}, {}, stream},
+    {"cache", object, "Exact cache.", {}, {}, {}, cache},
+    {"queue", object, "Waiting instead of a 429.", {}, {}, {}, queue},
+    {"on_content_filter", choice, "What a provider's safety refusal does: end the call, or try the next target.", "next", "fail", "fail|next"},
+    {"degrade", object, "When every target failed.", {}, {}, {}, degrade},
+};
+constexpr K routes[] = {
+    {"targets", list_or_text, "PROVIDER/MODEL, in the order of preference.", {}, {}, {}, targets, true},
+    {"strategy", choice, "How the order is made.", "cheapest", "ordered", "ordered|weighted|least_latency|cheapest|complexity|context"},
+    direct[0], direct[1], direct[2], direct[3], direct[4], direct[5], direct[6],
+};
+constexpr K limits[] = {
+    {"scope", choice, "Whom each quota is for.", "key", "system", "provider|model|key|user|feature|team|system"},
+    {"match", text, "Only this value (exact, or a prefix ending in *); absent: every value, each for itself.", "sim/sim-small"},
+    {"requests", rate, "Requests in a time.", "600/m"},
+    {"tokens", rate, "Tokens in a time: estimated before, corrected after.", "200000/m"},
+    {"concurrency", integer, "Simultaneous calls.", "50"},
+};
+constexpr K budgets[] = {
+    {"name", text, "Stable name: spent money is remembered under it.", "daily"},
+    {"scope", choice, "Whose money.", "key", "system", "request|key|user|feature|team|model|system"},
+    {"match", text, "Only this value (exact, or a prefix ending in *); absent: every value, each for itself.", "key_abc"},
+    {"amount", money, "What may be spent.", "$5", {}, {}, {}, true},
+    {"per", choice, "The window, in UTC.", "month", "day", "hour|day|month|fixed"},
+    {"from", time, "Fixed window: its start.", "2026-11-01"},
+    {"to", time, "Fixed window: its end.", "2026-12-01"},
+};
+constexpr K breakers[] = {
+    {"consecutive", integer, "Failures in a row that open a breaker.", "3", "5"},
+    {"ratio", number, "Or this share of failures …", "0.4", "0.5"},
+    {"minimum", integer, "… among at least this many calls …", "10", "20"},
+    {"window", duration, "… in this time.", "20s", "30s"},
+    {"cool_down", duration, "First pause before a probe; doubles with each that fails.", "1s", "2s"},
+    {"max_cool_down", duration, "Longest pause.", "20s", "30s"},
+};
+constexpr K idempotency[] = {
+    {"retention", duration, "How long an Idempotency-Key is remembered.", "12h", "24h"},
+    {"unknown", choice, "A retry whose first try a crash took away: tell the caller, or dispatch again.", "redispatch", "tell", "tell|redispatch"},
+    {"body", size, "A larger answer is not remembered.", "2MB", "1MB"},
+};
+constexpr K keys[] = {
+    {"name", text, "Its name in records.", "app", {}, {}, {}, true},
+    {"value", text, "The secret, usually ${VARIABLE}; at least 16 characters.", "sk-app-0123456789abcdef", {}, {}, {}, true},
+    {"scopes", texts, "call, usage, read, admin.", "[call, usage]", "[call]"},
+    {"models", texts, "What it may name: exact, or a prefix ending in *; absent: everything.", "[chat]"},
+    {"team", text, "Limits and budgets may bind a whole team.", "web"},
+    {"user", text, "Every call of this key is this user's.", "alice"},
+    {"feature", text, "Every call of this key is this feature's.", "search"},
+    {"expires", time, "From then on it is refused.", "2027-01-01"},
+};
+constexpr K root[] = {
+    {"listen", text, "ADDRESS:PORT.", "127.0.0.1:9000", "127.0.0.1:8080"},
+    {"database", text, "sqlite:PATH or postgres://…", "sqlite:ballast.db", "sqlite:DATA_DIR/ballast.db"},
+    {"data_dir", text, "Where the call journal is.", "/var/lib/ballast", ".ballast"},
+    {"threads", integer, "Event loops; 0: one per core.", "2", "0"},
+    {"admin_key", text, "The key with every right; absent: made at the first start.", "sk-admin-0123456789abcdef"},
+    {"require_key", boolean, "false: calls without a key are let in as \"anonymous\".", "false", "true"},
+    {"drain", duration, "At SIGTERM: how long calls in flight may take to end.", "10s", "30s"},
+    {"read_on_disconnect", duration, "How long an abandoned answer is read on, to learn what it cost.", "5s", "10s"},
+    {"cache_size", size, "Memory of the response cache.", "64MB", "256MB"},
+    {"tls", object, "Certificates.", {}, {}, {}, tls},
+    {"ledger", object, "Durability of the record of every call.", {}, {}, {}, ledger},
+    {"log", object, "JSON lines.", {}, {}, {}, logging},
+    {"telemetry", object, "Traces.", {}, {}, {}, telemetry},
+    {"limits_http", object, "What a client may send, and how slowly.", {}, {}, {}, limits_http},
+    {"providers", map, "Who serves models; absent: the simulator, and those with a key in the environment.", "openai", {}, {}, providers},
+    {"models", map, "Facts about single models, called PROVIDER/MODEL.", "openai/my-model", {}, {}, models},
+    {"routes", map, "Names a caller may use as a model, and where they lead.", "chat", {}, {}, routes},
+    {"direct", object, "The same options for calls that name a model instead of a route.", {}, {}, {}, direct},
+    {"aliases", map_text, "Further names of routes and models.", "fast"},
+    {"limits", list, "Requests, tokens and simultaneous calls.", {}, {}, {}, limits},
+    {"budgets", list, "Money.", {}, {}, {}, budgets},
+    {"breakers", object, "When a target that keeps failing is left alone.", {}, {}, {}, breakers},
+    {"idempotency", object, "The Idempotency-Key header.", {}, {}, {}, idempotency},
+    {"keys", list, "Keys of callers; further ones by `ballast keys` and /api/keys.", {}, {}, {}, keys},
+};
+
+}  // namespace
+
+std::span<const SchemaKey> config_schema() { return root; }
+
+}  // namespace ballast::app

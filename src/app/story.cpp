@@ -1,0 +1,125 @@
+#include "app/story.hpp"
+
+#include "app/table.hpp"
+
+namespace ballast::app {
+
+namespace {
+
+std::string text(const json::object& o, std::string_view name) {
+  const auto* v = o.if_contains(name);
+  return v ? plain(*v) : std::string();
+}
+double number(const json::object& o, std::string_view name) {
+  const auto* v = o.if_contains(name);
+  return v && v->is_number() ? v->to_number<double>() : 0;
+}
+bool flag(const json::object& o, std::string_view name) {
+  const auto* v = o.if_contains(name);
+  return v && v->is_bool() && v->get_bool();
+}
+
+std::string time_text(double us) {
+  if (us < 1000) return fmt::format("{:.0f} µs", us);
+  if (us < 1'000'000) return fmt::format("{:.1f} ms", us / 1000);
+  return fmt::format("{:.2f} s", us / 1'000'000);
+}
+
+// What a step is called in words, with {name} for its facts. A step that is not here is told by its facts.
+struct Phrase {
+  std::string_view step, words;
+};
+constexpr Phrase kPhrases[] = {
+    {"route", "asked for \"{model}\", which is route \"{route}\"; key \"{key}\""},
+    {"admitted", "limits let it in, at an estimate of {tokens_estimated} tokens"},
+    {"limit_refused", "a limit refused it: {why}"},
+    {"cache_miss", "not in the cache"},
+    {"cache_hit", "answered from the cache; call {of} made that answer"},
+    {"idempotent_replay", "the same Idempotency-Key was used before: the answer of call {of} was given again"},
+    {"idempotency_refused", "its Idempotency-Key was refused: {why}"},
+    {"breaker_open", "left {target} out: its breaker is open"},
+    {"no_credential", "left {target} out: no usable credential ({why})"},
+    {"target_limited", "left {target} out: {why}"},
+    {"budget_refused", "left {target} out: {why}"},
+    {"retry", "{target} failed ({why}); tried again"},
+    {"fail_over", "{from} failed ({why}); went on to {to}"},
+    {"rescue", "the stream broke; rescued by {mode} on {to}"},
+    {"rescue_impossible", "the stream broke and could not be rescued ({mode}): {why}"},
+    {"degraded", "every target failed ({why}); answered by {to}"},
+};
+
+std::string in_words(const json::object& step) {
+  const std::string name = text(step, "step");
+  const auto* phrase = std::ranges::find(kPhrases, name, &Phrase::step);
+  std::string out;
+  if (phrase == std::end(kPhrases)) {
+    out = name;
+    for (const auto& [fact, value] : step)
+      if (fact != "step" && fact != "at_us" && !plain(value).empty()) out += fmt::format("{} {} {}", out == name ? ":" : ",", std::string_view(fact), plain(value));
+    return out;
+  }
+  std::string_view rest = phrase->words;
+  while (!rest.empty()) {
+    const auto open = rest.find('{');
+    out += rest.substr(0, open);
+    if (open == std::string_view::npos) break;
+    const auto close = rest.find('}', open);
+    out += text(step, rest.substr(open + 1, close - open - 1));
+    rest.remove_prefix(close + 1);
+  }
+  if (name == "route" && flag(step, "stream")) out += "; a stream";
+  return out;
+}
+
+void headline(std::string& out, const json::object& r) {
+  out += fmt::format("{}  {}  {}\n", text(r, "id"), text(r, "arrived"), text(r, "status"));
+  const std::string user = text(r, "user"), feature = text(r, "feature"), team = text(r, "team");
+  out += fmt::format("asked by   key {}{}{}{}\n", text(r, "key_name").empty() ? text(r, "key_id") : text(r, "key_name"),
+                     user.empty() ? "" : ", user " + user, feature.empty() ? "" : ", feature " + feature, team.empty() ? "" : ", team " + team);
+  out += fmt::format("asked for  {} ({}, {})\n", text(r, "requested_model"), text(r, "operation"), text(r, "api"));
+  const std::string error = text(r, "error"), served = text(r, "served_by");
+  if (!served.empty()) out += fmt::format("served by  {}\n", served);
+  if (!error.empty()) out += fmt::format("ended in   {} (HTTP {})\n", error, text(r, "http_status"));
+  out += fmt::format("cost       ${} incurred, ${} billed\n", text(r, "incurred_usd"), text(r, "billed_usd"));
+  if (const auto* tokens = r.if_contains("tokens")) out += fmt::format("tokens     {}\n", plain(*tokens));
+  out += fmt::format("took       {}", time_text(number(r, "latency_us")));
+  if (number(r, "first_token_us") > 0) out += fmt::format(", first token after {}", time_text(number(r, "first_token_us")));
+  out += '\n';
+}
+
+void attempts(std::string& out, const json::array& list) {
+  if (list.empty()) return;
+  out += "\nattempts\n";
+  for (const auto& item : list) {
+    const auto* a = item.if_object();
+    if (!a) continue;
+    const std::string status = text(*a, "http_status");
+    out += fmt::format("  {}/{}  {}{}  {}  ${}{}{}\n", text(*a, "provider"), text(*a, "model"), text(*a, "outcome"),
+                       status.empty() || status == "0" ? "" : " (HTTP " + status + ")", time_text(number(*a, "latency_us")),
+                       text(*a, "incurred_usd"), flag(*a, "hedged") ? ", hedged" : "", flag(*a, "cut") ? ", cut mid-stream" : "");
+  }
+}
+
+}  // namespace
+
+std::string tell(const json::value& record) {
+  const auto* r = record.if_object();
+  if (!r) return to_json(record) + "\n";
+  std::string out;
+  headline(out, *r);
+  if (const auto* list = r->if_contains("attempts"); list && list->is_array()) attempts(out, list->get_array());
+  const auto* decision = r->if_contains("decision");
+  if (decision && decision->is_array() && !decision->get_array().empty()) {
+    out += "\nwhat happened\n";
+    for (const auto& step : decision->get_array())
+      if (const auto* o = step.if_object()) out += fmt::format("  {:>9}  {}\n", time_text(number(*o, "at_us")), in_words(*o));
+  }
+  const auto* charges = r->if_contains("charges");
+  if (charges && charges->is_object() && !charges->get_object().empty()) {
+    out += "\ncharged to budgets\n";
+    for (const auto& [window, usd] : charges->get_object()) out += fmt::format("  {}  ${}\n", std::string_view(window), plain(usd));
+  }
+  return out;
+}
+
+}  // namespace ballast::app

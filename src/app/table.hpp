@@ -1,0 +1,17 @@
+// Printing JSON to people.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "base/json.hpp"
+
+namespace ballast::app {
+
+// A list of flat objects as aligned columns, numbers to the right. Columns that are empty everywhere are left out.
+std::string table(const json::array& rows);
+// A scalar as text; a list of scalars with commas.
+std::string plain(const json::value& value);
+// The list in an answer like {"data": […]}: the first array among its members, or the document itself.
+const json::array* rows_of(const json::value& document);
+
+}  // namespace ballast::app
