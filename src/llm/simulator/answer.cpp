@@ -1,0 +1,221 @@
+#include "llm/simulator/answer.hpp"
+
+#include <cmath>
+
+#include "base/hash.hpp"
+#include "base/ids.hpp"
+#include "base/json.hpp"
+#include "llm/errors.hpp"
+
+namespace ballast::llm {
+
+namespace {
+
+std::string text_of(const std::vector<Part>& parts) {
+  std::string out;
+  for (const auto& part : parts)
+    if (const auto* text = std::get_if<Text>(&part.body)) out += text->text;
+  return out;
+}
+
+std::uint64_t input_tokens(const ChatRequest& request) {
+  std::uint64_t bytes = text_of(request.system).size();
+  for (const auto& message : request.messages)
+    for (const auto& part : message.parts) {
+      if (const auto* text = std::get_if<Text>(&part.body)) bytes += text->text.size();
+      if (const auto* call = std::get_if<ToolCall>(&part.body)) bytes += call->arguments.size();
+      if (const auto* result = std::get_if<ToolResult>(&part.body)) bytes += text_of(result->parts).size();
+    }
+  for (const auto& tool : request.tools) bytes += tool.name.size() + tool.description.size();
+  return std::max<std::uint64_t>((bytes + 3) / 4, 1);
+}
+
+// The smallest value that a schema's own keywords name: enough for programs that expect JSON.
+json::value example_of(const json::value& schema, int depth = 0) {
+  const auto* object = schema.if_object();
+  if (!object || depth > 16) return nullptr;
+  if (const auto* c = object->if_contains("const")) return *c;
+  if (const auto* e = object->if_contains("enum"); e && e->is_array() && !e->get_array().empty()) return e->get_array().front();
+  const auto* type = object->if_contains("type");
+  const std::string_view name = type && type->is_string() ? std::string_view(type->get_string()) : std::string_view("object");
+  if (name == "string") return "text";
+  if (name == "integer" || name == "number") return object->if_contains("minimum") ? object->at("minimum") : json::value(0);
+  if (name == "boolean") return true;
+  if (name == "null") return nullptr;
+  if (name == "array") {
+    const auto* items = object->if_contains("items");
+    return items ? json::array{example_of(*items, depth + 1)} : json::array{};
+  }
+  json::object out;
+  if (const auto* properties = object->if_contains("properties"); properties && properties->is_object())
+    for (const auto& [key, value] : properties->get_object()) out[key] = example_of(value, depth + 1);
+  return out;
+}
+
+// Words of four bytes, blank included: a token each by the simulator's rule.
+std::string filler(std::uint64_t tokens) {
+  static constexpr std::array<std::string_view, 8> words{"the ", "ship ", "keel", " set", " its", " sail", "for ", "home"};
+  std::string out;
+  for (std::uint64_t i = 0; out.size() < tokens * 4; ++i) out += words[i % words.size()];
+  out.resize(tokens * 4);
+  return out;
+}
+
+struct Said {
+  std::string text, tool, arguments;
+};
+
+Said what_to_say(const ChatRequest& request, const SimModel& model) {
+  std::string last;
+  for (const auto& message : request.messages)
+    if (message.role == Role::user) last = text_of(message.parts);
+  const bool answered = !request.messages.empty() && request.messages.back().role == Role::tool;
+  for (const auto& a : model.answers) {
+    if (!a.match.empty() && last.find(a.match) == std::string::npos) continue;
+    if (!a.tool.empty() && (request.tools.empty() || answered)) continue;
+    return {a.text, a.tool, a.arguments};
+  }
+  if (request.response_format && request.response_format->kind == ResponseFormat::Kind::schema)
+    return {to_json(example_of(request.response_format->schema)), {}, {}};
+  if (request.response_format && request.response_format->kind == ResponseFormat::Kind::json) return {"{\"answer\":\"text\"}", {}, {}};
+  return {model.answer.value_or(filler(model.output_tokens)), {}, {}};
+}
+
+std::size_t character_boundary(std::string_view text, std::size_t at) {
+  while (at < text.size() && at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
+  return std::min(at, text.size());
+}
+
+void tell_text(SimDraft& draft, std::uint32_t choice, std::string_view text) {
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = character_boundary(text, at + 4);
+    if (end <= at) end = std::min(text.size(), at + 4);
+    draft.events.emplace_back(TextDelta{choice, std::string(text.substr(at, end - at)), {}});
+    at = end;
+  }
+  draft.events.emplace_back(PartStop{choice});
+}
+
+}  // namespace
+
+void SimDraft::report(std::uint64_t output) {
+  usage.output = output;
+  reply.usage = usage;
+  for (auto& event : events)
+    if (auto* u = std::get_if<UsageUpdate>(&event)) u->usage = usage;
+}
+
+SimDraft draft_answer(const ChatRequest& request, const SimModel& model, std::int64_t now, Random& random) {
+  SimDraft draft;
+  draft.include_usage = request.include_usage;
+  draft.reply.id = "sim-" + to_hex(std::to_string(random.below(1'000'000'000)));
+  draft.reply.model = model.name;
+  draft.reply.created = now;
+  draft.usage.input_uncached = input_tokens(request);
+  draft.events.emplace_back(StreamStart{draft.reply.id, draft.reply.model, now});
+
+  const Said said = what_to_say(request, model);
+  std::string text = said.text;
+  if (!request.messages.empty() && request.messages.back().role == Role::assistant) {
+    const std::string given = text_of(request.messages.back().parts);
+    if (text.starts_with(given)) text.erase(0, given.size());
+  }
+  const auto most = request.max_tokens ? static_cast<std::uint64_t>(*request.max_tokens) : UINT64_MAX;
+  FinishReason finish = said.tool.empty() ? FinishReason::stop : FinishReason::tool_calls;
+  if (said.tool.empty() && sim_tokens(text) > most) {
+    text.resize(character_boundary(text, most * 4));
+    finish = FinishReason::length;
+  }
+  const auto choices = static_cast<std::uint32_t>(request.n.value_or(1));
+  for (std::uint32_t c = 0; c < choices; ++c) {
+    Choice choice{.finish = finish};
+    if (!said.tool.empty()) {
+      const std::string id = "call_" + to_hex(std::to_string(random.below(1'000'000'000)));
+      choice.parts.push_back({.body = ToolCall{.id = id, .name = said.tool, .arguments = said.arguments}});
+      draft.events.emplace_back(ToolStart{c, 0, id, said.tool, {}});
+      draft.events.emplace_back(ToolArgsDelta{c, 0, said.arguments});
+      draft.usage.output += sim_tokens(said.arguments);
+    } else {
+      choice.parts.push_back({.body = Text{.text = text}});
+      tell_text(draft, c, text);
+      draft.usage.output += sim_tokens(text);
+    }
+    draft.events.emplace_back(Finish{c, finish, {}, {}});
+    draft.reply.choices.push_back(std::move(choice));
+  }
+  draft.reply.usage = draft.usage;
+  draft.events.emplace_back(UsageUpdate{draft.usage});
+  return draft;
+}
+
+namespace {
+
+json::array unit_vector(std::string_view text, std::uint32_t dimensions) {
+  SeededRandom random(fast_hash(text, 7));
+  std::vector<double> v(dimensions);
+  double length = 0;
+  for (auto& x : v) {
+    x = random.uniform() * 2 - 1;
+    length += x * x;
+  }
+  json::array out;
+  for (const double x : v) out.push_back(x / std::sqrt(length));
+  return out;
+}
+
+SimScript reply_with(json::object body) {
+  return {.steps = {SimHead{.headers = {{"content-type", "application/json"}}}, SimBytes{to_json(json::value(std::move(body)))}}};
+}
+
+// A transparent pixel (PNG), base64.
+constexpr std::string_view kPixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
+
+SimScript embed(const JsonRef& root, const SimModel& model) {
+  std::vector<std::string> inputs;
+  if (const auto input = root.find("input")) {
+    if (input->is_string()) inputs.push_back(*input->as<std::string>());
+    for (std::size_t i = 0; i < input->size(); ++i) inputs.push_back(input->item(i).is_string() ? *input->item(i).as<std::string>() : to_json(input->item(i).value()));
+  }
+  json::array data;
+  std::uint64_t tokens = 0;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    tokens += sim_tokens(inputs[i]);
+    data.push_back(json::object{{"object", "embedding"}, {"index", i}, {"embedding", unit_vector(inputs[i], model.dimensions)}});
+  }
+  auto script = reply_with({{"object", "list"}, {"data", std::move(data)}, {"model", model.name}, {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}});
+  script.input_tokens = tokens;
+  return script;
+}
+
+SimScript paint(const JsonRef& root, std::int64_t now) {
+  const auto n = root.maybe_int("n", 1, 16).value_or(std::nullopt).value_or(1);
+  const auto prompt = root.maybe<std::string>("prompt").value_or(std::nullopt).value_or("");
+  json::array data;
+  for (std::int64_t i = 0; i < n; ++i) data.push_back(json::object{{"b64_json", kPixel}});
+  const std::uint64_t in = sim_tokens(prompt), out = static_cast<std::uint64_t>(n) * 256;
+  auto script = reply_with({{"created", now}, {"data", std::move(data)}, {"usage", {{"input_tokens", in}, {"output_tokens", out}, {"total_tokens", in + out}}}});
+  script.input_tokens = in;
+  script.output_tokens = out;
+  return script;
+}
+
+}  // namespace
+
+SimScript draft_pass_through(const SimRequest& request, const SimConfig& config, std::int64_t now) {
+  const auto told = [&](const Error& error) {
+    const ErrorReply reply = write_error(request.wire, error);
+    return SimScript{.steps = {SimHead{.status = reply.status, .headers = {{"content-type", "application/json"}}}, SimBytes{reply.body}}};
+  };
+  const auto document = parse_json(request.body);
+  if (!document) return told(document.error());
+  const JsonRef root(*document);
+  const auto name = root.get<std::string>("model");
+  if (!name) return told(name.error());
+  const auto model = config.models.find(*name);
+  if (model == config.models.end()) return told(Error{ErrorCode::caller_not_found, "The model `" + *name + "` does not exist", "model"});
+  SimScript script = request.operation == Operation::embeddings ? embed(root, model->second) : paint(root, now);
+  script.model = *name;
+  return script;
+}
+
+}  // namespace ballast::llm
