@@ -7,8 +7,8 @@
 // Concurrency: thread-safe; waiters of other loops are resumed on their own. Bounds: in memory only keys in flight, at most
 // `Options::max_in_flight` (then internal_unavailable), each with at most `max_waiters` (then caller_conflict, retryable).
 #pragma once
-#include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -21,9 +21,13 @@
 #include "base/cancel.hpp"
 #include "base/clock.hpp"
 #include "base/hash.hpp"
+#include "base/ids.hpp"
 #include "base/result.hpp"
 #include "base/scheduler.hpp"
 #include "base/task.hpp"
+#include "gateway/parking.hpp"
+#include "records/idempotency.hpp"
+#include "store/database.hpp"
 
 namespace ballast::gateway {
 
@@ -50,34 +54,34 @@ struct IdempotencyOptions {
   std::size_t max_waiters = 64;
 };
 
-// A row as the store keeps it.
-struct IdempotencyRow {
-  enum class State : std::uint8_t { in_flight, finished } state = State::in_flight;
-  BodyDigest body{};
-  std::string owner;                       // the process (boot) that claimed it
-  std::string call_id;
-  std::optional<RememberedReply> reply;    // finished; absent if it was too large
-  WallTime created{};
-};
-
-// Durable memory of keys. `scope` is the key id, `key` the client's. Called on the caller's loop.
+// Durable memory of keys, on the caller's loop. Rows are records::IdempotencyRow; `state` says what was found.
 class IdempotencyStore {
  public:
   virtual ~IdempotencyStore() = default;
-  // Inserts an in-flight row unless one younger than `retention` exists; returns the existing one if so.
-  virtual Task<Result<std::optional<IdempotencyRow>>> claim(std::string_view scope, std::string_view key, IdempotencyRow row,
-                                                            WallTime now, Duration retention) = 0;
-  // Takes an in-flight row of another owner over. False: it is no longer as `expected_owner` left it.
-  virtual Task<Result<bool>> take_over(std::string_view scope, std::string_view key, std::string_view expected_owner,
-                                       IdempotencyRow row) = 0;
-  virtual Task<Result<void>> finish(std::string_view scope, std::string_view key, std::string_view owner,
-                                    std::optional<RememberedReply> reply) = 0;
+  // Inserts `row` as started and returns it as fresh; or returns the row that is there.
+  virtual Task<Result<records::IdempotencyRow>> begin(Scheduler& loop, records::IdempotencyRow row, WallTime now) = 0;
+  // Takes an unknown row over. True for exactly one caller.
+  virtual Task<Result<bool>> retake(Scheduler& loop, std::string key_id, std::string key, Id call, std::string owner) = 0;
+  virtual Task<Result<void>> finish(Scheduler& loop, std::string key_id, std::string key, Id call, records::StoredReply reply) = 0;
   // The call never reached a provider: forget the claim, so that a retry is a new call.
-  virtual Task<Result<void>> release(std::string_view scope, std::string_view key, std::string_view owner) = 0;
+  virtual Task<Result<void>> forget(Scheduler& loop, std::string key_id, std::string key, Id call) = 0;
 };
 
-// A store in memory: tests, and `database: memory`. Thread-safe, bounded by `max_rows` (oldest leave first).
-std::unique_ptr<IdempotencyStore> memory_idempotency_store(std::size_t max_rows);
+// In the database (borrowed), through records/idempotency.
+std::unique_ptr<IdempotencyStore> database_idempotency_store(store::Database& database);
+// In memory, for tests. Thread-safe. `disown` does what a restart does to rows of dead processes.
+class MemoryIdempotencyStore final : public IdempotencyStore {
+ public:
+  Task<Result<records::IdempotencyRow>> begin(Scheduler& loop, records::IdempotencyRow row, WallTime now) override;
+  Task<Result<bool>> retake(Scheduler& loop, std::string key_id, std::string key, Id call, std::string owner) override;
+  Task<Result<void>> finish(Scheduler& loop, std::string key_id, std::string key, Id call, records::StoredReply reply) override;
+  Task<Result<void>> forget(Scheduler& loop, std::string key_id, std::string key, Id call) override;
+  void disown(std::string_view alive);
+
+ private:
+  std::mutex mutex_;
+  std::map<std::pair<std::string, std::string>, records::IdempotencyRow> rows_;
+};
 
 class Idempotency;
 
@@ -98,10 +102,12 @@ class IdempotencyClaim {
 
  private:
   friend class Idempotency;
-  IdempotencyClaim(Idempotency* gate, std::string slot, std::string scope, std::string key)
-      : gate_(gate), slot_(std::move(slot)), scope_(std::move(scope)), key_(std::move(key)) {}
+  IdempotencyClaim(Idempotency* gate, Scheduler* loop, std::string slot, std::string scope, std::string key, Id call)
+      : gate_(gate), loop_(loop), slot_(std::move(slot)), scope_(std::move(scope)), key_(std::move(key)), call_(call) {}
   Idempotency* gate_ = nullptr;
+  Scheduler* loop_ = nullptr;
   std::string slot_, scope_, key_;
+  Id call_;                                // whose row it is
 };
 
 // What `enter` found: go on with a claim, or here is the answer.
@@ -109,7 +115,7 @@ using IdempotencyEntry = std::variant<IdempotencyClaim, std::shared_ptr<const Re
 
 class Idempotency {
  public:
-  // `owner` differs in every process start, so that rows of a crashed one are recognised.
+  // `owner` differs in every process start; at start, `records::disown_idempotent` marks the rows of dead ones as unknown.
   Idempotency(IdempotencyStore& store, std::string owner, const Clock& clock, IdempotencyOptions options);
   Idempotency(const Idempotency&) = delete;
   Idempotency& operator=(const Idempotency&) = delete;
@@ -124,19 +130,21 @@ class Idempotency {
  private:
   friend class IdempotencyClaim;
   struct Flight;
-  struct Waiter;
-  Task<Result<IdempotencyEntry>> claim_in_store(std::string slot, std::string scope, std::string key, BodyDigest body,
-                                                std::string call_id);
-  Task<Result<IdempotencyEntry>> join(std::string slot, Scheduler& loop, MonoTime deadline, CancelToken cancel);
-  Result<void> found_other_body(const BodyDigest& a, const BodyDigest& b) const;
-  void end(const std::string& slot, std::shared_ptr<const RememberedReply> reply, bool unknown);
+  using FlightPtr = std::shared_ptr<Flight>;
+  struct Place;                            // what a newcomer got: a flight of its own, or one to wait for
+  Result<Place> take_place(const std::string& slot, const BodyDigest& body);
+  Task<Result<IdempotencyEntry>> claim(std::string slot, records::IdempotencyRow row, Scheduler& loop);
+  Task<Result<bool>> settle_unknown(records::IdempotencyRow& row, const records::IdempotencyRow& mine, Scheduler& loop);
+  Task<Wake> wait_for(FlightPtr flight, Scheduler& loop, MonoTime deadline, CancelToken cancel);
+  enum class Ending : std::uint8_t { running, replied, again, unknown };
+  void end(const std::string& slot, Ending ending, std::shared_ptr<const RememberedReply> reply);
 
   IdempotencyStore& store_;
   const std::string owner_;
   const Clock& clock_;
   const IdempotencyOptions options_;
   mutable std::mutex mutex_;
-  std::unordered_map<std::string, std::shared_ptr<Flight>> flights_;
+  std::unordered_map<std::string, FlightPtr> flights_;
 };
 
 }  // namespace ballast::gateway
