@@ -1,0 +1,62 @@
+// One journal file: its name, its frames, and reading through damage.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/ids.hpp"
+#include "base/result.hpp"
+
+namespace ballast::records {
+
+enum class FrameType : std::uint8_t { intent = 1, outcome = 2 };
+inline constexpr std::size_t kFrameHeader = 12;
+inline constexpr std::size_t kMaxFrame = std::size_t{16} << 20;
+
+// "EPOCH-LOOP-SEQUENCE.jnl". An epoch never comes twice, so neither does a name.
+struct FileName {
+  Id epoch;
+  unsigned loop = 0;
+  std::uint64_t sequence = 0;
+  friend auto operator<=>(const FileName&, const FileName&) = default;
+};
+std::string to_string(const FileName& name);
+std::optional<FileName> parse_file_name(std::string_view text);
+
+// Fills in the header of a frame whose payload stands at frame[kFrameHeader…].
+void seal_frame(std::string& frame, FrameType type);
+
+struct Frame {
+  FrameType type;
+  std::string_view payload;
+  std::uint64_t end = 0;     // in the file
+};
+
+// Reads frames in order from an open file. `limit` says how far the file is written; a writer may raise it between calls.
+// Damage is skipped to the next valid frame; at the end of the file a torn frame is damage only if `final`.
+class FrameReader {
+ public:
+  FrameReader(int fd, std::uint64_t from) : fd_(fd), at_(from) {}
+  // The next frame, its payload valid until the next call; nullopt: none up to `limit`. Error: the file
+  // cannot be read.
+  Result<std::optional<Frame>> next(std::uint64_t limit, bool final);
+  std::uint64_t at() const { return at_; }
+  std::uint64_t damaged() const { return damaged_; }
+
+ private:
+  enum class Look : unsigned char { frame, more, bad };
+  Look look(Frame& frame) const;
+  Result<bool> fill(std::size_t wanted, std::uint64_t limit);
+  int fd_;
+  std::uint64_t at_;         // in the file: the next byte to look at
+  std::string chunk_;
+  std::size_t in_chunk_ = 0; // at_ within chunk_
+  std::uint64_t damaged_ = 0;
+};
+
+Result<void> write_fully(int fd, std::string_view bytes, std::uint64_t at, int injected_errno);
+Error system_error(std::string what, int error_number);
+
+}  // namespace ballast::records

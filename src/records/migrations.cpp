@@ -1,0 +1,55 @@
+#include "records/migrations.hpp"
+
+namespace ballast::records {
+
+namespace {
+
+// calls: `id` is time-ordered, so its index is the index by time and inserts append to it. `detail` is the encoded CallRecord, decision
+// and attempts included; columns exist only for what queries filter, group or sum by. `split`: its attempts differ from the call (retries,
+// failed attempts that cost money) and have rows of their own in call_attempts.
+constexpr std::string_view kFirst = R"sql(
+CREATE TABLE calls (
+  id {blob} NOT NULL PRIMARY KEY,
+  at_ms {int} NOT NULL, key_id {text} NOT NULL, user_id {text} NOT NULL, feature {text} NOT NULL, team {text} NOT NULL,
+  route {text} NOT NULL, operation {text} NOT NULL, provider {text} NOT NULL, model {text} NOT NULL,
+  status {int} NOT NULL, cache {int} NOT NULL, split {int} NOT NULL,
+  incurred {int} NOT NULL, billed {int} NOT NULL,
+  input {int} NOT NULL, cached {int} NOT NULL, cache_write {int} NOT NULL, output {int} NOT NULL, reasoning {int} NOT NULL, images {int} NOT NULL,
+  latency_us {int} NOT NULL, detail {blob} NOT NULL) {table};
+CREATE INDEX calls_by_key ON calls (key_id, id);
+CREATE INDEX calls_by_user ON calls (user_id, id) WHERE user_id <> '';
+
+CREATE TABLE call_attempts (
+  call_id {blob} NOT NULL, n {int} NOT NULL, provider {text} NOT NULL, model {text} NOT NULL, failed {int} NOT NULL,
+  incurred {int} NOT NULL, billed {int} NOT NULL,
+  input {int} NOT NULL, cached {int} NOT NULL, cache_write {int} NOT NULL, output {int} NOT NULL, reasoning {int} NOT NULL, images {int} NOT NULL,
+  latency_us {int} NOT NULL, PRIMARY KEY (call_id, n)) {clustered};
+
+CREATE TABLE budget_spend (
+  window_id {text} NOT NULL PRIMARY KEY, start_s {int} NOT NULL, nano {int} NOT NULL) {clustered};
+
+CREATE TABLE journal_positions (
+  journal {text} NOT NULL, file {text} NOT NULL, done {int} NOT NULL, PRIMARY KEY (journal, file)) {clustered};
+
+CREATE TABLE api_keys (
+  id {text} NOT NULL PRIMARY KEY, name {text} NOT NULL, digest {blob} NOT NULL UNIQUE, prefix {text} NOT NULL, scopes {text} NOT NULL,
+  models {text} NOT NULL, team {text} NOT NULL, user_id {text} NOT NULL, feature {text} NOT NULL,
+  created_us {int} NOT NULL, expires_us {int}, revoked_us {int}, used_us {int}) {table};
+CREATE TABLE teams (id {text} NOT NULL PRIMARY KEY, name {text} NOT NULL, created_us {int} NOT NULL) {table};
+
+CREATE TABLE idempotency (
+  key_id {text} NOT NULL, idem_key {blob} NOT NULL, body_hash {blob} NOT NULL, call_id {blob} NOT NULL, owner {text} NOT NULL,
+  state {int} NOT NULL, created_us {int} NOT NULL, expires_us {int} NOT NULL, reply {blob}, PRIMARY KEY (key_id, idem_key)) {table};
+CREATE INDEX idempotency_by_expiry ON idempotency (expires_us);
+CREATE INDEX idempotency_started ON idempotency (owner) WHERE state = 1;
+)sql";
+
+constexpr store::Migration kMigrations[] = {
+    {"records", 1, "calls, attempts, budgets, keys, idempotency", kFirst},
+};
+
+}  // namespace
+
+std::span<const store::Migration> migrations() { return kMigrations; }
+
+}  // namespace ballast::records
