@@ -17,6 +17,9 @@ APP_KEY = "sk-ballast-e2e-0123456789abcdef0123456789"
 ADMIN_KEY = "sk-ballast-admin-fedcba98765432100123456789"
 
 
+FIGURES = ("calls", "failed", "cache_hits", "input_tokens", "output_tokens", "billed", "incurred")
+
+
 def binary() -> str:
     return os.environ.get("BALLAST_BIN") or str(ROOT / "build" / "release" / "src" / "ballast")
 
@@ -136,12 +139,15 @@ class Gateway:
             time.sleep(0.4)
 
     def usage(self) -> dict[str, int]:
-        rows = self.usage_by(None).values()
-        return {k: sum(r[k] for r in rows) for k in
-                ("calls", "attempts", "input_tokens", "output_tokens", "billed", "incurred")}
+        total = self.usage_by(None).get("", {})
+        sent = [row for target, row in self.usage_by("provider").items() if target]
+        return {**{k: total.get(k, 0) for k in FIGURES}, "attempts": sum(row["calls"] for row in sent)}
 
     def usage_by(self, dimension: str | None) -> dict[str, dict[str, int]]:
-        raise NotImplementedError
+        found = self.admin.get("/api/usage" + (f"?by={dimension}" if dimension else ""))
+        assert found.status == 200, found.body
+        return {row.get(dimension, ""): {"billed": nano(row["billed_usd"]), "incurred": nano(row["incurred_usd"]),
+                                         **{k: int(row[k]) for k in FIGURES if k in row}} for row in found.json()["rows"]}
 
     def spent(self) -> int:
         """What the first configured budget says was spent, over all its purses."""
