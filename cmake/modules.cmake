@@ -1,7 +1,6 @@
 # ballast_module(NAME [USES lower modules...] [PRIVATE third-party...])
 # One static library per module: src/NAME/**.cpp. Third-party code named here is private to the module,
 # so that a file of another module that includes it does not link; tools/lint.py names the line.
-add_library(ballast_pch_base INTERFACE)
 
 function(ballast_module name)
   cmake_parse_arguments(M "" "" "USES;PUBLIC;PRIVATE" ${ARGN})

@@ -11,7 +11,8 @@
 // `dropped()` and reported in the log as `log_dropped`; a caller never waits, except for error lines.
 // Before `start` and after `stop`, lines of level info and above go to standard error, unbuffered.
 //
-// No spdlog beneath: its loggers format into text and share a locked queue; this is 15 ns instead of about 300 a line.
+// No spdlog beneath: its asynchronous loggers share one locked queue and allocate per message. Here `access` costs about
+// 15 ns and `info` with four fields 130 ns (2026, one core).
 //
 // Never pass a prompt, an answer or a secret. Texts from outside (a provider's error) go through `redact`.
 #pragma once
