@@ -139,7 +139,7 @@ Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const std::
 
 PostgresConnection::~PostgresConnection() { PQfinish(connection_); }
 
-bool PostgresConnection::alive() const { return PQstatus(connection_) == CONNECTION_OK; }
+bool PostgresConnection::alive() const { return !lost_ && PQstatus(connection_) == CONNECTION_OK; }
 
 Error PostgresConnection::error_of(const PGresult* result, std::string_view sql) {
   const char* state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : nullptr;
@@ -147,6 +147,8 @@ Error PostgresConnection::error_of(const PGresult* result, std::string_view sql)
   std::string message = primary ? primary : PQerrorMessage(connection_);
   while (!message.empty() && message.back() == '\n') message.pop_back();
   sqlstate_ = state ? state : "";
+  // An error without a state is libpq's own: the connection is gone, though PQstatus may say so only at the next call.
+  lost_ = lost_ || sqlstate_.empty() || sqlstate_.starts_with("08") || sqlstate_.starts_with("57P");
   const Fault fault = alive() ? fault_for(sqlstate_) : Fault::unavailable;
   std::string text = "PostgreSQL: " + message;
   if (fault == Fault::broken) text.append(" (").append(sqlstate_).append(") in: ").append(sql.substr(0, 200));

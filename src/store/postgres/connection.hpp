@@ -38,6 +38,7 @@ class PostgresConnection {
   Error error_of(const pg_result* result, std::string_view sql);
   pg_conn* connection_;
   std::string sqlstate_;
+  bool lost_ = false;
   std::unordered_map<std::string, std::string, StringHash, std::equal_to<>> prepared_;
 };
 

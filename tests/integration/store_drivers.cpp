@@ -1,0 +1,179 @@
+// What each driver promises beyond the common contract: full disks, lost connections, commits of unknown fate.
+#include <atomic>
+#include <thread>
+
+#include "../support/databases.hpp"
+
+namespace ballast::store {
+namespace {
+
+Result<void> execute(Database& db, std::string_view sql) {
+  return db.write_now([&](Tx& tx) -> Result<void> {
+    auto r = tx.run(Statement(sql));
+    if (!r) return std::unexpected(r.error());
+    return {};
+  });
+}
+
+Result<std::int64_t> count(Database& db) {
+  return db.read_now([](Tx& tx) -> Result<std::int64_t> {
+    auto rows = tx.run("SELECT COUNT(*) FROM t");
+    if (!rows) return std::unexpected(rows.error());
+    return (*rows)[0].integer(0);
+  });
+}
+
+// One body of a group hits the file's limit, which rolls the whole group back: the small ones still commit, the large one fails.
+TEST(SqliteDriver, AFullDatabaseFailsOnlyWhatDoesNotFit) {
+  test::TempDir dir;
+  auto db = open_database("sqlite:" + (dir / "a.db"), {.max_bytes = 1 << 20});
+  ASSERT_TRUE(db);
+  ASSERT_TRUE(execute(**db, "CREATE TABLE t (id INTEGER PRIMARY KEY, data BLOB)"));
+  const std::string large(2 << 20, 'x');
+  std::atomic<int> small_ok{0}, full{0}, other{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 6; ++t)
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < 20; ++i) {
+          const bool huge = t == 0;
+          auto r = (*db)->write_now([&](Tx& tx) -> Result<void> {
+            auto done = tx.run("INSERT INTO t (id, data) VALUES ($1, $2)", {t * 1000 + i, Value::bytes(huge ? std::string_view(large) : "y")});
+            if (!done) return std::unexpected(done.error());
+            return {};
+          });
+          if (r) ++small_ok;
+          else if (fault_of(r.error()) == Fault::full) ++full;
+          else ++other;
+        }
+      });
+  }
+  EXPECT_EQ(small_ok, 100);
+  EXPECT_EQ(full, 20);
+  EXPECT_EQ(other, 0);
+  EXPECT_EQ(*count(**db), 100);
+}
+
+TEST(SqliteDriver, TheLogIsCheckpointedAndReused) {
+  test::TempDir dir;
+  auto db = open_database("sqlite:" + (dir / "a.db"), {.checkpoint_pages = 100});
+  ASSERT_TRUE(db);
+  ASSERT_TRUE(execute(**db, "CREATE TABLE t (id INTEGER PRIMARY KEY, data BLOB)"));
+  const std::string data(20'000, 'x');
+  for (int i = 0; i < 300; ++i)
+    ASSERT_TRUE((*db)->write_now([&](Tx& tx) { return tx.run("INSERT INTO t (id, data) VALUES ($1, $2)", {i, Value::bytes(data)}); }));
+  EXPECT_GT((*db)->stats().checkpoints, 5u);
+  EXPECT_LT((*db)->stats().wal_pages, 400u);
+  EXPECT_EQ(*count(**db), 300);
+}
+
+TEST(SqliteDriver, ASecondProcessMayWriteBesideTheFirst) {
+  test::TempDir dir;
+  auto one = open_database("sqlite:" + (dir / "a.db"));
+  auto two = open_database("sqlite:" + (dir / "a.db"));
+  ASSERT_TRUE(one && two);
+  ASSERT_TRUE(execute(**one, "CREATE TABLE t (id INTEGER PRIMARY KEY)"));
+  ASSERT_TRUE(execute(**two, "INSERT INTO t VALUES (1)"));
+  ASSERT_TRUE(execute(**one, "INSERT INTO t VALUES (2)"));
+  EXPECT_EQ(*count(**one), 2);
+  EXPECT_EQ(*count(**two), 2);
+}
+
+TEST(SqliteDriver, BulkWorkWaitsBehindOrdinaryWorkButIsNotStarved) {
+  test::TempDir dir;
+  auto db = open_database("sqlite:" + (dir / "a.db"));
+  ASSERT_TRUE(db);
+  ASSERT_TRUE(execute(**db, "CREATE TABLE t (id INTEGER PRIMARY KEY)"));
+  std::atomic<bool> stop{false};
+  std::vector<std::jthread> busy;
+  for (int t = 0; t < 4; ++t)
+    busy.emplace_back([&, t] {
+      for (int i = 0; !stop; ++i) (void)(*db)->write_now([&](Tx& tx) { return tx.run("INSERT INTO t VALUES ($1)", {t * 1'000'000 + i}); });
+    });
+  for (int i = 0; i < 10; ++i)
+    EXPECT_TRUE((*db)->write_now([&](Tx& tx) { return tx.run("INSERT INTO t VALUES ($1)", {-1 - i}); }, {.priority = Priority::low}));
+  stop = true;
+}
+
+class PostgresDriver : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!test::Postgres::instance()) GTEST_SKIP() << "PostgreSQL 15 is not installed (apt-get install postgresql-15)";
+    auto opened = open_database(test::Postgres::instance()->fresh_url());
+    ASSERT_TRUE(opened);
+    db = std::move(*opened);
+    ASSERT_TRUE(execute(*db, "CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT NOT NULL DEFAULT 0)"));
+  }
+  std::unique_ptr<Database> db;
+};
+
+TEST_F(PostgresDriver, AConnectionLostBeforeCommitRunsTheBodyAgain) {
+  int runs = 0;
+  auto r = db->write_now([&](Tx& tx) -> Result<void> {
+    auto inserted = tx.run("INSERT INTO t (id) VALUES (1)");
+    if (!inserted) return std::unexpected(inserted.error());
+    if (++runs == 1) {
+      auto killed = tx.run("SELECT CAST(pg_terminate_backend(pg_backend_pid()) AS TEXT)");
+      if (!killed) return std::unexpected(killed.error());
+    }
+    return {};
+  });
+  ASSERT_TRUE(r) << describe(r.error());
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(*count(*db), 1);
+  EXPECT_GE(db->stats().reconnects, 1u);
+}
+
+// The backend dies inside COMMIT (a deferred trigger ends it): the driver asks the server what became of the transaction.
+TEST_F(PostgresDriver, AConnectionLostDuringCommitIsInvestigated) {
+  ASSERT_TRUE(execute(*db, "CREATE SEQUENCE once"));
+  ASSERT_TRUE(execute(*db, "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN IF nextval('once') = 1 THEN "
+                           "PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END $f$"));
+  ASSERT_TRUE(execute(*db, "CREATE CONSTRAINT TRIGGER dies AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die()"));
+  int runs = 0;
+  auto r = db->write_now([&](Tx& tx) {
+    ++runs;
+    return tx.run("INSERT INTO t (id) VALUES (1)");
+  });
+  ASSERT_TRUE(r) << describe(r.error());
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(*count(*db), 1);
+}
+
+TEST_F(PostgresDriver, ADeadlockIsRunAgain) {
+  ASSERT_TRUE(execute(*db, "INSERT INTO t (id) VALUES (1), (2)"));
+  std::atomic<int> failures{0};
+  auto swap = [&](int first, int second) {
+    for (int i = 0; i < 20; ++i) {
+      auto r = db->write_now([&](Tx& tx) -> Result<void> {
+        for (int id : {first, second}) {
+          auto done = tx.run("UPDATE t SET n = n + 1 WHERE id = $1", {id});
+          if (!done) return std::unexpected(done.error());
+        }
+        return {};
+      });
+      failures += !r;
+    }
+  };
+  {
+    std::jthread a([&] { swap(1, 2); });
+    std::jthread b([&] { swap(2, 1); });
+  }
+  EXPECT_EQ(failures, 0);
+  auto sum = db->read_now([](Tx& tx) { return tx.run("SELECT CAST(SUM(n) AS BIGINT) FROM t"); });
+  EXPECT_EQ((*sum)[0].integer(0), 80);
+}
+
+TEST_F(PostgresDriver, WorkWaitsOutARestartOfTheServer) {
+  ASSERT_TRUE(execute(*db, "INSERT INTO t (id) VALUES (1)"));
+  test::Postgres::instance()->stop(SIGQUIT);
+  Result<void> r;
+  std::jthread writing([&] { r = execute(*db, "INSERT INTO t (id) VALUES (2)"); });
+  EXPECT_TRUE(test::Postgres::instance()->start());  // on this thread: the server dies with the one that starts it
+  writing.join();
+  EXPECT_TRUE(r) << describe(r.error());
+  EXPECT_EQ(*count(*db), 2);
+}
+
+}  // namespace
+}  // namespace ballast::store
