@@ -2,13 +2,14 @@
 //   {"time":"2026-11-21T04:01:12.345Z","level":"info","event":"upstream_failed","provider":"openai","status":503}
 //
 // The one process-wide object of the house: what goes wrong anywhere must be able to say so, without a logger in every
-// signature. All functions are thread-safe and never throw.
+// signature. All functions are thread-safe and throw nothing but std::bad_alloc.
 //
 // How: each thread appends to its own buffer (one uncontended lock, no allocation once the buffer is warm); a background
 // thread writes the buffers every `flush_every`. An error line, and everything before it in that thread, is written before
 // the call returns. Lines of one thread keep their order; lines of different threads are ordered by their time only.
 // Lost on SIGKILL: at most `flush_every` of lines below error. At the limit (a sink that blocks): lines are dropped, counted in
-// `dropped()` and reported in the log as `log_dropped`; a caller never waits, except for error lines.
+// `dropped()` and reported in the log as `log_dropped`; a caller never waits, except for error lines. A sink that fails (disk full,
+// pipe closed: the process ignores SIGPIPE) loses lines in the same way and stops nothing.
 // Before `start` and after `stop`, lines of level info and above go to standard error, unbuffered.
 //
 // No spdlog beneath: its asynchronous loggers share one locked queue and allocate per message. Here `access` costs about

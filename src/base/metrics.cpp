@@ -93,46 +93,51 @@ bool same(const std::vector<std::string>& labels, LabelValues values) {
 template <class M>
 Family<M>::Family(std::size_t label_count, std::size_t max_series)
     : label_count_(label_count), max_series_(max_series), mask_(std::bit_ceil(2 * (max_series + 1)) - 1),
-      table_(std::make_unique<std::atomic<Series*>[]>(mask_ + 1)), other_(nullptr) {}
+      table_(std::make_unique<std::atomic<Series*>[]>(mask_ + 1)) {}
 
 template <class M>
 Family<M>::~Family() = default;
+
+// The series, or null and the free place where the probe ended. The table is never more than half full and never shrinks, so a
+// probe ends and a published series stays.
+template <class M>
+typename Family<M>::Series* Family<M>::find(std::uint64_t hash, LabelValues values, std::size_t& at) const {
+  for (at = hash & mask_;; at = (at + 1) & mask_) {
+    Series* s = table_[at].load(std::memory_order_acquire);
+    if (!s || (s->hash == hash && same(s->labels, values))) return s;
+  }
+}
 
 template <class M>
 M& Family<M>::with(LabelValues values) {
   assert(values.size() == label_count_);
   const auto h = hash_of(values);
-  for (std::size_t at = h & mask_;; at = (at + 1) & mask_) {
-    Series* s = table_[at].load(std::memory_order_acquire);
-    if (!s) return insert(h, values)->metric;
-    if (s->hash == h && same(s->labels, values)) return s->metric;
-  }
+  std::size_t at = 0;
+  if (Series* s = find(h, values, at)) [[likely]] return s->metric;
+  if (Series* other = other_.load(std::memory_order_acquire)) return other->metric;
+  return insert(h, values)->metric;
 }
 
-// The table is never more than half full and never shrinks, so a probe ends and a published series stays.
 template <class M>
 typename Family<M>::Series* Family<M>::insert(std::uint64_t hash, LabelValues values) {
   std::lock_guard lock(growing_);
-  std::size_t at = hash & mask_;
-  for (;; at = (at + 1) & mask_) {
-    Series* s = table_[at].load(std::memory_order_relaxed);
-    if (!s) break;
-    if (s->hash == hash && same(s->labels, values)) return s;
-  }
+  std::size_t at = 0;
+  if (Series* s = find(hash, values, at)) return s;
+  const std::vector<std::string_view> others(label_count_, "other");
   const bool full = owned_.size() >= max_series_;
-  if (full && other_) return other_;
-  auto& fresh = owned_.emplace_back(std::make_unique<Series>());
   if (full) {
-    const std::vector<std::string_view> others(label_count_, "other");
-    fresh->labels.assign(others.begin(), others.end());
-    fresh->hash = hash_of(others);
-    other_ = fresh.get();
-    for (at = fresh->hash & mask_; table_[at].load(std::memory_order_relaxed); at = (at + 1) & mask_) {}
-  } else {
-    for (const auto v : values) fresh->labels.emplace_back(cut(v));
-    fresh->hash = hash;
+    values = others;
+    hash = hash_of(values);
+    if (Series* s = find(hash, values, at)) {
+      other_.store(s, std::memory_order_release);
+      return s;
+    }
   }
+  auto& fresh = owned_.emplace_back(std::make_unique<Series>());
+  for (const auto v : values) fresh->labels.emplace_back(cut(v));
+  fresh->hash = hash;
   table_[at].store(fresh.get(), std::memory_order_release);
+  if (full) other_.store(fresh.get(), std::memory_order_release);
   return fresh.get();
 }
 

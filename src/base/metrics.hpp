@@ -125,11 +125,12 @@ class Family {
  private:
   struct Series;
   Series* insert(std::uint64_t hash, LabelValues values);
+  Series* find(std::uint64_t hash, LabelValues values, std::size_t& at) const;
   std::size_t label_count_, max_series_, mask_;
   std::unique_ptr<std::atomic<Series*>[]> table_;
   mutable std::mutex growing_;
   std::vector<std::unique_ptr<Series>> owned_;  // under growing_
-  Series* other_;
+  std::atomic<Series*> other_{nullptr};          // set once the family is full: nothing is inserted after it
 };
 extern template class Family<Counter>;
 extern template class Family<Gauge>;

@@ -221,6 +221,12 @@ TEST(Metrics, AFamilyIsBoundedAndTheRestIsOther) {
   EXPECT_EQ(family.with({"m", "0"}).value(), 1u);
   EXPECT_EQ(family.with({"other", "other"}).value(), 997u);
   EXPECT_EQ(&family.with({"m", "999"}), &family.with({"other", "other"}));
+  // A caller who really says "other" shares that series instead of printing it twice.
+  metrics::Family<metrics::Counter> sly(1, 2);
+  auto& said = sly.with({"other"});
+  sly.with({"a"});
+  EXPECT_EQ(&sly.with({"b"}), &said);
+  EXPECT_EQ(sly.series(), 2u);
   const std::string long_label(1000, 'x');
   metrics::Family<metrics::Counter> one(1, 10);
   EXPECT_EQ(&one.with({long_label}), &one.with({long_label.substr(0, 128)}));
