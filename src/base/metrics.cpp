@@ -182,7 +182,7 @@ struct Registry::Entry {
 namespace {
 enum Kind : int { counter_kind, gauge_kind, histogram_kind, read_kind };
 
-bool valid_name(std::string_view name) {
+[[maybe_unused]] bool valid_name(std::string_view name) {
   if (name.empty() || (name[0] >= '0' && name[0] <= '9')) return false;
   for (const char c : name)
     if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_')) return false;
