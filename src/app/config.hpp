@@ -21,7 +21,9 @@
 #include "gateway/idempotency.hpp"
 #include "gateway/limits.hpp"
 #include "gateway/routes.hpp"
+#include "llm/prices.hpp"
 #include "llm/provider.hpp"
+#include "llm/simulator/simulator.hpp"
 
 namespace ballast::app {
 
@@ -60,45 +62,14 @@ struct HttpConfig {
   std::uint32_t connections = 16000;
 };
 
-// Dollars per million tokens (per image, where it says image); absent: not charged apart.
-struct PriceConfig {
-  std::optional<Money> input, output, cached, cache_write, reasoning, batch_input, batch_output, image_input, image_output;
-};
-
-struct FaultConfig {
-  std::string kind;                            // see kFaultKinds
-  double rate = 1.0;
-  std::optional<Duration> retry_after, from, until, wait, period;
-  std::optional<std::uint32_t> after_tokens, times;
-};
-
-struct SimModelConfig {
-  std::string name;
-  std::optional<Duration> ttft, jitter;
-  std::optional<double> tokens_per_second;
-  std::optional<std::uint32_t> output_tokens;
-  std::optional<std::uint64_t> context;
-  PriceConfig price;
-  std::optional<std::string> answer;
-  std::vector<FaultConfig> faults;
-};
-
 struct ProviderConfig {
   std::string name, kind, base_url, api_version;
   std::vector<gateway::CredentialConfig> keys;
   llm::ProviderTimeouts timeouts;
   llm::Quirks quirks;
   std::vector<std::string> models;             // known to be served, for /v1/models and bare names
-  std::vector<SimModelConfig> sim_models;      // kind simulator
+  llm::SimConfig sim;                          // kind simulator
   std::string from_environment;                // the variable that brought it in, when no file did
-};
-
-// An override of the shipped price table.
-struct ModelConfig {
-  std::string name;                            // "provider/model"
-  PriceConfig price;
-  std::optional<std::uint64_t> context, max_output;
-  std::optional<bool> tools, images, json, prefill;
 };
 
 struct KeyConfig {
@@ -126,7 +97,7 @@ struct Config {
   gateway::BreakerOptions breakers;
   gateway::IdempotencyOptions idempotency;
   std::vector<ProviderConfig> providers;
-  std::vector<ModelConfig> models;
+  std::vector<llm::ModelOverride> models;      // of the shipped price table
   std::vector<gateway::Route> routes;
   gateway::Route direct;                       // options of calls that name a model, not a route
   std::map<std::string, std::string> aliases;
@@ -152,8 +123,7 @@ Result<WallTime> parse_time(std::string_view text, std::string_view field);
 // Parts of the parser, one per file; each records its mistakes in the node's document.
 namespace parse {
 ProviderConfig provider(const std::string& name, const ConfigNode& node);
-ModelConfig model(const std::string& name, const ConfigNode& node);
-PriceConfig price(const ConfigNode& node);
+llm::ModelOverride model(const std::string& name, const ConfigNode& node);
 gateway::Route route(const std::string& name, const ConfigNode& node);
 gateway::LimitRule limit(const ConfigNode& node);
 gateway::BudgetRule budget(const ConfigNode& node);

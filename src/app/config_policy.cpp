@@ -194,9 +194,8 @@ void parse::check_names(const Config& config, const ConfigNode& root) {
       root.get("aliases").get(alias).problem(fmt::format("leads to \"{}\", which is neither a route nor PROVIDER/MODEL{}", to, suggestion(to, routes)));
   }
   for (const auto& m : config.models) {
-    const std::string provider = m.name.substr(0, m.name.find('/'));
-    if (std::ranges::find(providers, provider) == providers.end())
-      root.get("models").get(m.name).problem(fmt::format("there is no provider \"{}\"{}", provider, suggestion(provider, providers)));
+    if (std::ranges::find(providers, m.provider) == providers.end())
+      root.get("models").get(m.provider + "/" + m.model).problem(fmt::format("there is no provider \"{}\"{}", m.provider, suggestion(m.provider, providers)));
   }
   std::set<std::string> names;
   const auto keys = root.list("keys");

@@ -6,15 +6,6 @@ namespace ballast::app {
 
 namespace {
 
-std::optional<Duration> maybe_duration(const ConfigNode& node, std::string_view key) {
-  return node.has(key) ? std::optional(node.duration(key)) : std::nullopt;
-}
-std::optional<Money> maybe_money(const ConfigNode& node, std::string_view key) {
-  if (!node.has(key)) return std::nullopt;
-  const Money money = node.money(key);
-  if (money.nano < 0) node.get(key).problem("must not be negative");
-  return money;
-}
 std::optional<std::uint64_t> maybe_count(const ConfigNode& node, std::string_view key, std::int64_t high = INT64_MAX) {
   if (!node.has(key)) return std::nullopt;
   return static_cast<std::uint64_t>(node.integer(key, 0, 0, high));
@@ -38,8 +29,8 @@ llm::ProviderTimeouts timeouts(const ConfigNode& node) {
   return t;
 }
 
-llm::Quirks quirks(const ConfigNode& node) {
-  llm::Quirks q;
+llm::Quirks quirks(const ConfigNode& node, bool vendor) {
+  llm::Quirks q{.responses = vendor};
   q.include_usage = node.boolean("include_usage", q.include_usage);
   q.responses = node.boolean("responses", q.responses);
   q.max_tokens_field = node.string("max_tokens_field");
@@ -69,53 +60,31 @@ std::vector<gateway::CredentialConfig> credentials(const std::string& provider, 
   return keys;
 }
 
-FaultConfig fault(const ConfigNode& node) {
-  FaultConfig f;
-  f.kind = node.require("kind").as_string();
-  f.rate = node.number("rate", 1.0);
-  if (f.rate < 0 || f.rate > 1) node.get("rate").problem("must be between 0 and 1");
-  f.retry_after = maybe_duration(node, "retry_after");
-  f.from = maybe_duration(node, "from");
-  f.until = maybe_duration(node, "until");
-  f.wait = maybe_duration(node, "wait");
-  f.period = maybe_duration(node, "period");
-  f.after_tokens = maybe_small(node, "after_tokens");
-  f.times = maybe_small(node, "times");
-  node.done();
-  return f;
+std::optional<Price> maybe_price(const ConfigNode& node, std::string_view key) {
+  if (!node.has(key)) return std::nullopt;
+  const Money money = node.money(key);
+  if (money.nano < 0) node.get(key).problem("must not be negative");
+  return Price{money.nano};
 }
 
-SimModelConfig sim_model(const std::string& name, const ConfigNode& node) {
-  SimModelConfig m{.name = name};
-  m.ttft = maybe_duration(node, "ttft");
-  m.jitter = maybe_duration(node, "jitter");
-  if (node.has("tokens_per_second")) m.tokens_per_second = node.number("tokens_per_second");
-  if (m.tokens_per_second && *m.tokens_per_second <= 0) node.get("tokens_per_second").problem("must be above zero");
-  m.output_tokens = maybe_small(node, "output_tokens");
-  m.context = maybe_count(node, "context");
-  m.price = parse::price(node.get("price"));
-  if (node.has("answer")) m.answer = node.string("answer");
-  for (const ConfigNode& item : node.list("faults")) m.faults.push_back(fault(item));
-  node.done();
-  return m;
-}
-
-}  // namespace
-
-PriceConfig parse::price(const ConfigNode& node) {
-  PriceConfig p;
-  p.input = maybe_money(node, "input");
-  p.output = maybe_money(node, "output");
-  p.cached = maybe_money(node, "cached");
-  p.cache_write = maybe_money(node, "cache_write");
-  p.reasoning = maybe_money(node, "reasoning");
-  p.batch_input = maybe_money(node, "batch_input");
-  p.batch_output = maybe_money(node, "batch_output");
-  p.image_input = maybe_money(node, "image_input");
-  p.image_output = maybe_money(node, "image_output");
+llm::PriceSet price(const ConfigNode& node) {
+  llm::PriceSet p;
+  if (!node.has("input")) node.require("input");
+  p.input = maybe_price(node, "input").value_or(Price{});
+  p.output = maybe_price(node, "output").value_or(Price{});
+  p.cache_read = maybe_price(node, "cache_read");
+  p.cache_write_5m = maybe_price(node, "cache_write");
+  p.cache_write_1h = maybe_price(node, "cache_write_1h");
+  p.reasoning = maybe_price(node, "reasoning");
+  p.audio_in = maybe_price(node, "audio_input");
+  p.audio_out = maybe_price(node, "audio_output");
+  p.image_in = maybe_price(node, "image_input");
+  p.image_out = maybe_price(node, "image_output");
   node.done();
   return p;
 }
+
+}  // namespace
 
 ProviderConfig parse::provider(const std::string& name, const ConfigNode& node) {
   ProviderConfig p{.name = name};
@@ -125,11 +94,12 @@ ProviderConfig parse::provider(const std::string& name, const ConfigNode& node) 
   p.api_version = node.string("api_version");
   p.keys = credentials(name, node);
   p.timeouts = timeouts(node.get("timeouts"));
-  p.quirks = quirks(node.get("quirks"));
+  p.quirks = quirks(node.get("quirks"), p.kind == "openai" && (p.base_url.empty() || p.base_url.starts_with("https://api.openai.com/")));
   if (p.kind == "simulator") {
-    for (const auto& [model, inner] : node.map("models")) p.sim_models.push_back(sim_model(model, inner));
-    if (p.sim_models.empty()) p.sim_models = default_simulator().sim_models;
-    for (const auto& m : p.sim_models) p.models.push_back(m.name);
+    for (const auto& [model, inner] : node.map("models")) p.sim.models[model] = llm::parse_sim_model(model, inner);
+    if (p.sim.models.empty()) p.sim = llm::default_sim_config();
+    p.sim.seed = static_cast<std::uint64_t>(node.integer("seed", 1, 0));
+    for (const auto& [model, ignored] : p.sim.models) p.models.push_back(model);
   } else {
     p.models = node.strings("models");
   }
@@ -140,10 +110,17 @@ ProviderConfig parse::provider(const std::string& name, const ConfigNode& node) 
   return p;
 }
 
-ModelConfig parse::model(const std::string& name, const ConfigNode& node) {
-  ModelConfig m{.name = name};
-  if (!name.contains('/')) node.problem("must be called PROVIDER/MODEL");
-  m.price = price(node.get("price"));
+llm::ModelOverride parse::model(const std::string& name, const ConfigNode& node) {
+  llm::ModelOverride m;
+  const auto slash = name.find('/');
+  if (slash == std::string::npos) node.problem("must be called PROVIDER/MODEL");
+  m.provider = name.substr(0, slash);
+  m.model = slash == std::string::npos ? std::string() : name.substr(slash + 1);
+  if (const ConfigNode prices = node.get("price"); prices.exists()) m.price = price(prices);
+  if (const auto image = maybe_price(node, "per_image")) {
+    if (image->nano_per_million > INT64_MAX / 1'000'000) node.get("per_image").problem("is more than an image can cost");
+    else m.per_image = Price{image->nano_per_million * 1'000'000};
+  }
   m.context = maybe_count(node, "context");
   m.max_output = maybe_count(node, "max_output");
   m.tools = maybe_bool(node, "tools");
@@ -156,8 +133,8 @@ ModelConfig parse::model(const std::string& name, const ConfigNode& node) {
 
 ProviderConfig default_simulator() {
   ProviderConfig p{.name = "sim", .kind = "simulator"};
-  p.sim_models.push_back({.name = "sim-small", .ttft = std::chrono::milliseconds(20), .tokens_per_second = 100.0, .output_tokens = 60U});
-  p.models = {"sim-small"};
+  p.sim = llm::default_sim_config();
+  for (const auto& [model, ignored] : p.sim.models) p.models.push_back(model);
   return p;
 }
 

@@ -29,6 +29,11 @@ json::object shape(const SchemaKey& key) {
     case Form::money: return written("number", "\\$?[0-9.]+");
     case Form::rate: return written({}, "[0-9]+/(s|m|h|d)");
     case Form::time: return leaf("string");
+    case Form::delay: {
+      json::object drawn{{"type", "object"}, {"additionalProperties", false},
+                         {"properties", json::object{{"uniform", leaf("array")}, {"median", leaf("string")}, {"sigma", leaf("number")}}}};
+      return {{"anyOf", json::array{shape({"", Form::duration, ""}), std::move(drawn)}}};
+    }
     case Form::texts: return {{"type", json::array{"array", "string"}}, {"items", leaf("string")}};
     case Form::choice: {
       json::array words;

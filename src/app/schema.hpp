@@ -10,7 +10,8 @@
 namespace ballast::app {
 
 enum class Form : unsigned char {
-  text, integer, number, boolean, duration, size, money, rate, time, texts,  // leaves; texts: a list of strings
+  text, integer, number, boolean, duration, size, money, rate, time, texts, delay,  // leaves; texts: a list of strings;
+                                           // delay: a duration, {uniform: [a, b]} or {median, sigma}
   choice,                                  // `words` separated by '|'
   object,                                  // `keys`
   map,                                     // free names, each an object of `keys`

@@ -60,36 +60,52 @@ constexpr K credentials[] = {
     {"concurrency", integer, "Simultaneous calls on this key.", "20"},
 };
 constexpr K price[] = {
-    {"input", money, "Per million prompt tokens.", "$0.10"},
-    {"output", money, "Per million answer tokens.", "$0.40"},
-    {"cached", money, "Per million prompt tokens read from the provider's cache.", "$0.01"},
-    {"cache_write", money, "Per million prompt tokens written to the provider's cache.", "$0.20"},
+    {"input", money, "Per million prompt tokens.", "$0.10", {}, {}, {}, true},
+    {"output", money, "Per million answer tokens.", "$0.40", "$0"},
+    {"cache_read", money, "Per million prompt tokens read from the provider's cache; as input if absent.", "$0.01"},
+    {"cache_write", money, "Per million prompt tokens written to the provider's cache; as input if absent.", "$0.20"},
+    {"cache_write_1h", money, "The same, for the longer cache.", "$0.40"},
     {"reasoning", money, "Per million reasoning tokens; as output if absent.", "$0.40"},
-    {"batch_input", money, "Per million prompt tokens in a batch.", "$0.05"},
-    {"batch_output", money, "Per million answer tokens in a batch.", "$0.20"},
-    {"image_input", money, "Per image in the prompt.", "$0.001"},
-    {"image_output", money, "Per image made.", "$0.04"},
+    {"audio_input", money, "Per million audio tokens in; as input if absent.", "$1"},
+    {"audio_output", money, "Per million audio tokens out; as output if absent.", "$2"},
+    {"image_input", money, "Per million image tokens in; as input if absent.", "$1"},
+    {"image_output", money, "Per million image tokens out; as output if absent.", "$2"},
 };
+constexpr K sim_price[] = {price[0], price[1], price[2]};
 constexpr K faults[] = {
-    {"kind", text, "What goes wrong: see docs/configuration.md, the simulator's faults.", "http_429", {}, {}, {}, true},
+    {"kind", choice, "What goes wrong.", "http_429", {},
+     "http_429|http_429_billing|http_401|http_500|http_502|http_503|http_504|http_529|reset|silence|slow_first_token|cut|stall|"
+     "malformed_chunk|missing_terminator|context_length|content_filter|prefill_rejected|over_report_usage|error_in_stream|"
+     "wrong_content_length", {}, true},
     {"rate", number, "Share of the calls it strikes.", "0.5", "1.0"},
-    {"retry_after", duration, "The Retry-After that a 429 or 503 carries.", "1s"},
-    {"from", duration, "Since the simulator's start.", "10s"},
+    {"first", integer, "Only the model's first so many requests.", "1"},
+    {"every", integer, "Only each so-manieth request.", "3"},
+    {"from", duration, "Since the simulator's start.", "10s", "0"},
     {"until", duration, "Since the simulator's start.", "60s"},
-    {"wait", duration, "How long a slow fault takes.", "20s"},
-    {"period", duration, "Flapping: length of one cycle of down and up.", "10s"},
-    {"after_tokens", integer, "Streams: after how many tokens it strikes.", "40"},
-    {"times", integer, "How often in all.", "1"},
+    {"period", duration, "Flapping: on for the first half of each period, off for the second.", "10s"},
+    {"retry_after", duration, "The Retry-After that a 429 or 503 carries.", "1s"},
+    {"after_tokens", integer, "Streams: after how many tokens it strikes.", "40", "8"},
+    {"delay", duration, "slow_first_token: how slow.", "20s", "20s"},
+};
+constexpr K answers[] = {
+    {"match", text, "Text that the last user message contains; absent: any.", "weather"},
+    {"text", text, "What is answered.", "\"It rains.\""},
+    {"tool", text, "Call this tool instead.", "get_weather"},
+    {"arguments", text, "The tool's arguments, as JSON.", "\"{}\"", "\"{}\""},
 };
 constexpr K provider_models[] = {
-    {"ttft", duration, "Time to the first token.", "20ms", "20ms"},
-    {"jitter", duration, "Random part of the time to the first token.", "5ms"},
-    {"tokens_per_second", number, "Rate of the answer.", "100", "100"},
-    {"output_tokens", integer, "Length of the answer.", "60", "60"},
-    {"context", integer, "Context length.", "8192"},
-    {"price", object, "Per million tokens; free if absent.", {}, {}, {}, price},
-    {"answer", text, "What it answers.", "\"Hello from the simulator.\""},
-    {"faults", list, "What goes wrong, when and how often.", {}, {}, {}, faults},
+    {"latency", delay, "Before the response head.", "5ms", "0"},
+    {"ttft", delay, "From the head to the first token.", "20ms", "20ms"},
+    {"tokens_per_second", number, "Rate of the answer; 0: as fast as possible.", "100", "100"},
+    {"output_tokens", integer, "Length of the default answer.", "60", "60"},
+    {"answer", text, "The default answer's text.", "\"Hello from the simulator.\""},
+    {"answers", list, "Scripted answers; the first that matches.", {}, {}, {}, answers},
+    {"prefill", boolean, "Continues an assistant message.", "false", "true"},
+    {"dimensions", integer, "Of embeddings.", "128", "64"},
+    {"faults", list, "What goes wrong, when and how often; the first that strikes.", {}, {}, {}, faults},
+    {"price", object, "Per million tokens; free if absent.", {}, {}, {}, sim_price},
+    {"per_image", money, "Per image made.", "$0.04"},
+    {"context", integer, "Context length.", "8192", "128000"},
 };
 constexpr K providers[] = {
     {"kind", choice, "The protocol it speaks; every OpenAI-compatible server is openai.", "anthropic", "openai", "openai|anthropic|gemini|azure|simulator"},
@@ -100,9 +116,11 @@ constexpr K providers[] = {
     {"timeouts", object, "Timers of one attempt.", {}, {}, {}, timeouts},
     {"quirks", object, "Habits that differ from the protocol's.", {}, {}, {}, quirks},
     {"models", map, "Simulator: its models by name. Others: a list of the names it is known to serve.", "sim-small", {}, {}, provider_models},
+    {"seed", integer, "Simulator: of its random choices.", "7", "1"},
 };
 constexpr K models[] = {
     {"price", object, "Dollars per million tokens, instead of the shipped price table's.", {}, {}, {}, price},
+    {"per_image", money, "Per image made, where images are priced apiece.", "$0.04"},
     {"context", integer, "Context length in tokens.", "32768"},
     {"max_output", integer, "Longest answer in tokens.", "8192"},
     {"tools", boolean, "Can call tools.", "true"},

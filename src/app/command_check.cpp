@@ -1,0 +1,161 @@
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "app/cli.hpp"
+#include "app/schema.hpp"
+#include "app/table.hpp"
+#include "app/wiring.hpp"
+
+namespace ballast::app {
+
+namespace {
+
+struct Flags {
+  std::string config;
+  bool json = false, schema = false;
+};
+
+json::array providers_of(const Config& config, const Wired& wired) {
+  const auto spending = spending_providers(config);
+  json::array rows;
+  for (const auto& p : config.providers) {
+    const auto& spec = wired.setup.providers.at(p.name).spec;
+    json::object row{{"provider", p.name}, {"kind", p.kind}};
+    row["url"] = p.kind == "simulator" ? std::string("(in process)") : net::to_string(spec.base);
+    row["keys"] = p.keys.size();
+    row["from"] = p.from_environment.empty() ? (config.file.empty() ? "default" : "file") : "environment: " + p.from_environment;
+    row["spends"] = std::ranges::find(spending, p.name) != spending.end() ? "yes" : "no";
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+json::array routes_of(const Config& config, const Wired& wired) {
+  const auto spending = spending_providers(config);
+  json::array rows;
+  for (const auto& route : config.routes) {
+    json::array targets, unpriced;
+    bool spends = false;
+    for (const auto& t : route.targets) {
+      targets.push_back(json::value(t.name));
+      const auto p = std::ranges::find(config.providers, t.provider, &ProviderConfig::name);
+      spends = spends || std::ranges::find(spending, t.provider) != spending.end();
+      const auto info = wired.setup.prices->find(t.provider, p == config.providers.end() ? "" : p->kind, t.model);
+      if (!info || !info->priced) unpriced.push_back(json::value(t.name));
+    }
+    rows.push_back(json::object{{"route", route.name}, {"strategy", gateway::to_string(route.strategy)}, {"targets", std::move(targets)},
+                                {"attempts", route.retries.attempts}, {"stream", gateway::to_string(route.rescue.mode)},
+                                {"spends", spends ? "yes" : "no"}, {"unpriced", std::move(unpriced)}});
+  }
+  return rows;
+}
+
+std::string text_of(const std::optional<gateway::Rate>& rate) {
+  return rate ? fmt::format("{} in {}", rate->amount, format_duration(rate->period)) : std::string();
+}
+
+json::array limits_of(const Config& config) {
+  json::array rows;
+  for (const auto& l : config.limits)
+    rows.push_back(json::object{{"limit for each", gateway::to_string(l.scope)}, {"match", l.match}, {"requests", text_of(l.requests)},
+                                {"tokens", text_of(l.tokens)}, {"concurrency", l.concurrency ? json::value(*l.concurrency) : json::value("")}});
+  return rows;
+}
+
+json::array budgets_of(const Config& config) {
+  json::array rows;
+  for (const auto& b : config.budgets) {
+    const bool request = b.scope == gateway::BudgetScope::request;
+    rows.push_back(json::object{{"budget", b.name.empty() ? gateway::default_budget_name(b) : b.name}, {"for each", gateway::to_string(b.scope)},
+                                {"match", b.match}, {"amount_usd", to_usd(b.amount)}, {"per", request ? "request" : gateway::to_string(b.period)}});
+  }
+  return rows;
+}
+
+json::array keys_of(const Config& config) {
+  json::array rows;
+  for (const auto& k : config.keys) {
+    json::array scopes, models;
+    for (const auto& s : k.scopes) scopes.push_back(json::value(s));
+    for (const auto& m : k.models) models.push_back(json::value(m));
+    rows.push_back(json::object{{"key", k.name}, {"scopes", std::move(scopes)}, {"models", std::move(models)}, {"team", k.team},
+                                {"expires", k.expires ? to_rfc3339(*k.expires) : std::string()}});
+  }
+  return rows;
+}
+
+std::vector<std::string> warnings_of(const Config& config, const Wired& wired) {
+  std::vector<std::string> out;
+  const auto spending = spending_providers(config);
+  if (!spending.empty() && config.budgets.empty()) out.push_back("no budget limits what the providers with a key may cost");
+  if (!config.require_key) out.push_back("calls without a key are let in (require_key: false)");
+  if (!config.budgets.empty())
+    for (const auto& row : routes_of(config, wired))
+      for (const auto& name : row.at("unpriced").as_array())
+        out.push_back(fmt::format("{} has no price, so it is refused where a budget applies; give one under models:", plain(name)));
+  const WallTime now = SystemClock().wall();
+  for (const auto& route : config.routes)
+    for (const auto& t : route.targets) {
+      const auto p = std::ranges::find(config.providers, t.provider, &ProviderConfig::name);
+      const auto info = wired.setup.prices->find(t.provider, p == config.providers.end() ? "" : p->kind, t.model);
+      if (info && info->retires && *info->retires < now + std::chrono::hours(24 * 90))
+        out.push_back(fmt::format("{} (route {}) is retired by its provider on {}", t.name, route.name, to_rfc3339(*info->retires).substr(0, 10)));
+    }
+  return out;
+}
+
+void section(const char* title, const json::array& rows) {
+  if (rows.empty()) return;
+  std::cout << '\n' << title << '\n' << table(rows);
+}
+
+int check(const Flags& flags) {
+  if (flags.schema) {
+    std::cout << schema_text();
+    return kOk;
+  }
+  auto config = load_config(flags.config, system_environment());
+  const SystemClock clock;
+  llm::Simulator nowhere(llm::default_sim_config(), clock);
+  llm::SimTransport network(nowhere);
+  auto wired = config ? wire(*config, network, clock, nullptr) : Result<WiredPtr>(fail(config.error()));
+  if (!wired) {
+    if (flags.json) std::cout << to_json(json::object{{"ok", false}, {"error", wired.error().message}, {"field", wired.error().field}}) << '\n';
+    complain(wired.error());
+    return kBadConfig;
+  }
+  json::array warnings;
+  for (const auto& w : warnings_of(*config, **wired)) warnings.push_back(json::value(w));
+  json::object out{{"ok", true}, {"file", config->file}, {"listen", to_string(config->listen)},
+                   {"database", config->database.starts_with("sqlite:") ? config->database : "postgres"},
+                   {"ledger", config->ledger.strict ? "strict" : "background"}};
+  out["providers"] = providers_of(*config, **wired);
+  out["routes"] = routes_of(*config, **wired);
+  out["limits"] = limits_of(*config);
+  out["budgets"] = budgets_of(*config);
+  out["keys"] = keys_of(*config);
+  out["warnings"] = warnings;
+  if (flags.json) {
+    std::cout << to_json(out) << '\n';
+    return kOk;
+  }
+  std::cout << (config->file.empty() ? "no file: the simulator, and providers found in the environment" : config->file + ": good") << "\n"
+            << "listens on " << plain(out["listen"]) << ", database " << plain(out["database"]) << ", ledger " << plain(out["ledger"]) << '\n';
+  for (const char* name : {"providers", "routes", "limits", "budgets", "keys"}) section(name, out[name].as_array());
+  for (const auto& w : warnings) std::cout << "\nwarning: " << plain(w);
+  if (!warnings.empty()) std::cout << '\n';
+  return kOk;
+}
+
+}  // namespace
+
+void add_check(CLI::App& app, Run& run) {
+  auto* command = app.add_subcommand("check", "Validate the configuration and print what would run.");
+  auto flags = std::make_shared<Flags>();
+  command->add_option("-c,--config", flags->config, "Configuration file (default: ./ballast.yaml if there, else none).")->envname("BALLAST_CONFIG");
+  command->add_flag("--json", flags->json, "Print JSON.");
+  command->add_flag("--schema", flags->schema, "Print the JSON Schema of the file, for editors.");
+  command->callback([&run, flags] { run = [flags] { return check(*flags); }; });
+}
+
+}  // namespace ballast::app

@@ -1,0 +1,176 @@
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "app/cli.hpp"
+#include "app/runtime.hpp"
+#include "base/log.hpp"
+
+namespace ballast::app {
+
+namespace {
+
+struct Flags {
+  std::string config, listen;
+};
+
+// SIGTERM, SIGINT and SIGHUP as readable events: blocked before any thread starts, so none of them is interrupted.
+class Signals {
+ public:
+  Signals() {
+    sigemptyset(&set_);
+    for (const int s : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set_, s);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    fd_ = signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK);
+  }
+  ~Signals() { if (fd_ >= 0) close(fd_); }
+  // The next signal within `milliseconds`, or 0.
+  int wait(int milliseconds) const {
+    pollfd p{.fd = fd_, .events = POLLIN, .revents = 0};
+    if (poll(&p, 1, milliseconds) <= 0) return 0;
+    signalfd_siginfo info{};
+    return read(fd_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
+  }
+
+ private:
+  sigset_t set_{};
+  int fd_ = -1;
+};
+
+// Changes when the file does, also when it is replaced within one second.
+struct Stamp {
+  ino_t inode = 0;
+  off_t size = 0;
+  std::int64_t nanoseconds = 0;
+  friend bool operator==(const Stamp&, const Stamp&) = default;
+};
+Stamp stamp_of(const std::string& file) {
+  struct stat s{};
+  if (file.empty() || stat(file.c_str(), &s) != 0) return {};
+  return {s.st_ino, s.st_size, s.st_mtim.tv_sec * 1'000'000'000LL + s.st_mtim.tv_nsec};
+}
+
+Result<Config> load(const Flags& flags) {
+  auto config = load_config(flags.config, system_environment());
+  if (!config || flags.listen.empty()) return config;
+  auto listen = parse_listen(flags.listen);
+  if (!listen) return fail(ErrorCode::caller_invalid_request, "--listen " + listen.error().message);
+  config->listen = *listen;
+  return config;
+}
+
+// The first route that ends at a simulator, else the simulator's own model: what a first call can name for nothing.
+std::string free_model(const Config& config) {
+  for (const auto& p : config.providers)
+    if (p.kind == "simulator")
+      for (const char* preferred : {"sim-small", ""})
+        for (const auto& m : p.models)
+          if (*preferred == '\0' || m == preferred) return p.name + "/" + m;
+  return {};
+}
+
+void say_what_costs(std::ostream& out, const Config& config) {
+  const auto spending = spending_providers(config);
+  for (const auto& name : spending) {
+    const auto p = std::ranges::find(config.providers, name, &ProviderConfig::name);
+    out << "  spends     models called " << name << "/… are charged by their provider";
+    if (!p->from_environment.empty()) out << " (" << p->from_environment << " is in the environment)";
+    out << '\n';
+  }
+  for (const auto& route : config.routes)
+    if (std::ranges::any_of(route.targets, [&](const auto& t) { return std::ranges::find(spending, t.provider) != spending.end(); }))
+      out << "  spends     route " << route.name << " leads there\n";
+  if (!spending.empty() && config.budgets.empty()) out << "             and no budget is configured: nothing limits what is spent\n";
+}
+
+void welcome(std::ostream& out, const Runtime& runtime) {
+  const Config& config = runtime.config();
+  const auto& keys = runtime.first_keys();
+  ListenAddress address{config.listen.host, runtime.port()};
+  if (address.host == "0.0.0.0" || address.host == "::") address.host = "127.0.0.1";
+  const std::string base = (config.tls_cert.empty() ? "http://" : "https://") + to_string(address);
+  out << "\nballast " << kVersion << "\n  address    " << base << "   (OpenAI and Anthropic clients: base URL " << base << "/v1, " << base << ")\n";
+  out << "  config     " << (config.file.empty() ? "none: the simulator, and providers found in the environment" : config.file) << '\n';
+  if (!keys.app.empty()) out << "  key        " << keys.app << "   (calls; shown this once)\n";
+  if (!keys.admin.empty()) out << "  admin key  " << keys.admin << "   (everything; shown this once)\n";
+  if (keys.app.empty() && keys.admin.empty()) out << "  keys       made before, or configured; `ballast keys create --name NAME` makes another\n";
+  say_what_costs(out, config);
+  if (const std::string model = free_model(config); !model.empty()) {
+    out << "\nA first call, which costs nothing:\n\n"
+        << "curl " << base << "/v1/chat/completions \\\n"
+        << "  -H 'Authorization: Bearer " << (keys.app.empty() ? "YOUR_KEY" : keys.app) << "' \\\n"
+        << "  -H 'Content-Type: application/json' \\\n"
+        << "  -d '{\"model\": \"" << model << "\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'\n\n";
+  }
+  out.flush();
+}
+
+void reload(Runtime& runtime, const Flags& flags) {
+  auto config = load(flags);
+  auto done = config ? runtime.reload(std::move(*config)) : Result<void>(fail(std::move(config.error())));
+  if (done) log::info("reloaded", {{"file", runtime.config().file}});
+  else log::error("reload_refused", {{"why", done.error().message}, {"field", done.error().field}});
+}
+
+int run_until_told(Runtime& runtime, const Signals& signals, const Flags& flags) {
+  Stamp seen = stamp_of(runtime.config().file);
+  for (;;) {
+    const int signal = signals.wait(1000);
+    if (signal == SIGTERM || signal == SIGINT) break;
+    const Stamp now = stamp_of(config_file(flags.config));
+    if (signal == SIGHUP) log::reopen();
+    if (signal == SIGHUP || (now != seen && now != Stamp{})) reload(runtime, flags);
+    if (now != Stamp{}) seen = now;
+    if (signal == 0) runtime.tick();
+  }
+  log::info("draining", {{"patience_ms", std::chrono::duration_cast<std::chrono::milliseconds>(runtime.config().drain)}});
+  const bool clean = runtime.drain(runtime.config().drain);
+  log::info("stopped", {{"clean", clean}});
+  return kOk;
+}
+
+int serve(const Flags& flags) {
+  auto config = load(flags);
+  if (!config) {
+    complain(config.error());
+    return kBadConfig;
+  }
+  const Signals signals;
+  if (auto started = log::start({.level = config->log.level, .file = config->log.file}); !started) {
+    complain(started.error());
+    return kFailed;
+  }
+  const std::uint64_t descriptors = raise_descriptor_limit();
+  int code = kFailed;
+  {
+    auto runtime = Runtime::start(std::move(*config));
+    if (runtime) {
+      log::info("started", {{"version", kVersion}, {"port", (*runtime)->port()}, {"descriptors", descriptors}});
+      log::flush();
+      welcome(std::cout, **runtime);
+      code = run_until_told(**runtime, signals, flags);
+    } else {
+      complain(runtime.error());
+      code = runtime.error().code == ErrorCode::caller_invalid_request ? kBadConfig : kFailed;
+    }
+  }
+  log::stop();
+  return code;
+}
+
+}  // namespace
+
+void add_serve(CLI::App& app, Run& run) {
+  auto* command = app.add_subcommand("serve", "Run the gateway until SIGTERM. SIGHUP, or a changed file, reloads the configuration.");
+  auto flags = std::make_shared<Flags>();
+  command->add_option("-c,--config", flags->config, "Configuration file (default: ./ballast.yaml if there, else none).")->envname("BALLAST_CONFIG");
+  command->add_option("-l,--listen", flags->listen, "ADDRESS:PORT, instead of the configuration's.");
+  command->callback([&run, flags] { run = [flags] { return serve(*flags); }; });
+}
+
+}  // namespace ballast::app

@@ -1,0 +1,209 @@
+#include "app/runtime.hpp"
+
+#include <sys/resource.h>
+
+#include <fstream>
+#include <thread>
+
+#include "app/keys_store.hpp"
+#include "base/log.hpp"
+#include "records/budgets.hpp"
+#include "records/idempotency.hpp"
+#include "records/ledger.hpp"
+#include "records/migrations.hpp"
+
+namespace ballast::app {
+
+namespace fs = std::filesystem;
+
+std::uint64_t raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  if (limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    getrlimit(RLIMIT_NOFILE, &limit);
+  }
+  return limit.rlim_cur;
+}
+
+namespace {
+
+unsigned loops_of(const Config& config) {
+  return config.threads ? config.threads : std::max(1u, std::thread::hardware_concurrency());
+}
+
+Result<void> make_folder(const fs::path& folder) {
+  if (folder.empty()) return {};
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) return fail(ErrorCode::internal_unavailable, fmt::format("cannot make the folder {}: {}", folder.string(), error.message()));
+  return {};
+}
+
+std::chrono::milliseconds ms(Duration d) { return std::chrono::ceil<std::chrono::milliseconds>(d); }
+
+}  // namespace
+
+Result<std::unique_ptr<Runtime>> Runtime::start(Config config) {
+  auto runtime = std::unique_ptr<Runtime>(new Runtime);
+  runtime->config_ = std::move(config);
+  using Step = Result<void> (Runtime::*)();
+  for (const Step step : {&Runtime::open_records, &Runtime::restore_budgets, &Runtime::load_keyring, &Runtime::first_start, &Runtime::open_doors})
+    if (auto done = (runtime.get()->*step)(); !done) return fail(std::move(done.error()));
+  return runtime;
+}
+
+Result<void> Runtime::open_records() {
+  if (auto made = make_folder(config_.data_dir); !made) return made;
+  if (config_.database.starts_with("sqlite:"))
+    if (auto made = make_folder(fs::path(config_.database.substr(7)).parent_path()); !made) return made;
+  auto database = store::open_database(config_.database);
+  if (!database) return fail(std::move(database.error()));
+  database_ = std::move(*database);
+  if (auto migrated = database_->migrate(records::migrations()); !migrated) return migrated;
+  auto journal = records::CallJournal::open({.directory = config_.data_dir + "/journal",
+                                             .loops = loops_of(config_),
+                                             .sync_every = ms(config_.ledger.sync_every),
+                                             .segment_bytes = config_.ledger.segment,
+                                             .max_bytes = config_.ledger.max});
+  if (!journal) return fail(std::move(journal.error()));
+  journal_ = std::move(*journal);
+  auto imported = journal_->import_all(*database_);
+  if (!imported) return fail(std::move(imported.error()));
+  if (*imported > 0) log::info("journal_imported", {{"calls", *imported}});
+  return {};
+}
+
+// After the import the database is exact: what every current window has spent, unknown outcomes at their holds.
+Result<void> Runtime::restore_budgets() {
+  loops_ = std::make_unique<net::LoopGroup>(loops_of(config_), clock_);
+  client_ = std::make_unique<net::Client>(*loops_, net::ClientOptions{.tls = {.ca_file = config_.ca_file}});
+  auto wired = wire(config_, *client_, clock_, nullptr);
+  if (!wired) return fail(std::move(wired.error()));
+  wired_ = std::move(*wired);
+  if (config_.budgets.empty()) return {};
+  WallTime since = clock_.wall();
+  for (const auto& rule : config_.budgets) since = std::min(since, gateway::window_at(rule, clock_.wall()).start);
+  const auto spent = database_->read_now([&](store::Tx& tx) { return records::load_spend(tx, since); });
+  if (!spent) return fail(spent.error());
+  for (const auto& charge : *spent) wired_->setup.budgets->restore(charge.window, Money{charge.nano});
+  return {};
+}
+
+Result<void> Runtime::load_keyring() {
+  keys_ = std::make_unique<gateway::KeyRing>(gateway::KeyRing::Options{.loops = loops_of(config_)});
+  auto stored = load_keys(*database_);
+  if (!stored) return fail(std::move(stored.error()));
+  if (auto put = keys_->put_all(std::move(*stored)); !put) return put;
+  return keys_->configure(configured_keys(config_));
+}
+
+Result<void> Runtime::first_start() {
+  bool admin = false, caller = false;
+  for (const auto& key : keys_->list()) {
+    admin = admin || key->scopes.has(gateway::Scope::admin);
+    caller = caller || !key->scopes.has(gateway::Scope::admin);
+  }
+  const auto mint = [&](std::string name, gateway::Scope scope, std::string& secret) -> Result<void> {
+    gateway::KeyInfo info{.name = std::move(name)};
+    info.scopes.bits = static_cast<std::uint8_t>(scope);
+    auto minted = create_key(*database_, std::move(info), clock_.wall());
+    if (!minted) return fail(std::move(minted.error()));
+    secret = minted->secret;
+    return keys_->put(minted->stored);
+  };
+  if (!admin)
+    if (auto made = mint("admin", gateway::Scope::admin, first_keys_.admin); !made) return made;
+  if (!caller)
+    if (auto made = mint("app", gateway::Scope::call, first_keys_.app); !made) return made;
+  return {};
+}
+
+Result<std::string> Runtime::journal_id() const {
+  std::ifstream in(config_.data_dir + "/journal/id", std::ios::binary);
+  std::string id;
+  if (!std::getline(in, id) || id.empty()) return fail(ErrorCode::internal_error, "the journal has no id");
+  return id;
+}
+
+Result<void> Runtime::reload(Config config) {
+  auto made = wire(config, *client_, clock_, wired_.get());
+  if (!made) return fail(std::move(made.error()));
+  if (config.listen.host != config_.listen.host || config.listen.port != config_.listen.port || config.database != config_.database ||
+      config.data_dir != config_.data_dir || config.threads != config_.threads)
+    log::warn("reload_needs_restart", {{"what", "listen, database, data_dir and threads take effect at the next start"}});
+  if (auto configured = keys_->configure(configured_keys(config)); !configured) return configured;
+
+  Retired old{.wired = wired_, .budgets = wired_->setup.budgets, .carried = {}};
+  const bool same_book = (*made)->setup.budgets == old.budgets;
+  if (!same_book) carry_budgets(*old.budgets, *(*made)->setup.budgets, old.carried);
+  gateway_->reload(setup_of(*made));
+  wired_ = std::move(*made);
+  if (!same_book) {
+    carry_budgets(*old.budgets, *wired_->setup.budgets, old.carried);
+    retired_.push_back(std::move(old));
+  }
+  log::set_level(config.log.level);
+  config_ = std::move(config);
+  return {};
+}
+
+void Runtime::sync_keys() {
+  const auto rows = database_->read_now([](store::Tx& tx) { return records::list_keys(tx, true); });
+  if (!rows) return;
+  std::vector<gateway::StoredKey> active;
+  for (const auto& row : *rows) {
+    if (row.revoked) {
+      if (keys_->find(row.id)) (void)keys_->revoke(row.id);
+    } else if (!keys_->find(row.id)) {
+      if (auto key = stored_of(row)) active.push_back(std::move(*key));
+    }
+  }
+  if (!active.empty())
+    if (auto put = keys_->put_all(std::move(active)); !put) log::warn("keys_not_loaded", {{"why", put.error().message}});
+}
+
+void Runtime::tick() {
+  ++ticks_;
+  for (auto& old : retired_) carry_budgets(*old.budgets, *wired_->setup.budgets, old.carried);
+  std::erase_if(retired_, [](const Retired& old) { return old.wired.expired(); });
+  if (ticks_ % 5 == 0 && !config_.database.starts_with("sqlite:")) sync_keys();
+  if (ticks_ % 60 != 0) return;
+  const WallTime now = clock_.wall();
+  const auto swept = database_->write_now(
+      [&](store::Tx& tx) { return records::sweep_idempotent(tx, now, 10'000); }, {.priority = store::Priority::low});
+  if (!swept) log::warn("idempotency_not_swept", {{"why", swept.error().message}});
+  if (config_.ledger.retention <= Duration::zero()) return;
+  const auto deleted = database_->write_now(
+      [&](store::Tx& tx) { return records::delete_calls(tx, now - config_.ledger.retention, 2'000); }, {.priority = store::Priority::low});
+  if (!deleted) log::warn("old_calls_not_deleted", {{"why", deleted.error().message}});
+}
+
+bool Runtime::drain(Duration patience) {
+  if (!listener_) return true;
+  listener_->stop_accepting();
+  const bool clean = listener_->drain(patience);
+  listener_.reset();
+  return clean;
+}
+
+Runtime::~Runtime() {
+  drain(Duration::zero());
+  if (loops_) loops_->stop();
+  handler_.reset();
+  gateway_.reset();
+  retired_.clear();
+  wired_.reset();
+  idempotency_.reset();
+  client_.reset();
+  if (journal_) {
+    journal_->stop_importer();
+    if (database_)
+      if (auto imported = journal_->import_all(*database_); !imported) log::error("journal_not_imported", {{"why", imported.error().message}});
+  }
+  journal_.reset();
+  database_.reset();
+}
+
+}  // namespace ballast::app

@@ -1,0 +1,87 @@
+// Runtime: everything a serving process is made of, built once in order and taken down in the opposite one.
+//
+//   database → journal (imported) → budgets restored → keys → loops → gateway → listener
+//
+// The thread that started it drives it: `tick` about once a second, `reload`, `drain`. Everything else runs on the loops.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/config.hpp"
+#include "app/wiring.hpp"
+#include "base/metrics.hpp"
+#include "gateway/gateway.hpp"
+#include "net/client.hpp"
+#include "net/server.hpp"
+#include "records/journal.hpp"
+#include "store/database.hpp"
+
+namespace ballast::app {
+
+class Runtime {
+ public:
+  // Blocking. Errors: the configuration's (caller_invalid_request) or the machine's (disk, database, port).
+  static Result<std::unique_ptr<Runtime>> start(Config config);
+  ~Runtime();                                  // drains without patience
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  const Config& config() const { return config_; }
+  std::uint16_t port() const { return listener_->port(); }
+  // Keys that this start made because there were none: their secrets, shown once. Empty otherwise.
+  struct FirstKeys { std::string admin, app; };
+  const FirstKeys& first_keys() const { return first_keys_; }
+
+  // Swaps routes, providers, limits, budgets, prices, keys and the log level; what needs a restart is logged as such.
+  // On an error everything stays as it was.
+  Result<void> reload(Config config);
+  // Housekeeping: budgets of a retired setup, expired idempotency keys, old calls, keys made by other nodes.
+  void tick();
+  // Stops accepting, lets calls in flight end within `patience`, imports the journal. True if nothing was cut.
+  bool drain(Duration patience);
+
+ private:
+  Runtime() = default;
+  Result<void> open_records();
+  Result<void> restore_budgets();
+  Result<void> load_keyring();
+  Result<void> first_start();
+  Result<void> open_doors();
+  Result<std::string> journal_id() const;
+  void sync_keys();
+
+  struct Retired {                             // a setup that calls under way may still use
+    std::weak_ptr<const Wired> wired;
+    std::shared_ptr<gateway::BudgetBook> budgets;
+    Carried carried;
+  };
+
+  Config config_;
+  SystemClock clock_;
+  metrics::Registry metrics_;
+  FirstKeys first_keys_;
+  std::unique_ptr<store::Database> database_;
+  std::unique_ptr<records::CallJournal> journal_;
+  std::unique_ptr<net::LoopGroup> loops_;
+  std::unique_ptr<net::Client> client_;
+  std::unique_ptr<gateway::KeyRing> keys_;
+  std::unique_ptr<gateway::Breakers> breakers_;
+  std::unique_ptr<gateway::ResponseCache> cache_;
+  std::unique_ptr<gateway::IdempotencyStore> idempotency_store_;
+  std::unique_ptr<gateway::Idempotency> idempotency_;
+  std::unique_ptr<trace::SpanSink> spans_;
+  WiredPtr wired_;
+  std::unique_ptr<gateway::Gateway> gateway_;
+  std::unique_ptr<net::Handler> handler_;
+  std::unique_ptr<net::Server> listener_;
+  std::vector<Retired> retired_;
+  std::uint64_t ticks_ = 0;
+};
+
+// Raises the limit of open files to what the system allows; returns the new one.
+std::uint64_t raise_descriptor_limit();
+
+}  // namespace ballast::app
