@@ -244,7 +244,11 @@ void Tally::gemini_member(std::string_view key, od::value& v) {
 
 void Tally::gemini_candidate(od::value& candidate, bool first) {
   members(candidate, [&](std::string_view key, od::value& v) {
-    if (key == "finishReason" && is_string(v) && (first || raw_finish.empty())) raw_finish = decoded(v);
+    std::uint64_t number = 0;
+    if (key == "finishReason" && (first || raw_finish.empty())) {
+      if (is_string(v)) raw_finish = decoded(v);
+      else if (integer(v, number)) raw_finish = gemini_finish(number);
+    }
     else if (key == "content") members(v, [&](std::string_view k, od::value& parts) {
       if (k != "parts") return;
       items(parts, [&](od::value& part) {

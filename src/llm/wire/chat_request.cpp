@@ -1,4 +1,7 @@
 // OpenAI chat completions, the request side: https://platform.openai.com/docs/api-reference/chat/create
+#include <algorithm>
+#include <deque>
+
 #include "llm/wire/chat_parts.hpp"
 #include "llm/wire/common.hpp"
 #include "llm/wire/wires.hpp"
@@ -61,9 +64,29 @@ void parse_content(const Node& message, std::vector<Part>& out) {
   for (std::size_t i = 0; i < content->size(); ++i) out.push_back(parse_part(content->item(i)));
 }
 
+// Some compatible providers leave the ids of calls and results out: they match in order.
+struct OpenCalls {
+  std::deque<std::string> ids;
+  std::size_t count = 0;
+  void name(std::vector<Part>& parts) {
+    for (auto& p : parts)
+      if (auto* call = std::get_if<ToolCall>(&p.body)) {
+        if (call->id.empty()) call->id = "call_" + std::to_string(count);
+        ++count;
+        ids.push_back(call->id);
+      }
+  }
+  void answer(const Node& message, ToolResult& result) {
+    if (result.id.empty() && !ids.empty()) result.id = ids.front();
+    if (result.id.empty()) message.required_str("tool_call_id");
+    std::erase(ids, result.id);
+  }
+};
+
 void parse_messages(const Node& list, ChatRequest& out) {
   if (list.size() == 0) list.fail("must not be empty");
   bool leading = true;
+  OpenCalls open;
   for (std::size_t i = 0; i < list.size(); ++i) {
     const auto node = list.item(i);
     if (!node.is_object()) return node.fail("must be an object");
@@ -80,10 +103,12 @@ void parse_messages(const Node& list, ChatRequest& out) {
     } else if (role == "assistant" || role == "model") {
       m.role = Role::assistant;
       parse_chat_message(node, m.parts);
+      open.name(m.parts);
       if (node.find("audio")) out.bound.push_back("messages[" + std::to_string(i) + "].audio");
     } else if (role == "tool" || role == "function") {
       m.role = Role::tool;
-      ToolResult result{.id = role == "tool" ? node.required_str("tool_call_id") : m.name, .name = m.name};
+      ToolResult result{.id = role == "tool" ? node.str("tool_call_id") : m.name, .name = m.name};
+      open.answer(node, result);
       parse_content(node, result.parts);
       m.name.clear();
       m.parts.push_back({.body = std::move(result)});
@@ -257,7 +282,7 @@ void parse_chat_request(const Node& body, ChatRequest& out) {
 
 namespace {
 
-Result<json::value> render_part(const Part& part, std::string_view field) {
+Result<json::value> render_part(const Part& part, bool own, std::string_view field) {
   if (const auto* t = as<Text>(part)) return json::object{{"type", "text"}, {"text", t->text}};
   if (const auto* r = as<Refusal>(part)) return json::object{{"type", "refusal"}, {"refusal", r->text}};
   if (const auto* o = as<Opaque>(part)) return o->raw;
@@ -280,6 +305,7 @@ Result<json::value> render_part(const Part& part, std::string_view field) {
       return cannot(field, Wire::openai_chat, "the file is stored at another provider");
     file["file_id"] = m->id;
   } else if (!m->url.empty()) {
+    if (own) return json::object{{"type", "document_url"}, {"document_url", m->url}};   // Mistral's
     return cannot(field, Wire::openai_chat, "files are given as data or by id, not by URL");
   } else {
     file = {{"filename", m->name.empty() ? "document.pdf" : m->name}, {"file_data", data_url(m->mime, m->data)}};
@@ -287,11 +313,11 @@ Result<json::value> render_part(const Part& part, std::string_view field) {
   return json::object{{"type", "file"}, {"file", std::move(file)}};
 }
 
-Result<json::value> render_content(const std::vector<Part>& parts, std::string_view field) {
+Result<json::value> render_content(const std::vector<Part>& parts, bool own, std::string_view field) {
   if (parts.size() == 1 && as<Text>(parts[0]) != nullptr) return json::value(as<Text>(parts[0])->text);
   json::array out;
   for (const auto& part : parts) {
-    auto v = render_part(part, field);
+    auto v = render_part(part, own, field);
     if (!v) return v;
     if (!v->is_null()) out.push_back(std::move(*v));
   }
@@ -301,11 +327,12 @@ Result<json::value> render_content(const std::vector<Part>& parts, std::string_v
 // Tool results become messages of their own; what they hold besides text follows in a user message, because a tool
 // message takes text alone.
 struct Rendered {
+  bool own = false;                    // the caller spoke this wire
   json::array messages;
   std::vector<Part> media;             // of tool results, waiting for the last of them
   Result<void> flush(std::string_view field) {
     if (media.empty()) return {};
-    auto content = render_content(media, field);
+    auto content = render_content(media, own, field);
     if (!content) return std::unexpected(content.error());
     media.clear();
     messages.push_back(json::object{{"role", "user"}, {"content", std::move(*content)}});
@@ -331,20 +358,25 @@ Result<json::object> render_assistant(const Message& m, std::string_view field) 
     if (as<Opaque>(p) != nullptr) content.push_back(p);
   }
   if (m.prefill) out["prefix"] = true;
-  if (!content.empty()) out["content"] = *render_content(m.parts, field);
+  if (!content.empty()) out["content"] = *render_content(content, true, field);
   return out;
 }
 
 Result<void> render_messages(const ChatRequest& r, Rendered& out) {
   if (!r.system.empty()) {
     const bool plain = std::ranges::none_of(r.system, [](const Part& p) { return as<Opaque>(p) != nullptr || as<Media>(p) != nullptr; });
-    auto content = plain ? Result<json::value>(joined_text(r.system)) : render_content(r.system, "system");
+    auto content = plain ? Result<json::value>(joined_text(r.system)) : render_content(r.system, out.own, "system");
     if (!content) return std::unexpected(content.error());
     out.messages.push_back(json::object{{"role", "system"}, {"content", std::move(*content)}});
   }
   for (std::size_t i = 0; i < r.messages.size(); ++i) {
-    const auto& m = r.messages[i];
+    Message m = r.messages[i];
     const auto field = "messages[" + std::to_string(i) + "]";
+    // The calls of a turn belong into one message here, so that their results can follow it.
+    while (!out.own && m.role == Role::assistant && i + 1 < r.messages.size() && r.messages[i + 1].role == Role::assistant) {
+      ++i;
+      m.parts.insert(m.parts.end(), r.messages[i].parts.begin(), r.messages[i].parts.end());
+    }
     std::vector<Part> rest;
     for (const auto& part : m.parts) {
       if (const auto* result = as<ToolResult>(part)) render_tool_result(*result, out);
@@ -359,7 +391,7 @@ Result<void> render_messages(const ChatRequest& r, Rendered& out) {
       if (!rendered) return std::unexpected(rendered.error());
       object = std::move(*rendered);
     } else {
-      auto content = render_content(rest, field);
+      auto content = render_content(rest, out.own, field);
       if (!content) return std::unexpected(content.error());
       object = {{"role", m.role == Role::system ? "system" : "user"}, {"content", std::move(*content)}};
     }
@@ -394,6 +426,7 @@ json::value render_tool(const Tool& t) {
 Result<json::object> render_chat_request(const ChatRequest& r) {
   json::object out{{"model", r.model}};
   Rendered rendered;
+  rendered.own = r.origin && r.origin->wire == Wire::openai_chat;
   if (auto ok = render_messages(r, rendered); !ok) return std::unexpected(ok.error());
   out["messages"] = std::move(rendered.messages);
   if (!r.tools.empty()) {

@@ -13,8 +13,10 @@ constexpr Wire kWire = Wire::openai_chat;
 class ChatDecoder final : public Decoder {
  public:
   void event(std::string_view name, const Node& data, Events& out) override {
-    if (auto error = data.find("error")) return fail_stream(error_from_json(kWire, 0, data.value()), out);
-    if (name == "error") return fail_stream(error_from_json(kWire, 0, data.value()), out);
+    if (data.find("error") || name == "error") {
+      if (auto usage = data.find("usage")) usage_of(kWire, *usage, out);   // what was spent until then is owed
+      return fail_stream(error_from_json(kWire, 0, data.value()), out);
+    }
     auto list = data.array("choices");
     if (list) {
       std::int64_t created = 0;

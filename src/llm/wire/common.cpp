@@ -50,6 +50,12 @@ FinishReason finish_from(Wire wire, std::string_view raw, bool calls) {
   return found == stop && calls ? tool_calls : found;
 }
 
+std::string_view gemini_finish(std::uint64_t number) {
+  static constexpr std::string_view names[] = {"", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT",
+                                               "SPII", "MALFORMED_FUNCTION_CALL"};
+  return number < std::size(names) ? names[number] : "OTHER";
+}
+
 std::string_view finish_name(Wire wire, FinishReason reason) {
   static constexpr std::string_view names[kWires][9] = {
       {"", "stop", "stop", "length", "tool_calls", "content_filter", "content_filter", "stop", "stop"},

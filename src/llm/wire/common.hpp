@@ -10,6 +10,8 @@ namespace ballast::llm {
 
 // Finish reasons by the wire's spelling. `calls`: the answer holds tool calls (Gemini and Responses say only "stop").
 FinishReason finish_from(Wire wire, std::string_view raw, bool calls);
+// Gemini's protobuf numbers of finish reasons, which some of its endpoints send: 1 is STOP, 2 MAX_TOKENS, …
+std::string_view gemini_finish(std::uint64_t number);
 // What the wire says for a reason; for Responses the status is derived elsewhere.
 std::string_view finish_name(Wire wire, FinishReason reason);
 

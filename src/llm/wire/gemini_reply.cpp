@@ -7,6 +7,13 @@
 
 namespace ballast::llm {
 
+std::string gemini_finish_of(const Node& candidate) {
+  auto reason = candidate.find("finishReason");
+  if (!reason) return {};
+  if (reason->value().is_int64()) return std::string(gemini_finish(static_cast<std::uint64_t>(reason->value().get_int64())));
+  return reason->text();
+}
+
 void parse_gemini_reply(const Node& body, ChatReply& out) {
   out.id = body.str("responseId");
   out.model = body.str("modelVersion");
@@ -22,7 +29,7 @@ void parse_gemini_reply(const Node& body, ChatReply& out) {
         if (call->id.empty()) call->id = "call_" + (out.id.empty() ? std::string() : out.id + "_") + std::to_string(k);
         ++k;
       }
-    choice.raw_finish = node.str("finishReason");
+    choice.raw_finish = gemini_finish_of(node);
     choice.finish = finish_from(Wire::gemini, choice.raw_finish, calls > 0);
     choice.logprobs = node.raw("logprobsResult");
     out.choices.push_back(std::move(choice));

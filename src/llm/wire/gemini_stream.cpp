@@ -44,7 +44,7 @@ class GeminiDecoder final : public Decoder {
         }
       whole_parts(index, parts, out);
     }
-    auto raw = node.str("finishReason");
+    auto raw = gemini_finish_of(node);
     if (raw.empty()) return;
     const auto reason = finish_from(kWire, raw, !choices_[index].calls.empty());
     finish_choice(index, reason, std::move(raw), {}, out);

@@ -53,7 +53,7 @@ void parse_response_item(const Node& item, std::vector<Part>& out) {
   const auto type = item.str("type");
   if (type == "message") {
     if (auto content = item.find("content")) parse_content(*content, out);
-  } else if (type == "function_call" && item.str("namespace").empty()) {
+  } else if (type == "function_call") {
     out.push_back({.body = ToolCall{.id = item.required_str("call_id"), .name = item.required_str("name"), .arguments = item.str("arguments")}});
   } else if (type == "reasoning") {
     Reasoning r{.encrypted = item.str("encrypted_content"), .id = item.str("id"), .sealed_by = kWire};

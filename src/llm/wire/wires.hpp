@@ -30,6 +30,7 @@ Result<json::object> render_gemini_reply(const ChatReply& reply);
 void parse_anthropic_block(const Node& block, std::vector<Part>& out);
 void parse_gemini_parts(const Node& content, std::vector<Part>& out, std::size_t& calls);
 void parse_response_item(const Node& item, std::vector<Part>& out);
+std::string gemini_finish_of(const Node& candidate);
 json::object render_gemini_call(const ToolCall& call);
 
 // A refusal to translate: `field` in the words of the caller's wire.
