@@ -1,0 +1,123 @@
+// The models' own APIs: OpenAI's, Anthropic's and Gemini's routes onto the call road.
+#include "llm/errors.hpp"
+#include "net/url.hpp"
+#include "server/exchange_sink.hpp"
+#include "server/reply.hpp"
+#include "server/routes.hpp"
+
+namespace ballast::server {
+
+namespace {
+
+struct Route {
+  std::string_view path;
+  llm::Wire wire;
+  llm::Operation operation;
+};
+
+constexpr Route kRoutes[] = {
+    {"/v1/chat/completions", llm::Wire::openai_chat, llm::Operation::chat},
+    {"/v1/responses", llm::Wire::openai_responses, llm::Operation::responses},
+    {"/v1/messages", llm::Wire::anthropic_messages, llm::Operation::messages},
+    {"/v1/messages/count_tokens", llm::Wire::anthropic_messages, llm::Operation::count_tokens},
+    {"/v1/embeddings", llm::Wire::openai_chat, llm::Operation::embeddings},
+    {"/v1/images/generations", llm::Wire::openai_chat, llm::Operation::images_generations},
+    {"/v1/images/edits", llm::Wire::openai_chat, llm::Operation::images_edits},
+};
+
+gateway::Call call_of(const net::Exchange& exchange, llm::Wire wire, llm::Operation operation) {
+  const auto& h = exchange.request().headers;
+  return {.wire = wire, .operation = operation, .body = exchange.body(), .content_type = h.get("content-type"),
+          .secret = secret_of(exchange.request()), .user = h.get("x-ballast-user"), .feature = h.get("x-ballast-feature"),
+          .complexity = h.get("x-ballast-complexity"), .idempotency_key = h.get("idempotency-key"), .traceparent = h.get("traceparent"),
+          .anthropic_beta = h.get("anthropic-beta")};
+}
+
+Task<void> serve(net::Exchange& exchange, const Parts& parts, gateway::Call call) {
+  ExchangeSink sink(exchange);
+  if (call.operation == llm::Operation::count_tokens)
+    co_await parts.gateway.count_tokens(call, sink);
+  else
+    co_await parts.gateway.serve(call, sink);
+}
+
+Task<void> method_not_allowed(net::Exchange& exchange, llm::Wire wire) {
+  const auto told = llm::write_error(wire, Error{ErrorCode::caller_invalid_request, "this path takes POST"});
+  const net::Headers headers{{"content-type", "application/json"}, {"allow", "POST"}};
+  const auto sent = co_await exchange.respond(405, headers, told.body);
+  (void)sent;                            // a caller that left wants nothing
+}
+
+// /v1beta/models/MODEL:generateContent
+Task<bool> gemini(net::Exchange& exchange, const Parts& parts) {
+  const std::string_view path = exchange.request().path;
+  constexpr std::string_view prefix = "/v1beta/models/";
+  if (!path.starts_with(prefix)) co_return false;
+  const auto colon = path.rfind(':');
+  if (colon == std::string_view::npos || exchange.request().method != "POST") co_return false;
+  const std::string model = net::percent_decode(path.substr(prefix.size(), colon - prefix.size()), false);
+  const std::string_view action = path.substr(colon + 1);
+  if (action != "generateContent" && action != "streamGenerateContent" && action != "countTokens") co_return false;
+  gateway::Call call = call_of(exchange, llm::Wire::gemini, action == "countTokens" ? llm::Operation::count_tokens : llm::Operation::generate);
+  call.path_model = model;
+  call.path_stream = action == "streamGenerateContent";
+  co_await serve(exchange, parts, call);
+  co_return true;
+}
+
+json::object model_entry(const gateway::RouteTable::Name& name) {
+  json::object entry{{"id", name.name}, {"object", "model"}, {"type", "model"}, {"display_name", name.name},
+                     {"created", 1'700'000'000}, {"created_at", "2023-11-14T22:13:20Z"}, {"owned_by", name.kind == "model" ? name.name.substr(0, name.name.find('/')) : "ballast"}};
+  if (!name.leads_to.empty()) entry["leads_to"] = name.leads_to;
+  return entry;
+}
+
+// Both OpenAI's and Anthropic's lists: their fields do not collide.
+Task<void> list_models(net::Exchange& exchange, const Parts& parts) {
+  const auto who = require_scope(exchange, parts, gateway::Scope::call);
+  if (!who) {
+    const auto told = llm::write_error(llm::Wire::openai_chat, who.error());
+    co_return co_await reply_text(exchange, told.status, "application/json", told.body);
+  }
+  json::array data;
+  const std::string_view path = exchange.request().path;
+  constexpr std::string_view prefix = "/v1/models/";
+  const std::string wanted = path.starts_with(prefix) ? net::percent_decode(path.substr(prefix.size()), false) : std::string();
+  for (const auto& name : parts.gateway.setup()->routes->names()) {
+    if (!gateway::require_model(*who, name.name, name.leads_to.empty() ? name.name : name.leads_to)) continue;
+    if (wanted.empty()) data.push_back(model_entry(name));
+    if (!wanted.empty() && name.name == wanted) co_return co_await reply_json(exchange, 200, model_entry(name));
+  }
+  if (!wanted.empty()) {
+    const auto told = llm::write_error(llm::Wire::openai_chat, Error{ErrorCode::caller_not_found, "the model " + wanted + " does not exist", "model"});
+    co_return co_await reply_text(exchange, told.status, "application/json", told.body);
+  }
+  json::object body{{"object", "list"}, {"has_more", false}, {"first_id", nullptr}, {"last_id", nullptr}};
+  if (!data.empty()) {
+    body["first_id"] = data.front().at("id");
+    body["last_id"] = data.back().at("id");
+  }
+  body["data"] = std::move(data);
+  co_await reply_json(exchange, 200, std::move(body));
+}
+
+}  // namespace
+
+Task<bool> models_api(net::Exchange& exchange, const Parts& parts) {
+  const auto& request = exchange.request();
+  for (const Route& route : kRoutes) {
+    if (request.path != route.path) continue;
+    if (request.method == "POST")
+      co_await serve(exchange, parts, call_of(exchange, route.wire, route.operation));
+    else
+      co_await method_not_allowed(exchange, route.wire);
+    co_return true;
+  }
+  if (request.method == "GET" && (request.path == "/v1/models" || request.path.starts_with("/v1/models/"))) {
+    co_await list_models(exchange, parts);
+    co_return true;
+  }
+  co_return co_await gemini(exchange, parts);
+}
+
+}  // namespace ballast::server

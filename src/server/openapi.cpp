@@ -1,0 +1,89 @@
+// The OpenAPI document: one table of operations, from which the document is built.
+#include "base/json.hpp"
+#include "server/server.hpp"
+
+namespace ballast::server {
+
+namespace {
+
+struct Parameter {
+  std::string_view name, in, description;
+};
+struct Operation {
+  std::string_view method, path, tag, summary, description;
+  std::initializer_list<Parameter> parameters;
+  bool body = false;
+};
+
+constexpr Parameter kUser{"x-ballast-user", "header", "Whom the call is for: limits, budgets and usage are kept by user."};
+constexpr Parameter kFeature{"x-ballast-feature", "header", "The feature that calls."};
+constexpr Parameter kComplexity{"x-ballast-complexity", "header", "simple, medium or hard: for routes that choose by it."};
+constexpr Parameter kIdempotency{"idempotency-key", "header", "The same key and body give the same answer, billed once."};
+constexpr Parameter kFrom{"from", "query", "Calls from this time on (RFC 3339, UTC)."};
+constexpr Parameter kTo{"to", "query", "Calls before this time."};
+
+const std::initializer_list<Operation>& operations() {
+  static const std::initializer_list<Operation> all = {
+      {"post", "/v1/chat/completions", "models", "OpenAI chat completions", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kIdempotency}, true},
+      {"post", "/v1/responses", "models", "OpenAI responses", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kIdempotency}, true},
+      {"post", "/v1/messages", "models", "Anthropic messages", "Anthropic's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kIdempotency}, true},
+      {"post", "/v1/messages/count_tokens", "models", "Estimate a prompt's tokens", "An estimate: see the reply header x-ballast-estimate.", {}, true},
+      {"post", "/v1beta/models/{model}:generateContent", "models", "Gemini generate", "Gemini's request and reply.", {{"model", "path", "A route, an alias or provider/model."}, kUser, kFeature}, true},
+      {"post", "/v1beta/models/{model}:streamGenerateContent", "models", "Gemini generate, streamed", "Server-sent events.", {{"model", "path", "A route, an alias or provider/model."}}, true},
+      {"post", "/v1/embeddings", "models", "Embeddings", "Passed through with accounting.", {kUser, kFeature}, true},
+      {"post", "/v1/images/generations", "models", "Images", "Passed through with accounting.", {kUser, kFeature}, true},
+      {"post", "/v1/images/edits", "models", "Image edits", "Passed through with accounting; JSON or multipart.", {kUser, kFeature}, true},
+      {"get", "/v1/models", "models", "What a request's model may name", "Routes, aliases and known models that the key allows.", {}},
+      {"get", "/api/usage", "records", "Usage", "Tokens and money, exact to the nano-dollar. Keys without scope read see their own.",
+       {kFrom, kTo, {"by", "query", "Commas between: key, user, feature, team, model, provider, route, operation, hour, day, status."},
+        {"key", "query", "A key's id."}, {"user", "query", ""}, {"feature", "query", ""}, {"team", "query", ""}, {"model", "query", ""},
+        {"provider", "query", ""}, {"route", "query", ""}, {"operation", "query", ""}, {"limit", "query", "Rows, at most 10000."}, {"offset", "query", ""}}},
+      {"get", "/api/calls", "records", "Calls, newest first", "With their attempts and decisions.", {kFrom, kTo, {"limit", "query", "At most 1000."}, {"before", "query", "The `next` of the page before."}}},
+      {"get", "/api/decisions/{id}", "records", "Why a call went the way it went", "The call, its attempts, its cost and each step's decision.", {{"id", "path", "x-ballast-call-id of the reply."}}},
+      {"get", "/api/keys", "keys", "List keys", "Never their secrets.", {{"revoked", "query", "true: revoked ones too."}}},
+      {"post", "/api/keys", "keys", "Make a key", "name, scopes (call, usage, read, admin), models, team, user, feature, expires. The answer holds the secret, once.", {}, true},
+      {"delete", "/api/keys/{id}", "keys", "Revoke a key", "In effect from the next call on.", {{"id", "path", ""}}},
+      {"get", "/api/budgets", "state", "Budgets", "Limit, spent, held and remaining of every current window; unknown outcomes; distrusted models.", {}},
+      {"post", "/api/budgets/trust", "state", "Trust a model's ceilings again", "After a provider reported more than the proven bound.", {{"model", "query", "provider/model"}}},
+      {"get", "/api/breakers", "state", "Breakers", "State, failures and averages by provider and model.", {}},
+      {"post", "/api/breakers/reset", "state", "Close a breaker by hand", "", {{"provider", "query", ""}, {"model", "query", "Empty: all of the provider's."}}},
+      {"get", "/api/providers", "state", "Providers and the health of their credentials", "Never their secrets.", {}},
+      {"get", "/metrics", "state", "Prometheus metrics", "Prometheus text or OpenMetrics. From this machine, or with a key of scope read.", {}},
+      {"get", "/healthz", "state", "Is the process alive", "", {}},
+      {"get", "/readyz", "state", "Shall it get traffic", "503 while draining or when the journal cannot be written.", {}},
+  };
+  return all;
+}
+
+json::object operation_json(const Operation& op) {
+  json::array parameters;
+  for (const auto& p : op.parameters)
+    parameters.push_back(json::object{{"name", p.name}, {"in", p.in}, {"required", p.in == "path"}, {"description", p.description}, {"schema", {{"type", "string"}}}});
+  json::object o{{"tags", json::array{op.tag}}, {"summary", op.summary}, {"description", op.description}, {"parameters", std::move(parameters)}};
+  if (op.body) o["requestBody"] = {{"required", true}, {"content", {{"application/json", {{"schema", {{"type", "object"}}}}}}}};
+  o["responses"] = {{"200", {{"description", "Done."}}},
+                    {"4XX", {{"description", "The request is at fault; native routes answer RFC 9457 problem details that name the field."}}},
+                    {"5XX", {{"description", "A provider or this node is at fault."}}}};
+  return o;
+}
+
+}  // namespace
+
+std::string openapi_document(std::string_view version) {
+  json::object paths;
+  for (const auto& op : operations()) {
+    auto& at = paths[op.path];
+    if (!at.is_object()) at = json::object{};
+    at.as_object()[op.method] = operation_json(op);
+  }
+  const json::object document{
+      {"openapi", "3.1.0"},
+      {"info", {{"title", "Ballast"}, {"version", version}, {"license", {{"name", "Apache-2.0"}}},
+                {"description", "The production runtime for AI systems: a model gateway that survives its providers."}}},
+      {"security", json::array{json::object{{"bearer", json::array{}}}}},
+      {"components", {{"securitySchemes", {{"bearer", {{"type", "http"}, {"scheme", "bearer"}}}}}}},
+      {"paths", std::move(paths)}};
+  return to_json(document);
+}
+
+}  // namespace ballast::server

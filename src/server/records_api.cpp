@@ -1,0 +1,151 @@
+// What happened: usage, decisions, calls. Read from the ledger; admin and read keys see all, usage keys their own.
+#include "base/log.hpp"
+#include "base/text.hpp"
+#include "net/url.hpp"
+#include "records/ledger.hpp"
+#include "server/reply.hpp"
+#include "server/routes.hpp"
+#include "server/usage_json.hpp"
+
+namespace ballast::server {
+
+namespace {
+
+// A call just answered reaches the ledger within a few hundred milliseconds; whoever asks at once is made to wait.
+constexpr Duration kImportPatience = std::chrono::seconds(3);
+
+Result<void> read_time(const net::RequestHead& request, std::string_view name, WallTime& into) {
+  const std::string text = query(request, name);
+  if (text.empty()) return {};
+  auto at = parse_rfc3339(text, name);
+  if (!at) return fail(std::move(at.error()));
+  into = *at;
+  return {};
+}
+
+Result<records::CallFilter> read_filter(const net::RequestHead& request, const gateway::Principal& who) {
+  records::CallFilter f;
+  f.user = query(request, "user");
+  f.feature = query(request, "feature");
+  f.team = query(request, "team");
+  f.route = query(request, "route");
+  f.operation = query(request, "operation");
+  f.provider = query(request, "provider");
+  f.model = query(request, "model");
+  f.key_id = query(request, "key");
+  if (!who.key->scopes.has(gateway::Scope::read)) f.key_id = who.key_id();   // a key sees its own
+  if (auto ok = read_time(request, "from", f.from); !ok) return fail(std::move(ok.error()));
+  if (auto ok = read_time(request, "to", f.to); !ok) return fail(std::move(ok.error()));
+  return f;
+}
+
+Result<std::size_t> read_count(const net::RequestHead& request, std::string_view name, std::size_t fallback, std::size_t most) {
+  const std::string text = query(request, name);
+  if (text.empty()) return fallback;
+  const auto n = parse_int<std::size_t>(text);
+  if (!n || *n > most) return fail(ErrorCode::caller_invalid_request, "must be a whole number up to " + std::to_string(most), std::string(name));
+  return *n;
+}
+
+Result<records::UsageQuery> read_usage(const net::RequestHead& request, const gateway::Principal& who) {
+  records::UsageQuery q;
+  auto filter = read_filter(request, who);
+  if (!filter) return fail(std::move(filter.error()));
+  q.filter = std::move(*filter);
+  const std::string by = query(request, "by");
+  if (!by.empty())
+    for (const auto name : split(by, ',')) {
+      const auto group = records::group_by_from(trim(name));
+      if (!group) return fail(ErrorCode::caller_invalid_request, "cannot group by " + std::string(name) + ": one of key, user, feature, team, model, provider, route, operation, hour, day, status", "by");
+      q.by.push_back(*group);
+    }
+  auto limit = read_count(request, "limit", 1000, 10'000);
+  auto offset = read_count(request, "offset", 0, 100'000'000);
+  if (!limit || !offset) return fail(limit ? std::move(offset.error()) : std::move(limit.error()));
+  q.limit = *limit;
+  q.offset = *offset;
+  return q;
+}
+
+Task<void> usage(net::Exchange& exchange, const Parts& parts) {
+  const auto who = require_scope(exchange, parts, gateway::Scope::usage);
+  if (!who) co_return co_await reply_problem(exchange, who.error());
+  const auto q = read_usage(exchange.request(), *who);
+  if (!q) co_return co_await reply_problem(exchange, q.error());
+  const auto rows = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::usage(tx, *q); });
+  if (!rows) co_return co_await reply_problem(exchange, rows.error());
+  json::array list;
+  for (const auto& row : *rows) list.push_back(usage_row_json(row, q->by));
+  json::object body{{"rows", std::move(list)}};
+  if (rows->size() == q->limit) body["next_offset"] = q->offset + q->limit;
+  co_await reply_json(exchange, 200, std::move(body));
+}
+
+Task<Result<records::CallRecord>> find_call(net::Exchange& exchange, const Parts& parts, Id id) {
+  const MonoTime give_up = parts.clock.mono() + kImportPatience;
+  for (;;) {
+    auto found = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::get_call(tx, id); });
+    const bool may_come = !found && found.error().code == ErrorCode::caller_not_found &&
+                          unix_ms(parts.clock.wall()) - id.unix_ms() < 60'000 && parts.clock.mono() < give_up;
+    if (!may_come) co_return found;
+    co_await SleepUntil(exchange.loop(), parts.clock.mono() + std::chrono::milliseconds(50));
+  }
+}
+
+Task<void> decision(net::Exchange& exchange, const Parts& parts, std::string name) {
+  const auto who = require_scope(exchange, parts, gateway::Scope::usage);
+  if (!who) co_return co_await reply_problem(exchange, who.error());
+  const auto id = parse_id(name, "call");
+  if (!id) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "a call's id looks like call_01k…", "id"});
+  auto record = co_await find_call(exchange, parts, *id);
+  if (record && !who->key->scopes.has(gateway::Scope::read) && record->key_id != who->key_id())
+    record = fail(ErrorCode::caller_not_found, "no such call");
+  if (!record) co_return co_await reply_problem(exchange, record.error());
+  const std::string text = records::to_json(*record);
+  co_await reply_text(exchange, 200, "application/json", text);
+}
+
+Task<void> calls(net::Exchange& exchange, const Parts& parts) {
+  const auto who = require_scope(exchange, parts, gateway::Scope::usage);
+  if (!who) co_return co_await reply_problem(exchange, who.error());
+  const auto& request = exchange.request();
+  const auto filter = read_filter(request, *who);
+  const auto limit = read_count(request, "limit", 100, 1000);
+  if (!filter || !limit) co_return co_await reply_problem(exchange, filter ? limit.error() : filter.error());
+  std::optional<Id> before;
+  if (const std::string cursor = query(request, "before"); !cursor.empty()) {
+    before = parse_id(cursor, "call");
+    if (!before) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "not a call's id", "before"});
+  }
+  const auto rows = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::list_calls(tx, *filter, *limit, before); });
+  if (!rows) co_return co_await reply_problem(exchange, rows.error());
+  std::string body = "{\"calls\":[";
+  for (std::size_t i = 0; i < rows->size(); ++i) {
+    if (i) body += ',';
+    body += records::to_json((*rows)[i]);
+  }
+  body += ']';
+  if (rows->size() == *limit) body += ",\"next\":\"" + to_string(rows->back().id, "call") + "\"";
+  body += '}';
+  co_await reply_text(exchange, 200, "application/json", body);
+}
+
+}  // namespace
+
+Task<bool> records_api(net::Exchange& exchange, const Parts& parts) {
+  const auto& request = exchange.request();
+  if (request.method != "GET") co_return false;
+  constexpr std::string_view decisions = "/api/decisions/";
+  if (request.path == "/api/usage") {
+    co_await usage(exchange, parts);
+  } else if (request.path == "/api/calls") {
+    co_await calls(exchange, parts);
+  } else if (request.path.starts_with(decisions)) {
+    co_await decision(exchange, parts, net::percent_decode(request.path.substr(decisions.size()), false));
+  } else {
+    co_return false;
+  }
+  co_return true;
+}
+
+}  // namespace ballast::server

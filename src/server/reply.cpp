@@ -1,0 +1,49 @@
+#include "server/reply.hpp"
+
+#include "base/log.hpp"
+#include "llm/errors.hpp"
+#include "net/url.hpp"
+
+namespace ballast::server {
+
+Task<void> reply_text(net::Exchange& exchange, int status, std::string_view type, std::string_view body) {
+  const net::Headers headers{{"content-type", type}, {"cache-control", "no-store"}};
+  const auto sent = co_await exchange.respond(status, headers, body);
+  if (!sent) log::debug("caller_left", {{"path", exchange.request().path}});
+}
+
+Task<void> reply_json(net::Exchange& exchange, int status, json::value body) {
+  const std::string text = to_json(body);
+  co_await reply_text(exchange, status, "application/json", text);
+}
+
+int problem_status(ErrorCode code) { return llm::http_status(code, llm::Wire::openai_chat); }
+
+Task<void> reply_problem(net::Exchange& exchange, const Error& error) {
+  const int status = problem_status(error.code);
+  json::object body{{"type", "about:blank"}, {"title", net::reason_phrase(status)}, {"status", status},
+                    {"detail", log::redact(error.message)}, {"code", to_string(error.code)}};
+  if (!error.field.empty()) body["field"] = error.field;
+  const std::string text = to_json(json::value(std::move(body)));
+  co_await reply_text(exchange, status, "application/problem+json", text);
+}
+
+std::string_view secret_of(const net::RequestHead& request) {
+  const auto& h = request.headers;
+  return gateway::secret_in(h.get("authorization"), h.get("x-api-key"), h.get("api-key"), h.get("x-goog-api-key"));
+}
+
+Result<gateway::Principal> require_scope(net::Exchange& exchange, const Parts& parts, gateway::Scope scope) {
+  auto who = parts.gateway.authenticate(exchange.loop().index(), secret_of(exchange.request()));
+  if (!who) return who;
+  if (auto ok = gateway::require(*who, scope); !ok) return fail(std::move(ok.error()));
+  return who;
+}
+
+std::string query(const net::RequestHead& request, std::string_view name) {
+  std::string value;
+  net::query_value(request.query, name, value);
+  return value;
+}
+
+}  // namespace ballast::server

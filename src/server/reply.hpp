@@ -1,0 +1,21 @@
+// Small things every native route needs: JSON out, problems (RFC 9457) out, principals in.
+#pragma once
+#include "base/json.hpp"
+#include "server/server.hpp"
+
+namespace ballast::server {
+
+Task<void> reply_json(net::Exchange& exchange, int status, json::value body);
+Task<void> reply_text(net::Exchange& exchange, int status, std::string_view type, std::string_view body);
+// type, title, status, detail, code (the error vocabulary), field.
+Task<void> reply_problem(net::Exchange& exchange, const Error& error);
+int problem_status(ErrorCode code);
+
+// The caller's secret, whichever header carries it.
+std::string_view secret_of(const net::RequestHead& request);
+// Who asks; caller_unauthenticated, or caller_forbidden without `scope`.
+Result<gateway::Principal> require_scope(net::Exchange& exchange, const Parts& parts, gateway::Scope scope);
+// The decoded query value; empty if absent.
+std::string query(const net::RequestHead& request, std::string_view name);
+
+}  // namespace ballast::server

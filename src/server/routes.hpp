@@ -1,0 +1,12 @@
+// The families of routes. Each returns false when the path is not its own.
+#pragma once
+#include "server/server.hpp"
+
+namespace ballast::server {
+
+Task<bool> models_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> keys_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> records_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> state_api(net::Exchange& exchange, const Parts& parts, bool draining);
+
+}  // namespace ballast::server

@@ -1,0 +1,50 @@
+// The HTTP face of Ballast: routes, thin. Each API family has a file; what they do lives in the rooms below.
+//
+//   models_api     /v1/chat/completions, /v1/responses, /v1/messages, /v1/embeddings, /v1/images/*, /v1beta/models/*
+//   keys_api       /api/keys                 admin
+//   records_api    /api/usage, /api/decisions/{id}, /api/calls
+//   state_api      /api/breakers, /api/budgets, /api/providers, /metrics, /healthz, /readyz, /openapi.json
+//
+// Native routes answer errors as RFC 9457 problem details; the models' routes in their own API's shape.
+// Thread-safe: one Api serves every loop.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "gateway/gateway.hpp"
+#include "net/server.hpp"
+#include "store/database.hpp"
+
+namespace ballast::server {
+
+// Borrowed; all of it outlives the Api.
+struct Parts {
+  gateway::Gateway& gateway;
+  store::Database& database;
+  metrics::Registry& metrics;
+  const Clock& clock;
+  std::string version;
+};
+
+class Api final : public net::Handler {
+ public:
+  explicit Api(Parts parts);
+  ~Api() override;
+  Task<void> handle(net::Exchange& exchange) override;
+  RefusalBody refused(int status, std::string_view reason) override;
+  // From now on /readyz says no, so that balancers send nothing new; calls go on.
+  void draining(bool yes) { draining_.store(yes); }
+  bool is_draining() const { return draining_.load(); }
+  const Parts& parts() const { return parts_; }
+
+ private:
+  Parts parts_;
+  std::atomic<bool> draining_{false};
+};
+
+// The document at /openapi.json.
+std::string openapi_document(std::string_view version);
+
+}  // namespace ballast::server

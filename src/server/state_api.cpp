@@ -1,0 +1,141 @@
+// How things stand: health, metrics, breakers, budgets, providers; and the description of the API itself.
+#include "net/url.hpp"
+#include "server/reply.hpp"
+#include "server/routes.hpp"
+
+namespace ballast::server {
+
+namespace {
+
+double seconds(Duration d) { return static_cast<double>(d.count()) * 1e-9; }
+
+json::value seconds(const std::optional<Duration>& d) { return d ? json::value(seconds(*d)) : json::value(nullptr); }
+
+Task<void> ready(net::Exchange& exchange, const Parts& parts, bool draining) {
+  json::object checks;
+  bool good = !draining;
+  checks["accepting"] = !draining;
+  const auto read = co_await parts.database.read(exchange.loop(), [](store::Tx& tx) -> Result<bool> {
+    auto rows = tx.run("SELECT 1");
+    if (!rows) return fail(rows.error());
+    return true;
+  }, {.limit = std::chrono::milliseconds(2000)});
+  checks["database"] = read.has_value();
+  const auto journal = parts.gateway.world().journal.stats();
+  checks["journal"] = !journal.failing;
+  // The call road does not need the database: an outage of it is told, and does not take the node out.
+  good = good && !journal.failing;
+  co_await reply_json(exchange, good ? 200 : 503, json::object{{"ready", good}, {"checks", std::move(checks)}});
+}
+
+Task<void> metrics(net::Exchange& exchange, const Parts& parts) {
+  const auto who = require_scope(exchange, parts, gateway::Scope::read);
+  const bool local = exchange.peer().starts_with("127.") || exchange.peer().starts_with("[::1]");
+  if (!who && !local) co_return co_await reply_problem(exchange, who.error());
+  const auto format = metrics::format_for(exchange.request().headers.get("accept"));
+  co_await reply_text(exchange, 200, metrics::content_type(format), parts.metrics.expose(format));
+}
+
+Task<void> breakers(net::Exchange& exchange, const Parts& parts) {
+  json::array list;
+  const MonoTime now = parts.clock.mono();
+  for (const auto& b : parts.gateway.world().breakers.list()) {
+    json::object o{{"provider", b.provider}, {"model", b.model}, {"state", gateway::to_string(b.view.state)},
+                   {"consecutive_failures", b.consecutive_failures}, {"successes", b.successes}, {"failures", b.failures},
+                   {"opened", b.opened}, {"last_error", b.last_error}};
+    o["retry_in_s"] = b.view.state == gateway::BreakerState::open ? json::value(std::max(0.0, seconds(b.view.retry_at - now))) : json::value(nullptr);
+    o["latency_s"] = seconds(b.view.latency);
+    o["first_token_s"] = seconds(b.view.first_token);
+    list.push_back(std::move(o));
+  }
+  co_await reply_json(exchange, 200, json::object{{"breakers", std::move(list)}});
+}
+
+Task<void> reset_breaker(net::Exchange& exchange, const Parts& parts) {
+  const std::string provider = query(exchange.request(), "provider");
+  const std::string model = query(exchange.request(), "model");
+  if (provider.empty()) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "name the provider", "provider"});
+  if (!parts.gateway.world().breakers.reset(provider, model))
+    co_return co_await reply_problem(exchange, Error{ErrorCode::caller_not_found, "no such breaker", "provider"});
+  co_await reply_json(exchange, 200, json::object{{"reset", true}});
+}
+
+Task<void> budgets(net::Exchange& exchange, const Parts& parts) {
+  const auto setup = parts.gateway.setup();
+  json::array list;
+  for (const auto& b : setup->budgets->status())
+    list.push_back(json::object{{"window", b.window}, {"budget", b.budget}, {"scope", gateway::to_string(b.scope)}, {"value", b.value},
+                                {"limit_usd", to_usd(b.limit)}, {"spent_usd", to_usd(b.spent)}, {"held_usd", to_usd(b.held)},
+                                {"remaining_usd", to_usd(b.remaining)}, {"window_end", to_rfc3339(b.window_end)}});
+  json::array unknown;
+  for (const auto& u : setup->budgets->unknown())
+    unknown.push_back(json::object{{"call", u.call}, {"attempt", u.attempt}, {"model", u.model}, {"charged_usd", to_usd(u.charged)}});
+  json::array stopped;
+  for (const auto& s : setup->budgets->stopped())
+    stopped.push_back(json::object{{"model", s.model}, {"factor", s.factor}, {"times", s.times}, {"over_usd", to_usd(s.over)}});
+  co_await reply_json(exchange, 200, json::object{{"budgets", std::move(list)}, {"unknown", std::move(unknown)}, {"distrusted_models", std::move(stopped)}});
+}
+
+Task<void> trust(net::Exchange& exchange, const Parts& parts) {
+  const std::string model = query(exchange.request(), "model");
+  if (model.empty()) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "name the model as provider/model", "model"});
+  parts.gateway.setup()->budgets->trust(model);
+  co_await reply_json(exchange, 200, json::object{{"trusted", model}});
+}
+
+Task<void> providers(net::Exchange& exchange, const Parts& parts) {
+  json::array list;
+  for (const auto& [name, p] : parts.gateway.setup()->providers) {
+    json::array credentials;
+    for (const auto& c : p.credentials->list())
+      credentials.push_back(json::object{{"name", c.name}, {"dead", c.dead}, {"reason", c.reason}, {"available_in_s", seconds(c.available_in)},
+                                         {"in_flight", c.in_flight}, {"picked", c.picked}, {"limited", c.limited}});
+    list.push_back(json::object{{"name", name}, {"kind", llm::to_string(p.spec.kind)}, {"base_url", net::to_string(p.spec.base)},
+                                {"credentials", std::move(credentials)}});
+  }
+  co_await reply_json(exchange, 200, json::object{{"providers", std::move(list)}});
+}
+
+using Action = Task<void> (*)(net::Exchange&, const Parts&);
+struct Native {
+  std::string_view method, path;
+  gateway::Scope scope;
+  Action act;
+};
+constexpr Native kNative[] = {
+    {"GET", "/api/breakers", gateway::Scope::read, breakers},
+    {"POST", "/api/breakers/reset", gateway::Scope::admin, reset_breaker},
+    {"GET", "/api/budgets", gateway::Scope::read, budgets},
+    {"POST", "/api/budgets/trust", gateway::Scope::admin, trust},
+    {"GET", "/api/providers", gateway::Scope::read, providers},
+};
+
+}  // namespace
+
+Task<bool> state_api(net::Exchange& exchange, const Parts& parts, bool draining) {
+  const auto& request = exchange.request();
+  for (const Native& n : kNative) {
+    if (request.method != n.method || request.path != n.path) continue;
+    const auto who = require_scope(exchange, parts, n.scope);
+    if (!who)
+      co_await reply_problem(exchange, who.error());
+    else
+      co_await n.act(exchange, parts);
+    co_return true;
+  }
+  if (request.method != "GET" && request.method != "HEAD") co_return false;
+  if (request.path == "/healthz") {
+    co_await reply_text(exchange, 200, "text/plain; charset=utf-8", "ok\n");
+  } else if (request.path == "/readyz") {
+    co_await ready(exchange, parts, draining);
+  } else if (request.path == "/metrics") {
+    co_await metrics(exchange, parts);
+  } else if (request.path == "/openapi.json") {
+    co_await reply_text(exchange, 200, "application/json", openapi_document(parts.version));
+  } else {
+    co_return false;
+  }
+  co_return true;
+}
+
+}  // namespace ballast::server
