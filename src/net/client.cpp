@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "base/text.hpp"
+#include "net/chars.hpp"
 #include "net/pool.hpp"
 
 namespace ballast::net {
@@ -258,6 +259,9 @@ Task<Result<std::unique_ptr<ClientResponse>>> Client::send(Scheduler& loop, cons
   Pool& pool = *pools_[loop.index()];
   OriginPool& origin = pool.of(request.url->origin);
   const Deadline connect_by = deadline_after(loop, timeouts.connect);
+  const std::string_view target = request.target.empty() ? std::string_view(request.url->target) : request.target;
+  if (!target.starts_with('/') || !all(target, target_char) || !all(request.method, token_char))
+    co_return fail(ErrorCode::caller_invalid_request, "the method or the target cannot be sent in a request line", "url");
   if (cancel && cancel->cancelled()) co_return fail(ErrorCode::caller_cancelled, "cancelled");
   for (bool again = false;; again = true) {
     ClientConnection* c = again ? nullptr : pool.take_idle(origin);

@@ -30,7 +30,11 @@ ServerConnection::~ServerConnection() {
 Task<void> ServerConnection::serve(std::shared_ptr<Server::State> server, ServerLoop& home, int fd, sockaddr_storage peer) {
   {
     ServerConnection connection(*server, home, fd, peer);
-    co_await connection.run();
+    try {
+      co_await connection.run();
+    } catch (const std::exception& e) {   // no memory for a body
+      log::error("connection_escaped", {{"what", log::redact(e.what())}});
+    }
     // The handler may have been resumed from inside gone()->cancel(): leave that stack before the source dies.
     co_await next_turn(*home.loop);
   }

@@ -1,10 +1,15 @@
 #include "net/loop.hpp"
 
+#include <pthread.h>
+
 #include <boost/asio/post.hpp>
 #include <cassert>
 #include <ctime>
+#include <exception>
+#include <string>
 #include <thread>
 
+#include "base/log.hpp"
 #include "net/core.hpp"
 
 namespace ballast::net {
@@ -76,7 +81,15 @@ void LoopGroup::start() {
   for (auto& loop : loops_)
     threads_->threads.emplace_back([l = loop.get()] {
       current_loop = l;
-      l->core().io.run();
+      ::pthread_setname_np(::pthread_self(), ("loop-" + std::to_string(l->index())).c_str());
+      for (bool ended = false; !ended;) {
+        try {
+          l->core().io.run();
+          ended = true;
+        } catch (const std::exception& e) {   // from a posted function: a bug, but not the end of every other call
+          log::error("loop_escaped", {{"what", log::redact(e.what())}, {"loop", l->index()}});
+        }
+      }
       current_loop = nullptr;
     });
 }

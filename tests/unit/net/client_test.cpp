@@ -219,6 +219,15 @@ TEST(Client, WaitsForAConnectionAboveItsLimit) {
   busy.join();
 }
 
+TEST(Client, ATargetCannotSplitTheRequest) {
+  ClientWorld w;
+  Url url = *parse_url("http://127.0.0.1:1/");
+  for (const char* bad : {"/a b", "/a\r\nX: y", "a", "/\x7f"}) {
+    url.target = bad;
+    EXPECT_EQ(ErrorCode::caller_invalid_request, w.call(url).code) << bad;
+  }
+}
+
 TEST(Client, IdleConnectionsEnd) {
   Upstream up({[](Raw& raw) { request_of(raw); raw.send(ok); raw.rest(); }});
   ClientWorld w({.idle_timeout = 20ms});
@@ -303,6 +312,11 @@ TEST(Tls, EndToEndAndVerified) {
 }
 
 TEST(Server, AtTheDescriptorLimitCallsInFlightGoOn) {
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+  GTEST_SKIP() << "UBSan's vptr check opens a pipe: it reports nonsense where there are no descriptors";
+#endif
+#endif
   World world([](Exchange& ex) -> Task<void> {
     const Headers headers;
     (void)co_await ex.respond(200, headers, "x");
