@@ -44,6 +44,7 @@ struct LimitRule {
   std::optional<Rate> requests;
   std::optional<Rate> tokens;
   std::optional<std::uint32_t> concurrency;
+  friend bool operator==(const LimitRule&, const LimitRule&) = default;
 };
 
 // Whom a call counts for. The road asks twice: once for the caller (key, user, feature, team, system), and once per
@@ -114,6 +115,7 @@ class Limits {
   struct Options {
     std::size_t max_buckets = 131'072;
   };
+  // A new Limits begins with full buckets: on a reload keep the old one where the rules are the same.
   // Refuses (caller_invalid_request) rules that limit nothing, have a zero amount, or could apply more than 16 at once.
   static Result<std::unique_ptr<Limits>> create(std::vector<LimitRule> rules, const Clock& clock, Options options);
   Limits(const Limits&) = delete;
