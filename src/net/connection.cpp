@@ -125,6 +125,7 @@ Task<ServerConnection::Read> ServerConnection::read_request() {
 
 Task<ServerConnection::Read> ServerConnection::read_head() {
   idle_ = ahead_.empty();
+  if (idle_) ahead_.release();
   in_ = std::move(ahead_);
   const ServerOptions& options = server_.options;
   Deadline deadline = home_.loop->now() + (idle_ ? options.idle_timeout : options.header_timeout);
@@ -225,9 +226,9 @@ void ServerConnection::watch_for_leaving() {
 }
 
 void ServerConnection::on_readable() {
-  Bytes block;
-  const IoResult got = channel_->receive(block);
-  if (got.kind == IoResult::Kind::bytes) ahead_.append(block.view());
+  ahead_.reserve(ahead_limit);
+  const IoResult got = channel_->receive(ahead_.tail(), ahead_limit - ahead_.size());
+  if (got.kind == IoResult::Kind::bytes) ahead_.resize(ahead_.size() + got.bytes);
   if (got.kind == IoResult::Kind::bytes || got.kind == IoResult::Kind::would_block) return watch_for_leaving();
   left_ = true;
   channel_->watch(nullptr, nullptr);
