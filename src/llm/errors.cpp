@@ -72,6 +72,8 @@ std::string scalar(const json::object& o, std::string_view key) {
   return {};
 }
 
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
 void read_details(const json::object& error, Told& told) {
   const auto* details = error.if_contains("details");
   if (details == nullptr || !details->is_array()) return;
@@ -81,7 +83,7 @@ void read_details(const json::object& error, Told& told) {
     const auto delay = scalar(o, "retryDelay");
     if (delay.ends_with('s'))
       if (const auto s = decimal(std::string_view(delay).substr(0, delay.size() - 1))) told.wait = wait_of(*s * 1000);
-    if (const auto reason = scalar(o, "reason"); !reason.empty() && told.code.empty()) told.code = reason;
+    if (const auto reason = scalar(o, "reason"); !reason.empty() && (told.code.empty() || is_digit(told.code[0]))) told.code = reason;
     const auto* violations = o.if_contains("violations");
     if (violations == nullptr || !violations->is_array()) continue;
     for (const auto& v : violations->get_array())

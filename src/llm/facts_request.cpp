@@ -154,9 +154,10 @@ void RequestScan::gemini_member(std::string_view key, od::value& value) {
     message_list(key, value);
   } else if (key == "systemInstruction" || key == "system_instruction") {
     first(system, key);
+    const bool prefill = facts.prefill;
     if (is_object(value)) message(value.get_object());
     else text(value);
-    facts.prefill = false;
+    facts.prefill = prefill;
   } else if (key == "generationConfig" || key == "generation_config") {
     first(generation_config, "generationConfig");
     generation(value);
