@@ -1,6 +1,7 @@
 #include "gateway/fair_queue.hpp"
 
 #include <algorithm>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -138,6 +139,43 @@ TEST(FairQueue, ACallThatTwoLimitsRefuseWaitsForOneAfterTheOther) {
   EXPECT_FALSE(served);
   loop.advance(101ms);
   EXPECT_TRUE(served);
+}
+
+// Four loops on threads of their own share three slots: all are served, never more than three at once, none forgotten.
+TEST(FairQueue, LoopsShareOneQueue) {
+  SimClock clock;
+  auto limits = std::move(*Limits::create({{.scope = LimitScope::system, .concurrency = 3}}, clock, {}));
+  FairQueue queue(*limits);
+  std::atomic<int> together{0}, worst{0}, served{0};
+  {
+    std::vector<std::jthread> threads;
+    for (unsigned t = 0; t < 4; ++t)
+      threads.emplace_back([&, t] {
+        SimLoop loop(clock, t);
+        int done = 0;
+        const std::string tenant = "tenant" + std::to_string(t);
+        auto call = [&]() -> Task<void> {
+          auto admitted = co_await queue.admit({.system = true}, 0, tenant, {.wait = 1h, .depth = 1000}, loop, nullptr);
+          if (admitted) {
+            const int now = ++together;
+            for (int seen = worst; now > seen && !worst.compare_exchange_weak(seen, now);) {}
+            std::this_thread::yield();
+            --together;
+            ++served;
+            admitted->settle(0);
+          }
+          ++done;
+        };
+        for (int i = 0; i < 200; ++i) detach(call(), [](std::exception_ptr) {});
+        while (done < 200) {
+          loop.run_until_idle();
+          std::this_thread::yield();
+        }
+      });
+  }
+  EXPECT_EQ(served, 800);
+  EXPECT_LE(worst, 3);
+  EXPECT_EQ(queue.waiting(), 0u);
 }
 
 }  // namespace
