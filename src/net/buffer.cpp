@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t smallest = 512, class_count = 8;   // 512 B … 64 KB
 static_assert(smallest << (class_count - 1) == Bytes::scratch);
-constexpr std::size_t kept_per_class = 512 * 1024;
+[[maybe_unused]] constexpr std::size_t kept_per_class = 512 * 1024;
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)

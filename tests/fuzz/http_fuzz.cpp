@@ -1,3 +1,4 @@
+// Run: fuzz_http [corpus] tests/fuzz/seeds/http
 // The codec under arbitrary bytes: never out of bounds, the same answer however the bytes are split, and, where Beast
 // accepts the same head too, the same reading of it (Beast is an oracle here and nowhere else).
 #include <boost/beast/http/empty_body.hpp>

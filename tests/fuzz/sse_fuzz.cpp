@@ -1,3 +1,4 @@
+// Run: fuzz_sse [corpus] tests/fuzz/seeds/sse
 // The SSE parser: the same events however the bytes are split, raw bytes never invented, bounded memory.
 #include <cstdint>
 #include <cstdlib>
