@@ -37,7 +37,7 @@ struct JournalOptions {
   std::chrono::milliseconds sync_every{50};                // the power-loss window; 0: only when `sync` asks
   std::uint64_t segment_bytes = 64ull << 20;
   std::uint64_t max_bytes = 16ull << 30;                   // of all files: beyond it intents are refused (a long database outage)
-  std::size_t import_batch = 512;                          // calls per transaction
+  std::size_t import_batch = 2048;                         // calls per transaction, about 10 ms of the SQLite writer
   std::chrono::milliseconds import_every{100};             // how often the importer looks
   std::chrono::milliseconds import_behind{5'000};          // beyond this lag it stops yielding to other threads
   std::chrono::hours abandon_after{6};                     // an intent this old counts as unknown though its process lives
