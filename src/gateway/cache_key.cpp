@@ -21,6 +21,8 @@ constexpr std::array<std::string_view, 12> kVolatile{"model", "stream", "stream_
 // Members that make the answer depend on something outside the request, or act outside it.
 constexpr std::array<std::string_view, 3> kStateful{"previous_response_id", "conversation", "container"};
 
+constexpr std::size_t kUsualBody = 1U << 20;
+
 bool among(std::span<const std::string_view> names, std::string_view name) { return std::ranges::find(names, name) != names.end(); }
 
 // Length first, so that no two lists of parts read the same.
@@ -37,7 +39,10 @@ struct Member {
 
 // The members of a JSON object by name, values unparsed. False: not an object, or broken.
 bool members_of(simdjson::padded_string& text, std::vector<Member>& members) {
-  thread_local simdjson::ondemand::parser parser;
+  // Reused, but not grown by the rare huge request.
+  thread_local simdjson::ondemand::parser usual;
+  std::optional<simdjson::ondemand::parser> huge;
+  auto& parser = text.size() <= kUsualBody ? usual : huge.emplace();
   simdjson::ondemand::document doc;
   if (parser.iterate(text).get(doc)) return false;
   simdjson::ondemand::object object;
