@@ -65,7 +65,6 @@ TEST(GoldenStreams, SayTheSameInEveryWire) {
     EXPECT_EQ(first.malformed, 0u);
     ++streams;
     if (!first.whole) {
-      EXPECT_TRUE(first.failed || r.stream.find("finish") == std::string::npos || true);
       ++cut;
       std::cout << "not whole: " << r.dir << (first.failed ? " (error)" : "") << "\n";
     }

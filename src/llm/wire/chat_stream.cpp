@@ -75,11 +75,18 @@ class ChatDecoder final : public Decoder {
     if (auto details = d.find("reasoning_details"); details && details->size() > 0) {
       std::vector<Part> parts;
       for (std::size_t i = 0; i < details->size(); ++i) parse_reasoning_detail(details->item(i), parts);
+      for (auto& part : parts)
+        if (auto* r = std::get_if<Reasoning>(&part.body); r != nullptr && r->sealed()) {
+          if (r->text == thoughts_[index]) r->text.clear();   // heard before, repeated with its seal
+          thoughts_[index].clear();
+        }
       return whole_parts(index, parts, out);
     }
     for (const std::string_view key : {"reasoning_content", "reasoning"})
-      if (auto text = d.find(key); text && text->is_string() && !text->text_view().empty())
+      if (auto text = d.find(key); text && text->is_string() && !text->text_view().empty()) {
+        thoughts_[index] += text->text_view();
         return out.push_back(ReasoningDelta{index, text->text(), false});
+      }
   }
 
   // Keyed by `index`; where a provider leaves that out or repeats it, a new id starts a new call.
@@ -100,6 +107,8 @@ class ChatDecoder final : public Decoder {
     auto args = f->find("arguments");
     if (args) arguments(choice, *at, args->is_string() ? args->text() : to_json(args->value()), out);
   }
+
+  std::map<std::uint32_t, std::string> thoughts_;   // since the last seal
 };
 
 class ChatEncoder final : public Encoder {
@@ -114,9 +123,15 @@ class ChatEncoder final : public Encoder {
       if (!e->signature.empty()) delta["extra_content"] = signature(e->signature);
       if (!delta.empty()) chunk(e->choice, std::move(delta), out);
     } else if (const auto* r = std::get_if<ReasoningDelta>(&event)) {
+      unsealed_[r->choice] += r->text;
       chunk(r->choice, {{"reasoning_content", r->text}}, out);
     } else if (const auto* s = std::get_if<ReasoningSeal>(&event)) {
-      chunk(s->choice, {{"reasoning_details", json::array{reasoning_detail(s->seal, false)}}}, out);
+      // A signature holds for its text alone, so the text comes with it once more.
+      auto seal = s->seal;
+      seal.text = std::exchange(unsealed_[s->choice], {});
+      auto detail = reasoning_detail(seal, true);
+      detail["index"] = entries_++;   // the SDKs demand one in every list they add up
+      chunk(s->choice, {{"reasoning_details", json::array{std::move(detail)}}}, out);
     } else if (const auto* f = std::get_if<RefusalDelta>(&event)) {
       chunk(f->choice, {{"refusal", f->text}}, out);
     } else if (const auto* t = std::get_if<ToolStart>(&event)) {
@@ -127,7 +142,9 @@ class ChatEncoder final : public Encoder {
       json::object call{{"index", a->index}, {"function", json::object{{"arguments", a->text}}}};
       chunk(a->choice, {{"tool_calls", json::array{std::move(call)}}}, out);
     } else if (const auto* c = std::get_if<CitationDelta>(&event); c != nullptr && c->wire == kWire) {
-      chunk(c->choice, {{"annotations", json::array{c->raw}}}, out);
+      auto note = c->raw;
+      if (note.is_object()) note.get_object()["index"] = entries_++;
+      chunk(c->choice, {{"annotations", json::array{std::move(note)}}}, out);
     } else if (const auto* end = std::get_if<Finish>(&event)) {
       role(end->choice, out);
       write_event(out, {}, body(json::array{json::object{{"index", end->choice}, {"delta", json::object{}}, {"logprobs", nullptr},
@@ -166,6 +183,8 @@ class ChatEncoder final : public Encoder {
   }
 
   std::map<std::uint32_t, bool> spoken_;
+  std::map<std::uint32_t, std::string> unsealed_;   // thoughts since the last seal
+  std::int64_t entries_ = 0;
 };
 
 }  // namespace
