@@ -6,6 +6,7 @@
 #include "app/table.hpp"
 #include "base/text.hpp"
 #include "records/ledger.hpp"
+#include "server/usage_json.hpp"
 
 namespace ballast::app {
 
@@ -15,28 +16,6 @@ struct Flags {
   AccessFlags access;
   std::string by, from, to;
 };
-
-json::value exact(records::Int128 n) {
-  if (n >= INT64_MIN && n <= INT64_MAX) return static_cast<std::int64_t>(n);
-  return json::value(records::to_string(n));
-}
-
-json::object row_json(const records::UsageRow& row, const std::vector<records::GroupBy>& by) {
-  json::object o;
-  for (std::size_t i = 0; i < by.size() && i < row.group.size(); ++i) o[records::to_string(by[i])] = row.group[i];
-  o["calls"] = row.calls;
-  o["failed"] = row.failed;
-  o["cache_hits"] = row.cache_hits;
-  o["input_tokens"] = exact(row.input);
-  o["cached_tokens"] = exact(row.cached);
-  o["cache_write_tokens"] = exact(row.cache_write);
-  o["output_tokens"] = exact(row.output);
-  o["reasoning_tokens"] = exact(row.reasoning);
-  o["images"] = exact(row.images);
-  o["incurred_usd"] = records::nano_to_usd(row.incurred_nano);
-  o["billed_usd"] = records::nano_to_usd(row.billed_nano);
-  return o;
-}
 
 Result<json::value> from_database(store::Database& db, const Flags& flags) {
   records::UsageQuery query;
@@ -49,7 +28,7 @@ Result<json::value> from_database(store::Database& db, const Flags& flags) {
   }
   const auto time = [](const std::string& text, std::string_view field, WallTime& into) -> Result<void> {
     if (text.empty()) return {};
-    auto at = parse_time(text, field);
+    auto at = server::parse_rfc3339(text, field);
     if (!at) return fail(std::move(at.error()));
     into = *at;
     return {};
@@ -60,7 +39,7 @@ Result<json::value> from_database(store::Database& db, const Flags& flags) {
   const auto rows = db.read_now([&](store::Tx& tx) { return records::usage(tx, query); });
   if (!rows) return fail(rows.error());
   json::array list;
-  for (const auto& row : *rows) list.push_back(row_json(row, query.by));
+  for (const auto& row : *rows) list.push_back(server::usage_row_json(row, query.by));
   return json::object{{"rows", std::move(list)}};
 }
 

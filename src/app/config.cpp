@@ -28,49 +28,6 @@ namespace {
 
 using namespace std::chrono;
 
-int two(std::string_view text, std::size_t at) { return parse_int<int>(text.substr(at, 2)).value_or(-1); }
-
-bool shaped(std::string_view text, std::string_view shape) {
-  if (text.size() < shape.size()) return false;
-  for (std::size_t i = 0; i < shape.size(); ++i)
-    if (shape[i] == '0' ? (text[i] < '0' || text[i] > '9') : text[i] != shape[i]) return false;
-  return true;
-}
-
-// The part after the seconds: "", "Z", ".123Z", "+02:00".
-std::optional<seconds> zone(std::string_view rest) {
-  if (rest.starts_with('.')) {
-    std::size_t n = 1;
-    while (n < rest.size() && rest[n] >= '0' && rest[n] <= '9') ++n;
-    rest.remove_prefix(n);
-  }
-  if (rest.empty() || rest == "Z") return seconds(0);
-  if (rest.size() != 6 || !shaped(rest.substr(1), "00:00") || (rest[0] != '+' && rest[0] != '-')) return std::nullopt;
-  const auto offset = hours(two(rest, 1)) + minutes(two(rest, 4));
-  return rest[0] == '+' ? seconds(offset) : -seconds(offset);
-}
-
-}  // namespace
-
-Result<WallTime> parse_time(std::string_view text, std::string_view field) {
-  const auto bad = [&] {
-    return fail(ErrorCode::caller_invalid_request, "must be a date or a time, for example 2026-11-21 or 2026-11-21T04:00:00Z", std::string(field));
-  };
-  if (!shaped(text, "0000-00-00")) return bad();
-  const year_month_day day{year(parse_int<int>(text.substr(0, 4)).value_or(0)), month(static_cast<unsigned>(two(text, 5))),
-                           std::chrono::day(static_cast<unsigned>(two(text, 8)))};
-  if (!day.ok()) return bad();
-  WallTime at = sys_days(day);
-  if (text.size() == 10) return at;
-  text.remove_prefix(10);
-  if (!shaped(text, "T00:00:00") || two(text, 1) > 23 || two(text, 4) > 59 || two(text, 7) > 60) return bad();
-  const auto offset = zone(text.substr(9));
-  if (!offset) return bad();
-  return at + hours(two(text, 1)) + minutes(two(text, 4)) + seconds(two(text, 7)) - *offset;
-}
-
-namespace {
-
 void read_ledger(const ConfigNode& node, LedgerConfig& ledger) {
   ledger.strict = node.choice("mode", {"background", "strict"}, "background") == "strict";
   ledger.sync_every = node.duration("sync_every", ledger.sync_every);

@@ -117,9 +117,6 @@ std::string config_file(const std::string& path);
 std::vector<ProviderConfig> providers_from_environment(const EnvLookup& environment);
 ProviderConfig default_simulator();
 
-// "2026-11-21", "2026-11-21T04:00:00Z", "…+02:00"; UTC without an offset.
-Result<WallTime> parse_time(std::string_view text, std::string_view field);
-
 // Parts of the parser, one per file; each records its mistakes in the node's document.
 namespace parse {
 ProviderConfig provider(const std::string& name, const ConfigNode& node);

@@ -4,6 +4,7 @@
 #include "app/config.hpp"
 #include "base/text.hpp"
 #include "gateway/principal.hpp"
+#include "server/usage_json.hpp"
 
 namespace ballast::app {
 
@@ -126,7 +127,7 @@ gateway::BudgetRule parse::budget(const ConfigNode& node) {
   rule.period = gateway::budget_period_from(node.choice("per", {"hour", "day", "month", "fixed"}, "day")).value_or(rule.period);
   const auto time = [&](std::string_view key, WallTime& into) {
     if (!node.has(key)) return;
-    if (auto at = parse_time(node.string(key), key)) into = *at;
+    if (auto at = server::parse_rfc3339(node.string(key), key)) into = *at;
     else node.get(key).problem(at.error().message);
     rule.period = gateway::BudgetPeriod::fixed;
   };
@@ -151,7 +152,7 @@ KeyConfig parse::key(const ConfigNode& node) {
   k.user = node.string("user");
   k.feature = node.string("feature");
   if (node.has("expires")) {
-    if (auto at = parse_time(node.string("expires"), "expires")) k.expires = *at;
+    if (auto at = server::parse_rfc3339(node.string("expires"), "expires")) k.expires = *at;
     else node.get("expires").problem(at.error().message);
   }
   node.done();

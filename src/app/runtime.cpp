@@ -5,6 +5,7 @@
 #include <fstream>
 #include <thread>
 
+#include "app/cli.hpp"
 #include "app/keys_store.hpp"
 #include "base/log.hpp"
 #include "records/budgets.hpp"
@@ -127,6 +128,48 @@ Result<std::string> Runtime::journal_id() const {
   return id;
 }
 
+// Outcomes of an earlier process of this journal are unknown from now on: its rows carry the journal's id.
+Result<void> Runtime::open_idempotency() {
+  const auto id = journal_id();
+  if (!id) return fail(id.error());
+  const std::string owner = fmt::format("{}:{}", *id, to_string(new_id(clock_.wall()), "boot"));
+  const auto disowned = database_->write_now([&](store::Tx& tx) { return records::disown_idempotent(tx, *id + ":", owner); });
+  if (!disowned) return fail(disowned.error());
+  if (*disowned > 0) log::warn("idempotency_outcomes_unknown", {{"keys", *disowned}});
+  idempotency_store_ = gateway::database_idempotency_store(*database_);
+  idempotency_ = std::make_unique<gateway::Idempotency>(*idempotency_store_, owner, clock_, config_.idempotency);
+  return {};
+}
+
+Result<void> Runtime::open_doors() {
+  if (auto opened = open_idempotency(); !opened) return opened;
+  breakers_ = std::make_unique<gateway::Breakers>(clock_, gateway::Breakers::Options{.breaker = config_.breakers, .seed = os_seed()});
+  cache_ = std::make_unique<gateway::ResponseCache>(clock_, gateway::ResponseCache::Options{.max_bytes = config_.cache_bytes});
+  const gateway::World world{.clock = clock_, .keys = *keys_, .breakers = *breakers_, .cache = *cache_, .idempotency = *idempotency_,
+                             .journal = *journal_, .metrics = metrics_, .spans = spans_.get(),
+                             .trace_sample = config_.telemetry.sample, .loops = loops_->size()};
+  gateway_ = std::make_unique<gateway::Gateway>(world, setup_of(wired_));
+  api_ = std::make_unique<server::Api>(server::Parts{*gateway_, *database_, metrics_, clock_, kVersion});
+  loops_->start();
+  journal_->start_importer(*database_);
+  const HttpConfig& http = config_.http;
+  net::ServerOptions options{.address = config_.listen.host, .port = config_.listen.port};
+  options.limits.head_bytes = http.header;
+  options.limits.body_bytes = http.body;
+  options.header_timeout = http.header_timeout;
+  options.body_timeout = http.body_timeout;
+  options.idle_timeout = http.idle_timeout;
+  options.write_timeout = http.write_timeout;
+  options.connections = http.connections;
+  options.tls = {.cert_file = config_.tls_cert, .key_file = config_.tls_key};
+  try {
+    listener_ = std::make_unique<net::Server>(*loops_, options, *api_);
+  } catch (const std::runtime_error& e) {
+    return fail(ErrorCode::internal_unavailable, fmt::format("cannot listen on {}: {}", to_string(config_.listen), e.what()));
+  }
+  return {};
+}
+
 Result<void> Runtime::reload(Config config) {
   auto made = wire(config, *client_, clock_, wired_.get());
   if (!made) return fail(std::move(made.error()));
@@ -182,6 +225,7 @@ void Runtime::tick() {
 
 bool Runtime::drain(Duration patience) {
   if (!listener_) return true;
+  api_->draining(true);
   listener_->stop_accepting();
   const bool clean = listener_->drain(patience);
   listener_.reset();
@@ -191,7 +235,7 @@ bool Runtime::drain(Duration patience) {
 Runtime::~Runtime() {
   drain(Duration::zero());
   if (loops_) loops_->stop();
-  handler_.reset();
+  api_.reset();
   gateway_.reset();
   retired_.clear();
   wired_.reset();

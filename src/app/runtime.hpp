@@ -17,6 +17,7 @@
 #include "net/client.hpp"
 #include "net/server.hpp"
 #include "records/journal.hpp"
+#include "server/server.hpp"
 #include "store/database.hpp"
 
 namespace ballast::app {
@@ -49,6 +50,7 @@ class Runtime {
   Result<void> restore_budgets();
   Result<void> load_keyring();
   Result<void> first_start();
+  Result<void> open_idempotency();
   Result<void> open_doors();
   Result<std::string> journal_id() const;
   void sync_keys();
@@ -75,7 +77,7 @@ class Runtime {
   std::unique_ptr<trace::SpanSink> spans_;
   WiredPtr wired_;
   std::unique_ptr<gateway::Gateway> gateway_;
-  std::unique_ptr<net::Handler> handler_;
+  std::unique_ptr<server::Api> api_;
   std::unique_ptr<net::Server> listener_;
   std::vector<Retired> retired_;
   std::uint64_t ticks_ = 0;

@@ -134,15 +134,6 @@ TEST(Config, Listen) {
   for (const char* bad : {"", "8080", "a:", "a:70000", "a:-1"}) EXPECT_FALSE(parse_listen(bad)) << bad;
 }
 
-TEST(Config, Times) {
-  const auto at = [](std::string_view text) { return unix_ms(*parse_time(text, "t")) / 1000; };
-  EXPECT_EQ(at("1970-01-02"), 86400);
-  EXPECT_EQ(at("2026-11-21T04:01:12Z"), 1795233672);
-  EXPECT_EQ(at("2026-11-21T06:01:12.345+02:00"), 1795233672);
-  for (const char* bad : {"", "2026-13-01", "2026-02-30", "2026-11-21T25:00:00", "2026-11-21 04:00:00", "2026-11-21T04:00:00+2"})
-    EXPECT_FALSE(parse_time(bad, "t")) << bad;
-}
-
 TEST(Wiring, AReloadKeepsWhatDidNotChange) {
   const SystemClock clock;
   llm::Simulator sim(llm::default_sim_config(), clock);
