@@ -4,5 +4,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 ballast=${BALLAST_BIN:-build/release/src/ballast}
 "$ballast" check --schema >docs/ballast.schema.json
+"$ballast" check --schema | python3 tools/gen_config_docs.py >docs/configuration.md
 python3 tools/gen_api_docs.py --ballast "$ballast" >docs/api.md
-echo "docs: docs/ballast.schema.json and docs/api.md are up to date"
+echo "docs: the schema, docs/configuration.md and docs/api.md are up to date"

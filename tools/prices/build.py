@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Writes src/llm/data/prices.json from a public price book (LiteLLM's model_prices_and_context_window.json, MIT).
+"""Writes src/llm/data/prices.json from two public price books, both MIT: LiteLLM's model_prices_and_context_window.json, and
+pydantic's genai-prices (its data.json), which knows prices that change on a date, fills gaps and corrects zeroes.
 
-usage: build.py BOOK.json[.gz] DATE > src/llm/data/prices.json
+usage: build.py LITELLM.json[.gz] GENAI.json DATE > src/llm/data/prices.json
 Prices become decimal US dollars per million units. Only facts are taken: figures, limits, capabilities, dates.
 """
 import gzip
@@ -64,8 +65,83 @@ def model(entry):
     return out
 
 
+OLD = ("ada", "babbage", "curie", "davinci", "text-ada", "text-curie", "text-davinci")
+GENAI_FIELDS = {"input": "input_mtok", "output": "output_mtok", "cache_read": "cache_read_mtok", "cache_write_5m": "cache_write_mtok",
+                "audio_in": "input_audio_mtok", "audio_out": "output_audio_mtok"}
+
+
+def genai_prices(entry, pick):
+    """The figures of one price block; `pick` chooses from {base, tiers}."""
+    out = {}
+    for ours, theirs in GENAI_FIELDS.items():
+        value = entry.get(theirs)
+        if isinstance(value, dict):
+            value = pick(value)
+        if value is not None:
+            out[ours] = format(Decimal(str(value)).normalize(), "f")
+    if "cache_write_5m" in out:  # Anthropic: an hour costs twice the input, five minutes 1.25 times
+        out["cache_write_1h"] = format((Decimal(out["input"]) * 2).normalize(), "f")
+    return out
+
+
+def genai_model(entry):
+    blocks = entry["prices"] if isinstance(entry["prices"], list) else [{"prices": entry["prices"]}]
+    dated = [(b.get("constraint", {}).get("start_date", ""), b["prices"]) for b in blocks
+             if b.get("constraint", {}).keys() <= {"start_date"}]
+    return sorted(dated, key=lambda d: d[0])
+
+
+def genai_names(entry):
+    """The names a model is matched by exactly: its id and each `equals`."""
+    def walk(rule):
+        for key, value in rule.items():
+            if key == "equals":
+                yield value
+            elif key == "or":
+                for inner in value:
+                    yield from walk(inner)
+    return [entry["id"], *walk(entry["match"])]
+
+
+def overlay(out, genai, date):
+    """Adds what the first book lacks: models, prices from a later date, and figures where it says zero."""
+    kinds = {"openai": "openai", "anthropic": "anthropic", "google": "gemini"}
+    for provider in genai:
+        kind = kinds.get(provider["id"])
+        for entry in provider["models"] if kind else ():
+            # Open weights have no price of their vendor's own; Claude at Google is sold under another API.
+            if entry["id"].startswith(("gpt-oss", "gemma")) or (kind == "gemini" and "claude" in entry["id"]):
+                continue
+            dated = genai_model(entry)
+            now = [p for start, p in dated if start <= date]
+            if not now or "input_mtok" not in now[-1]:
+                continue
+            base = genai_prices(now[-1], lambda v: v["base"])
+            tiers = [t["start"] for v in now[-1].values() if isinstance(v, dict) for t in v["tiers"]]
+            names = genai_names(entry)
+            for name in names:  # an entry that gives away what the other book sells is a mistake as a whole
+                wrong = out.get(f"{kind}/{name}", base)
+                if any(Decimal(wrong.get(k, "0")) == 0 < Decimal(base.get(k, "0")) for k in ("input", "output")):
+                    del out[f"{kind}/{name}"]
+            sibling = next((out[f"{kind}/{n}"] for n in names if f"{kind}/{n}" in out), {"tools": True, "images": True, "json": True})
+            for name in names:
+                have = out.get(f"{kind}/{name}")
+                if have is None:
+                    if ":" in name or name.endswith("-") or "realtime" in name or name.startswith(OLD):
+                        continue
+                    have = out[f"{kind}/{name}"] = {**{k: v for k, v in sibling.items() if v is True or k in ("context", "max_output")},
+                                                    "mode": "embedding" if "embedding" in name else "chat", **base}
+                    if tiers:
+                        have["tier"] = {"above": min(tiers), **genai_prices(now[-1], lambda v: v["tiers"][0]["price"])}
+                    if entry.get("context_window"):
+                        have.setdefault("context", entry["context_window"])
+                later = [{"from": start, **genai_prices(p, lambda v: v["base"])} for start, p in dated if start > date]
+                if later:
+                    have["later"] = later
+
+
 def main():
-    book, date = sys.argv[1:3]
+    book, genai, date = sys.argv[1:4]
     opener = gzip.open if book.endswith(".gz") else open
     with opener(book, "rt") as f:
         entries = json.load(f)
@@ -78,6 +154,9 @@ def main():
         if "/" in short or short.startswith("ft:"):
             continue
         out[f"{kind}/{short}"] = model(entry)
+    with open(genai) as f:
+        overlay(out, json.load(f), date)
+    out = dict(sorted(out.items()))
     lines = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in out.items())
     print('{"as_of": ' + json.dumps(date) + ', "models": {\n' + lines + "\n}}")
 
