@@ -3,9 +3,9 @@
 
 #include "app/access.hpp"
 #include "app/cli.hpp"
-#include "app/keys_store.hpp"
 #include "app/table.hpp"
 #include "base/text.hpp"
+#include "server/key_rows.hpp"
 #include "server/usage_json.hpp"
 
 namespace ballast::app {
@@ -34,7 +34,7 @@ Result<json::value> create(Access& access, const Flags& f) {
     info.scopes = *gateway::scopes_from(f.scopes, "--scopes");
     for (const auto& model : list_of(f.models)) info.models.emplace_back(model.get_string());
     if (!f.expires.empty()) info.expires = *server::parse_rfc3339(f.expires, "--expires");
-    auto minted = create_key(*db, std::move(info), SystemClock().wall());
+    auto minted = server::create_key(*db, std::move(info), SystemClock().wall());
     if (!minted) return fail(std::move(minted.error()));
     return json::object{{"id", minted->stored.info.id}, {"name", f.name}, {"secret", minted->secret}};
   }
@@ -51,7 +51,7 @@ Result<json::value> list(Access& access, const Flags& f) {
   const auto rows = db->read_now([&](store::Tx& tx) { return records::list_keys(tx, f.all); });
   if (!rows) return fail(rows.error());
   json::array keys;
-  for (const auto& row : *rows) keys.push_back(key_json(row));
+  for (const auto& row : *rows) keys.push_back(server::key_json(row));
   return json::object{{"keys", std::move(keys)}};
 }
 
@@ -59,7 +59,7 @@ Result<json::value> show(Access& access, const Flags& f) {
   if (auto* db = access.database()) {
     const auto row = db->read_now([&](store::Tx& tx) { return records::get_key(tx, f.id); });
     if (!row) return fail(row.error());
-    return key_json(*row);
+    return server::key_json(*row);
   }
   auto all = access.call("GET", "/api/keys");
   if (!all) return all;

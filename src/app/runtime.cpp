@@ -6,12 +6,12 @@
 #include <thread>
 
 #include "app/cli.hpp"
-#include "app/keys_store.hpp"
 #include "base/log.hpp"
 #include "records/budgets.hpp"
 #include "records/idempotency.hpp"
 #include "records/ledger.hpp"
 #include "records/migrations.hpp"
+#include "server/key_rows.hpp"
 
 namespace ballast::app {
 
@@ -94,7 +94,7 @@ Result<void> Runtime::restore_budgets() {
 
 Result<void> Runtime::load_keyring() {
   keys_ = std::make_unique<gateway::KeyRing>(gateway::KeyRing::Options{.loops = loops_of(config_)});
-  auto stored = load_keys(*database_);
+  auto stored = server::load_keys(*database_);
   if (!stored) return fail(std::move(stored.error()));
   if (auto put = keys_->put_all(std::move(*stored)); !put) return put;
   return keys_->configure(configured_keys(config_));
@@ -109,7 +109,7 @@ Result<void> Runtime::first_start() {
   const auto mint = [&](std::string name, gateway::Scope scope, std::string& secret) -> Result<void> {
     gateway::KeyInfo info{.name = std::move(name)};
     info.scopes.bits = static_cast<std::uint8_t>(scope);
-    auto minted = create_key(*database_, std::move(info), clock_.wall());
+    auto minted = server::create_key(*database_, std::move(info), clock_.wall());
     if (!minted) return fail(std::move(minted.error()));
     secret = minted->secret;
     return keys_->put(minted->stored);
@@ -200,7 +200,7 @@ void Runtime::sync_keys() {
     if (row.revoked) {
       if (keys_->find(row.id)) (void)keys_->revoke(row.id);
     } else if (!keys_->find(row.id)) {
-      if (auto key = stored_of(row)) active.push_back(std::move(*key));
+      if (auto key = server::stored_of(row)) active.push_back(std::move(*key));
     }
   }
   if (!active.empty())
