@@ -7,7 +7,6 @@
 #include <condition_variable>
 #include <thread>
 
-#include "base/log.hpp"
 #include "store/drivers.hpp"
 #include "store/job_queue.hpp"
 #include "store/postgres/connection.hpp"

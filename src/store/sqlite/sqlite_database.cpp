@@ -8,10 +8,10 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
-#include "base/log.hpp"
 #include "store/drivers.hpp"
 #include "store/job_queue.hpp"
 #include "store/sqlite/connection.hpp"
