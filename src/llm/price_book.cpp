@@ -64,7 +64,7 @@ Result<ModelInfo> model_info(std::string name, const JsonRef& at) {
   m.images = flag("images");
   m.json = flag("json");
   m.prefill = flag("prefill");
-  m.reasoning = flag("reasoning");
+  m.reasoning = flag("reasons");
   m.context = count("context");
   m.max_output = count("max_output");
   auto per_image = price_at(at, "per_image");
@@ -121,6 +121,16 @@ Result<std::shared_ptr<const PriceBook>> PriceBook::parse(std::string_view text)
     auto info = model_info(std::string(name), at.child(name, value));
     if (!info) return fail(std::move(info.error()));
     book->models_.emplace(std::string(name), std::move(*info));
+    const auto changes = at.child(name, value).find("later");
+    for (std::size_t i = 0; changes && i < changes->size(); ++i) {
+      const JsonRef change = changes->item(i);
+      auto from = change.get<std::string_view>("from");
+      auto price = price_set(change);
+      if (!from || !price) return fail(from ? std::move(price.error()) : std::move(from.error()));
+      const auto date = day(*from);
+      if (!date) return fail(ErrorCode::caller_invalid_request, "must be a date, YYYY-MM-DD", change.path() + ".from");
+      book->later_[std::string(name)].push_back({*date, *price});
+    }
   }
   return std::shared_ptr<const PriceBook>(std::move(book));
 }
@@ -137,13 +147,16 @@ std::shared_ptr<const PriceBook> PriceBook::with(const std::vector<ModelOverride
   return book;
 }
 
-std::optional<ModelInfo> PriceBook::find(std::string_view provider, std::string_view kind, std::string_view model) const {
+std::optional<ModelInfo> PriceBook::find(std::string_view provider, std::string_view kind, std::string_view model, WallTime when) const {
   std::optional<ModelInfo> found;
   const std::string_view shorter = undated(model);
   for (const std::string_view name : {model, shorter}) {
     const auto at = models_.find(std::string(kind) + "/" + std::string(name));
     if (at == models_.end()) continue;
     found = at->second;
+    if (const auto later = later_.find(at->first); later != later_.end())
+      for (const auto& change : later->second)
+        if (change.from <= when) found->price = change.price;
     break;
   }
   for (const std::string_view name : {model, shorter}) {
@@ -154,6 +167,13 @@ std::optional<ModelInfo> PriceBook::find(std::string_view provider, std::string_
     break;
   }
   return found;
+}
+
+std::vector<std::pair<std::string, WallTime>> PriceBook::retiring(WallTime at, Duration within) const {
+  std::vector<std::pair<std::string, WallTime>> out;
+  for (const auto& [name, info] : models_)
+    if (info.retires && *info.retires < at + within) out.emplace_back(name, *info.retires);
+  return out;
 }
 
 std::vector<std::string> PriceBook::models(std::string_view kind) const {
@@ -177,9 +197,18 @@ std::vector<PriceBook::Change> PriceBook::changes(const PriceBook& before, const
     const auto compare = [&](const char* what, Price a, Price b) {
       if (a != b) out.push_back({kind, model, std::string(what) + " " + to_usd({a.nano_per_million}) + " → " + to_usd({b.nano_per_million})});
     };
-    compare("input", was.price.input, now->second.price.input);
-    compare("output", was.price.output, now->second.price.output);
-    compare("cache_read", was.price.cache_read.value_or(was.price.input), now->second.price.cache_read.value_or(now->second.price.input));
+    const PriceSet &p = was.price, &q = now->second.price;
+    compare("input", p.input, q.input);
+    compare("output", p.output, q.output);
+    compare("cache_read", p.cache_read.value_or(p.input), q.cache_read.value_or(q.input));
+    compare("cache_write_5m", p.cache_write_5m.value_or(p.input), q.cache_write_5m.value_or(q.input));
+    compare("cache_write_1h", p.cache_write_1h.value_or(p.input), q.cache_write_1h.value_or(q.input));
+    compare("reasoning", p.reasoning.value_or(p.output), q.reasoning.value_or(q.output));
+    compare("audio_in", p.audio_in.value_or(p.input), q.audio_in.value_or(q.input));
+    compare("audio_out", p.audio_out.value_or(p.output), q.audio_out.value_or(q.output));
+    compare("image_out", p.image_out.value_or(p.output), q.image_out.value_or(q.output));
+    compare("tier input", was.tier.input, now->second.tier.input);
+    compare("tier output", was.tier.output, now->second.tier.output);
   }
   for (const auto& [key, is] : after.models_)
     if (!before.models_.contains(key)) out.push_back({split(key).first, split(key).second, "new"});

@@ -64,8 +64,15 @@ Extent extent_of(const RequestFacts& f) {
 
 namespace {
 
-std::uint64_t input_bound(const Extent& e) {
-  return e.text_bytes + e.messages * kFramingTokens + kFramingBase + e.images * kMaxImageTokens + e.file_bytes;
+// Tokens in. Files: whatever they hold, the provider refuses what does not fit the context.
+std::uint64_t input_bound(const Extent& e, const ModelInfo& m) {
+  const std::uint64_t seen = e.text_bytes + e.messages * kFramingTokens + kFramingBase + e.images * kMaxImageTokens;
+  return e.file_bytes ? std::max(seen, m.context) : seen;
+}
+
+std::uint64_t times(std::uint64_t a, std::uint64_t b) {
+  std::uint64_t product;
+  return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
 }
 
 PriceSet worst(const ModelInfo& m) {
@@ -83,10 +90,12 @@ Result<Money> ceiling(const Extent& e, const ModelInfo& m, std::uint64_t max_out
   if (!m.priced) return fail(ErrorCode::policy_unpriced_model, "a budget applies and model " + m.name + " has no price: add one under models in the configuration", "model");
   if (e.unbounded)
     return fail(ErrorCode::policy_unbounded_cost, "a budget applies and the cost of this request has no provable ceiling", e.unbounded_field);
+  if (e.file_bytes && m.context == 0)
+    return fail(ErrorCode::policy_unbounded_cost, "a budget applies, and the tokens of a file have no bound: the context of " + m.name + " is unknown", "file");
   const PriceSet p = worst(m);
   CostSum sum;
-  sum.add(input_bound(e), p.input);
-  sum.add(max_output * e.n, p.output);
+  sum.add(input_bound(e, m), p.input);
+  sum.add(times(max_output, e.n), p.output);
   if (m.per_image) sum.add(e.n, *m.per_image);
   return sum.total();
 }

@@ -50,7 +50,8 @@ struct Extent {
   std::uint64_t text_bytes = 0;          // a token is at least one byte of UTF-8, so bytes bound tokens
   std::uint64_t messages = 0;            // each adds framing tokens
   std::uint64_t images = 0;              // inline; each at most kMaxImageTokens
-  std::uint64_t file_bytes = 0;          // inline documents and audio, base64
+  std::uint64_t file_bytes = 0;          // inline documents and audio, base64; a compressed page hides any number of tokens: the
+                                         // model's context is their bound
   std::uint32_t n = 1;
   bool unbounded = false;                // remote files, stored responses, hosted tools
   std::string unbounded_field;           // which
@@ -61,7 +62,7 @@ inline constexpr std::uint64_t kFramingBase = 1024;      // once: hidden preambl
 inline constexpr std::uint64_t kMaxImageTokens = 50'000; // above every vendor's stated maximum for one image
 
 // A proven upper bound of what one attempt costs with at most `max_output` tokens out per choice. At the dearest tier and
-// cache price. policy_unbounded_cost (field named) where there is none; policy_unpriced_model for an unpriced model.
+// cache price. policy_unbounded_cost (field named) where there is none (files, where the context is unknown, too); policy_unpriced_model for an unpriced model.
 Result<Money> ceiling(const Extent& extent, const ModelInfo& model, std::uint64_t max_output);
 // The largest max_output whose ceiling is within `budget`; nullopt: not even one token is.
 std::optional<std::uint64_t> max_output_within(Money budget, const Extent& extent, const ModelInfo& model);
@@ -84,8 +85,11 @@ class PriceBook {
   std::shared_ptr<const PriceBook> with(const std::vector<ModelOverride>& overrides) const;
 
   // `provider` is the configured provider's name (for overrides), `kind` its vendor: "openai", "anthropic", "gemini", "azure".
-  // Tries the name itself, then without a date ("gpt-5-mini-2025-08-07", "claude-haiku-4-5-20251001"), then without "-latest".
-  std::optional<ModelInfo> find(std::string_view provider, std::string_view kind, std::string_view model) const;
+  // Tries the name itself, then without a date ("gpt-5-mini-2025-08-07", "claude-haiku-4-5-20251001") or "-latest".
+  // The price in force at `at`: the table knows changes announced for later dates. By default after all of them.
+  std::optional<ModelInfo> find(std::string_view provider, std::string_view kind, std::string_view model, WallTime at = WallTime::max()) const;
+  // Models that their provider retires before `at` + `within`, as "kind/model", those already gone included.
+  std::vector<std::pair<std::string, WallTime>> retiring(WallTime at, Duration within) const;
   std::vector<std::string> models(std::string_view kind) const;
   std::string_view as_of() const { return as_of_; }        // the date of the table
 
@@ -95,7 +99,9 @@ class PriceBook {
   static std::vector<Change> changes(const PriceBook& before, const PriceBook& after);
 
  private:
+  struct Dated { WallTime from; PriceSet price; };
   std::map<std::string, ModelInfo, std::less<>> models_;   // "kind/model"
+  std::map<std::string, std::vector<Dated>, std::less<>> later_;   // "kind/model": announced changes, by date
   std::map<std::string, ModelOverride, std::less<>> overrides_;   // "provider/model"
   std::string as_of_;
 };

@@ -52,7 +52,7 @@ def model(entry):
         if isinstance(entry.get(theirs), int):
             out[ours] = entry[theirs]
     for ours, theirs in (("tools", "supports_function_calling"), ("images", "supports_vision"), ("json", "supports_response_schema"),
-                         ("prefill", "supports_assistant_prefill"), ("reasoning", "supports_reasoning")):
+                         ("prefill", "supports_assistant_prefill"), ("reasons", "supports_reasoning")):
         if entry.get(theirs):
             out[ours] = True
     if entry.get("output_cost_per_image") is not None:

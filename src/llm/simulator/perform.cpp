@@ -110,16 +110,39 @@ class SimResponse final : public net::ClientResponse {
 
 }  // namespace
 
+namespace {
+// The model a body names; empty if it names none.
+std::string model_in(std::string_view body) {
+  const auto document = parse_json(body);
+  if (!document) return {};
+  return JsonRef(*document).maybe<std::string>("model").value_or(std::nullopt).value_or("");
+}
+constexpr std::string_view kNoSuchPath =
+    R"({"error":{"message":"no such path","type":"invalid_request_error","param":null,"code":"not_found"}})";
+SimScript no_such_path() {
+  return {.steps = {SimHead{.status = 404, .headers = {{"content-type", "application/json"}}}, SimBytes{std::string(kNoSuchPath)}}};
+}
+}  // namespace
+
 Simulator::Simulator(SimConfig config, const Clock& clock)
     : config_(std::move(config)), clock_(clock), started_(clock.mono()), random_(config_.seed) {}
 
-SimScript Simulator::script(const SimRequest& request) {
-  std::lock_guard lock(mutex_);
-  const auto name = request.model;
-  auto& count = counts_[config_.models.contains(name) ? name : std::string("unknown")];
-  SimScript script = plan(request, config_, ++count.requests, clock_.mono() - started_, unix_ms(clock_.wall()) / 1000, random_);
+SimScript Simulator::script(const SimRequest& asked) {
+  SimRequest request = asked;
+  if (request.model.empty()) request.model = model_in(request.body);
+  const auto model = config_.models.find(request.model);
+  std::unique_lock lock(mutex_);
+  const std::uint64_t number = ++counts_[model == config_.models.end() ? std::string("unknown") : request.model].requests;
+  SeededRandom random(random_.next());   // planning happens outside the lock
+  lock.unlock();
+  SimScript script = plan(request, config_, number, clock_.mono() - started_, unix_ms(clock_.wall()) / 1000, random);
+  if (model == config_.models.end()) return script;
+  lock.lock();
+  auto& count = counts_[request.model];
   count.input_tokens += script.input_tokens;
   count.output_tokens += script.output_tokens;
+  if (model->second.price)
+    count.cost += llm::cost({.input_uncached = script.input_tokens, .output = script.output_tokens}, {.price = *model->second.price});
   return script;
 }
 
@@ -133,8 +156,7 @@ Task<Result<std::unique_ptr<net::ClientResponse>>> SimTransport::send(Scheduler&
   std::string body;
   for (const auto piece : request.body) body.append(piece);
   auto asked = sim_route(request.method, request.target.empty() ? std::string_view(request.url->target) : request.target, body);
-  if (!asked) co_return fail(ErrorCode::provider_unreachable, "the simulator has no such path");
-  auto response = std::make_unique<SimResponse>(loop, simulator_.script(*asked), cancel);
+  auto response = std::make_unique<SimResponse>(loop, asked ? simulator_.script(*asked) : no_such_path(), cancel);
   auto begun = co_await response->begin(loop.clock().mono() + timeouts.headers);
   if (!begun) co_return fail(std::move(begun.error()));
   co_return std::unique_ptr<net::ClientResponse>(std::move(response));
@@ -145,7 +167,7 @@ namespace {
 Task<void> tell_counts(net::Exchange& exchange, const Simulator& simulator) {
   json::object out;
   for (const auto& [model, c] : simulator.counts())
-    out[model] = json::object{{"requests", c.requests}, {"input_tokens", c.input_tokens}, {"output_tokens", c.output_tokens}};
+    out[model] = json::object{{"requests", c.requests}, {"input_tokens", c.input_tokens}, {"output_tokens", c.output_tokens}, {"cost_usd", to_usd(c.cost)}};
   const std::string body = to_json(json::value(std::move(out)));
   const auto sent = co_await exchange.respond(200, net::Headers{{"content-type", "application/json"}}, body);
   (void)sent;                            // a reader that left wants nothing
@@ -202,13 +224,7 @@ Task<void> SimHandler::handle(net::Exchange& exchange) {
     co_return;
   }
   const auto asked = sim_route(request.method, request.target, exchange.body());
-  if (!asked) {
-    const auto sent = co_await exchange.respond(404, net::Headers{{"content-type", "application/json"}},
-                                                R"({"error":{"message":"no such path","type":"invalid_request_error","param":null,"code":"not_found"}})");
-    (void)sent;
-    co_return;
-  }
-  const SimScript script = simulator_.script(*asked);
+  const SimScript script = asked ? simulator_.script(*asked) : no_such_path();
   co_await follow(exchange, script);
 }
 

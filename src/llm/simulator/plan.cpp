@@ -30,9 +30,14 @@ Duration SimDelay::draw(Random& random) const {
 std::uint64_t sim_tokens(std::string_view text) { return (text.size() + 3) / 4; }
 
 std::optional<SimRequest> sim_route(std::string_view method, std::string_view target, std::string_view body) {
-  if (method != "POST") return std::nullopt;
   const std::string_view path = target.substr(0, target.find('?'));
   SimRequest r{.body = body};
+  if (method == "GET" && path.ends_with("/models")) {
+    r.operation = Operation::models;
+    if (path.starts_with("/v1beta")) r.wire = Wire::gemini;
+    return r;
+  }
+  if (method != "POST") return std::nullopt;
   if (path.ends_with("/chat/completions")) return r;
   if (path.ends_with("/responses")) {
     r.operation = Operation::responses;
@@ -184,10 +189,9 @@ SimScript streamed(const SimRequest& request, const SimModel& model, const SimDr
     if (!out.empty()) steps.push_back(SimBytes{std::exchange(out, {})});
   }
   encoder.finish(out);
-  if (fault && fault->kind == SimFaultKind::missing_terminator) {
-    const auto done = out.find("data: [DONE]");
-    if (done != std::string::npos) out.resize(done);
-  }
+  if (fault && fault->kind == SimFaultKind::missing_terminator)
+    for (const std::string_view terminator : {"data: [DONE]", "event: message_stop"})
+      if (const auto done = out.find(terminator); done != std::string::npos) out.resize(done);
   if (!out.empty()) steps.push_back(SimBytes{std::move(out)});
   return script;
 }
@@ -217,6 +221,8 @@ SimScript converse(const SimRequest& request, const SimConfig& config, std::uint
     return refuse(request.wire, Error{ErrorCode::caller_invalid_request, "This model does not support assistant message prefill", "messages"}, latency);
 
   SimDraft draft = draft_answer(*chat, model, now, random);
+  if (draft.usage.input() > model.context)
+    return *instead_of_answer({.kind = SimFaultKind::context_length}, request.wire, latency, prefill);
   if (fault && fault->kind == SimFaultKind::over_report_usage) draft.report(draft.usage.output * 1000 + 1'000'000);
   SimScript script = chat->stream ? streamed(request, model, draft, fault, latency, random) : whole(request, model, draft, fault, latency, random);
   script.input_tokens = draft.usage.input();
@@ -236,10 +242,47 @@ SimScript count(const SimRequest& request) {
 
 }  // namespace
 
+namespace {
+
+// The models by name, as each API lists them.
+SimScript list_models(const SimRequest& request, const SimConfig& config) {
+  json::array data;
+  for (const auto& [name, model] : config.models) {
+    if (request.wire == Wire::gemini)
+      data.push_back(json::object{{"name", "models/" + name}, {"inputTokenLimit", model.context}});
+    else
+      data.push_back(json::object{{"id", name}, {"object", "model"}, {"created", 0}, {"owned_by", "simulator"}});
+  }
+  json::object body;
+  if (request.wire == Wire::gemini)
+    body["models"] = std::move(data);
+  else
+    body = {{"object", "list"}, {"data", std::move(data)}};
+  return {.steps = {SimHead{.headers = {{"content-type", "application/json"}}}, SimBytes{to_json(json::value(std::move(body)))}}};
+}
+
+// Embeddings and images: the faults that come instead of an answer, then the answer.
+SimScript pass_through(const SimRequest& request, const SimConfig& config, std::uint64_t number, Duration since, std::int64_t now, Random& random) {
+  const auto found = config.models.find(request.model);
+  Duration latency{};
+  if (found != config.models.end()) {
+    latency = found->second.latency.draw(random);
+    for (const auto& f : found->second.faults)
+      if (strikes(f, number, since, random))
+        if (auto script = instead_of_answer(f, request.wire, latency, false)) return std::move(*script);
+  }
+  SimScript script = draft_pass_through(request, config, now);
+  script.steps.insert(script.steps.begin(), SimWait{latency});
+  return script;
+}
+
+}  // namespace
+
 SimScript plan(const SimRequest& request, const SimConfig& config, std::uint64_t number, Duration since, std::int64_t now, Random& random) {
   if (is_conversation(request.operation)) return converse(request, config, number, since, now, random);
   if (request.operation == Operation::count_tokens) return count(request);
-  return draft_pass_through(request, config, now);
+  if (request.operation == Operation::models) return list_models(request, config);
+  return pass_through(request, config, number, since, now, random);
 }
 
 }  // namespace ballast::llm

@@ -76,7 +76,7 @@ struct SimModel {
   std::vector<SimFault> faults;          // the first that strikes
   std::optional<PriceSet> price;
   std::optional<Price> per_image;
-  std::uint64_t context = 128'000;
+  std::uint64_t context = 128'000;       // a longer prompt is refused as providers do
 };
 
 struct SimConfig {
@@ -90,7 +90,7 @@ std::vector<ModelOverride> sim_prices(std::string_view provider, const SimConfig
 struct SimRequest {
   Operation operation = Operation::chat;
   Wire wire = Wire::openai_chat;
-  std::string model;                     // Gemini: from the path
+  std::string model;                     // Gemini: from the path; else, if empty, the body's
   bool stream = false;                   // Gemini: from the path
   std::string_view body;
 };
@@ -122,7 +122,7 @@ class Simulator {
   Simulator(SimConfig config, const Clock& clock);
   SimScript script(const SimRequest& request);
   const SimConfig& config() const { return config_; }
-  struct Count { std::uint64_t requests = 0, input_tokens = 0, output_tokens = 0; };
+  struct Count { std::uint64_t requests = 0, input_tokens = 0, output_tokens = 0; Money cost; };
   std::map<std::string, Count> counts() const;
 
  private:

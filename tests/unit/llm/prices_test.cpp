@@ -1,0 +1,145 @@
+#include "llm/prices.hpp"
+
+#include <gtest/gtest.h>
+
+#include "base/random.hpp"
+
+namespace ballast::llm {
+namespace {
+
+using namespace std::chrono;
+WallTime day(int y, unsigned m, unsigned d) { return WallTime(sys_days(year(y) / month(m) / std::chrono::day(d)).time_since_epoch()); }
+ModelInfo known(std::string_view kind, std::string_view model, WallTime at = WallTime::max()) {
+  auto info = PriceBook::shipped()->find(kind, kind, model, at);
+  if (!info) ADD_FAILURE() << model << " is not priced";
+  return info.value_or(ModelInfo{.priced = false});
+}
+
+TEST(Prices, ADatedNameIsTheModelItself) {
+  const auto book = PriceBook::shipped();
+  EXPECT_EQ(known("openai", "gpt-5-mini-2025-08-07").price, known("openai", "gpt-5-mini").price);
+  EXPECT_EQ(known("openai", "gpt-5-mini").price.input, Price{250'000'000});
+  EXPECT_EQ(known("anthropic", "claude-haiku-4-5-20990101").price.output, Price{5'000'000'000});
+  EXPECT_FALSE(book->find("openai", "openai", "gpt-5-minimal"));
+  EXPECT_FALSE(book->find("local", "openai", "gemma3"));
+}
+
+TEST(Prices, AnAnnouncedChangeTakesEffectOnItsDay) {
+  EXPECT_EQ(known("anthropic", "claude-sonnet-5", day(2026, 8, 31)).price.input, Price{2'000'000'000});
+  EXPECT_EQ(known("anthropic", "claude-sonnet-5", day(2026, 9, 1)).price.input, Price{3'000'000'000});
+  EXPECT_EQ(known("anthropic", "claude-sonnet-5").price.cache_write_1h, Price{6'000'000'000});
+}
+
+TEST(Prices, CachedAndWrittenInputCostTheirOwnPriceAndTheSumRoundsUpOnce) {
+  const ModelInfo m = known("anthropic", "claude-haiku-4-5");   // 1, 5, read 0.1, written 1.25 and 2 dollars a million
+  const Usage u{.input_uncached = 3, .cache_read = 7, .cache_write_5m = 11, .cache_write_1h = 13, .output = 17, .reasoning = 5};
+  EXPECT_EQ(cost(u, m).nano, 3 * 1000 + 7 * 100 + 11 * 1250 + 13 * 2000 + 17 * 5000);
+  EXPECT_EQ(cost({.cache_read = 1}, {.price = {.cache_read = Price{1}}}).nano, 1);
+  EXPECT_EQ(cost({.input_uncached = 1000, .output = 1000}, m, true).nano, (1'000'000 + 5'000'000) / 2);
+}
+
+TEST(Prices, AboveTheThresholdTheWholeCallCostsMore) {
+  const ModelInfo m = known("gemini", "gemini-2.5-pro");
+  EXPECT_EQ(cost({.input_uncached = 200'000, .output = 10}, m).nano, 200'000 * 1250 + 10 * 10'000);
+  EXPECT_EQ(cost({.input_uncached = 200'001, .output = 10}, m).nano, 200'001ll * 2500 + 10 * 15'000);
+}
+
+// A usage that the request's bytes allow never costs more than the ceiling, for every shipped model.
+TEST(Prices, TheCeilingHoldsForEveryModelAndEverySplitOfTheTokens) {
+  const auto book = PriceBook::shipped();
+  SeededRandom random(42);
+  for (const char* kind : {"openai", "anthropic", "gemini", "azure"}) {
+    for (const auto& name : book->models(kind)) {
+      const auto info = book->find(kind, kind, name);
+      if (!info->priced) continue;
+      const Extent e{.text_bytes = random.below(2'000'000), .messages = 1 + random.below(20), .images = random.below(3), .n = 1};
+      const std::uint64_t most = 1 + random.below(100'000);
+      const auto top = ceiling(e, *info, most);
+      ASSERT_TRUE(top) << name;
+      Usage u{.input_uncached = e.text_bytes, .output = most};
+      u.cache_read = random.below(u.input_uncached + 1), u.input_uncached -= u.cache_read;
+      u.cache_write_1h = random.below(u.input_uncached + 1), u.input_uncached -= u.cache_write_1h;
+      u.cache_write_5m = random.below(u.input_uncached + 1), u.input_uncached -= u.cache_write_5m;
+      u.audio_in = random.below(u.input_uncached + 1);
+      u.reasoning = random.below(most + 1);
+      u.image_out = random.below(most - u.reasoning + 1);
+      ASSERT_LE(cost(u, *info), *top) << kind << "/" << name;
+    }
+  }
+}
+
+TEST(Prices, WhatHasNoCeilingIsRefusedByName) {
+  const ModelInfo m = known("openai", "gpt-5-mini");
+  const auto remote = ceiling({.unbounded = true, .unbounded_field = "messages[0].image_url"}, m, 10);
+  ASSERT_FALSE(remote);
+  EXPECT_EQ(remote.error().code, ErrorCode::policy_unbounded_cost);
+  EXPECT_EQ(remote.error().field, "messages[0].image_url");
+  ModelInfo unpriced = m;
+  unpriced.priced = false;
+  EXPECT_EQ(ceiling({}, unpriced, 10).error().code, ErrorCode::policy_unpriced_model);
+}
+
+TEST(Prices, ACompressedFileIsBoundedByTheContextAndRefusedWhereThatIsUnknown) {
+  ModelInfo m = known("anthropic", "claude-haiku-4-5");
+  EXPECT_GE(ceiling({.file_bytes = 100}, m, 1)->nano, static_cast<std::int64_t>(m.context) * 1000);
+  m.context = 0;
+  EXPECT_EQ(ceiling({.file_bytes = 100}, m, 1).error().field, "file");
+}
+
+TEST(Prices, AnAbsurdMaxTokensSaturatesInsteadOfWrapping) {
+  const ModelInfo m = known("openai", "gpt-5-mini");
+  EXPECT_EQ(ceiling({.n = 128}, m, INT64_MAX)->nano, INT64_MAX);
+}
+
+TEST(Prices, TheClampIsTheLargestThatTheBudgetAllows) {
+  const ModelInfo m = known("openai", "gpt-5-mini");
+  const Extent e{.text_bytes = 4000, .messages = 2, .n = 2};
+  for (const std::int64_t nano : {2'000'000ll, 10'000'000ll, 777'777'777ll, 5'000'000'000ll}) {
+    const auto tokens = max_output_within({nano}, e, m);
+    ASSERT_TRUE(tokens) << nano;
+    EXPECT_LE(ceiling(e, m, *tokens)->nano, nano);
+    EXPECT_GT(ceiling(e, m, *tokens + 1)->nano, nano);
+  }
+  EXPECT_FALSE(max_output_within({1000}, e, m));
+}
+
+TEST(Prices, TheConfigurationOverridesTheTableAndPricesTheUnknown) {
+  const auto book = PriceBook::shipped()->with({
+      {.provider = "local", .model = "gemma3", .price = PriceSet{}, .context = 32768},
+      {.provider = "openai", .model = "gpt-5-mini", .price = PriceSet{.input = {1}, .output = {2}}}});
+  const auto local = book->find("local", "openai", "gemma3");
+  ASSERT_TRUE(local && local->priced);
+  EXPECT_EQ(ceiling({.text_bytes = 1000}, *local, 1000)->nano, 0);
+  EXPECT_EQ(local->context, 32768u);
+  EXPECT_EQ(book->find("openai", "openai", "gpt-5-mini-2025-08-07")->price.output, Price{2});
+  EXPECT_NE(book->find("other", "openai", "gpt-5-mini")->price.output, Price{2});
+}
+
+TEST(Prices, AChangedTableSaysWhatChanged) {
+  const auto table = [](const char* models) { return *PriceBook::parse(std::string(R"({"as_of":"2026-01-01","models":{)") + models + "}}"); };
+  const auto before = table(R"("openai/a":{"input":"2","output":"8"},"openai/b":{"input":"1"})");
+  const auto after = table(R"("openai/a":{"input":"2.5","output":"8"},"openai/c":{"input":"1"})");
+  const auto changes = PriceBook::changes(*before, *after);
+  const auto has = [&](std::string_view model, std::string_view what) {
+    return std::ranges::any_of(changes, [&](const auto& c) { return c.model == model && c.what == what; });
+  };
+  EXPECT_TRUE(has("a", "input 2.000000000 → 2.500000000"));
+  EXPECT_TRUE(has("b", "gone"));
+  EXPECT_TRUE(has("c", "new"));
+  EXPECT_FALSE(std::ranges::any_of(changes, [](const auto& c) { return c.what.starts_with("output"); }));
+}
+
+TEST(Prices, RetiringModelsAreKnownBeforehand) {
+  const auto soon = PriceBook::shipped()->retiring(day(2026, 9, 1), hours(24 * 30));
+  EXPECT_TRUE(std::ranges::any_of(soon, [](const auto& m) { return m.first == "openai/gpt-3.5-turbo-1106"; }));
+  EXPECT_FALSE(std::ranges::any_of(soon, [](const auto& m) { return m.first == "openai/gpt-5-mini"; }));
+}
+
+TEST(Prices, ADamagedTableIsRefusedWithItsPlace) {
+  const auto bad = PriceBook::parse(R"({"as_of":"2026-01-01","models":{"openai/a":{"input":"2","later":[{"from":"soon","input":"3"}]}}})");
+  ASSERT_FALSE(bad);
+  EXPECT_NE(bad.error().field.find("from"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace ballast::llm

@@ -1,0 +1,59 @@
+#include "llm/provider.hpp"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+namespace ballast::llm {
+namespace {
+
+ProviderSpec spec(ProviderKind kind, std::string_view base) { return {.name = "p", .kind = kind, .base = *net::parse_url(base)}; }
+
+TEST(Provider, EachKindAsksItsOwnWayAndTheSecretStaysInItsHeader) {
+  struct Row { ProviderKind kind; const char* base; Operation op; Wire caller; bool stream; const char *target, *header, *value; };
+  const Row rows[] = {
+      {ProviderKind::openai, "https://api.openai.com/v1", Operation::chat, Wire::openai_chat, true, "/v1/chat/completions", "authorization", "Bearer s3cret"},
+      {ProviderKind::openai, "https://api.openai.com/v1", Operation::messages, Wire::anthropic_messages, false, "/v1/chat/completions", "authorization", "Bearer s3cret"},
+      {ProviderKind::openai, "http://127.0.0.1:11434/v1", Operation::embeddings, Wire::openai_chat, false, "/v1/embeddings", "authorization", "Bearer s3cret"},
+      {ProviderKind::azure, "https://x.openai.azure.com", Operation::chat, Wire::openai_chat, false, "/openai/deployments/m/chat/completions?api-version=2024-10-21", "api-key", "s3cret"},
+      {ProviderKind::anthropic, "https://api.anthropic.com/v1", Operation::chat, Wire::openai_chat, true, "/v1/messages", "x-api-key", "s3cret"},
+      {ProviderKind::anthropic, "https://api.anthropic.com/v1", Operation::count_tokens, Wire::anthropic_messages, false, "/v1/messages/count_tokens", "x-api-key", "s3cret"},
+      {ProviderKind::gemini, "https://g.example/v1beta", Operation::chat, Wire::openai_chat, true, "/v1beta/models/m:streamGenerateContent?alt=sse", "x-goog-api-key", "s3cret"},
+      {ProviderKind::gemini, "https://g.example/v1beta", Operation::generate, Wire::gemini, false, "/v1beta/models/m:generateContent", "x-goog-api-key", "s3cret"}};
+  for (const auto& row : rows) {
+    auto p = spec(row.kind, row.base);
+    while (p.base.target.ends_with('/')) p.base.target.pop_back();
+    const auto call = make_call(p, "s3cret", row.op, row.caller, "m", row.stream);
+    ASSERT_TRUE(call) << row.target << ": " << describe(call.error());
+    EXPECT_EQ(call->url.target, row.target);
+    EXPECT_EQ(call->headers.get(row.header), row.value) << row.target;
+    EXPECT_EQ(net::to_string(call->url).find("s3cret"), std::string::npos) << "URLs reach logs";
+  }
+}
+
+TEST(Provider, AModelNameCannotLeaveItsPathSegment) {
+  const auto call = make_call(spec(ProviderKind::gemini, "https://g.example/v1beta"), "k", Operation::generate, Wire::gemini, "../x?key=1#", false);
+  ASSERT_TRUE(call);
+  EXPECT_EQ(call->url.target.find('?'), std::string::npos);
+  EXPECT_EQ(call->url.target.find("/x"), std::string::npos);
+}
+
+TEST(Provider, WhatAProviderDoesNotServeIsRefusedByName) {
+  const auto call = make_call(spec(ProviderKind::anthropic, "https://a.example/v1"), "k", Operation::embeddings, Wire::openai_chat, "m", false);
+  ASSERT_FALSE(call);
+  EXPECT_EQ(call.error().code, ErrorCode::caller_invalid_request);
+}
+
+TEST(Provider, TheEnvironmentNamesProviders) {
+  const std::map<std::string, std::string, std::less<>> vars{{"OPENAI_API_KEY", "a"}, {"OPENAI_BASE_URL", "http://127.0.0.1:9/v1/"}, {"GEMINI_API_KEY", ""}};
+  const auto found = providers_from_environment([&](std::string_view name) -> std::optional<std::string> {
+    const auto at = vars.find(name);
+    return at == vars.end() ? std::nullopt : std::optional(at->second);
+  });
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(net::to_string(found[0].spec.base), "http://127.0.0.1:9/v1");
+  EXPECT_EQ(found[0].secret, "a");
+}
+
+}  // namespace
+}  // namespace ballast::llm
