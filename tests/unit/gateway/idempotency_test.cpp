@@ -96,6 +96,8 @@ TEST(Idempotency, ARefusedCallFreesItsKeyForTheNextWhoWaits) {
   EXPECT_TRUE(released);
   w.loop.run_until_idle();
   EXPECT_EQ(w.told, (Told{"first goes on", "second goes on"})) << "one at a time";
+  w.finish("answer");
+  EXPECT_EQ(w.told.back(), "third replayed answer");
 }
 
 TEST(Idempotency, AfterACrashTheRetryIsToldOrSentAgain) {
