@@ -88,7 +88,7 @@ void parse_messages(const Node& list, ChatRequest& out) {
     Message m;
     if (role == "assistant") m.role = Role::assistant, m.prefill = i + 1 == list.size();
     else if (role == "system") m.role = Role::system;
-    else if (role != "user") node.find("role")->fail("must be user or assistant");
+    else if (role != "user") node.fail_at("role", "must be user or assistant");
     if (auto content = node.required("content")) parse_content(*content, m.parts);
     out.messages.push_back(std::move(m));
   }

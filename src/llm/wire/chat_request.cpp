@@ -114,7 +114,7 @@ void parse_messages(const Node& list, ChatRequest& out) {
       m.parts.push_back({.body = std::move(result)});
       if (role == "function") out.bound.push_back("messages[" + std::to_string(i) + "].role");
     } else {
-      node.find("role")->fail("must be system, developer, user, assistant or tool");
+      node.fail_at("role", "must be system, developer, user, assistant or tool");
     }
     leading = false;
     out.messages.push_back(std::move(m));

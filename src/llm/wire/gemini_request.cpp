@@ -119,7 +119,7 @@ void parse_contents(const Node& list, ChatRequest& out) {
     Message m;
     const auto role = node.str("role");
     if (role == "model") m.role = Role::assistant;
-    else if (!role.empty() && role != "user" && role != "function") node.find("role")->fail("must be user or model");
+    else if (!role.empty() && role != "user" && role != "function") node.fail_at("role", "must be user or model");
     std::size_t calls = 0;
     parse_gemini_parts(node, m.parts, calls);
     ids.name_calls(m.parts);

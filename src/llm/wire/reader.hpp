@@ -26,6 +26,10 @@ class Node {
   void fail(std::string message) const {
     if (!*error_) *error_ = ref_.error(std::move(message)).error();
   }
+  void fail_at(std::string_view key, std::string message) const {   // about the member, if there is one
+    auto member = find(key);
+    member ? member->fail(std::move(message)) : fail(std::move(message));
+  }
   // Missing and null are nothing; a wrong type is noted and nothing.
   std::optional<Node> find(std::string_view key) const {
     auto r = ref_.find(key);

@@ -95,7 +95,7 @@ void parse_item(const Node& item, std::size_t index, ChatRequest& out) {
       if (out.messages.empty()) { out.system.insert(out.system.end(), m.parts.begin(), m.parts.end()); return; }
       m.role = Role::system;
     } else if (role != "user") {
-      item.find("role")->fail("must be user, assistant, system or developer");
+      item.fail_at("role", "must be user, assistant, system or developer");
     }
     out.messages.push_back(std::move(m));
   } else if (type == "function_call_output") {

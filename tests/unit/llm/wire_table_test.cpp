@@ -116,6 +116,26 @@ TEST(TranslationTable, IsThePublishedOne) {
   EXPECT_NE(page.find(translation_table_markdown()), std::string::npos) << "docs/wire-translation.md must hold exactly:\n" << translation_table_markdown();
 }
 
+TEST(BadRequests, NameTheirField) {
+  struct Case { Wire wire; std::string_view body, field; };
+  for (const auto& c : {
+           Case{Wire::openai_chat, R"({"model":"m","messages":[{"content":"x"}]})", "messages[0].role"},
+           Case{Wire::openai_chat, R"({"model":"m","messages":[{"role":"king","content":"x"}]})", "messages[0].role"},
+           Case{Wire::openai_chat, R"({"model":"m"})", "messages"},
+           Case{Wire::openai_chat, R"({"model":"m","max_tokens":-1,"messages":[{"role":"user","content":"x"}]})", "max_tokens"},
+           Case{Wire::openai_chat, R"({"model":"m","n":1000,"messages":[{"role":"user","content":"x"}]})", "n"},
+           Case{Wire::openai_chat, R"({"model":"m","messages":[{"role":"user","content":[{"type":"text","text":5}]}]})", "messages[0].content[0].text"},
+           Case{Wire::openai_responses, R"({"model":"m","input":[{"role":"king","content":"x"}]})", "input[0].role"},
+           Case{Wire::anthropic_messages, R"({"model":"m","messages":[{"content":"x"}]})", "messages[0].role"},
+           Case{Wire::anthropic_messages, R"({"model":"m","messages":[{"role":"user","content":[{"type":"tool_result"}]}]})", "messages[0].content[0].tool_use_id"},
+           Case{Wire::gemini, R"({"contents":[{"role":"king","parts":[]}]})", "contents[0].role"}}) {
+    const auto r = parse_request(c.wire, *parse_json(c.body));
+    ASSERT_FALSE(r) << c.body;
+    EXPECT_EQ(r.error().code, ErrorCode::caller_invalid_request);
+    EXPECT_EQ(r.error().field, c.field) << c.body;
+  }
+}
+
 TEST(SameWire, KeepsUnknownFieldsAndSpellingsAndTakesEdits) {
   const auto document = *parse_json(R"({"model":"m","max_tokens":9,"future":{"a":[1]},"messages":[{"role":"user","content":"x","odd":1}],"min_p":0.1})");
   auto r = *parse_request(Wire::openai_chat, document);
