@@ -46,11 +46,11 @@ Bound bound(const Scene& scene, const Asked& asked, const Candidate& c, bool bud
   }
   b.ceiling = *full;
   if (!budgeted) return b;
-  b.ceiling = scene.setup.budgets->prudent(c.target->name, *full);
+  const Money prudent = scene.setup.budgets->prudent(c.target->name, *full);
   if (asked.chat && !asked.facts.max_tokens) b.max_tokens = static_cast<std::int64_t>(most);   // what is proven must be told
   const auto left = scene.setup.budgets->remaining(budget_subject(asked), c.target->name);
-  if (!left || b.ceiling <= *left) return b;
-  const auto fits = asked.chat && b.ceiling == *full ? llm::max_output_within(*left, extent, *c.info) : std::nullopt;
+  if (!left || prudent <= *left) return b;
+  const auto fits = asked.chat && prudent == *full ? llm::max_output_within(*left, extent, *c.info) : std::nullopt;
   if (!fits) {
     b.refusal = Error{ErrorCode::policy_budget_exceeded, "the budget leaves " + to_usd(*left) + " USD, less than this call may cost"};
     return b;
@@ -82,7 +82,7 @@ Candidate describe_target(const Scene& scene, const Asked& asked, const Target& 
   Candidate c{.target = &target};
   const auto access = scene.setup.providers.find(target.provider);
   c.access = &access->second;
-  c.info = scene.setup.prices->find(target.provider, llm::to_string(c.access->spec.kind), target.model);
+  c.info = scene.setup.prices->find(target.provider, llm::to_string(c.access->spec.kind), target.model, scene.world.clock.wall());
   c.view = view_of(scene, c);
   const bool priced = c.info && c.info->priced;
   c.view.priced_enough = priced || !budgeted;
@@ -144,7 +144,7 @@ Result<Planned> plan_and_hold(const Scene& scene, const Asked& asked, Trail& tra
     return fail(money ? std::move(*refusal) : nothing_to_try(route, plan, scene.now()));
   }
   for (const auto i : plan.order) {
-    planned.ceiling = std::max(planned.ceiling, all[i].ceiling);
+    planned.ceiling = std::max(planned.ceiling, scene.setup.budgets->prudent(all[i].target->name, all[i].ceiling));
     planned.candidates.push_back(std::move(all[i]));
   }
   if (planned.budgeted) {

@@ -9,9 +9,22 @@ namespace {
 // How long a caller waits for another's call that makes the same answer.
 MonoTime patience(const Scene& scene, const Asked& asked) { return scene.now() + asked.route->retries.deadline; }
 
+// The same key on another endpoint is another request.
+Digest request_digest(const Call& call) {
+  Sha256 hash;
+  hash.update(llm::to_string(call.wire));
+  hash.update("\n");
+  hash.update(llm::to_string(call.operation));
+  hash.update("\n");
+  hash.update(call.path_model);
+  hash.update("\n");
+  hash.update(call.body);
+  return hash.finish();
+}
+
 Task<Result<void>> enter_idempotent(const Scene& scene, const Asked& asked, Memory& memory, Trail& trail) {
   auto entry = co_await scene.world.idempotency.enter(asked.who.key_id(), std::string(scene.call.idempotency_key),
-                                                      sha256(scene.call.body), trail.call_id, scene.sink.loop(),
+                                                      request_digest(scene.call), trail.call_id, scene.sink.loop(),
                                                       patience(scene, asked), scene.sink.gone());
   if (!entry) {
     trail.decision.step(scene.now(), "idempotency_refused", {{"why", entry.error().message}});
