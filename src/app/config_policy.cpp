@@ -46,7 +46,7 @@ gateway::HedgeOptions hedge(const ConfigNode& node) {
 gateway::RescueOptions rescue(const ConfigNode& node) {
   gateway::RescueOptions r;
   r.mode = gateway::rescue_mode_from(node.choice("rescue", {"restart", "continue", "error"}, "error")).value_or(r.mode);
-  r.hold_back = static_cast<unsigned>(node.integer("hold_back", r.hold_back, 0, 100'000));
+  r.hold_back = static_cast<unsigned>(node.integer("hold_back", r.mode == gateway::RescueMode::restart ? 64 : 0, 0, 100'000));
   node.done();
   return r;
 }

@@ -95,10 +95,12 @@ ProviderConfig parse::provider(const std::string& name, const ConfigNode& node) 
   p.keys = credentials(name, node);
   p.timeouts = timeouts(node.get("timeouts"));
   p.quirks = quirks(node.get("quirks"), p.kind == "openai" && (p.base_url.empty() || p.base_url.starts_with("https://api.openai.com/")));
+  const auto seed = static_cast<std::uint64_t>(node.integer("seed", 1, 0));
+  if (p.kind != "simulator" && node.has("seed")) node.get("seed").problem("belongs to a simulator");
   if (p.kind == "simulator") {
     for (const auto& [model, inner] : node.map("models")) p.sim.models[model] = llm::parse_sim_model(model, inner);
     if (p.sim.models.empty()) p.sim = llm::default_sim_config();
-    p.sim.seed = static_cast<std::uint64_t>(node.integer("seed", 1, 0));
+    p.sim.seed = seed;
     for (const auto& [model, ignored] : p.sim.models) p.models.push_back(model);
   } else {
     p.models = node.strings("models");

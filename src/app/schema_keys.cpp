@@ -146,7 +146,7 @@ constexpr K hedge[] = {
 };
 constexpr K stream[] = {
     {"rescue", choice, "When a stream breaks: restart (from the held-back start), continue (prefill) or error.", "restart", "error", "restart|continue|error"},
-    {"hold_back", integer, "restart: tokens kept back before the first byte goes out.", "32", "64"},
+    {"hold_back", integer, "Tokens kept back before the first byte goes out (restart: 64 unless stated; continue: none).", "32", "64"},
 };
 constexpr K cache[] = {
     {"ttl", duration, "How long an answer is good; 0: no cache.", "1h", "0"},

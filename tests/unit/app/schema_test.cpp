@@ -1,9 +1,10 @@
 // docs/ballast.schema.json, the schema's keys and the parser must say the same.
 #include "app/schema.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
+#include <functional>
 #include <fstream>
 #include <regex>
 #include <set>
