@@ -220,7 +220,7 @@ Task<Ending> receive_stream(const Scene& scene, const Asked& asked, const Candid
                             .drain = scene.setup.drain_on_disconnect, .total = grip.started + t.total};
   Ending ending{.http_status = response.head().status};
   relay.begin(wire, continuing);
-  const unsigned hold_back = asked.route->rescue.mode == RescueMode::restart ? asked.route->rescue.hold_back : 0;
+  const unsigned hold_back = asked.route->rescue.mode == RescueMode::error || continuing ? 0 : asked.route->rescue.hold_back;
   auto pumped = co_await pump(response, relay, out, scene.sink, timers, grip.started, hold_back);
   ending.end = std::move(pumped.end);
   ending.first_content = pumped.first_content;

@@ -54,7 +54,10 @@ Result<void> Relay::direct_event(const net::SseEvent& event, std::string& out) {
       if (const auto* failure = std::get_if<llm::StreamFailure>(&e)) return ballast::fail(failure->error);
     return ballast::fail(read ? Error{ErrorCode::provider_error, "the provider reported an error inside the stream"} : read.error());
   }
-  if (facts->usage) usage_ = facts->usage;
+  if (facts->usage) {
+    if (!usage_) usage_.emplace();
+    llm::merge_usage(upstream_, *usage_, *facts->usage);
+  }
   if (facts->finish != llm::FinishReason::none) finish_ = facts->finish;
   if (facts->text_bytes || facts->reasoning_bytes || facts->has_tool_delta) {
     content_seen_ = true;

@@ -162,7 +162,7 @@ std::optional<ModelInfo> PriceBook::find(std::string_view provider, std::string_
   for (const std::string_view name : {model, shorter}) {
     const auto at = overrides_.find(std::string(provider) + "/" + std::string(name));
     if (at == overrides_.end()) continue;
-    if (!found) found = ModelInfo{.name = std::string(provider) + "/" + std::string(model), .priced = false};
+    if (!found) found = ModelInfo{.name = std::string(provider) + "/" + std::string(model), .prefill = true, .priced = false};
     apply(*found, at->second);
     break;
   }
