@@ -8,7 +8,7 @@ ran=0
 while IFS= read -r target; do
   name=${target##*/}
   corpus="build/fuzz/corpus/$name"
-  seeds="tests/fuzz/corpus/${name#fuzz_}"
+  seeds="tests/fuzz/seeds/${name#fuzz_}"
   mkdir -p "$corpus"
   echo "== $name, ${seconds}s"
   "$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \

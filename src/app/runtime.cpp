@@ -141,8 +141,18 @@ Result<void> Runtime::open_idempotency() {
   return {};
 }
 
+Result<void> Runtime::open_telemetry() {
+  if (config_.telemetry.otlp.empty()) return {};
+  auto url = server::otlp_traces_url(config_.telemetry.otlp);
+  if (!url) return fail(std::move(url.error()));
+  server::OtlpOptions options{.url = std::move(*url), .service_version = kVersion, .seed = os_seed()};
+  spans_ = std::make_unique<server::OtlpExporter>(loops_->at(0), *client_, metrics_, std::move(options));
+  return {};
+}
+
 Result<void> Runtime::open_doors() {
   if (auto opened = open_idempotency(); !opened) return opened;
+  if (auto opened = open_telemetry(); !opened) return opened;
   breakers_ = std::make_unique<gateway::Breakers>(clock_, gateway::Breakers::Options{.breaker = config_.breakers, .seed = os_seed()});
   cache_ = std::make_unique<gateway::ResponseCache>(clock_, gateway::ResponseCache::Options{.max_bytes = config_.cache_bytes});
   const gateway::World world{.clock = clock_, .keys = *keys_, .breakers = *breakers_, .cache = *cache_, .idempotency = *idempotency_,
@@ -229,14 +239,17 @@ bool Runtime::drain(Duration patience) {
   listener_->stop_accepting();
   const bool clean = listener_->drain(patience);
   listener_.reset();
+  if (spans_) spans_->shut_down(std::min<Duration>(patience, std::chrono::seconds(2)));
   return clean;
 }
 
 Runtime::~Runtime() {
   drain(Duration::zero());
+  if (spans_) spans_->shut_down(Duration::zero());
   if (loops_) loops_->stop();
   api_.reset();
   gateway_.reset();
+  spans_.reset();
   retired_.clear();
   wired_.reset();
   idempotency_.reset();

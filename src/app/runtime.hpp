@@ -17,6 +17,7 @@
 #include "net/client.hpp"
 #include "net/server.hpp"
 #include "records/journal.hpp"
+#include "server/otlp.hpp"
 #include "server/server.hpp"
 #include "store/database.hpp"
 
@@ -51,6 +52,7 @@ class Runtime {
   Result<void> load_keyring();
   Result<void> first_start();
   Result<void> open_idempotency();
+  Result<void> open_telemetry();
   Result<void> open_doors();
   Result<std::string> journal_id() const;
   void sync_keys();
@@ -74,7 +76,7 @@ class Runtime {
   std::unique_ptr<gateway::ResponseCache> cache_;
   std::unique_ptr<gateway::IdempotencyStore> idempotency_store_;
   std::unique_ptr<gateway::Idempotency> idempotency_;
-  std::unique_ptr<trace::SpanSink> spans_;
+  std::unique_ptr<server::OtlpExporter> spans_;   // null: no traces
   WiredPtr wired_;
   std::unique_ptr<gateway::Gateway> gateway_;
   std::unique_ptr<server::Api> api_;
