@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 JOBS   ?= $(shell nproc)
-LISTEN ?= 127.0.0.1:8080
+LISTEN ?=
 CONFIG ?=
 ARGS   ?=
 
@@ -14,12 +14,12 @@ BALLAST := build/release/src/ballast
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  LISTEN=127.0.0.1:8080  CONFIG=ballast.yaml  ARGS=…  JOBS=$(JOBS)  OFFLINE=1 (make test: no SDK tests)"
+	@echo "  LISTEN=ADDRESS:PORT  CONFIG=ballast.yaml  ARGS=…  JOBS=$(JOBS)  OFFLINE=1 (make test: no SDK tests)"
 
-run:  ## install what is missing, build, start the gateway on $LISTEN
+run:  ## install what is missing, build, start the gateway on 127.0.0.1:8080 (or LISTEN)
 	@tools/deps.sh build
 	@tools/build.sh release ballast
-	@exec $(BALLAST) serve --listen $(LISTEN) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
+	@exec $(BALLAST) serve $(if $(LISTEN),--listen $(LISTEN)) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
 
 build:  ## release build of the binary, the tests and the benchmarks
 	@tools/deps.sh test
