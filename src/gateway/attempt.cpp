@@ -175,6 +175,8 @@ Result<void> read_reply(const Scene& scene, const Asked& asked, llm::Wire wire, 
   auto facts = scene.here.facts.reply(wire, body);
   if (!facts) return fail(ErrorCode::provider_bad_response, "the provider's reply is not what its API promises: " + facts.error().message);
   if (facts->has_error) return fail(llm::parse_error(wire, 200, {}, body));
+  if (facts->finish == llm::FinishReason::none && facts->content_bytes == 0 && facts->tool_calls == 0 && !facts->usage)
+    return fail(ErrorCode::provider_bad_response, "the provider's reply holds no answer");
   answer.usage = facts->usage;
   answer.finish = facts->finish;
   if (facts->finish == llm::FinishReason::content_filter && asked.route->on_content_filter == OnContentFilter::next)

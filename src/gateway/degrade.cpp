@@ -60,6 +60,8 @@ std::optional<Degraded> degrade(const Scene& scene, const Asked& asked, const Me
 
 Task<void> answer_error(const Scene& scene, Error error, Trail& trail) {
   error.message = log::redact(error.message);
+  const std::string_view domain = to_string(error.code);
+  if (!domain.starts_with("caller_") && !domain.starts_with("policy_")) error.field.clear();   // of ours, not of the request
   llm::ErrorReply told = llm::write_error(scene.call.wire, error);
   ReplyHead head = reply_head(trail, told.status, "application/json", true);
   head.headers.push_back({"x-ballast-error", std::string(to_string(error.code))});

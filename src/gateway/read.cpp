@@ -62,6 +62,8 @@ Result<void> read_facts(const Scene& scene, Asked& asked) {
   asked.facts = std::move(*facts);
   if (!call.path_model.empty()) asked.facts.model = call.path_model;
   if (call.path_stream) asked.facts.stream = true;
+  if (call.wire == llm::Wire::anthropic_messages && !asked.facts.max_tokens)
+    return fail(ErrorCode::caller_invalid_request, "max_tokens: is required", "max_tokens");
   return {};
 }
 

@@ -176,7 +176,10 @@ Task<void> walk(Scene scene, Trail& trail) {
   StreamOut out(scene.sink, [&trail] { return reply_head(trail, 200, "text/event-stream", false); });
   Answer answer = co_await attempt_all(scene, *asked, *plan, *memory, out, relay, trail);
   const auto& used = trail.record.usage;
-  admission->settle(used.input + used.cached + used.cache_write + used.output + used.reasoning);
+  if (!answer.end && !answer.dispatched)
+    admission->refund();                 // nothing went out: a refused call consumes nothing
+  else
+    admission->settle(used.input + used.cached + used.cache_write + used.output + used.reasoning);
   if (!answer.end) co_return co_await give_up(scene, *asked, *plan, *memory, answer, out, relay, trail);
 
   co_await remember(scene, *asked, *memory, answer, relay, trail);

@@ -43,7 +43,10 @@ class RequestScan {
   void format(od::value& value);
   void tool_list(od::value& value);
   void message_list(std::string_view name, od::value& value);
+  std::string message_path(std::string_view member) const;
+  bool known_role(std::string_view role) const;
   void message(od::object object);
+  bool sampling(std::string_view key, od::value& value);
   void content(od::value& value);
   void part(od::object object);
   void part_member(std::string_view key, od::value& value);
@@ -82,8 +85,20 @@ void RequestScan::member(std::string_view key, od::value& value) {
   }
 }
 
+// Knobs that every wire but Gemini's spells alike.
+bool RequestScan::sampling(std::string_view key, od::value& value) {
+  const bool positive = key == "temperature" || key == "top_p";
+  if (!positive && key != "frequency_penalty" && key != "presence_penalty") return false;
+  if (is_null(value)) return true;
+  double v = 0;
+  if (value.type() != od::json_type::number || value.get_double().get(v) != simdjson::SUCCESS) return refuse(key, "must be a number"), true;
+  if (positive && v < 0) refuse(key, "must not be negative");
+  return true;
+}
+
 bool RequestScan::common_member(std::string_view key, od::value& value) {
   if (wire_ == Wire::gemini) return false;
+  if (sampling(key, value)) return true;
   if (key == "model") {
     first(model, key);
     if (!is_string(value)) return refuse(key, "must be a string"), true;
@@ -322,16 +337,33 @@ void RequestScan::message_list(std::string_view name, od::value& value) {
   if (facts.messages == 0) refuse(name, "must not be empty");
 }
 
+// The paths of messages are spelled out only when one is refused.
+std::string RequestScan::message_path(std::string_view member) const {
+  const std::string_view list = wire_ == Wire::gemini ? "contents" : wire_ == Wire::openai_responses ? "input" : "messages";
+  return std::string(list) + "[" + std::to_string(facts.messages) + "]." + std::string(member);
+}
+
+bool RequestScan::known_role(std::string_view role) const {
+  if (role == "user" || role == "assistant" || role == "system") return true;
+  return wire_ == Wire::openai_chat && (role == "developer" || role == "tool" || role == "function");
+}
+
+// Chat and messages: a role we know, and content that is text, a list of objects, or (an assistant's) nothing.
 void RequestScan::message(od::object object) {
-  bool assistant = false;
+  const bool strict = wire_ == Wire::openai_chat || wire_ == Wire::anthropic_messages;
+  bool assistant = false, has_role = false;
   for (auto result : object) {
     od::field field = checked(result);
     const auto key = key_of(field);
     od::value value = field.value();
     if (key == "role") {
+      if (strict && !is_string(value)) return refuse(message_path("role"), "must be a string");
       const auto role = raw_string(value);
+      if (strict && !known_role(role)) return refuse(message_path("role"), "is no role of this API");
+      has_role = true;
       assistant = role == "assistant" || role == "model";
     } else if (key == "content" || key == "parts" || key == "output") {
+      if (strict && !is_string(value) && !is_array(value) && !is_null(value)) return refuse(message_path("content"), "must be a string or an array");
       content(value);
     } else if (key == "type") {
       // Items of the Responses API that refer to something stored, or that a hosted tool made.
@@ -340,6 +372,7 @@ void RequestScan::message(od::object object) {
       part_member(key, value);
     }
   }
+  if (strict && !has_role) return refuse(message_path("role"), "is required");
   facts.prefill = assistant;
 }
 
@@ -350,6 +383,7 @@ void RequestScan::content(od::value& value) {
     for (auto item : value.get_array()) {
       od::value entry = item.value();
       if (is_object(entry)) part(entry.get_object());
+      else if (wire_ == Wire::openai_chat) return refuse(message_path("content"), "must be a string or an array of objects");
       else text(entry);
     }
   } else if (is_object(value)) {

@@ -146,7 +146,7 @@ ParseStep RequestParser::request_line(std::string_view bytes, std::string_view l
   if (method.empty() || method.size() > 32 || !all(method, token_char)) return refuse(400, "the method is malformed");
   if (version.size() != 8 || !version.starts_with("HTTP/") || !digit(version[5]) || version[6] != '.' || !digit(version[7]))
     return refuse(400, "the HTTP version is malformed");
-  if (version[5] != '1' || version[7] > '1') return refuse(505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+  if (version[5] != '1' || version[7] > '1') return refuse(505, "only versions 1.0 and 1.1 of HTTP are spoken here");
   if (target.size() > limits_->target_bytes) return refuse(414, "the request target is longer than the limit");
   if (target.empty() || !all(target, target_char)) return refuse(400, "the request target is malformed");
   if (method == "CONNECT" || method == "TRACE") return refuse(405, "this method is never allowed");

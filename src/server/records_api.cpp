@@ -67,9 +67,17 @@ Result<records::UsageQuery> read_usage(const net::RequestHead& request, const ga
   return q;
 }
 
+// What was answered before the question is in the ledger when it is read, unless the importer is far behind.
+Task<void> catch_up(net::Exchange& exchange, const Parts& parts) {
+  const MonoTime give_up = parts.clock.mono() + kImportPatience;
+  while (parts.gateway.world().journal.stats().behind_bytes > 0 && parts.clock.mono() < give_up)
+    co_await SleepUntil(exchange.loop(), parts.clock.mono() + std::chrono::milliseconds(20));
+}
+
 Task<void> usage(net::Exchange& exchange, const Parts& parts) {
   const auto who = require_scope(exchange, parts, gateway::Scope::usage);
   if (!who) co_return co_await reply_problem(exchange, who.error());
+  co_await catch_up(exchange, parts);
   const auto q = read_usage(exchange.request(), *who);
   if (!q) co_return co_await reply_problem(exchange, q.error());
   const auto rows = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::usage(tx, *q); });
@@ -108,6 +116,7 @@ Task<void> decision(net::Exchange& exchange, const Parts& parts, std::string nam
 Task<void> calls(net::Exchange& exchange, const Parts& parts) {
   const auto who = require_scope(exchange, parts, gateway::Scope::usage);
   if (!who) co_return co_await reply_problem(exchange, who.error());
+  co_await catch_up(exchange, parts);
   const auto& request = exchange.request();
   const auto filter = read_filter(request, *who);
   const auto limit = read_count(request, "limit", 100, 1000);

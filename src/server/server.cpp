@@ -22,7 +22,7 @@ Task<void> Api::handle(net::Exchange& exchange) {
 
 net::Handler::RefusalBody Api::refused(int status, std::string_view reason) {
   json::object error{{"message", reason}, {"type", "invalid_request_error"}, {"param", nullptr}, {"code", status == 413 ? "caller_too_large" : "caller_invalid_request"}};
-  return {"application/json", to_json(json::value(json::object{{"type", "error"}, {"error", std::move(error)}}))};
+  return {"application/json", to_json(json::value(json::object{{"error", std::move(error)}}))};
 }
 
 }  // namespace ballast::server
