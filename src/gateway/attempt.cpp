@@ -254,6 +254,12 @@ Task<Ending> exchange(const Scene& scene, const Asked& asked, const Candidate& c
   if (!scene.call.anthropic_beta.empty() && call->wire == llm::Wire::anthropic_messages)
     call->headers.set("anthropic-beta", scene.call.anthropic_beta);
 
+  if (trail.span.valid()) {
+    trail.attempt_spans.resize(grip.record + 1);
+    trail.attempt_spans[grip.record] = trace::child_of(trail.span, scene.here.random);
+    call->headers.set("traceparent", trace::format_traceparent(trail.attempt_spans[grip.record]));
+  }
+
   const auto& t = c.access->spec.timeouts;
   const MonoTime start_by = std::max(trail.started + asked.route->retries.deadline, grip.started + std::chrono::milliseconds(1));
   Abandon abandon(scene.sink.loop(), scene.sink.gone(), scene.setup.drain_on_disconnect);

@@ -187,6 +187,15 @@ Task<void> walk(Scene scene, Trail& trail) {
   co_await deliver(scene, answer, out, trail);
 }
 
+// Joins the caller's trace, or begins one where somebody collects them.
+void begin_trace(const World& world, PerLoop& here, const Call& call, Trail& trail) {
+  const auto parent = trace::parse_traceparent(call.traceparent);
+  if (!parent && !world.spans) return;
+  trail.span = parent ? trace::child_of(*parent, here.random) : trace::new_trace(here.random, world.trace_sample);
+  trail.parent_span = parent ? parent->span : 0;
+  trail.record.trace_id = trace::trace_id_hex(trail.span);
+}
+
 }  // namespace
 
 Task<void> Gateway::serve(Call call, ReplySink& sink) {
@@ -194,6 +203,7 @@ Task<void> Gateway::serve(Call call, ReplySink& sink) {
   const SetupPtr held = setup();
   const WallTime arrived = world_.clock.wall();
   Trail trail(here.ids.next(arrived), world_.clock.mono(), arrived, call);
+  begin_trace(world_, here, call, trail);
   room_->metrics.in_flight.add(1);
   co_await walk(Scene{world_, *held, here, room_->metrics, call, sink}, trail);
   room_->metrics.in_flight.add(-1);

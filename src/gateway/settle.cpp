@@ -111,16 +111,13 @@ trace::SpanRecord span_of(const records::AttemptRecord& at, const trace::SpanCon
   return span;
 }
 
-void emit_spans(const Scene& scene, Trail& trail) {
+void emit_spans(const Scene& scene, const Trail& trail) {
   auto* sink = scene.world.spans;
-  if (!sink) return;
-  const auto parent = trace::parse_traceparent(scene.call.traceparent);
-  const auto context = parent ? trace::child_of(*parent, scene.here.random) : trace::new_trace(scene.here.random, scene.world.trace_sample);
-  trail.record.trace_id = trace::trace_id_hex(context);
-  if (!context.sampled) return;
-  for (const auto& attempt : trail.record.attempts)
-    sink->emit(span_of(attempt, trace::child_of(context, scene.here.random), context.span, trail.record.operation));
-  sink->emit(span_of(trail, context, parent ? parent->span : 0, scene.world.clock));
+  if (!sink || !trail.span.sampled) return;
+  const auto& attempts = trail.record.attempts;
+  for (std::size_t i = 0; i < attempts.size() && i < trail.attempt_spans.size(); ++i)
+    sink->emit(span_of(attempts[i], trail.attempt_spans[i], trail.span.span, trail.record.operation));
+  sink->emit(span_of(trail, trail.span, trail.parent_span, scene.world.clock));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/clock.hpp"
+#include "base/trace.hpp"
 #include "gateway/call.hpp"
 #include "gateway/decision.hpp"
 #include "gateway/limits.hpp"
@@ -21,6 +22,9 @@ struct Trail {
   MonoTime started;
   LimitFigures limits;                   // the caller's, after admission
   std::string call_id;                   // "call_…"
+  trace::SpanContext span;               // the call's own; invalid: not traced
+  std::uint64_t parent_span = 0;         // the caller's
+  std::vector<trace::SpanContext> attempt_spans;   // by attempt
   std::string warning;                   // deprecations, for the x-ballast-warning header
 };
 
