@@ -83,7 +83,7 @@ def test_waiting_in_the_queue_instead_of_a_429(upstream, gateway):
 
 
 def test_waiting_ends(upstream, gateway):
-    upstream.script("model", ok(5, delay=2))
+    upstream.script("model", ok(5, delay=0.9))
     g = gateway(one_provider(upstream, route={"queue": {"wait": "300ms", "depth": 10}},
                              limits=[{"scope": "key", "concurrency": 1}]))
     replies = at_once(g, 3)

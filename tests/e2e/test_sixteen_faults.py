@@ -19,6 +19,7 @@ from support.gateway import cost_nano, nano
 ALPHA = "".join(words(60, "a"))
 BETA = "".join(words(60, "b"))
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+PREFILL = {"price": PRICE, "context": 32768, "max_output": 4096, "prefill": True}
 RESTART = {"stream": {"rescue": "restart", "hold_back": 64}}
 
 
@@ -133,7 +134,7 @@ def test_08_a_stream_that_dies_after_40_of_60_is_restarted(upstream, gateway, en
 def test_08_a_stream_that_dies_after_40_of_60_is_continued(upstream, gateway, end):
     upstream.script("alpha", ok(words(60, "x"), cut_after=40, end=end, gap=0.005))
     upstream.script("beta", ok(words(60, "x")))
-    config = two_providers(upstream, route={"stream": {"rescue": "continue", "hold_back": 0}})
+    config = two_providers(upstream, route={"stream": {"rescue": "continue", "hold_back": 0}}, models={"fallback/beta": PREFILL})
     reply = gateway(config).app.chat("chat", stream=True)
     assert reply.succeeded(), reply.body[-500:]
     assert reply.text().split() == "".join(words(60, "x")).split()
@@ -241,12 +242,14 @@ def test_13_unless_the_route_opts_in(upstream, gateway):
     assert_served_by_fallback(reply)
 
 
+@pytest.mark.parametrize("claims", [False, True], ids=["known", "unknown"])
 @pytest.mark.parametrize("hold_back", [64, 0])
-def test_14_a_fallback_that_refuses_prefill(upstream, gateway, hold_back):
+def test_14_a_fallback_that_refuses_prefill(upstream, gateway, hold_back, claims):
     """With the words still held back it restarts cleanly; once they are out, only a clear error is honest."""
     upstream.script("alpha", ok(words(60, "a"), cut_after=40, gap=0.002))
     upstream.script("beta", refuses_prefill(ok(words(60, "b"))))
-    config = two_providers(upstream, route={"stream": {"rescue": "continue", "hold_back": hold_back}})
+    config = two_providers(upstream, route={"stream": {"rescue": "continue", "hold_back": hold_back}},
+                           models={"fallback/beta": {**PREFILL, "prefill": claims}})
     reply = gateway(config).app.chat("chat", stream=True)
     if hold_back:
         assert_served_by_fallback(reply)

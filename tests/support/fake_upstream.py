@@ -178,15 +178,17 @@ def count_prompt(body: dict) -> int:
     """This provider's own count of prompt tokens: words of every text, plus four per message. Below the byte bound."""
     total = 3
     for m in body.get("messages", []):
-        content = m.get("content") or ""
+        content = (m.get("content") if isinstance(m, dict) else m) or ""
         parts = content if isinstance(content, list) else [{"text": content}]
-        total += 4 + sum(len(str(p.get("text", "")).split()) for p in parts)
+        total += 4 + sum(len(str(p.get("text", "")).split()) for p in parts if isinstance(p, dict))
     return total
 
 
 def prefilled(body: dict) -> str:
     """The assistant's text so far when the request ends with it, else an empty string."""
     last = (body.get("messages") or [{}])[-1]
+    if not isinstance(last, dict):
+        return ""
     return (last.get("content") or "") if last.get("role") == "assistant" else ""
 
 

@@ -136,9 +136,11 @@ class Gateway:
             if now == last:
                 return
             last = now
-            time.sleep(0.4)
+            time.sleep(0.35)  # the journal is imported several times a second
 
     def usage(self) -> dict[str, int]:
+        """The ledger's totals, once it has taken everything in. `attempts`: what was sent to providers."""
+        self.settled()
         total = self.usage_by(None).get("", {})
         sent = [row for target, row in self.usage_by("provider").items() if target]
         return {**{k: total.get(k, 0) for k in FIGURES}, "attempts": sum(row["calls"] for row in sent)}
