@@ -13,7 +13,8 @@ constexpr std::size_t kErrorBody = 1 << 20;
 // Cancels the attempt when the caller has been away for longer than we read on for the usage.
 class Abandon {
  public:
-  Abandon(Scheduler& loop, CancelToken gone, Duration patience) : loop_(loop), patience_(patience) {
+  Abandon(Scheduler& loop, CancelToken gone, CancelToken lost, Duration patience) : loop_(loop), patience_(patience) {
+    lost_.attach(lost, [](void* self) { static_cast<Abandon*>(self)->source_.cancel(); }, this);
     hook_.attach(gone, [](void* self) { static_cast<Abandon*>(self)->left(); }, this);
   }
   CancelToken token() { return &source_; }
@@ -26,7 +27,7 @@ class Abandon {
   Duration patience_;
   CancelSource source_;
   Timer timer_;
-  CancelHook hook_;
+  CancelHook hook_, lost_;
 };
 
 // All that an attempt holds while it lasts.
@@ -229,8 +230,9 @@ Task<Ending> receive_stream(const Scene& scene, const Asked& asked, const Candid
   ending.usage = relay.usage();
   ending.charge = relay.usage() && (ending.end || relay.finished()) ? Charge::usage
                   : ending.end || relay.content_seen()              ? Charge::unknown
-                  : ending.end.error().code == ErrorCode::provider_timeout ? Charge::unknown
-                                                                           : Charge::nothing;
+                  : ending.end.error().code == ErrorCode::provider_timeout || ending.end.error().code == ErrorCode::caller_cancelled
+                      ? Charge::unknown
+                      : Charge::nothing;
   ending.cut = !ending.end;
   answer.streamed = true;
   answer.usage = relay.usage();
@@ -243,8 +245,9 @@ Task<Ending> receive_stream(const Scene& scene, const Asked& asked, const Candid
 bool says_event_stream(const net::ResponseHead& head) { return head.headers.get("content-type").starts_with("text/event-stream"); }
 
 // Sends and receives. The grip is held by the caller.
-Task<Ending> exchange(const Scene& scene, const Asked& asked, const Candidate& c, const Grip& grip, bool continuing, StreamOut& out,
+Task<Ending> exchange(const Scene& scene, const Asked& asked, const Candidate& c, const Grip& grip, AttemptOptions options, StreamOut& out,
                       Relay& relay, Answer& answer, Trail& trail) {
+  const bool continuing = options.continuing;
   auto call = llm::make_call(c.access->spec, grip.lease.secret(), scene.call.operation, scene.call.wire, c.target->model, asked.facts.stream);
   if (!call) co_return Ending{.end = fail(std::move(call.error()))};
   Outgoing body;
@@ -262,13 +265,14 @@ Task<Ending> exchange(const Scene& scene, const Asked& asked, const Candidate& c
 
   const auto& t = c.access->spec.timeouts;
   const MonoTime start_by = std::max(trail.started + asked.route->retries.deadline, grip.started + std::chrono::milliseconds(1));
-  Abandon abandon(scene.sink.loop(), scene.sink.gone(), scene.setup.drain_on_disconnect);
+  Abandon abandon(scene.sink.loop(), scene.sink.gone(), options.cancel, scene.setup.drain_on_disconnect);
   const std::string_view pieces[] = {body.bytes};
   const net::ClientRequest request{.method = call->method, .url = &call->url, .headers = std::move(call->headers), .body = pieces};
   auto response = co_await c.access->transport->send(
       scene.sink.loop(), request, {.connect = t.connect, .headers = std::min<Duration>(t.headers, start_by - scene.now())}, abandon.token());
   if (!response) {
-    const bool maybe_charged = response.error().code == ErrorCode::provider_timeout && response.error().field != "connect";
+    const ErrorCode code = response.error().code;
+    const bool maybe_charged = code == ErrorCode::caller_cancelled || (code == ErrorCode::provider_timeout && response.error().field != "connect");
     co_return Ending{.end = fail(std::move(response.error())), .charge = maybe_charged ? Charge::unknown : Charge::nothing};
   }
   net::ClientResponse& got = **response;
@@ -293,7 +297,8 @@ Task<AttemptOutcome> attempt_once(const Scene& scene, const Asked& asked, Planne
   }
   outcome.credential = grip->lease.bit();
   outcome.dispatched = true;
-  Ending ending = co_await exchange(scene, asked, candidate, *grip, options.continuing, out, relay, outcome.answer, trail);
+  outcome.record = grip->record;
+  Ending ending = co_await exchange(scene, asked, candidate, *grip, options, out, relay, outcome.answer, trail);
   const bool answered = ending.end.has_value();
   let_go(scene, plan, candidate, *grip, ending, trail, answered ? &outcome.answer.billed : nullptr);
   if (answered) {

@@ -7,12 +7,14 @@ namespace ballast::gateway {
 struct AttemptOptions {
   bool continuing = false;               // go on after what the relay has delivered
   TriedCredentials exclude = 0;
+  CancelToken cancel = nullptr;          // another attempt won
 };
 
 struct AttemptOutcome {
   Answer answer;                         // `answer.end` says whether it is one
   TriedCredentials credential = 0;       // the one that was used
   bool dispatched = false;               // bytes went towards the provider
+  std::size_t record = 0;                // its place in the trail's attempts, if dispatched
 };
 
 // Adds its AttemptRecord to the trail and its money to the hold, however it ends. A stream's last bytes stay in `out`.

@@ -1,6 +1,6 @@
 // Step 6 of the road: one attempt after the other until one answers.
 #include "base/log.hpp"
-#include "gateway/attempt.hpp"
+#include "gateway/hedge.hpp"
 #include "gateway/road.hpp"
 
 namespace ballast::gateway {
@@ -84,39 +84,37 @@ Task<bool> steer(const Scene& scene, const Asked& asked, const Planned& plan, co
 
 }  // namespace
 
-Task<Answer> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, const Memory& memory, StreamOut& out, Relay& relay,
+Task<Answer> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, const LaneMaker& make_lane, std::unique_ptr<Lane>& lane,
                          Trail& trail) {
-  (void)memory;
   Answer answer;
   Course course;
-  bool any_tried = false;
   for (;;) {
     ++course.tries_on_target;
-    auto outcome = co_await attempt_once(scene, asked, plan, plan.candidates[course.at],
-                                         {.continuing = course.continuing, .exclude = course.tried}, out, relay, trail);
+    const AttemptOptions options{.continuing = course.continuing, .exclude = course.tried};
+    const bool hedged = asked.route->hedge.after && asked.route->hedge.max > 0 && !course.continuing && course.at + 1 < plan.candidates.size();
+    AttemptOutcome outcome = hedged ? co_await attempt_hedged(scene, asked, plan, course.at, options, make_lane, lane, trail)
+                                    : co_await attempt_once(scene, asked, plan, plan.candidates[course.at], options, lane->out, lane->relay, trail);
     course.tried |= outcome.credential;
     answer.dispatched |= outcome.dispatched;
-    if (outcome.dispatched) any_tried = true;
     if (outcome.answer.end) {
       outcome.answer.dispatched = true;
       co_return std::move(outcome.answer);
     }
     const Error why = outcome.answer.end.error();
     const auto gone = scene.sink.gone();
+    StreamOut& out = lane->out;
     if (out.caller_left() || (gone && gone->cancelled())) {
       answer.caller_left = true;
       answer.end = fail(ErrorCode::caller_cancelled, "the caller left before the answer was complete");
       co_return answer;
     }
     if (!out.committed()) out.discard();
-    const bool again = co_await steer(scene, asked, plan, relay, out, why, course, trail);
-    if (!again) {
-      answer.end = fail(why);
-      if (any_tried && answer.end.error().cause == nullptr && !answer.end.error().retry_after &&
-          llm::http_status(why.code, scene.call.wire) >= 500)
-        answer.end.error().retry_after = std::chrono::seconds(1);
-      co_return answer;
-    }
+    const bool again = co_await steer(scene, asked, plan, lane->relay, out, why, course, trail);
+    if (again) continue;
+    answer.end = fail(why);
+    Error& told = answer.end.error();
+    if (answer.dispatched && !told.retry_after && llm::http_status(why.code, scene.call.wire) >= 500) told.retry_after = std::chrono::seconds(1);
+    co_return answer;
   }
 }
 

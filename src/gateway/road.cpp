@@ -2,6 +2,7 @@
 
 #include "base/json.hpp"
 #include "base/log.hpp"
+#include "gateway/hedge.hpp"
 
 namespace ballast::gateway {
 
@@ -107,8 +108,9 @@ Task<void> deliver(const Scene& scene, Answer& answer, StreamOut& out, Trail& tr
 }
 
 // Everything failed: what was begun is ended with an error event; else degrade, else say why.
-Task<void> give_up(const Scene& scene, const Asked& asked, Planned& plan, Memory& memory, Answer& answer, StreamOut& out,
-                   Relay& relay, Trail& trail) {
+Task<void> give_up(const Scene& scene, const Asked& asked, Planned& plan, Memory& memory, Answer& answer, Lane& lane,
+                   Trail& trail) {
+  StreamOut& out = lane.out;
   Error why = std::move(answer.end.error());
   auto instead = out.committed() || answer.caller_left ? std::nullopt : degrade(scene, asked, memory, why, trail);
   const int status = instead ? 200 : llm::http_status(why.code, scene.call.wire);
@@ -126,7 +128,7 @@ Task<void> give_up(const Scene& scene, const Asked& asked, Planned& plan, Memory
   memory.lead.abandon();
   co_await settle(scene, &asked, &plan, trail);
   if (out.committed()) {
-    relay.fail(why, out.pending());
+    lane.relay.fail(why, out.pending());
     const auto ended = co_await out.finish();
     if (!ended) scene.sink.abort();
   } else if (answer.caller_left) {
@@ -169,22 +171,25 @@ Task<void> walk(Scene scene, Trail& trail) {
     co_return co_await answer_whole(scene, instead->stream, asked->facts.include_usage, 200, "application/json", instead->body, trail);
   }
 
-  Relay relay({.client = scene.call.wire, .include_usage = asked->facts.include_usage,
-               .may_continue = asked->route->rescue.mode == RescueMode::proceed, .collect = memory->remembers(),
-               .max_answer_bytes = scene.setup.max_reply_bytes},
-              scene.here.facts);
-  StreamOut out(scene.sink, [&trail] { return reply_head(trail, 200, "text/event-stream", false); });
-  Answer answer = co_await attempt_all(scene, *asked, *plan, *memory, out, relay, trail);
+  const RelayOptions shape{.client = scene.call.wire, .include_usage = asked->facts.include_usage,
+                           .may_continue = asked->route->rescue.mode == RescueMode::proceed, .collect = memory->remembers(),
+                           .max_answer_bytes = scene.setup.max_reply_bytes};
+  const LaneMaker make_lane = [&] {
+    return std::make_unique<Lane>(Relay(shape, scene.here.facts),
+                                  StreamOut(scene.sink, [&trail] { return reply_head(trail, 200, "text/event-stream", false); }));
+  };
+  std::unique_ptr<Lane> lane = make_lane();
+  Answer answer = co_await attempt_all(scene, *asked, *plan, make_lane, lane, trail);
   const auto& used = trail.record.usage;
   if (!answer.end && !answer.dispatched)
     admission->refund();                 // nothing went out: a refused call consumes nothing
   else
     admission->settle(used.input + used.cached + used.cache_write + used.output + used.reasoning);
-  if (!answer.end) co_return co_await give_up(scene, *asked, *plan, *memory, answer, out, relay, trail);
+  if (!answer.end) co_return co_await give_up(scene, *asked, *plan, *memory, answer, *lane, trail);
 
-  co_await remember(scene, *asked, *memory, answer, relay, trail);
+  co_await remember(scene, *asked, *memory, answer, lane->relay, trail);
   co_await settle(scene, &*asked, &*plan, trail);
-  co_await deliver(scene, answer, out, trail);
+  co_await deliver(scene, answer, lane->out, trail);
 }
 
 // Joins the caller's trace, or begins one where somebody collects them.

@@ -94,8 +94,11 @@ struct Answer {
   bool caller_left = false;
   bool dispatched = false;                        // something went to a provider
 };
-Task<Answer> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, const Memory& memory, StreamOut& out,
-                         Relay& relay, Trail& trail);
+struct Lane;                                      // hedge.hpp: a relay and the caller's side of a stream
+using LaneMaker = std::function<std::unique_ptr<Lane>()>;
+// `lane` may be another one afterwards: the winner's.
+Task<Answer> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, const LaneMaker& make_lane, std::unique_ptr<Lane>& lane,
+                         Trail& trail);
 
 // Step 7 to 9, `settle.cpp`: exactly once, whatever happened. After it the last bytes may go.
 Task<void> settle(const Scene& scene, const Asked* asked, Planned* plan, Trail& trail);

@@ -9,6 +9,11 @@ Task<void> StreamOut::flush() {
     pending_.clear();
     co_return;
   }
+  if (!committed_ && may_commit_ && !may_commit_()) {
+    left_ = true;                        // another stream won: nobody listens to this one
+    pending_.clear();
+    co_return;
+  }
   if (!committed_) {
     committed_ = true;
     first_byte_ = sink_.loop().clock().mono();

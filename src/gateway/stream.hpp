@@ -25,6 +25,8 @@ class StreamOut {
  public:
   // `head` makes the reply head at the moment of commitment, when it is known who serves.
   StreamOut(ReplySink& sink, std::function<ReplyHead()> head) : sink_(sink), head_(std::move(head)) {}
+  // Of several streams racing for one caller only the one that may commit does: asked once, before the first byte.
+  void race(std::function<bool()> may_commit) { may_commit_ = std::move(may_commit); }
   bool committed() const { return committed_; }
   bool caller_left() const { return left_; }
   MonoTime first_byte() const { return first_byte_; }
@@ -40,6 +42,7 @@ class StreamOut {
  private:
   ReplySink& sink_;
   std::function<ReplyHead()> head_;
+  std::function<bool()> may_commit_;
   std::string pending_;
   bool committed_ = false;
   bool left_ = false;

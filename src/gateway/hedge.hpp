@@ -1,0 +1,23 @@
+// Hedging: when the first target is slow to answer, ask the next one too and take whoever speaks first (Dean and Barroso,
+// "The Tail at Scale", 2013). Each hedge holds money for itself; the losers are cut, and booked at their ceilings because
+// nobody learns what they cost.
+#pragma once
+#include <functional>
+#include <memory>
+
+#include "gateway/attempt.hpp"
+
+namespace ballast::gateway {
+
+// The caller's side of one attempt at a stream. Racers have one each; the winner's becomes the call's.
+struct Lane {
+  Relay relay;
+  StreamOut out;
+};
+
+// Starts at candidate `at` with `lane`; after the route's `hedge.after` without a first byte starts the next, up to
+// `hedge.max` more. On success `lane` is the winner's and `at` its candidate; on failure `at` is the last one tried.
+Task<AttemptOutcome> attempt_hedged(const Scene& scene, const Asked& asked, Planned& plan, std::size_t& at, AttemptOptions options,
+                                    const LaneMaker& make_lane, std::unique_ptr<Lane>& lane, Trail& trail);
+
+}  // namespace ballast::gateway

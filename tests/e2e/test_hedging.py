@@ -1,0 +1,56 @@
+"""Hedged requests: when the first target is slow, the next is asked too, and whoever speaks first is heard."""
+from __future__ import annotations
+
+import pytest
+
+from support.configs import two_providers
+from support.fake_upstream import error, ok, words
+
+HEDGE = {"hedge": {"after": "100ms", "max": 1}}
+BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+
+
+@BOTH
+def test_a_slow_target_is_overtaken(upstream, gateway, stream):
+    upstream.script("alpha", ok(words(20, "a"), delay=0.8))
+    upstream.script("beta", ok(words(20, "b")))
+    g = gateway(two_providers(upstream, route=HEDGE))
+    reply = g.app.chat("chat", stream=stream)
+    assert reply.succeeded() and reply.text().startswith("b0 ")
+    assert reply.seconds < 0.6
+    assert reply.headers["x-ballast-served-by"] == "fallback/beta"
+    story = g.decision(reply)
+    assert [a["model"] for a in story["attempts"]] == ["alpha", "beta"]
+    assert [a["hedged"] for a in story["attempts"]] == [False, True]
+    assert story["billed_usd"] != "0.000000000"
+
+
+@BOTH
+def test_a_quick_target_is_not_hedged(upstream, gateway, stream):
+    upstream.script("alpha", ok(words(5, "a")))
+    g = gateway(two_providers(upstream, route=HEDGE))
+    reply = g.app.chat("chat", stream=stream)
+    assert reply.succeeded() and reply.text().startswith("a0 ")
+    assert not upstream.seen("beta")
+
+
+@BOTH
+def test_the_first_may_still_win(upstream, gateway, stream):
+    upstream.script("alpha", ok(words(20, "a"), delay=0.3))
+    upstream.script("beta", ok(words(20, "b"), delay=0.9))
+    reply = gateway(two_providers(upstream, route=HEDGE)).app.chat("chat", stream=stream)
+    assert reply.succeeded() and reply.text().startswith("a0 ")
+
+
+def test_a_hedge_that_fails_harms_nobody(upstream, gateway):
+    upstream.script("alpha", ok(words(20, "a"), delay=0.4))
+    upstream.script("beta", error(500))
+    reply = gateway(two_providers(upstream, route=HEDGE)).app.chat("chat")
+    assert reply.succeeded() and reply.text().startswith("a0 ")
+
+
+def test_both_fail_and_it_is_said(upstream, gateway):
+    upstream.script("alpha", error(503))
+    upstream.script("beta", error(503))
+    reply = gateway(two_providers(upstream, route=HEDGE | {"retries": {"attempts": 3, "deadline": "5s", "backoff": "10ms"}})).app.chat("chat")
+    assert reply.status == 503
