@@ -60,7 +60,6 @@ void read_http(const ConfigNode& node, HttpConfig& http) {
   http.body = node.size("body", http.body);
   http.header = node.size("header", http.header);
   http.reply = node.size("reply", http.reply);
-  http.depth = static_cast<std::uint32_t>(node.integer("depth", http.depth, 8, 10'000));
   http.header_timeout = node.duration("header_timeout", http.header_timeout);
   http.body_timeout = node.duration("body_timeout", http.body_timeout);
   http.idle_timeout = node.duration("idle_timeout", http.idle_timeout);

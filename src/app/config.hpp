@@ -56,7 +56,6 @@ struct TelemetryConfig {
 
 struct HttpConfig {
   std::uint64_t body = 32u << 20, header = 32u << 10, reply = 64u << 20;
-  std::uint32_t depth = 512;
   Duration header_timeout = std::chrono::seconds(10), body_timeout = std::chrono::seconds(30);
   Duration idle_timeout = std::chrono::seconds(60), write_timeout = std::chrono::seconds(30);
   std::uint32_t connections = 16000;

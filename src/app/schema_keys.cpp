@@ -28,7 +28,6 @@ constexpr K limits_http[] = {
     {"body", size, "Largest request body.", "8MB", "32MB"},
     {"header", size, "Largest request head.", "16KB", "32KB"},
     {"reply", size, "Largest reply accepted from a provider.", "16MB", "64MB"},
-    {"depth", integer, "Deepest JSON nesting of a request.", "64", "512"},
     {"header_timeout", duration, "From the first byte to the end of the head.", "5s", "10s"},
     {"body_timeout", duration, "From the head to the end of the body.", "20s", "30s"},
     {"idle_timeout", duration, "Between requests of one connection.", "30s", "60s"},

@@ -22,7 +22,7 @@ def world(tmp_path_factory):
     """One gateway for the whole table: what one row breaks, the next would see."""
     upstream = Upstream(ok(3))
     g = Gateway(tmp_path_factory.mktemp("bad"), one_provider(
-        upstream, limits_http={"body": "2MB", "header": "16KB", "depth": 256, "header_timeout": "1s", "body_timeout": "1s",
+        upstream, limits_http={"body": "2MB", "header": "16KB", "header_timeout": "1s", "body_timeout": "1s",
                                "idle_timeout": "30s", "connections": 4000})).start()
     yield g, upstream
     alive, log = g.alive(), g.log.read_text()[-2000:]

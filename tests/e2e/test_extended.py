@@ -63,6 +63,9 @@ def test_a_real_trace_at_twice_its_rate_through_an_outage(upstream, gateway):
     replies = asyncio.run(replay())
     good = [(at, r) for at, r in replies if not isinstance(r, Exception) and r.succeeded()]
     calls, attempts = len(replies), len(upstream.seen())
+    bad = [str(r.status) + " " + repr(r.body[-160:]) if not isinstance(r, Exception) else repr(r) for _, r in replies
+           if isinstance(r, Exception) or not r.succeeded()]
+    print(f"the first unanswered: {bad[:3]}")
     print(f"{calls} calls, {calls - len(good)} unanswered, {attempts} attempts ({(attempts - calls) / calls:.1%} more than calls)")
     assert len(good) >= 0.999 * calls
     assert attempts - calls < 0.10 * calls, "retries beyond a tenth of the calls"
