@@ -54,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(Bodies, RefusedFacts, testing::Values(
     Bad{"twice_escaped", R"({"model":"m","max_tokens":1,"max\u005ftokens":9,"messages":[{}]})", "max_tokens"},
     Bad{"twice_model", R"({"model":"m","model":"dear","messages":[{}]})", "model"},
     Bad{"twice_model_escaped", R"({"model":"m","mod\u0065l":"dear","messages":[{}]})", "model"},
-    Bad{"twice_messages", R"({"model":"m","messages":[{}],"messages":[{}]})", "messages"},
+    Bad{"twice_messages", R"({"model":"m","messages":[{"role":"user","content":"x"}],"messages":[{"role":"user","content":"x"}]})", "messages"},
     Bad{"twice_stream", R"({"model":"m","stream":true,"stream":false,"messages":[{}]})", "stream"},
     Bad{"huge_n", R"({"model":"m","n":100000,"messages":[{}]})", "n"},
     Bad{"twice_n", R"({"model":"m","n":1,"n":9,"messages":[{}]})", "n"},
@@ -65,7 +65,7 @@ INSTANTIATE_TEST_SUITE_P(Bodies, RefusedFacts, testing::Values(
     Bad{"gemini_two_spellings", R"({"contents":[{}],"generationConfig":{"maxOutputTokens":1,"max_output_tokens":9}})", "max_output_tokens", Wire::gemini},
     Bad{"not_json", R"({"model":)", ""},
     Bad{"not_object", R"([1])", ""},
-    Bad{"two_documents", R"({"model":"m","messages":[{}]} {"model":"n"})", ""}),
+    Bad{"two_documents", R"({"model":"m","messages":[{"role":"user","content":"x"}]} {"model":"n"})", ""}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(RequestFacts, NullLimitsAreAbsentLimits) {
