@@ -2,6 +2,9 @@
 
 #include <charconv>
 
+#include "base/json.hpp"
+#include "base/text.hpp"
+
 namespace ballast::gateway {
 
 namespace {
@@ -12,32 +15,18 @@ void append_number(std::string& out, std::int64_t v) {
   out.append(digits, end);
 }
 
-void append_quoted(std::string& out, std::string_view s) {
-  static constexpr char hex[] = "0123456789abcdef";
-  out += '"';
-  for (const char c : s) {
-    const auto u = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (u < 0x20) {
-      out += "\\u00";
-      out += hex[u >> 4];
-      out += hex[u & 15];
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-}
+// Names come from callers: any bytes, any length.
+constexpr std::size_t kLongestText = 1024;
+void append_quoted(std::string& out, std::string_view s) { append_json_string(out, utf8_prefix(s, kLongestText)); }
 
 }  // namespace
 
 void DecisionLog::step(MonoTime now, std::string_view what, std::initializer_list<Fact> facts) {
-  if (text_.size() > limit) {
+  if (dropped_ > 0 || text_.size() > limit) {              // once one is missing, none follows: what is kept is a whole beginning
     ++dropped_;
     return;
   }
+  const std::size_t before = text_.size();
   text_ += text_.empty() ? "[{\"at_us\":" : ",{\"at_us\":";
   append_number(text_, std::chrono::duration_cast<std::chrono::microseconds>(now - started_).count());
   text_ += ",\"step\":";
@@ -53,12 +42,17 @@ void DecisionLog::step(MonoTime now, std::string_view what, std::initializer_lis
     }
   }
   text_ += '}';
+  if (text_.size() > limit + kLongestText) {
+    text_.resize(before);
+    ++dropped_;
+  }
 }
 
 std::string DecisionLog::take() {
-  if (text_.empty()) return "[]";
+  if (text_.empty() && dropped_ == 0) return "[]";
   if (dropped_ > 0) {
-    text_ += ",{\"step\":\"truncated\",\"steps\":";
+    text_ += text_.empty() ? '[' : ',';
+    text_ += "{\"step\":\"truncated\",\"steps\":";
     append_number(text_, dropped_);
     text_ += '}';
   }

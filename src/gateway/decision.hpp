@@ -2,7 +2,8 @@
 // and from which figures; the log is stored with the call's ledger row and told in words by `explain`.
 //
 // It is compact JSON from the start (an array of steps), so that storing it costs nothing more: about 100 ns a step.
-// It never holds prompts, answers or secrets. Bounded: past 8 KiB further steps are counted, not kept.
+// It never holds prompts, answers or secrets. Bounded: past 8 KiB further steps are counted, not kept; a
+// text is kept to 1 KiB. Always valid JSON: bytes that are not UTF-8 are replaced.
 #pragma once
 #include <cstdint>
 #include <initializer_list>

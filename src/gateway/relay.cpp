@@ -8,6 +8,7 @@ void Relay::begin(llm::Wire upstream, bool continuing) {
   direct_ = upstream == options_.client && !options_.may_continue;
   terminal_ = false;
   finish_ = llm::FinishReason::none;
+  finishes_ = 0;
   usage_.reset();
   if (!continuing) {
     content_seen_ = false;
@@ -58,7 +59,10 @@ Result<void> Relay::direct_event(const net::SseEvent& event, std::string& out) {
     if (!usage_) usage_.emplace();
     llm::merge_usage(upstream_, *usage_, *facts->usage);
   }
-  if (facts->finish != llm::FinishReason::none) finish_ = facts->finish;
+  if (facts->finish != llm::FinishReason::none) {
+    finish_ = facts->finish;
+    ++finishes_;
+  }
   if (facts->text_bytes || facts->reasoning_bytes || facts->has_tool_delta) {
     content_seen_ = true;
     ++content_events_;
@@ -95,7 +99,10 @@ Result<void> Relay::translated_event(const net::SseEvent& event, std::string& ou
 Result<void> Relay::note(const llm::StreamEvent& event) {
   if (const auto* failure = std::get_if<llm::StreamFailure>(&event)) return ballast::fail(failure->error);
   if (const auto* usage = std::get_if<llm::UsageUpdate>(&event)) usage_ = usage->usage;
-  if (const auto* end = std::get_if<llm::Finish>(&event)) finish_ = end->reason;
+  if (const auto* end = std::get_if<llm::Finish>(&event)) {
+    finish_ = end->reason;
+    ++finishes_;
+  }
   std::uint64_t bytes = 0;
   if (const auto* text = std::get_if<llm::TextDelta>(&event)) {
     bytes = text->text.size();

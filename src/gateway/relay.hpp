@@ -19,6 +19,7 @@ namespace ballast::gateway {
 struct RelayOptions {
   llm::Wire client = llm::Wire::openai_chat;
   bool include_usage = false;        // the caller asked for the usage chunk (OpenAI chat)
+  std::uint32_t choices = 1;         // answers asked for (n): each finishes by itself
   bool may_continue = false;         // rescue mode `continue`
   bool collect = false;              // somebody remembers the answer: cache or idempotency key
   std::size_t max_answer_bytes = 32u << 20;
@@ -44,7 +45,8 @@ class Relay {
   void fail(const Error& error, std::string& out);
 
   bool content_seen() const { return content_seen_; }
-  bool finished() const { return finish_ != llm::FinishReason::none; }
+  bool finished() const { return finishes_ > 0; }            // at least one choice came to its end
+  bool all_finished() const { return finishes_ >= options_.choices; }
   bool terminal() const { return terminal_; }               // the upstream said its last word
   std::uint64_t content_bytes() const { return content_bytes_; }
   std::uint64_t tokens_seen() const { return content_events_; }   // events with content: a token or a few each
@@ -72,6 +74,7 @@ class Relay {
   bool only_text_ = true;
   std::uint64_t content_bytes_ = 0, content_events_ = 0;
   std::uint32_t malformed_ = 0;
+  std::uint32_t finishes_ = 0;
   llm::FinishReason finish_ = llm::FinishReason::none;
   std::optional<llm::Usage> usage_;
   std::string text_;

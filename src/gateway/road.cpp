@@ -171,7 +171,7 @@ Task<void> walk(Scene scene, Trail& trail) {
     co_return co_await answer_whole(scene, instead->stream, asked->facts.include_usage, 200, "application/json", instead->body, trail);
   }
 
-  const RelayOptions shape{.client = scene.call.wire, .include_usage = asked->facts.include_usage,
+  const RelayOptions shape{.client = scene.call.wire, .include_usage = asked->facts.include_usage, .choices = asked->facts.n,
                            .may_continue = asked->route->rescue.mode == RescueMode::proceed, .collect = memory->remembers(),
                            .max_answer_bytes = scene.setup.max_reply_bytes};
   const LaneMaker make_lane = [&] {
@@ -210,8 +210,20 @@ Task<void> Gateway::serve(Call call, ReplySink& sink) {
   Trail trail(here.ids.next(arrived), world_.clock.mono(), arrived, call);
   begin_trace(world_, here, call, trail);
   room_->metrics.in_flight.add(1);
-  co_await walk(Scene{world_, *held, here, room_->metrics, call, sink}, trail);
+  const Scene scene{world_, *held, here, room_->metrics, call, sink};
+  std::string escaped;
+  try {
+    co_await walk(scene, trail);
+  } catch (const std::exception& e) {    // allocation, or a bug: the call ends, the node goes on
+    escaped = e.what();
+  }
   room_->metrics.in_flight.add(-1);
+  if (escaped.empty()) co_return;
+  log::error("call_escaped", {{"call", trail.call_id}, {"what", escaped}});
+  Error error{ErrorCode::internal_error, "this node failed; the call's id is in the reply's headers"};
+  note_outcome(trail, error, 500);
+  co_await settle(scene, nullptr, nullptr, trail);
+  co_await answer_error(scene, std::move(error), trail);
 }
 
 }  // namespace ballast::gateway

@@ -43,7 +43,7 @@ namespace {
 // Until when the next read may take.
 MonoTime read_deadline(const Relay& relay, const StreamTimers& timers, MonoTime now, MonoTime dispatched,
                        std::optional<MonoTime> left_at) {
-  MonoTime due = relay.finished()       ? now + timers.after_finish
+  MonoTime due = relay.all_finished()   ? now + timers.after_finish
                  : relay.content_seen() ? now + timers.idle
                                         : dispatched + timers.first_token;
   if (left_at) due = std::min(due, *left_at + timers.drain);
@@ -83,7 +83,7 @@ Task<PumpResult> pump(net::ClientResponse& response, Relay& relay, StreamOut& ou
     const auto gone = sink.gone();
     if (!left_at && (out.caller_left() || (gone && gone->cancelled()))) left_at = now;
     auto bytes = co_await response.read_some(read_deadline(relay, timers, now, dispatched, left_at));
-    if (!bytes && !relay.finished()) {
+    if (!bytes && !relay.all_finished()) {
       result.end = fail(name_timer(std::move(bytes.error()), relay));
       co_return result;
     }
