@@ -6,7 +6,7 @@ set -euo pipefail
 
 build=(clang-19 lld-19 llvm-19 libclang-rt-19-dev cmake ninja-build ccache pkg-config
        libboost1.81-dev libboost-json1.81-dev libssl-dev libsqlite3-dev libpq-dev libyaml-cpp-dev
-       libcli11-dev libspdlog-dev libfmt-dev libsimdjson-dev libzstd-dev libgtest-dev libgmock-dev libbenchmark-dev)
+       libcli11-dev libfmt-dev libsimdjson-dev libzstd-dev libgtest-dev libgmock-dev libbenchmark-dev)
 test=(clang-format-19 postgresql wrk sqlite3)
 # Tools that a machine may have from elsewhere: the command, then Debian's package of it.
 commands=(make:make curl:curl)

@@ -23,7 +23,6 @@ THIRD_PARTY = [
     (r"yaml-cpp|yaml\.h", r"src/base/config[^/]*\.cpp", "base/config_node.hpp reads YAML", False),
     (r"sqlite3\.h", r"src/store/sqlite/", "store/database.hpp", False),
     (r"libpq-fe\.h|pg_config", r"src/store/postgres/", "store/database.hpp", False),
-    (r"spdlog/", r"src/base/", "base/log.hpp", False),
     (r"zstd\.h", r"src/base/|src/records/", "base/compress.hpp", False),
     (r"CLI/", r"src/app/", "parse flags in app/ and pass values down", False),
     (r"simdjson\.h", r"src/base/|src/llm/|src/gateway/", "base/json.hpp, or llm/facts.hpp on the hot path", False),
