@@ -604,5 +604,83 @@ TEST(Road, AStaleAnswerComesBeforeTheTemplate) {
   EXPECT_EQ(r.billed_nano, 0);
 }
 
+// ---- Hedging ----------------------------------------------------------------------------------------------------
+
+TEST_P(RoadInEveryWire, ASlowProviderIsOvertakenByItsHedge) {
+  for (const bool stream : {false, true}) {
+    House house({.first = {{.kind = SimFaultKind::silence}}, .route = {.hedge = {.after = 800ms}}});
+    Asked asked{.wire = GetParam(), .stream = stream};
+    const auto before = house.clock.elapsed();
+    const Caller& caller = house.serve(asked.call());
+    EXPECT_EQ(hear(GetParam(), caller).text, kSecondSays) << caller.body;
+    EXPECT_TRUE(hear(GetParam(), caller).whole);
+    EXPECT_LT(house.clock.elapsed() - before, 4s) << "not at the header timer";
+    const auto r = house.record();
+    EXPECT_EQ(r.status, records::CallStatus::ok);
+    EXPECT_EQ(r.served_by, "b/m");
+    ASSERT_EQ(r.attempts.size(), 2u);
+    EXPECT_FALSE(r.attempts[0].hedged);
+    EXPECT_TRUE(r.attempts[1].hedged);
+    EXPECT_GT(r.attempts[0].incurred_nano, 0) << "the loser may charge: booked at its ceiling";
+    EXPECT_EQ(r.billed_nano, cost_of(house.second.simulator));
+  }
+}
+
+// ---- Everything at once -----------------------------------------------------------------------------------------
+
+// Hundreds of calls while both providers fail in every way they know. Whatever happens: one outcome a call, its story told,
+// an answer that is whole or an error that says so, and a budget that has kept exactly what the journal says.
+class RoadInAStorm : public testing::TestWithParam<RescueMode> {};
+INSTANTIATE_TEST_SUITE_P(Modes, RoadInAStorm, testing::Values(RescueMode::restart, RescueMode::proceed, RescueMode::error),
+                         [](const auto& info) { return std::string(info.param == RescueMode::proceed ? "continued" : to_string(info.param)); });
+
+TEST_P(RoadInAStorm, EveryCallEndsOnceAndHonestly) {
+  std::vector<SimFault> faults;
+  for (int k = 0; k <= static_cast<int>(SimFaultKind::wrong_content_length); ++k) {
+    const auto kind = static_cast<SimFaultKind>(k);
+    if (kind == SimFaultKind::over_report_usage) continue;   // the one way past a ceiling has its own tests
+    faults.push_back({.kind = kind, .rate = 0.05, .after_tokens = static_cast<std::uint64_t>(k % 15)});
+  }
+  House house({.first = faults, .second = faults,
+               .route = {.retries = {.attempts = 3}, .rescue = {.mode = GetParam(), .hold_back = 6}},
+               .budgets = {{.name = "all", .scope = BudgetScope::system, .amount = {100'000'000'000}, .period = BudgetPeriod::month}}});
+  unsigned good = 0, bad = 0;
+  std::deque<Asked> asked;
+  for (unsigned i = 0; i < 300; ++i) {
+    const Wire wire = kAll[i % 4];
+    auto& a = asked.emplace_back(Asked{.wire = wire, .stream = i % 3 != 0});
+    const Caller& caller = house.serve(a.call());
+    house.loop.advance(i % 4 == 0 ? 11min : 10s);            // breakers rest, dead keys come back on probation
+    const auto heard = hear(wire, caller);
+    if (heard.whole && caller.head.status == 200) {
+      ++good;
+      const bool joined = heard.text.size() > kSecondSays.size() && heard.text.ends_with(kSecondSays) &&
+                          kFirstSays.starts_with(std::string_view(heard.text).substr(0, heard.text.size() - kSecondSays.size()));
+      EXPECT_TRUE(heard.text == kFirstSays || heard.text == kSecondSays || (GetParam() == RescueMode::proceed && joined))
+          << "call " << i << ", " << to_string(wire) << ": " << heard.text;
+    } else {
+      ++bad;
+      EXPECT_TRUE(heard.failure) << "call " << i << ", " << to_string(wire) << ": " << caller.body;
+    }
+    EXPECT_TRUE(caller.replies == 1 || (caller.begins == 1 && caller.ends + caller.aborts == 1)) << i;
+  }
+  EXPECT_GT(good, 150u);
+  EXPECT_GT(bad, 0u);
+  house.record();                                            // and its checks of all of them
+  std::int64_t incurred = 0, charged = 0;
+  const auto read = records::CallJournal::read_directory(house.dir.string(), {.intent = [](const auto&) {}, .outcome = [&](const auto& r) {
+    incurred += r.incurred_nano;
+    for (const auto& c : r.charges) charged += c.nano;
+  }});
+  ASSERT_TRUE(read);
+  const auto status = house.gateway->setup()->budgets->status();
+  ASSERT_EQ(status.size(), 1u);
+  EXPECT_EQ((status[0].spent + status[0].held).nano, charged) << "held: attempts whose cost nobody knows";
+  EXPECT_EQ(charged, incurred);
+  Money unknown;
+  for (const auto& u : house.gateway->setup()->budgets->unknown()) unknown += u.charged;
+  EXPECT_EQ(status[0].held, unknown);
+}
+
 }  // namespace
 }  // namespace ballast::gateway
