@@ -130,6 +130,25 @@ void read_sections(const ConfigNode& root, Config& config) {
 
 }  // namespace
 
+namespace {
+
+// A rule of scope key names a configured key as the file does; the road knows it by its id.
+template <class Rules, class Scope>
+void name_keys(Rules& rules, Scope key, const std::vector<KeyConfig>& keys) {
+  for (auto& rule : rules) {
+    if (rule.scope != key) continue;
+    for (const auto& k : keys)
+      if (rule.match == k.name) rule.match = "config:" + k.name;
+  }
+}
+
+void name_keys(Config& config) {
+  name_keys(config.limits, gateway::LimitScope::key, config.keys);
+  name_keys(config.budgets, gateway::BudgetScope::key, config.keys);
+}
+
+}  // namespace
+
 Result<Config> parse_config_text(std::string_view text, std::string file, const EnvLookup& environment) {
   auto root = parse_config(text, file, environment);
   if (!root) return fail(std::move(root.error()));
@@ -141,6 +160,7 @@ Result<Config> parse_config_text(std::string_view text, std::string file, const 
   root->done();
   if (config.providers.empty() && !root->has("providers")) config.providers = providers_from_environment(environment);
   parse::check_names(config, *root);
+  name_keys(config);
   if (auto checked = root->check(); !checked) return fail(std::move(checked.error()));
   return config;
 }

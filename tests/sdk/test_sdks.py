@@ -123,7 +123,7 @@ def world(tmp_path_factory):
             "models": {f"up/{m}": {"price": PRICE, "context": 32768, "max_output": 4096} for m in models},
             "routes": {m: {"targets": [f"up/{m}"], "retries": {"attempts": 1}, "stream": {"rescue": "error", "hold_back": 0}} for m in models},
             "read_on_disconnect": "200ms",
-            "budgets": [{"scope": "key", "match": match, "amount": "$0.000000001", "per": "day"} for match in ("poor", "config:poor")],
+            "budgets": [{"scope": "key", "match": "poor", "amount": "$0.000000001", "per": "day"}],
             "keys": [{"name": "app", "value": APP_KEY, "scopes": ["call"]}, {"name": "poor", "value": POOR_KEY, "scopes": ["call"]}],
         }).start()
         try:
