@@ -690,11 +690,12 @@ TEST_P(RoadInAStorm, AtTheSameTimeForTooLittleMoney) {
   }
 }
 
-TEST_P(RoadInAStorm, EveryCallEndsOnceAndHonestly) {
+void endure(RescueMode mode, llm::ProviderKind second_kind) {
   const auto faults = storm(false);
   House house({.first = faults, .second = faults,
-               .route = {.retries = {.attempts = 3}, .rescue = {.mode = GetParam(), .hold_back = 6}},
-               .budgets = {{.name = "all", .scope = BudgetScope::system, .amount = {100'000'000'000}, .period = BudgetPeriod::month}}});
+               .route = {.retries = {.attempts = 3}, .rescue = {.mode = mode, .hold_back = 6}},
+               .budgets = {{.name = "all", .scope = BudgetScope::system, .amount = {100'000'000'000}, .period = BudgetPeriod::month}},
+               .second_kind = second_kind});
   unsigned good = 0, bad = 0;
   std::deque<Asked> asked;
   for (unsigned i = 0; i < 300; ++i) {
@@ -707,7 +708,7 @@ TEST_P(RoadInAStorm, EveryCallEndsOnceAndHonestly) {
       ++good;
       const bool joined = heard.text.size() > kSecondSays.size() && heard.text.ends_with(kSecondSays) &&
                           kFirstSays.starts_with(std::string_view(heard.text).substr(0, heard.text.size() - kSecondSays.size()));
-      EXPECT_TRUE(heard.text == kFirstSays || heard.text == kSecondSays || (GetParam() == RescueMode::proceed && joined))
+      EXPECT_TRUE(heard.text == kFirstSays || heard.text == kSecondSays || (mode == RescueMode::proceed && joined))
           << "call " << i << ", " << to_string(wire) << ": " << heard.text;
     } else {
       ++bad;
@@ -732,6 +733,9 @@ TEST_P(RoadInAStorm, EveryCallEndsOnceAndHonestly) {
   for (const auto& u : house.gateway->setup()->budgets->unknown()) unknown += u.charged;
   EXPECT_EQ(status[0].held, unknown);
 }
+
+TEST_P(RoadInAStorm, EveryCallEndsOnceAndHonestly) { endure(GetParam(), llm::ProviderKind::simulator); }
+TEST_P(RoadInAStorm, EveryCallEndsOnceAndHonestlyAcrossWires) { endure(GetParam(), llm::ProviderKind::anthropic); }
 
 }  // namespace
 }  // namespace ballast::gateway
