@@ -6,6 +6,7 @@
 // damage a database whose log is reset while another connection checkpoints.
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,6 +21,9 @@ namespace ballast::store {
 
 namespace {
 
+// Event loops come first where cores are few: a batch of the importer must not hold up a call for its time slice.
+constexpr int kWriterNice = 10;
+
 constexpr std::size_t kMaxGroup = 256;
 
 class SqliteDatabase final : public Database {
@@ -30,7 +34,10 @@ class SqliteDatabase final : public Database {
         writer_(std::move(writer)), readers_(std::move(readers)) {
     checkpointer_ = ::open((path + "-checkpointer").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (checkpointer_ >= 0) may_checkpoint_ = ::flock(checkpointer_, LOCK_EX | LOCK_NB) == 0;
-    threads_.emplace_back([this] { write_groups(); });
+    threads_.emplace_back([this] {
+      ::setpriority(PRIO_PROCESS, 0, kWriterNice);   // Linux: of the calling thread
+      write_groups();
+    });
     for (auto& reader : readers_) threads_.emplace_back([this, &reader] { serve_reads(*reader); });
   }
   ~SqliteDatabase() override {
