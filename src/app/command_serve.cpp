@@ -8,6 +8,7 @@
 #include <iostream>
 
 #include "app/cli.hpp"
+#include "app/local_servers.hpp"
 #include "app/runtime.hpp"
 #include "base/log.hpp"
 
@@ -17,6 +18,7 @@ namespace {
 
 struct Flags {
   std::string config, listen;
+  bool no_probe = false;
 };
 
 // SIGTERM, SIGINT and SIGHUP as readable events: blocked before any thread starts, so none of them is interrupted.
@@ -57,10 +59,13 @@ Stamp stamp_of(const std::string& file) {
 
 Result<Config> load(const Flags& flags) {
   auto config = load_config(flags.config, system_environment());
-  if (!config || flags.listen.empty()) return config;
-  auto listen = parse_listen(flags.listen);
-  if (!listen) return fail(ErrorCode::caller_invalid_request, "--listen " + listen.error().message);
-  config->listen = *listen;
+  if (!config) return config;
+  if (!flags.listen.empty()) {
+    auto listen = parse_listen(flags.listen);
+    if (!listen) return fail(ErrorCode::caller_invalid_request, "--listen " + listen.error().message);
+    config->listen = *listen;
+  }
+  if (!flags.no_probe) probe_local_servers(*config);
   return config;
 }
 
@@ -88,6 +93,17 @@ void say_what_costs(std::ostream& out, const Config& config) {
   if (!spending.empty() && config.budgets.empty()) out << "             and no budget is configured: nothing limits what is spent\n";
 }
 
+// What was found on this machine: free to call, and how its first models are called.
+void say_what_is_here(std::ostream& out, const Config& config) {
+  for (const auto& p : config.providers) {
+    if (p.found_here.empty()) continue;
+    out << "  free       " << p.found_here << " answers at " << p.base_url << ":";
+    for (std::size_t i = 0; i < std::min<std::size_t>(p.models.size(), 4); ++i) out << (i ? ", " : " ") << p.name << '/' << p.models[i];
+    if (p.models.size() > 4) out << fmt::format(" and {} more", p.models.size() - 4);
+    out << "; calls to it cost nothing\n";
+  }
+}
+
 void welcome(std::ostream& out, const Runtime& runtime) {
   const Config& config = runtime.config();
   const auto& keys = runtime.first_keys();
@@ -95,10 +111,11 @@ void welcome(std::ostream& out, const Runtime& runtime) {
   if (address.host == "0.0.0.0" || address.host == "::") address.host = "127.0.0.1";
   const std::string base = (config.tls_cert.empty() ? "http://" : "https://") + to_string(address);
   out << "\nballast " << kVersion << "\n  address    " << base << "   (OpenAI and Anthropic clients: base URL " << base << "/v1, " << base << ")\n";
-  out << "  config     " << (config.file.empty() ? "none: the simulator, and providers found in the environment" : config.file) << '\n';
+  out << "  config     " << (config.file.empty() ? "none: the simulator, and providers found in the environment and on this machine" : config.file) << '\n';
   if (!keys.app.empty()) out << "  key        " << keys.app << "   (calls; shown this once)\n";
   if (!keys.admin.empty()) out << "  admin key  " << keys.admin << "   (everything; shown this once)\n";
   if (keys.app.empty() && keys.admin.empty()) out << "  keys       made before, or configured; `ballast keys create --name NAME` makes another\n";
+  say_what_is_here(out, config);
   say_what_costs(out, config);
   if (const std::string model = free_model(config); !model.empty()) {
     out << "\nA first call, which costs nothing:\n\n"
@@ -170,6 +187,7 @@ void add_serve(CLI::App& app, Run& run) {
   auto flags = std::make_shared<Flags>();
   command->add_option("-c,--config", flags->config, "Configuration file (default: ./ballast.yaml if there, else none).")->envname("BALLAST_CONFIG");
   command->add_option("-l,--listen", flags->listen, "ADDRESS:PORT, instead of the configuration's.");
+  command->add_flag("--no-probe", flags->no_probe, "Do not look for model servers on this machine (as probe_local: false).");
   command->callback([&run, flags] { run = [flags] { return serve(*flags); }; });
 }
 

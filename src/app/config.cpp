@@ -118,6 +118,7 @@ void read_sections(const ConfigNode& root, Config& config) {
   read_http(root.get("limits_http"), config.http);
   read_breakers(root.get("breakers"), config.breakers);
   read_idempotency(root.get("idempotency"), config.idempotency);
+  config.probe_local = root.boolean("probe_local", true);
   for (const auto& [name, node] : root.map("providers")) config.providers.push_back(parse::provider(name, node));
   for (const auto& [name, node] : root.map("models")) config.models.push_back(parse::model(name, node));
   for (const auto& [name, node] : root.map("routes")) config.routes.push_back(parse::route(name, node));
@@ -158,7 +159,8 @@ Result<Config> parse_config_text(std::string_view text, std::string file, const 
   read_top(*root, config);
   read_sections(*root, config);
   root->done();
-  if (config.providers.empty() && !root->has("providers")) config.providers = providers_from_environment(environment);
+  config.auto_providers = !root->has("providers");
+  if (config.auto_providers) config.providers = providers_from_environment(environment);
   parse::check_names(config, *root);
   name_keys(config);
   if (auto checked = root->check(); !checked) return fail(std::move(checked.error()));

@@ -1,5 +1,5 @@
 // Config: ballast.yaml as a typed value. Every section is optional; with no file at all there is the simulator, and the
-// providers whose usual environment variables are set.
+// providers whose usual environment variables are set; `serve` adds what it finds on this machine.
 //
 // Parsing reports every mistake of the file at once, each with line, column and, for an unknown key, the nearest right one.
 // A Config is a value: pure, comparable by re-parsing, without connections or threads. `wiring.hpp` makes things of it.
@@ -69,6 +69,7 @@ struct ProviderConfig {
   std::vector<std::string> models;             // known to be served, for /v1/models and bare names
   llm::SimConfig sim;                          // kind simulator
   std::string from_environment;                // the variable that brought it in, when no file did
+  std::string found_here;                      // what answered on this machine ("Ollama"), when nobody named it; see local_servers.hpp
 };
 
 struct KeyConfig {
@@ -95,6 +96,8 @@ struct Config {
   HttpConfig http;
   gateway::BreakerOptions breakers;
   gateway::IdempotencyOptions idempotency;
+  bool auto_providers = false;                 // no file names any: those of the environment, and of this machine
+  bool probe_local = true;                     // then look for model servers on this machine
   std::vector<ProviderConfig> providers;
   std::vector<llm::ModelOverride> models;      // of the shipped price table
   std::vector<gateway::Route> routes;

@@ -1,5 +1,6 @@
 // Providers, their keys and timers, the simulator's models, and price overrides.
 #include "app/config.hpp"
+#include "app/local_servers.hpp"
 #include "base/text.hpp"
 
 namespace ballast::app {
@@ -152,6 +153,9 @@ std::vector<ProviderConfig> providers_from_environment(const EnvLookup& environm
     if (!found.secret.empty()) p.keys.push_back({.name = p.name + "#1", .value = found.secret});
     providers.push_back(std::move(p));
   }
+  if (const auto host = environment("OLLAMA_HOST"))
+    if (std::string base = ollama_base_url(*host); !base.empty())
+      providers.push_back({.name = "ollama", .kind = "openai", .base_url = std::move(base), .from_environment = "OLLAMA_HOST"});
   return providers;
 }
 

@@ -92,7 +92,7 @@ Task<void> list_models(net::Exchange& exchange, const Parts& parts) {
     const auto told = llm::write_error(llm::Wire::openai_chat, Error{ErrorCode::caller_not_found, "the model " + wanted + " does not exist", "model"});
     co_return co_await reply_text(exchange, told.status, "application/json", told.body);
   }
-  json::object body{{"object", "list"}, {"has_more", false}, {"first_id", nullptr}, {"last_id", nullptr}};
+  json::object body{{"object", "list"}, {"served_by", "ballast"}, {"has_more", false}, {"first_id", nullptr}, {"last_id", nullptr}};
   if (!data.empty()) {
     body["first_id"] = data.front().at("id");
     body["last_id"] = data.back().at("id");
