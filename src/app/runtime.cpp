@@ -220,12 +220,26 @@ void Runtime::sync_keys() {
     if (auto put = keys_->put_all(std::move(active)); !put) log::warn("keys_not_loaded", {{"why", put.error().message}});
 }
 
+void Runtime::note_key_use() {
+  std::vector<records::KeyUse> uses;
+  for (auto& use : keys_->take_uses()) uses.push_back({std::move(use.id), use.at});
+  if (uses.empty()) return;
+  const auto noted = database_->write_now(
+      [&](store::Tx& tx) -> Result<bool> {
+        if (auto touched = records::touch_keys(tx, uses); !touched) return fail(touched.error());
+        return true;
+      },
+      {.priority = store::Priority::low});
+  if (!noted) log::warn("key_use_not_noted", {{"why", noted.error().message}});
+}
+
 void Runtime::tick() {
   ++ticks_;
   for (auto& old : retired_) carry_budgets(*old.budgets, *wired_->setup.budgets, old.carried);
   std::erase_if(retired_, [](const Retired& old) { return old.wired.expired(); });
   if (ticks_ % 5 == 0 && !config_.database.starts_with("sqlite:")) sync_keys();
   if (ticks_ % 60 != 0) return;
+  note_key_use();
   const WallTime now = clock_.wall();
   const auto swept = database_->write_now(
       [&](store::Tx& tx) { return records::sweep_idempotent(tx, now, 10'000); }, {.priority = store::Priority::low});
@@ -242,6 +256,7 @@ bool Runtime::drain(Duration patience) {
   listener_->stop_accepting();
   const bool clean = listener_->drain(patience);
   listener_.reset();
+  note_key_use();
   if (spans_) spans_->shut_down(std::min<Duration>(patience, std::chrono::seconds(2)));
   return clean;
 }

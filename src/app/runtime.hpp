@@ -56,6 +56,7 @@ class Runtime {
   Result<void> open_doors();
   Result<std::string> journal_id() const;
   void sync_keys();
+  void note_key_use();
 
   struct Retired {                             // a setup that calls under way may still use
     std::weak_ptr<const Wired> wired;

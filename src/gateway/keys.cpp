@@ -65,8 +65,20 @@ StoredKey admin_key(std::string_view secret) {
   return configured_key(secret, {.id = "admin", .name = "admin", .scopes = all});
 }
 
+// A key and when it was used. Written at most once a second, so that the loops share a line they only read.
+struct KeyRing::Held : KeyInfo {
+  explicit Held(KeyInfo info) : KeyInfo(std::move(info)) {}
+  void use(WallTime now) const {
+    const std::int64_t second = std::chrono::floor<std::chrono::seconds>(now).time_since_epoch().count();
+    if (used.load(std::memory_order_relaxed) != second) used.store(second, std::memory_order_relaxed);
+  }
+  static WallTime at(std::int64_t second) { return WallTime(std::chrono::seconds(second)); }
+  mutable std::atomic<std::int64_t> used{0};   // 0: never
+  mutable std::int64_t taken = 0;              // what take_uses told; guarded by the ring's mutex
+};
+
 struct KeyRing::Snapshot {
-  std::unordered_map<KeyDigest, std::shared_ptr<const KeyInfo>, DigestHash> by_digest;
+  std::unordered_map<KeyDigest, std::shared_ptr<const Held>, DigestHash> by_digest;
   std::unordered_map<std::string, KeyDigest> by_id;
 
   void remove(const std::string& id) {
@@ -82,7 +94,7 @@ struct KeyRing::Snapshot {
                   fmt::format("keys \"{}\" and \"{}\" have the same secret", holder->second->name, key.info.name), "keys");
     remove(key.info.id);
     by_id[key.info.id] = key.digest;
-    by_digest[key.digest] = std::make_shared<const KeyInfo>(std::move(key.info));
+    by_digest[key.digest] = std::make_shared<const Held>(std::move(key.info));
     return {};
   }
 };
@@ -109,6 +121,7 @@ Result<Principal> KeyRing::authenticate(unsigned loop, std::string_view secret, 
   const auto& info = found->second;
   if (info->expires && *info->expires <= now)
     return fail(ErrorCode::caller_unauthenticated, "the API key expired at " + to_rfc3339(*info->expires), "authorization");
+  info->use(now);
   return Principal{.key = info, .user = info->user, .feature = info->feature};
 }
 
@@ -177,6 +190,26 @@ std::vector<std::shared_ptr<const KeyInfo>> KeyRing::list() const {
     for (const auto& [digest, info] : current_->by_digest) out.push_back(info);
   }
   std::ranges::sort(out, {}, [](const auto& info) -> const std::string& { return info->id; });
+  return out;
+}
+
+std::optional<WallTime> KeyRing::last_used(std::string_view id) const {
+  const std::lock_guard hold(mutex_);
+  const auto it = current_->by_id.find(std::string(id));
+  if (it == current_->by_id.end()) return std::nullopt;
+  const std::int64_t second = current_->by_digest.at(it->second)->used.load(std::memory_order_relaxed);
+  return second ? std::optional(Held::at(second)) : std::nullopt;
+}
+
+std::vector<KeyRing::Use> KeyRing::take_uses() {
+  std::vector<Use> out;
+  const std::lock_guard hold(mutex_);
+  for (const auto& [digest, key] : current_->by_digest) {
+    const std::int64_t second = key->used.load(std::memory_order_relaxed);
+    if (second == key->taken) continue;
+    key->taken = second;
+    out.push_back({key->id, Held::at(second)});
+  }
   return out;
 }
 

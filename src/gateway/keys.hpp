@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -71,7 +72,14 @@ class KeyRing {
   std::vector<std::shared_ptr<const KeyInfo>> list() const;      // sorted by id
   std::size_t size() const;
 
+  // When a key last called through this ring, to the second; nothing if it has not since the process began.
+  std::optional<WallTime> last_used(std::string_view id) const;
+  // The keys used since this was asked before, and when: for a batch to the database.
+  struct Use { std::string id; WallTime at; };
+  std::vector<Use> take_uses();
+
  private:
+  struct Held;
   struct Snapshot;
   struct alignas(64) Slot {
     std::uint64_t version = 0;

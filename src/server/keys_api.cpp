@@ -82,14 +82,21 @@ Task<void> create(net::Exchange& exchange, const Parts& parts) {
 
 Task<void> list(net::Exchange& exchange, const Parts& parts) {
   const bool all = query(exchange.request(), "revoked") == "true";
-  const auto rows = co_await parts.database.read(exchange.loop(), [all](store::Tx& tx) { return records::list_keys(tx, all); });
+  auto rows = co_await parts.database.read(exchange.loop(), [all](store::Tx& tx) { return records::list_keys(tx, all); });
   if (!rows) co_return co_await reply_problem(exchange, rows.error());
+  const auto& ring = parts.gateway.world().keys;
   json::array keys;
-  for (const auto& row : *rows) keys.push_back(key_json(row));
-  for (const auto& key : parts.gateway.world().keys.list())
-    if (key->configured)
-      keys.push_back(json::object{{"id", key->id}, {"name", key->name}, {"prefix", ""}, {"scopes", gateway::to_string(key->scopes)},
-                                  {"team", key->team}, {"user", key->user}, {"feature", key->feature}, {"configured", true}});
+  for (auto& row : *rows) {
+    if (const auto here = ring.last_used(row.id); here && (!row.last_used || *row.last_used < *here)) row.last_used = here;   // written once a minute
+    keys.push_back(key_json(row));
+  }
+  for (const auto& key : ring.list()) {
+    if (!key->configured) continue;
+    const auto used = ring.last_used(key->id);
+    keys.push_back(json::object{{"id", key->id}, {"name", key->name}, {"prefix", ""}, {"scopes", gateway::to_string(key->scopes)},
+                                {"team", key->team}, {"user", key->user}, {"feature", key->feature}, {"configured", true},
+                                {"last_used", used ? json::value(to_rfc3339(*used)) : json::value(nullptr)}});
+  }
   co_await reply_json(exchange, 200, json::object{{"keys", std::move(keys)}});
 }
 

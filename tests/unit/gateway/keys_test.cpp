@@ -31,6 +31,29 @@ TEST(Keys, AMintedKeyOpensAndOnlyItsSecretDoes) {
   }
 }
 
+TEST(Keys, TheRingKnowsWhenAKeyWasUsedAndTellsItOnce) {
+  SimClock clock;
+  KeyRing ring({.loops = 2});
+  auto a = *mint_key({.name = "a"}, clock.wall());
+  auto b = *mint_key({.name = "b"}, clock.wall());
+  ASSERT_TRUE(ring.put_all({a.stored, b.stored}));
+  const std::string id = a.stored.info.id;
+  EXPECT_FALSE(ring.last_used(id) || ring.last_used("key_nobody"));
+  EXPECT_TRUE(ring.take_uses().empty());
+  const auto second = std::chrono::floor<std::chrono::seconds>(clock.wall());
+  for (unsigned i = 0; i < 100; ++i) ASSERT_TRUE(ring.authenticate(i % 2, a.secret, clock.wall()));
+  EXPECT_EQ(ring.last_used(id), second);
+  ASSERT_TRUE(ring.put(b.stored));   // a change of the ring forgets nothing of the others
+  const auto uses = ring.take_uses();
+  ASSERT_EQ(uses.size(), 1u);
+  EXPECT_EQ(uses[0].id, id);
+  EXPECT_EQ(uses[0].at, second);
+  EXPECT_TRUE(ring.take_uses().empty());
+  ASSERT_TRUE(ring.authenticate(0, a.secret, clock.wall() + 1min));
+  EXPECT_EQ(ring.take_uses().size(), 1u);
+  EXPECT_EQ(ring.last_used(id), second + 1min);
+}
+
 TEST(Keys, RevocationAndExpiryActOnEveryLoopAtOnce) {
   SimClock clock;
   KeyRing ring({.loops = 3});
