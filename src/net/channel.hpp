@@ -36,6 +36,10 @@ class Channel {
   // One gathered write. Advances the vector past what was sent: whole pieces get length 0.
   IoResult send(iovec* pieces, std::size_t count);
 
+  struct Gathered;
+  // The same at the end of the loop's turn, together with what others have to send: for whole messages.
+  Gathered send_with_others(iovec* pieces, std::size_t count);
+
   // Has nothing arrived since the last attempt, as far as is known? Then waiting comes before trying.
   bool surely_blocked() const;
   struct Awaiter;
@@ -99,6 +103,26 @@ struct Channel::Awaiter {
   Wake await_resume() const { return channel.how_; }
 };
 
+struct Channel::Gathered : QueuedSend {
+  Channel& channel;
+  iovec* pieces;
+  std::size_t count;
+  IoResult result{IoResult::Kind::broken};
+  Gathered(Channel& c, iovec* p, std::size_t n) : channel(c), pieces(p), count(n) {
+    send = [](QueuedSend& self) {
+      auto& me = static_cast<Gathered&>(self);
+      me.result = me.channel.send(me.pieces, me.count);
+    };
+  }
+  bool await_ready() const { return channel.closed_; }
+  void await_suspend(std::coroutine_handle<> h) {
+    waiter = h;
+    channel.loop_.core().outbox.add(*this);
+  }
+  IoResult await_resume() const { return result; }
+};
+
+inline Channel::Gathered Channel::send_with_others(iovec* pieces, std::size_t count) { return {*this, pieces, count}; }
 inline Channel::Awaiter Channel::readable(Deadline deadline) { return {*this, Side::read, deadline}; }
 inline Channel::Awaiter Channel::writable(Deadline deadline) { return {*this, Side::write, deadline}; }
 

@@ -144,8 +144,8 @@ struct Attempt {
 Task<std::optional<Error>> send_pieces(ClientConnection& c, iovec* pieces, std::size_t count, Duration write_timeout) {
   std::size_t total = 0;
   for (std::size_t i = 0; i < count; ++i) total += pieces[i].iov_len;
-  for (;;) {
-    const IoResult sent = c.channel->send(pieces, count);
+  IoResult sent = co_await c.channel->send_with_others(pieces, count);
+  for (;; sent = c.channel->send(pieces, count)) {
     if (sent.kind == IoResult::Kind::bytes) {
       total -= sent.bytes;
       if (total == 0) co_return std::nullopt;

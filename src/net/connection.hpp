@@ -84,6 +84,7 @@ class ServerConnection final : public Exchange {
  private:
   enum class Read : unsigned char { request, closed, refused };
   enum class Sent : unsigned char { nothing, stream, all };
+  enum class When : unsigned char { now, turn_ends };
   class HeadLines;
 
   Task<void> run();
@@ -97,7 +98,7 @@ class ServerConnection final : public Exchange {
   Task<void> refuse();
   Task<void> linger();
   // All of the pieces; the fast path is one system call.
-  Task<Result<void>> send_rest(iovec* pieces, std::size_t count);
+  Task<Result<void>> send_rest(iovec* pieces, std::size_t count, When when = When::now);
   Read refusal(int status, std::string_view reason) { refusal_ = {status, reason}; return Read::refused; }
   void watch_for_leaving();
   void on_readable();

@@ -70,12 +70,14 @@ class ServerConnection::HeadLines {
   std::size_t size_ = 0, first_ = 0;
 };
 
-Task<Result<void>> ServerConnection::send_rest(iovec* pieces, std::size_t count) {
+Task<Result<void>> ServerConnection::send_rest(iovec* pieces, std::size_t count, When when) {
   std::size_t total = 0;
   for (std::size_t i = 0; i < count; ++i) total += pieces[i].iov_len;
-  for (;;) {
+  for (bool first = true;; first = false) {
     if (left_) co_return fail(client_left());
-    const IoResult sent = channel_->send(pieces, count);
+    IoResult sent{IoResult::Kind::broken};
+    if (first && when == When::turn_ends) sent = co_await channel_->send_with_others(pieces, count);
+    else sent = channel_->send(pieces, count);
     if (sent.kind == IoResult::Kind::bytes) {
       total -= sent.bytes;
       if (total == 0) co_return Result<void>{};
@@ -120,7 +122,7 @@ Task<Result<void>> ServerConnection::respond(int status, const Headers& headers,
   if (!bodyless(status))
     for (const auto p : body) pieces[n++] = piece(p);
   sent_ = Sent::all;
-  co_return co_await send_rest(pieces, n);
+  co_return co_await send_rest(pieces, n, When::turn_ends);
 }
 
 Task<Result<void>> ServerConnection::start_stream(int status, const Headers& headers, std::string_view first) {

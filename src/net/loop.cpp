@@ -21,6 +21,36 @@ thread_local Loop* current_loop = nullptr;
 Loop::Core::Core(const Clock& clock)
     : io(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO), work(io.get_executor()), wheel(clock.mono()), wake(io) {}
 
+void Outbox::add(QueuedSend& message) {
+  if (!first_) {
+    first_ = &message;
+    asio::post(io_, [this] { flush(); });
+  } else {
+    last_->next = &message;
+  }
+  last_ = &message;
+  if (!unsent_) unsent_ = &message;
+  if (++count_ >= kMost) send_all();
+}
+
+void Outbox::send_all() {
+  for (auto* m = unsent_; m; m = m->next) m->send(*m);
+  unsent_ = nullptr;
+  count_ = 0;
+}
+
+// Everything is sent before anybody goes on: whoever goes on may add to the next turn's messages.
+void Outbox::flush() {
+  send_all();
+  auto* m = std::exchange(first_, nullptr);
+  last_ = nullptr;
+  while (m) {
+    auto* next = m->next;                // `m` dies with the frame that goes on
+    m->waiter.resume();
+    m = next;
+  }
+}
+
 void Loop::Core::schedule(Loop& loop) {
   const auto due = wheel.next_due();
   if (!due) return;                    // a wake-up that finds nothing costs less than taking it back

@@ -57,7 +57,6 @@ Result<std::vector<std::pair<FileName, std::string>>> files_in(const std::string
 }  // namespace
 
 Segment::~Segment() {
-  if (fd >= 0) ::close(fd);
   if (read_fd >= 0) ::close(read_fd);
 }
 
@@ -181,7 +180,7 @@ Result<void> CallJournal::State::place(Writer& w, std::string_view frame, bool i
     auto opened = open_segment(w);
     if (!opened && (!is_outcome || !w.current || w.rotate)) return opened;  // an outcome may outgrow the old file instead
   }
-  auto written = write_fully(w.current->fd, frame, w.offset, injected_write.load(std::memory_order_relaxed));
+  auto written = w.current->file.write(frame, w.offset, injected_write.load(std::memory_order_relaxed));
   if (!written) return written;
   w.offset += frame.size();
   w.current->written.store(w.offset, std::memory_order_release);
@@ -197,13 +196,7 @@ Result<void> CallJournal::State::open_segment(Writer& w) {
   auto segment = std::make_shared<Segment>();
   segment->name = {epoch, w.loop, w.next_sequence};
   segment->path = options.directory + "/" + to_string(segment->name);
-  segment->fd = ::open(segment->path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (segment->fd < 0) return std::unexpected(system_error("the call journal cannot open a file", errno));
-  if (::fallocate(segment->fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(options.segment_bytes)) != 0 && errno != EOPNOTSUPP && errno != ENOSYS) {
-    const int e = errno;
-    ::unlink(segment->path.c_str());
-    return std::unexpected(system_error("the call journal cannot allocate a file", e));
-  }
+  if (auto made = segment->file.create(segment->path, options.segment_bytes); !made) return made;
   ++w.next_sequence;
   file_bytes += options.segment_bytes;
   directory_dirty = true;
@@ -277,15 +270,16 @@ Result<void> CallJournal::State::sync_pass() {
     for (auto& [key, chain] : chains)
       if (!chain.dead)
         for (auto& segment : chain.segments)
-          if (segment->fd >= 0) dirty.push_back(segment);
+          if (segment->file.is_open()) dirty.push_back(segment);
   }
   Result<void> result;
   for (auto& segment : dirty) {
     const bool sealed = segment->sealed.load(std::memory_order_acquire);
     const std::uint64_t written = segment->written.load(std::memory_order_acquire);
+    if (!sealed) segment->file.prepare(written);
     if (written > segment->synced) {
       int e = injected_sync.load(std::memory_order_relaxed);
-      if (!e && ::fdatasync(segment->fd) != 0) e = errno;
+      if (!e) e = segment->file.sync();
       if (e) {
         // What the kernel failed to write it may have dropped: this file is never trusted again.
         result = std::unexpected(system_error("the call journal cannot be synced", e));
@@ -297,10 +291,9 @@ Result<void> CallJournal::State::sync_pass() {
       segment->synced = written;
     }
     if (sealed && segment->written.load(std::memory_order_acquire) == segment->synced) {
-      if (::ftruncate(segment->fd, static_cast<off_t>(segment->written.load())) == 0 && segment->written < options.segment_bytes)
-        file_bytes -= options.segment_bytes - segment->written;
+      if (segment->written < options.segment_bytes) file_bytes -= options.segment_bytes - segment->written;
       std::lock_guard lock(files_mutex);
-      ::close(std::exchange(segment->fd, -1));
+      segment->file.finish(segment->written);
     }
   }
   if (directory_dirty.exchange(false) && ::fsync(directory_fd) != 0) result = std::unexpected(system_error("the call journal's directory cannot be synced", errno));

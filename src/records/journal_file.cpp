@@ -9,6 +9,7 @@
 
 #include "base/hash.hpp"
 #include "base/text.hpp"
+#include "records/segment_file.hpp"
 
 namespace ballast::records {
 
@@ -83,6 +84,27 @@ Result<bool> FrameReader::fill(std::size_t wanted, std::uint64_t limit) {
   return true;
 }
 
+// Is nothing but room left? A file is made at its full size, and a process that was killed did not cut it. Leaves `at_` behind the zeros
+// it has seen if so; else where it was.
+Result<bool> FrameReader::only_zeros(std::uint64_t limit) {
+  const auto begins_with_zero = [&] { return in_chunk_ < chunk_.size() && chunk_[in_chunk_] == 0; };
+  if (!begins_with_zero()) return false;
+  const std::uint64_t from = at_;
+  std::string chunk;
+  for (std::uint64_t at = from; at < limit;) {
+    chunk.resize(std::min<std::uint64_t>(kChunk, limit - at));
+    const ssize_t n = ::pread(fd_, chunk.data(), chunk.size(), static_cast<off_t>(at));
+    if (n < 0) return std::unexpected(system_error("the call journal cannot be read", errno));
+    if (n == 0) break;
+    if (chunk.find_first_not_of('\0') < static_cast<std::size_t>(n)) return false;
+    at += static_cast<std::uint64_t>(n);
+  }
+  at_ = limit;
+  chunk_.clear();
+  in_chunk_ = 0;
+  return true;
+}
+
 Result<std::optional<Frame>> FrameReader::next(std::uint64_t limit, bool final) {
   Frame frame;
   for (;;) {
@@ -105,6 +127,10 @@ Result<std::optional<Frame>> FrameReader::next(std::uint64_t limit, bool final) 
       at_ = frame.end;
       return std::optional(frame);
     }
+    if (auto nothing = only_zeros(limit); !nothing || *nothing) {
+      if (!nothing) return std::unexpected(nothing.error());
+      return std::optional<Frame>();
+    }
     // Damage: on to the next place where a frame may begin.
     const std::size_t next = std::min(chunk_.find(static_cast<char>(kMagic & 0xff), in_chunk_ + 1), chunk_.size());
     const std::size_t skipped = std::max<std::size_t>(1, next - in_chunk_);
@@ -113,25 +139,6 @@ Result<std::optional<Frame>> FrameReader::next(std::uint64_t limit, bool final) 
     at_ += skipped;
     in_chunk_ += skipped;
   }
-}
-
-Result<void> write_fully(int fd, std::string_view bytes, std::uint64_t at, int injected_errno) {
-  if (injected_errno) return std::unexpected(system_error("the call journal cannot be written", injected_errno));
-  while (!bytes.empty()) {
-    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      return std::unexpected(system_error("the call journal cannot be written", errno));
-    }
-    at += static_cast<std::uint64_t>(n);
-    bytes.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return {};
-}
-
-Error system_error(std::string what, int error_number) {
-  what.append(": ").append(std::generic_category().message(error_number));
-  return Error{.code = ErrorCode::internal_unavailable, .message = std::move(what), .retryable = true};
 }
 
 }  // namespace ballast::records

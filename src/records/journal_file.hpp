@@ -13,6 +13,7 @@ namespace ballast::records {
 
 enum class FrameType : std::uint8_t { intent = 1, outcome = 2 };
 inline constexpr std::size_t kFrameHeader = 12;
+inline constexpr std::size_t kFrameMagic = 2;      // what a frame begins with; where it is missing, there is none
 inline constexpr std::size_t kMaxFrame = std::size_t{16} << 20;
 
 // "EPOCH-LOOP-SEQUENCE.jnl". An epoch never comes twice, so neither does a name.
@@ -35,7 +36,8 @@ struct Frame {
 };
 
 // Reads frames in order from an open file. `limit` says how far the file is written; a writer may raise it between calls.
-// Damage is skipped to the next valid frame; at the end of the file a torn frame is damage only if `final`.
+// Damage is skipped to the next valid frame; at the end of the file a torn frame is damage only if `final`. Zeros to the end are room
+// that nobody used.
 class FrameReader {
  public:
   FrameReader(int fd, std::uint64_t from) : fd_(fd), at_(from) {}
@@ -49,14 +51,12 @@ class FrameReader {
   enum class Look : unsigned char { frame, more, bad };
   Look look(Frame& frame) const;
   Result<bool> fill(std::size_t wanted, std::uint64_t limit);
+  Result<bool> only_zeros(std::uint64_t limit);
   int fd_;
   std::uint64_t at_;         // in the file: the next byte to look at
   std::string chunk_;
   std::size_t in_chunk_ = 0; // at_ within chunk_
   std::uint64_t damaged_ = 0;
 };
-
-Result<void> write_fully(int fd, std::string_view bytes, std::uint64_t at, int injected_errno);
-Error system_error(std::string what, int error_number);
 
 }  // namespace ballast::records

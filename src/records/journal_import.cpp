@@ -276,7 +276,7 @@ void CallJournal::State::remove_finished_files() {
     Chain& chain = it->second;
     while (!chain.segments.empty()) {
       Segment& s = *chain.segments.front();
-      if (!s.sealed || s.fd >= 0 || s.pins > 0 || s.imported < s.written || s.read_to < s.written) break;
+      if (!s.sealed || s.file.is_open() || s.pins > 0 || s.imported < s.written || s.read_to < s.written) break;
       ::unlink(s.path.c_str());
       file_bytes -= std::min(file_bytes.load(), s.written.load());
       removed_files.push_back(to_string(s.name));

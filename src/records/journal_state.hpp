@@ -11,6 +11,7 @@
 #include "records/journal.hpp"
 #include "records/journal_file.hpp"
 #include "records/ledger_import.hpp"
+#include "records/segment_file.hpp"
 
 namespace ballast::records {
 
@@ -18,7 +19,7 @@ namespace ballast::records {
 struct Segment {
   FileName name;
   std::string path;
-  int fd = -1;                                  // for writing; -1: of a dead epoch, or sealed and synced
+  SegmentFile file;                             // for writing; closed: of a dead epoch, or sealed and synced
   std::atomic<std::uint64_t> written{0};
   std::atomic<std::uint64_t> synced{0};
   std::atomic<bool> sealed{false};              // nothing more will be written

@@ -1,0 +1,110 @@
+#include "records/segment_file.hpp"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "records/journal_file.hpp"
+
+namespace ballast::records {
+
+namespace {
+
+constexpr std::uint64_t kAhead = std::uint64_t{8} << 20;    // prepared beyond what is written: a fifth of a second at full load
+constexpr std::uint64_t kFirst = std::uint64_t{256} << 10;  // prepared by the writer itself, for a file it opens unprepared
+
+bool promises_blocks(int fd) {
+  struct statfs info{};
+  if (::fstatfs(fd, &info) != 0) return false;
+  return info.f_type == EXT4_SUPER_MAGIC || info.f_type == XFS_SUPER_MAGIC || info.f_type == TMPFS_MAGIC;
+}
+
+void populate(char* from, std::uint64_t bytes) {
+#ifdef MADV_POPULATE_READ
+  (void)::madvise(from, bytes, MADV_POPULATE_READ);  // refused by older kernels: the writer then takes the faults
+#else
+  (void)::madvise(from, bytes, MADV_WILLNEED);
+#endif
+}
+
+}  // namespace
+
+Result<void> SegmentFile::create(const std::string& path, std::uint64_t bytes) {
+  fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd_ < 0) return std::unexpected(system_error("the call journal cannot open a file", errno));
+  const bool maps = promises_blocks(fd_);
+  const bool allocated = ::fallocate(fd_, maps ? 0 : FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes)) == 0;
+  if (!allocated && errno != EOPNOTSUPP && errno != ENOSYS) {
+    const int e = errno;
+    ::unlink(path.c_str());
+    close();
+    return std::unexpected(system_error("the call journal cannot allocate a file", e));
+  }
+  if (!maps || !allocated) return {};
+  void* map = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
+  if (map == MAP_FAILED) return {};      // pwrite does as well
+  map_ = static_cast<char*>(map);
+  room_ = bytes;
+  prepared_ = std::min(kFirst, room_);
+  populate(map_, prepared_);
+  return {};
+}
+
+Result<void> SegmentFile::write(std::string_view frame, std::uint64_t at, int injected_errno) {
+  if (!map_ || injected_errno || at + frame.size() > room_) return write_fully(fd_, frame, at, injected_errno);
+  char* to = map_ + at;
+  std::memcpy(to + kFrameMagic, frame.data() + kFrameMagic, frame.size() - kFrameMagic);
+  std::atomic_signal_fence(std::memory_order_release);
+  std::memcpy(to, frame.data(), kFrameMagic);
+  return {};
+}
+
+void SegmentFile::prepare(std::uint64_t written) {
+  if (!map_ || prepared_ >= room_ || written + kAhead / 2 < prepared_) return;
+  const std::uint64_t until = std::min(room_, written + kAhead);
+  if (until <= prepared_) return;
+  populate(map_ + prepared_, until - prepared_);
+  prepared_ = until;
+}
+
+int SegmentFile::sync() { return ::fdatasync(fd_) == 0 ? 0 : errno; }
+
+void SegmentFile::finish(std::uint64_t written) {
+  if (map_) ::munmap(std::exchange(map_, nullptr), room_);
+  (void)!::ftruncate(fd_, static_cast<off_t>(written));
+  close();
+}
+
+void SegmentFile::close() {
+  if (map_) ::munmap(std::exchange(map_, nullptr), room_);
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+}
+
+Result<void> write_fully(int fd, std::string_view bytes, std::uint64_t at, int injected_errno) {
+  if (injected_errno) return std::unexpected(system_error("the call journal cannot be written", injected_errno));
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return std::unexpected(system_error("the call journal cannot be written", errno));
+    }
+    at += static_cast<std::uint64_t>(n);
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+Error system_error(std::string what, int error_number) {
+  what.append(": ").append(std::generic_category().message(error_number));
+  return Error{.code = ErrorCode::internal_unavailable, .message = std::move(what), .retryable = true};
+}
+
+}  // namespace ballast::records
