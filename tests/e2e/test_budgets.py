@@ -26,14 +26,14 @@ def usd(amount: int) -> str:
 
 def config(upstream, price=FREE_INPUT, amount=BUDGET, **sections):
     return one_provider(upstream, price=price, budgets=[{"scope": "key", "amount": usd(amount), "per": "day"}],
-                        limits_http={"connections": 8000}, **sections)
+                        limits_http={"connections": 8000}, **{"read_on_disconnect": "60s", **sections})
 
 
 async def storm(gateway, callers: int, during=None, leave_after=lambda i: None, **more):
     """`callers` calls at once. A call whose connection broke is None."""
     async def one(i):
         try:
-            return await gateway.app.chat_async("chat", max_tokens=TOKENS, timeout=60, leave_after=leave_after(i), **more)
+            return await gateway.app.chat_async("chat", max_tokens=TOKENS, timeout=120, leave_after=leave_after(i), **more)
         except (ConnectionError, OSError, asyncio.IncompleteReadError):
             return None
     calls = [asyncio.create_task(one(i)) for i in range(callers)]
@@ -105,7 +105,7 @@ def test_half_of_the_callers_leave(upstream, gateway, stream):
 
     async def go():
         async def one(i):
-            call = asyncio.create_task(g.app.chat_async("chat", max_tokens=TOKENS, timeout=60, stream=stream))
+            call = asyncio.create_task(g.app.chat_async("chat", max_tokens=TOKENS, timeout=120, stream=stream))
             if i % 2:
                 await asyncio.sleep(0.6 if stream else 0.3)
                 call.cancel()

@@ -34,7 +34,7 @@ def test_a_real_trace_at_twice_its_rate_through_an_outage(upstream, gateway):
     rows = [r for r in rows if r[0] < TRACE_SECONDS]
     span = TRACE_SECONDS / 2
     begun = 0.0
-    down, slow = error(503, message="The engine is overloaded"), ok(20, first_token=20)
+    down, slow = error(503, message="The engine is overloaded"), ok(20, first_token=60)
 
     async def served(wire: Wire, seen: Seen):
         n = int(seen.body.get("max_tokens", 20))
@@ -45,7 +45,9 @@ def test_a_real_trace_at_twice_its_rate_through_an_outage(upstream, gateway):
         await (down if elapsed < span / 3 else slow if elapsed < 2 * span / 3 else served)(wire, seen)
     upstream.script("alpha", primary)
     upstream.script("beta", served)
-    g = gateway(two_providers(upstream, route={"stream": {"rescue": "restart", "hold_back": 16}}))
+    timers = {"headers": "2s", "first_token": "2s"}          # a slow primary is left at these; the last resort has more patience
+    g = gateway(two_providers(upstream, route={"stream": {"rescue": "restart", "hold_back": 16}}, timers=timers,
+                              breakers={"cool_down": "1s", "max_cool_down": "5s"}))
     word = "lorem "
 
     async def replay():
@@ -56,7 +58,7 @@ def test_a_real_trace_at_twice_its_rate_through_an_outage(upstream, gateway):
             await asyncio.sleep(max(0.0, begun + at / 2 - time.monotonic()))
             try:
                 return at / 2, await g.app.chat_async("chat", word * min(prompt, 4000), max_tokens=max(1, min(output, 400)),
-                                                      stream=True, timeout=60)
+                                                      stream=True, timeout=90)
             except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError) as e:
                 return at / 2, e
         return await asyncio.gather(*[one(*r) for r in rows])
@@ -191,7 +193,7 @@ def test_at_the_descriptor_limit_it_stops_accepting_and_calls_in_flight_go_on(up
     idle = []
 
     async def go():
-        calls = [asyncio.create_task(g.app.chat_async("chat", stream=True, timeout=30)) for _ in range(20)]
+        calls = [asyncio.create_task(g.app.chat_async("chat", stream=True)) for _ in range(20)]
         while len(upstream.seen()) < 20:
             await asyncio.sleep(0.01)
         for _ in range(400):
@@ -206,7 +208,7 @@ def test_at_the_descriptor_limit_it_stops_accepting_and_calls_in_flight_go_on(up
     assert all(r.succeeded() for r in asyncio.run(go()))
     for s in idle:
         s.close()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             if g.app.chat("chat", timeout=5).succeeded():
@@ -232,7 +234,9 @@ def test_crashes_over_and_over(upstream, gateway):
                 if reply.complete and reply.status == 200:
                     answered.append(reply.headers["x-ballast-call-id"])
         callers = [asyncio.create_task(caller()) for _ in range(16)]
-        await asyncio.sleep(1.0)
+        before = len(answered)
+        while len(answered) < before + 50:
+            await asyncio.sleep(0.05)
         g.kill()
         await asyncio.gather(*callers)
     for _ in range(10):

@@ -13,8 +13,8 @@ import pytest
 
 from support.client import Caller
 from support.configs import one_provider
-from support.fake_upstream import error, ok, words
-from support.gateway import binary, free_port, wait_port
+from support.fake_upstream import Gate, error, ok, words
+from support.gateway import binary, free_port, wait_port, wait_until
 
 
 def test_health_readiness_and_metrics(upstream, gateway):
@@ -46,33 +46,32 @@ def test_models_are_listed(upstream, gateway):
 
 
 def test_sigterm_lets_calls_in_flight_finish(upstream, gateway):
-    upstream.script("model", ok(20, gap=0.05))
+    gate = Gate(ok(20))
+    upstream.script("model", gate)
     g = gateway(one_provider(upstream))
+
+    async def refused() -> bool:
+        try:
+            return (await g.app.chat_async("nothing of that name")).status == 503
+        except (ConnectionError, OSError, asyncio.IncompleteReadError):
+            return True
 
     async def go():
         calls = [asyncio.create_task(g.app.chat_async("chat", stream=i % 2 == 0)) for i in range(10)]
         while len(upstream.seen()) < 10:
             await asyncio.sleep(0.01)
         g.process.send_signal(signal.SIGTERM)
-        await asyncio.sleep(0.3)
-        with pytest.raises((ConnectionError, OSError, asyncio.IncompleteReadError, AssertionError)):
-            late = await g.app.chat_async("chat")
-            assert late.status != 503, "refused politely"
+        while not await refused():
+            await asyncio.sleep(0.01)
+        gate.open()
         return await asyncio.gather(*calls)
-    assert all(r.succeeded() for r in asyncio.run(go()))
-    assert g.process.wait(10) == 0
+    assert all(r.succeeded() for r in asyncio.run(asyncio.wait_for(go(), 120)))
+    assert g.process.wait(60) == 0
 
 
 def reload(g, good=True):
     g.write_config()
     g.process.send_signal(signal.SIGHUP)
-
-
-def wait_until(check, seconds=5.0):
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.05)
 
 
 def test_reload_on_sighup_and_on_a_changed_file(upstream, gateway):
@@ -83,7 +82,7 @@ def test_reload_on_sighup_and_on_a_changed_file(upstream, gateway):
     wait_until(lambda: g.app.chat("second").status == 200)
     g.config["routes"]["third"] = {"targets": ["up/model"]}
     g.write_config()
-    wait_until(lambda: g.app.chat("third").status == 200, 10)
+    wait_until(lambda: g.app.chat("third").status == 200)
 
 
 def test_a_bad_file_leaves_the_old_one_running(upstream, gateway):
@@ -123,11 +122,11 @@ CHECKS = [
 def test_check_names_what_is_wrong_and_where(tmp_path, text, named, line):
     file = tmp_path / "ballast.yaml"
     file.write_text(text)
-    done = subprocess.run([binary(), "check", "--config", str(file)], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([binary(), "check", "--config", str(file)], capture_output=True, text=True, timeout=90)
     said = done.stdout + done.stderr
     assert done.returncode not in (0, -6, -11), said
     assert named in said and (not line or re.search(rf"\b{line}\b", said)), said
-    served = subprocess.run([binary(), "serve", "--config", str(file)], capture_output=True, text=True, timeout=20)
+    served = subprocess.run([binary(), "serve", "--config", str(file)], capture_output=True, text=True, timeout=90)
     assert served.returncode not in (0, -6, -11)
 
 
@@ -139,9 +138,9 @@ def test_check_of_a_good_file(upstream, gateway):
 
 def test_version_and_help():
     for args in (["version"], ["--help"], ["serve", "--help"], ["keys", "--help"], ["explain", "--help"]):
-        done = subprocess.run([binary(), *args], capture_output=True, text=True, timeout=20)
+        done = subprocess.run([binary(), *args], capture_output=True, text=True, timeout=90)
         assert done.returncode == 0 and done.stdout
-    assert subprocess.run([binary(), "nonsense"], capture_output=True, timeout=20).returncode not in (0, -6, -11)
+    assert subprocess.run([binary(), "nonsense"], capture_output=True, timeout=90).returncode not in (0, -6, -11)
 
 
 def test_without_a_file_it_starts_with_the_simulator(tmp_path):
@@ -162,12 +161,12 @@ def test_without_a_file_it_starts_with_the_simulator(tmp_path):
             command.append(line)
             if not line.rstrip().endswith("\\"):
                 break
-        answer = subprocess.run(["bash", "-c", "\n".join(command)], capture_output=True, text=True, timeout=20).stdout
+        answer = subprocess.run(["bash", "-c", "\n".join(command)], capture_output=True, text=True, timeout=90).stdout
         assert "sim-small" in "".join(command)
         assert "chat.completion" in answer or "data:" in answer, (command, answer)
     finally:
         p.terminate()
-        assert p.wait(15) == 0
+        assert p.wait(60) == 0
 
 
 def test_keys_made_at_run_time(upstream, gateway):

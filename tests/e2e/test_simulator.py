@@ -31,15 +31,15 @@ def simulate(tmp_path):
     yield start
     for process in running:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
-def behind(port: int, models, **sections) -> dict:
+def behind(port: int, models, timers: dict | None = None, **sections) -> dict:
     """A gateway before that simulator; a model's route has the model's name."""
     return {"providers": {"far": {"kind": "openai", "base_url": f"http://127.0.0.1:{port}/v1", "key": "sk-simulator-0123456789",
-                                  "timeouts": TIMERS}},
+                                  "timeouts": TIMERS | (timers or {})}},
             "models": {f"far/{m}": {"price": PRICE, "context": 100000, "max_output": 4096} for m in models},
-            "routes": {m: {"targets": [f"far/{m}"], "retries": {"attempts": 2, "deadline": "10s", "backoff": "50ms"}} for m in models},
+            "routes": {m: {"targets": [f"far/{m}"], "retries": {"attempts": 2, "deadline": "60s", "backoff": "50ms"}} for m in models},
             **sections}
 
 
@@ -56,7 +56,7 @@ def test_two_thousand_calls_and_three_books_agree(simulate, gateway):
                        limits_http={"connections": 8000}))
 
     async def storm():
-        return await asyncio.gather(*[g.app.chat_async("quick", max_tokens=50, stream=i % 2 == 0, timeout=60) for i in range(2000)])
+        return await asyncio.gather(*[g.app.chat_async("quick", max_tokens=50, stream=i % 2 == 0, timeout=120) for i in range(2000)])
     replies = asyncio.run(storm())
     served = [r for r in replies if r.status == 200]
     assert all(r.succeeded() for r in served) and {r.status for r in replies} <= {200, 429}
@@ -83,14 +83,14 @@ FAULTS = {
 @pytest.mark.parametrize("kind", FAULTS)
 def test_each_fault_over_http(simulate, gateway, kind):
     models = {"bad": {"faults": [{"kind": kind}], "price": PRICE}}
-    reply = gateway(behind(simulate(models), models)).app.chat("bad")
+    reply = gateway(behind(simulate(models), models, {"headers": "1s"} if kind == "silence" else None)).app.chat("bad")
     assert reply.status in FAULTS[kind] and reply.error()["message"], (reply.status, reply.body)
 
 
 @pytest.mark.parametrize("kind", ["cut", "stall", "error_in_stream"])
 def test_faults_inside_a_stream_over_http(simulate, gateway, kind):
     models = {"bad": {"tokens_per_second": 0, "faults": [{"kind": kind, "after_tokens": 10}], "price": PRICE}}
-    reply = gateway(behind(simulate(models), models)).app.chat("bad", stream=True)
+    reply = gateway(behind(simulate(models), models, {"idle": "1s"})).app.chat("bad", stream=True)
     assert not reply.succeeded() and reply.error()["message"] and not reply.done()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass
@@ -15,7 +15,6 @@ class Reply:
     seconds: float
     first_byte: float = 0.0
     complete: bool = True       # the message ended as HTTP says it must
-    arrivals: list[float] = field(default_factory=list)
 
     def json(self):
         return json.loads(self.body)
@@ -85,8 +84,8 @@ def request_bytes(method: str, path: str, headers: dict[str, str], body: bytes |
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b"")
 
 
-async def read_reply(reader: asyncio.StreamReader, started: float, leave_after: int | None = None) -> Reply:
-    """Reads one reply. `leave_after`: stop once so many body bytes came (the caller then closes)."""
+async def read_reply(reader: asyncio.StreamReader, started: float, leave_after: int | None = None, hear=None) -> Reply:
+    """Reads one reply. `leave_after`: stop once so many body bytes came (the caller then closes). `hear`: told each chunk."""
     head = await reader.readuntil(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     headers = {k.strip().lower(): v.strip() for k, v in (l.split(":", 1) for l in lines[1:] if ":" in l)}
@@ -101,8 +100,10 @@ async def read_reply(reader: asyncio.StreamReader, started: float, leave_after: 
                 if size == 0:
                     await reader.readline()
                     break
-                reply.body += (await reader.readexactly(size + 2))[:-2]
-                reply.arrivals.append(time.monotonic() - started)
+                chunk = (await reader.readexactly(size + 2))[:-2]
+                reply.body += chunk
+                if hear:
+                    hear(chunk)
                 if leave_after is not None and len(reply.body) >= leave_after:
                     reply.complete = False
                     break
@@ -118,7 +119,8 @@ async def read_reply(reader: asyncio.StreamReader, started: float, leave_after: 
 
 
 async def fetch(port: int, method: str, path: str, *, headers: dict[str, str] | None = None, body: bytes | None = None,
-                raw: bytes | None = None, timeout: float = 30.0, leave_after: int | None = None) -> Reply:
+                raw: bytes | None = None, timeout: float = 90.0, leave_after: int | None = None,
+                hear=None) -> Reply:
     """One exchange on a fresh connection."""
     started = time.monotonic()
 
@@ -130,7 +132,7 @@ async def fetch(port: int, method: str, path: str, *, headers: dict[str, str] | 
                 await writer.drain()
             except ConnectionError:
                 pass  # refused while still sending: the answer may be there all the same
-            return await read_reply(reader, started, leave_after)
+            return await read_reply(reader, started, leave_after, hear)
         finally:
             writer.close()
     return await asyncio.wait_for(go(), timeout)
@@ -149,21 +151,21 @@ class Caller:
     def body(model: str, text: str = "Say the words.", **more) -> dict:
         return {"model": model, "messages": [{"role": "user", "content": text}], **more}
 
-    async def chat_async(self, model: str, text: str = "Say the words.", *, headers=None, timeout=30.0,
-                         leave_after=None, **more) -> Reply:
+    async def chat_async(self, model: str, text: str = "Say the words.", *, headers=None, timeout=90.0,
+                         leave_after=None, hear=None, **more) -> Reply:
         return await fetch(self.port, "POST", "/v1/chat/completions", headers=self.headers(headers),
                            body=json.dumps(self.body(model, text, **more)).encode(), timeout=timeout,
-                           leave_after=leave_after)
+                           leave_after=leave_after, hear=hear)
 
     def chat(self, model: str, text: str = "Say the words.", **kw) -> Reply:
         return asyncio.run(self.chat_async(model, text, **kw))
 
-    def post(self, path: str, value, *, headers=None, timeout=30.0) -> Reply:
+    def post(self, path: str, value, *, headers=None, timeout=90.0) -> Reply:
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
         return asyncio.run(fetch(self.port, "POST", path, headers=self.headers(headers), body=body, timeout=timeout))
 
-    def get(self, path: str, *, headers=None, timeout=30.0) -> Reply:
+    def get(self, path: str, *, headers=None, timeout=90.0) -> Reply:
         return asyncio.run(fetch(self.port, "GET", path, headers=self.headers(headers), timeout=timeout))
 
-    def raw(self, data: bytes, *, timeout=30.0) -> Reply:
+    def raw(self, data: bytes, *, timeout=90.0) -> Reply:
         return asyncio.run(fetch(self.port, "", "", raw=data, timeout=timeout))

@@ -29,6 +29,7 @@ class Seen:
     output_tokens: int = 0
     finished: bool = False
     client_left: bool = False
+    until: float | None = None      # when the provider was through with it
 
 
 Behaviour = Callable[["Wire", Seen], Awaitable[None]]
@@ -76,6 +77,17 @@ class Wire:
         """Closes with a FIN, whatever was announced."""
         self.writer.close()
         self.keep_alive = False
+
+    async def read_by_peer(self) -> None:
+        """Waits until the peer has taken in all that was written: a reset discards what it has not read yet."""
+        mine, theirs = (f":{self.writer.get_extra_info(end)[1]:04X}" for end in ("sockname", "peername"))
+        for _ in range(2000):
+            with open("/proc/net/tcp") as table:
+                rows = [line.split() for line in table]
+            queues = [r[4] for r in rows if r[1].endswith(theirs) and r[2].endswith(mine)]
+            if all(q.endswith(":00000000") for q in queues) and not self.writer.transport.get_write_buffer_size():
+                break
+            await asyncio.sleep(0.005)
 
     async def silence(self, seen: Seen, seconds: float = 60) -> None:
         """Says nothing until the peer leaves or the time is over."""
@@ -143,7 +155,10 @@ class Upstream:
                 self.requests.append(seen)
                 queue = self._scripts.get(seen.model)
                 behaviour = (queue.pop(0) if len(queue) > 1 else queue[0]) if queue else self._default
-                await behaviour(wire, seen)
+                try:
+                    await behaviour(wire, seen)
+                finally:
+                    seen.until = time.monotonic()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
@@ -249,7 +264,7 @@ def ok(text: list[str] | int = 20, *, delay: float = 0.0, gap: float = 0.0, cut_
                 if end == "silence":
                     await wire.silence(seen)
                 elif end == "reset":
-                    await asyncio.sleep(0.02)  # a reset discards what the peer has not read yet
+                    await wire.read_by_peer()
                     wire.reset()
                 elif end == "clean":
                     await wire.end_stream()
@@ -324,6 +339,21 @@ def refuses_prefill(then: Behaviour) -> Behaviour:
     async def behave(wire: Wire, seen: Seen) -> None:
         await (refuse if prefilled(seen.body) else then)(wire, seen)
     return behave
+
+
+class Gate:
+    """Holds every request until the test opens it: what is to happen meanwhile happens meanwhile, on any machine."""
+
+    def __init__(self, then: Behaviour):
+        self.then, self.opened = then, threading.Event()
+
+    async def __call__(self, wire: Wire, seen: Seen) -> None:
+        while not self.opened.is_set():
+            await asyncio.sleep(0.01)
+        await self.then(wire, seen)
+
+    def open(self) -> None:
+        self.opened.set()
 
 
 def until(moment: Callable[[], bool], before: Behaviour, after: Behaviour) -> Behaviour:

@@ -30,7 +30,14 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def wait_port(port: int, process: subprocess.Popen, log: pathlib.Path, seconds: float = 20) -> None:
+def wait_until(check, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.02)
+
+
+def wait_port(port: int, process: subprocess.Popen, log: pathlib.Path, seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if process.poll() is not None:
@@ -81,9 +88,9 @@ class Gateway:
     def kill(self) -> None:
         """kill -9, as the machine would."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
-    def terminate(self, seconds: float = 15) -> int:
+    def terminate(self, seconds: float = 60) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
@@ -97,7 +104,7 @@ class Gateway:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def command(self, *args: str, timeout: float = 30, check: bool = True) -> subprocess.CompletedProcess:
+    def command(self, *args: str, timeout: float = 90, check: bool = True) -> subprocess.CompletedProcess:
         done = subprocess.run([binary(), *args], capture_output=True, text=True, cwd=self.folder, timeout=timeout,
                               env=self.env | {"BALLAST_ADMIN_KEY": ADMIN_KEY})
         if check and done.returncode:
@@ -128,15 +135,23 @@ class Gateway:
 
     # ---- the books, in nano-dollars ----
 
+    def idle(self) -> None:
+        """Waits until no call is on the road, whoever has left it meanwhile."""
+        wait_until(lambda: self.metric("ballast_calls_in_flight") == 0)
+
     def settled(self) -> None:
-        """Waits until no call is in flight and the journal is in the ledger."""
-        end, last = time.monotonic() + 10, None
-        while time.monotonic() < end:
-            now = self.admin.get("/api/usage").body
-            if now == last:
-                return
+        """Waits until no call is on the road and the journal is in the ledger."""
+        self.idle()
+        last = None
+        while (now := self.admin.get("/api/usage").body) != last:
             last = now
             time.sleep(0.35)  # the journal is imported several times a second
+
+    def breaker(self, provider: str, model: str) -> dict:
+        """What the gateway says of one breaker; empty before its first call."""
+        found = self.admin.get("/api/breakers")
+        assert found.status == 200, found.body
+        return next((b for b in found.json()["breakers"] if (b["provider"], b["model"]) == (provider, model)), {})
 
     def usage(self) -> dict[str, int]:
         """The ledger's totals, once it has taken everything in. `attempts`: what was sent to providers."""
