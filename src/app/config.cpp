@@ -76,6 +76,7 @@ void read_breakers(const ConfigNode& node, gateway::BreakerOptions& breakers) {
   breakers.window = node.duration("window", breakers.window);
   breakers.cool_down = node.duration("cool_down", breakers.cool_down);
   breakers.max_cool_down = node.duration("max_cool_down", breakers.max_cool_down);
+  breakers.early_every = node.duration("early_every", breakers.early_every);
   node.done();
 }
 

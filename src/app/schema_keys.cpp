@@ -196,6 +196,7 @@ constexpr K breakers[] = {
     {"window", duration, "… in this time.", "20s", "30s"},
     {"cool_down", duration, "First pause before a probe; doubles with each that fails.", "1s", "2s"},
     {"max_cool_down", duration, "Longest pause.", "20s", "30s"},
+    {"early_every", duration, "While every target of a call rests, each may be asked this often all the same; 0s: never.", "5s", "1s"},
 };
 constexpr K idempotency[] = {
     {"retention", duration, "How long an Idempotency-Key is remembered.", "12h", "24h"},

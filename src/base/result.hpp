@@ -52,6 +52,7 @@ struct Error {
   bool retryable = false;                                  // the same request may succeed later
   std::optional<std::chrono::milliseconds> retry_after;    // when, if known
   std::shared_ptr<const Error> cause;                      // what lay beneath, or null
+  std::optional<bool> told_retry;                          // the provider's own verdict on trying again, where it gave one
 };
 
 // "code: message (field) ← cause: …", for logs.
@@ -62,7 +63,7 @@ using Result = std::expected<T, Error>;
 
 // `return fail(ErrorCode::caller_invalid_request, "…", "messages[3].role");`
 inline std::unexpected<Error> fail(ErrorCode code, std::string message, std::string field = {}) {
-  return std::unexpected(Error{code, std::move(message), std::move(field), false, {}, {}});
+  return std::unexpected(Error{code, std::move(message), std::move(field), false, {}, {}, {}});
 }
 inline std::unexpected<Error> fail(Error error) { return std::unexpected(std::move(error)); }
 

@@ -50,7 +50,11 @@ struct Ending {
   int http_status = 0;
   std::optional<MonoTime> first_content;
   bool cut = false;
+  bool ours = false;                     // a timer ended it that the target never had: says nothing of its health
 };
+
+// Of `own`, a target's timer, the route's deadline left it `granted`: enough to judge it by?
+bool cut_short(Duration granted, Duration own) { return granted < own / 2; }
 
 std::uint64_t micros(Duration d) { return static_cast<std::uint64_t>(std::max<std::int64_t>(d.count() / 1000, 0)); }
 
@@ -65,16 +69,18 @@ Result<void> write_intent(const Scene& scene, const Planned& plan, const Candida
 }
 
 // Breaker, credential, limits, money, journal: all, or a reason why not and nothing taken.
-Result<Grip> take_hold(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c, TriedCredentials exclude, Trail& trail) {
+Result<Grip> take_hold(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c, const AttemptOptions& options, Trail& trail) {
   auto& breaker = scene.world.breakers.of(c.target->provider, c.target->model);
   auto permit = breaker.try_acquire();
+  if (!permit && options.early) permit = breaker.try_early();
+  if (permit && permit->early()) trail.decision.step(scene.now(), "early_try", {{"target", c.target->name}});
   if (!permit) {
     trail.decision.step(scene.now(), "breaker_open", {{"target", c.target->name}});
     Error resting{ErrorCode::provider_all_failed, c.target->name + " rests after repeated failures"};
     resting.retry_after = std::chrono::duration_cast<std::chrono::milliseconds>(breaker.view().retry_at - scene.now());
     return fail(std::move(resting));
   }
-  auto lease = c.access->credentials->pick(asked.token_estimate, exclude);
+  auto lease = c.access->credentials->pick(asked.token_estimate, options.exclude);
   if (!lease) {
     trail.decision.step(scene.now(), "no_credential", {{"target", c.target->name}, {"why", lease.error().message}});
     return fail(std::move(lease.error()));
@@ -129,7 +135,12 @@ void let_go(const Scene& scene, Planned& plan, const Candidate& c, Grip& grip, c
     grip.permit.success(took, ending.first_content ? std::optional(*ending.first_content - grip.started) : std::nullopt);
     grip.lease.succeeded(tokens);
   } else {
-    grip.permit.failure(ending.end.error().code);
+    if (ending.ours) {
+      grip.permit.neutral();
+      trail.decision.step(scene.now(), "not_blamed", {{"target", c.target->name}});
+    } else {
+      grip.permit.failure(ending.end.error().code);
+    }
     grip.lease.failed(ending.end.error());
     log::info("attempt_failed", {{"call", trail.call_id}, {"target", c.target->name}, {"code", ending.end.error().code},
                                  {"http_status", ending.http_status}, {"why", log::redact(ending.end.error().message)}});
@@ -219,7 +230,8 @@ Task<Ending> receive_whole(const Scene& scene, const Asked& asked, net::ClientRe
 Task<Ending> receive_stream(const Scene& scene, const Asked& asked, const Candidate& c, const Grip& grip, net::ClientResponse& response,
                             llm::Wire wire, bool continuing, StreamOut& out, Relay& relay, Answer& answer, MonoTime start_by) {
   const auto& t = c.access->spec.timeouts;
-  const StreamTimers timers{.first_token = std::min<Duration>(t.first_token, start_by - grip.started), .idle = t.idle,
+  const Duration granted = std::min<Duration>(t.first_token, start_by - grip.started);
+  const StreamTimers timers{.first_token = granted, .idle = t.idle,
                             .drain = scene.setup.drain_on_disconnect, .total = grip.started + t.total};
   Ending ending{.http_status = response.head().status};
   relay.begin(wire, continuing);
@@ -227,6 +239,8 @@ Task<Ending> receive_stream(const Scene& scene, const Asked& asked, const Candid
   auto pumped = co_await pump(response, relay, out, scene.sink, timers, grip.started, hold_back);
   ending.end = std::move(pumped.end);
   ending.first_content = pumped.first_content;
+  const bool late = !ending.end && ending.end.error().code == ErrorCode::provider_timeout;
+  ending.ours = late && (pumped.nobody_listened || (!relay.content_seen() && cut_short(granted, t.first_token)));
   ending.usage = relay.usage();
   ending.charge = relay.usage() && (ending.end || relay.finished()) ? Charge::usage
                   : ending.end || relay.content_seen()              ? Charge::unknown
@@ -268,12 +282,13 @@ Task<Ending> exchange(const Scene& scene, const Asked& asked, const Candidate& c
   Abandon abandon(scene.sink.loop(), scene.sink.gone(), options.cancel, scene.setup.drain_on_disconnect);
   const std::string_view pieces[] = {body.bytes};
   const net::ClientRequest request{.method = call->method, .url = &call->url, .headers = std::move(call->headers), .body = pieces};
-  auto response = co_await c.access->transport->send(
-      scene.sink.loop(), request, {.connect = t.connect, .headers = std::min<Duration>(t.headers, start_by - scene.now())}, abandon.token());
+  const Duration granted = std::min<Duration>(t.headers, start_by - scene.now());
+  auto response = co_await c.access->transport->send(scene.sink.loop(), request, {.connect = t.connect, .headers = granted}, abandon.token());
   if (!response) {
     const ErrorCode code = response.error().code;
     const bool maybe_charged = code == ErrorCode::caller_cancelled || (code == ErrorCode::provider_timeout && response.error().field != "connect");
-    co_return Ending{.end = fail(std::move(response.error())), .charge = maybe_charged ? Charge::unknown : Charge::nothing};
+    const bool ours = code == ErrorCode::provider_timeout && response.error().field == "headers" && cut_short(granted, t.headers);
+    co_return Ending{.end = fail(std::move(response.error())), .charge = maybe_charged ? Charge::unknown : Charge::nothing, .ours = ours};
   }
   net::ClientResponse& got = **response;
   if (got.head().status >= 300) co_return co_await read_refusal(scene, got, call->wire, scene.now() + t.idle);
@@ -290,7 +305,7 @@ Task<Ending> exchange(const Scene& scene, const Asked& asked, const Candidate& c
 Task<AttemptOutcome> attempt_once(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& candidate, AttemptOptions options,
                                   StreamOut& out, Relay& relay, Trail& trail) {
   AttemptOutcome outcome;
-  auto grip = take_hold(scene, asked, plan, candidate, options.exclude, trail);
+  auto grip = take_hold(scene, asked, plan, candidate, options, trail);
   if (!grip) {
     outcome.answer.end = fail(std::move(grip.error()));
     co_return outcome;

@@ -6,6 +6,7 @@ namespace ballast::gateway {
 
 struct AttemptOptions {
   bool continuing = false;               // go on after what the relay has delivered
+  bool early = false;                    // nobody admits: take an early try if its breaker rests
   TriedCredentials exclude = 0;
   CancelToken cancel = nullptr;          // another attempt won
 };

@@ -7,13 +7,13 @@ namespace ballast::gateway {
 
 namespace {
 
-// The next candidate worth trying after `at` failed with `code`; candidates.size() if there is none.
-std::size_t next_candidate(const Planned& plan, std::size_t at, ErrorCode code) {
-  for (std::size_t i = at + 1; i < plan.candidates.size(); ++i) {
+// The next candidate worth trying after `at` failed with `code`; nothing if there is none.
+std::optional<std::size_t> next_candidate(const Planned& plan, std::size_t at, ErrorCode code) {
+  for (std::size_t i = at + 1; i < plan.admitted; ++i) {
     if (code == ErrorCode::provider_context_length && !larger_context(plan.candidates[at].view, plan.candidates[i].view)) continue;
     return i;
   }
-  return plan.candidates.size();
+  return std::nullopt;
 }
 
 // May the caller's stream go on with another provider after `relay` delivered a part?
@@ -27,6 +27,7 @@ struct Course {                          // where the loop stands
   unsigned tries_on_target = 0;
   TriedCredentials tried = 0;
   bool continuing = false;
+  bool early = false;                    // an early try at a target that rests
 };
 
 void move_on(Course& course, std::size_t to) { course = {.at = to, .continuing = course.continuing}; }
@@ -36,7 +37,7 @@ bool steer_rescue(const Scene& scene, const Asked& asked, const Planned& plan, c
                   Trail& trail) {
   const auto mode = to_string(asked.route->rescue.mode);
   if (can_continue(asked, relay)) {
-    for (std::size_t i = course.at + 1; i < plan.candidates.size(); ++i) {
+    for (std::size_t i = course.at + 1; i < plan.admitted; ++i) {
       if (!plan.candidates[i].view.prefill) continue;
       move_on(course, i);
       course.continuing = true;
@@ -50,17 +51,28 @@ bool steer_rescue(const Scene& scene, const Asked& asked, const Planned& plan, c
   return false;
 }
 
+// Nobody admits, or everybody failed: from the first that may be tried again, or may be tried at all.
+Task<bool> begin_again(const Scene& scene, const Asked& asked, const Planned& plan, const Error& why, Duration pause, Course& course, Trail& trail) {
+  const auto opening = co_await wait_for_opening(scene, asked, plan, pause, trail);
+  if (!opening) co_return false;
+  trail.decision.step(scene.now(), "another_round", {{"target", plan.candidates[opening->candidate].target->name}, {"why", to_string(why.code)}});
+  move_on(course, opening->candidate);
+  course.early = opening->early;
+  co_return true;
+}
+
 // Decides what follows a failure; false: nothing does.
 Task<bool> steer(const Scene& scene, const Asked& asked, const Planned& plan, const Relay& relay, const StreamOut& out, const Error& why,
                  Course& course, Trail& trail) {
   if (out.committed()) co_return steer_rescue(scene, asked, plan, relay, why, course, trail);
   const Candidate& now = plan.candidates[course.at];
-  const std::size_t next = next_candidate(plan, course.at, why.code);
+  const auto next = next_candidate(plan, course.at, why.code);
   const MonoTime deadline = trail.started + asked.route->retries.deadline;
   const RetryState state{.attempts_made = static_cast<unsigned>(trail.record.attempts.size()),
                          .tries_on_target = course.tries_on_target,
                          .more_credentials = now.access->credentials->available(course.tried),
-                         .more_targets = next < plan.candidates.size(),
+                         .more_targets = next.has_value(),
+                         .several_targets = plan.candidates.size() > 1,
                          .content_filter_moves_on = asked.route->on_content_filter == OnContentFilter::next,
                          .deadline_left = deadline - scene.now()};
   const RetryDecision decision = decide_retry(why, state, asked.route->retries, scene.here.random);
@@ -70,14 +82,16 @@ Task<bool> steer(const Scene& scene, const Asked& asked, const Planned& plan, co
     case Next::other_credential:
       break;
     case Next::next_target:
-      trail.decision.step(scene.now(), "fail_over", {{"from", now.target->name}, {"to", plan.candidates[next].target->name}, {"why", to_string(why.code)}});
-      move_on(course, next);
+      trail.decision.step(scene.now(), "fail_over", {{"from", now.target->name}, {"to", plan.candidates[*next].target->name}, {"why", to_string(why.code)}});
+      move_on(course, *next);
       break;
     case Next::same_target:
       trail.decision.step(scene.now(), "retry", {{"target", now.target->name}, {"why", to_string(why.code)}, {"wait_us", decision.wait.count() / 1000}});
       course.tried = 0;
       if (decision.wait > Duration::zero()) co_await SleepUntil(scene.sink.loop(), scene.now() + decision.wait);
       break;
+    case Next::another_round:
+      co_return co_await begin_again(scene, asked, plan, why, decision.wait, course, trail);
   }
   co_return true;
 }
@@ -88,10 +102,13 @@ Task<Answer> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, 
                          Trail& trail) {
   Answer answer;
   Course course;
+  if (!plan.warm())
+    if (const auto opening = first_opening(scene, plan)) course = {.at = opening->candidate, .early = opening->early};
   for (;;) {
     ++course.tries_on_target;
-    const AttemptOptions options{.continuing = course.continuing, .exclude = course.tried};
-    const bool hedged = asked.route->hedge.after && asked.route->hedge.max > 0 && !course.continuing && course.at + 1 < plan.candidates.size();
+    ++plan.candidates[course.at].tries;
+    const AttemptOptions options{.continuing = course.continuing, .early = course.early, .exclude = course.tried};
+    const bool hedged = asked.route->hedge.after && asked.route->hedge.max > 0 && !course.continuing && course.at + 1 < plan.admitted;
     AttemptOutcome outcome = hedged ? co_await attempt_hedged(scene, asked, plan, course.at, options, make_lane, lane, trail)
                                     : co_await attempt_once(scene, asked, plan, plan.candidates[course.at], options, lane->out, lane->relay, trail);
     course.tried |= outcome.credential;

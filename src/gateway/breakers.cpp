@@ -31,27 +31,27 @@ std::string_view to_string(BreakerState state) {
   return "unknown";
 }
 
-Permit::Permit(Permit&& o) noexcept : breaker_(std::exchange(o.breaker_, nullptr)), epoch_(o.epoch_), probe_(o.probe_) {}
+Permit::Permit(Permit&& o) noexcept : breaker_(std::exchange(o.breaker_, nullptr)), epoch_(o.epoch_), kind_(o.kind_) {}
 Permit& Permit::operator=(Permit&& o) noexcept {
   if (this != &o) {
     neutral();
     breaker_ = std::exchange(o.breaker_, nullptr);
     epoch_ = o.epoch_;
-    probe_ = o.probe_;
+    kind_ = o.kind_;
   }
   return *this;
 }
 Permit::~Permit() { neutral(); }
 
 void Permit::success(Duration latency, std::optional<Duration> first_token) {
-  if (auto* b = std::exchange(breaker_, nullptr)) b->report(probe_, epoch_, std::nullopt, latency, first_token);
+  if (auto* b = std::exchange(breaker_, nullptr)) b->report(kind_, epoch_, std::nullopt, latency, first_token);
 }
 void Permit::failure(ErrorCode code) {
   if (classify_failure(code).blame != Blame::target) return neutral();
-  if (auto* b = std::exchange(breaker_, nullptr)) b->report(probe_, epoch_, code, std::nullopt, std::nullopt);
+  if (auto* b = std::exchange(breaker_, nullptr)) b->report(kind_, epoch_, code, std::nullopt, std::nullopt);
 }
 void Permit::neutral() {
-  if (auto* b = std::exchange(breaker_, nullptr); b && probe_) b->release_probe(epoch_);
+  if (auto* b = std::exchange(breaker_, nullptr); b && probe()) b->release_probe(epoch_);
 }
 
 Breaker::Breaker(std::string provider, std::string model, const Clock& clock, const BreakerOptions& options, std::function<double()> jitter)
@@ -60,11 +60,27 @@ Breaker::Breaker(std::string provider, std::string model, const Clock& clock, co
 std::optional<Permit> Breaker::try_acquire() {
   const std::int64_t now = ns(clock_.mono());
   const std::lock_guard hold(lock_);
-  if (state_ == BreakerState::closed) return Permit(this, false, epoch_);
+  if (state_ == BreakerState::closed) return Permit(this, Permit::Kind::ordinary, epoch_);
   if (state_ == BreakerState::open && now >= retry_at_) state_ = BreakerState::half_open;
   if (state_ == BreakerState::open || probe_out_) return std::nullopt;
   probe_out_ = true;
-  return Permit(this, true, epoch_);
+  return Permit(this, Permit::Kind::probe, epoch_);
+}
+
+// Open, or half-open with its probe out: there is nothing to do but wait.
+bool Breaker::rests(std::int64_t now) const {
+  if (state_ == BreakerState::open) return now < retry_at_;
+  return state_ == BreakerState::half_open && probe_out_;
+}
+
+std::optional<Permit> Breaker::try_early() {
+  if (options_.early_every <= Duration::zero()) return std::nullopt;
+  const std::int64_t now = ns(clock_.mono());
+  const std::lock_guard hold(lock_);
+  if (!rests(now) || now < early_at_) return std::nullopt;
+  early_at_ = now + options_.early_every.count();
+  ++early_tries_;
+  return Permit(this, Permit::Kind::early, epoch_);
 }
 
 BreakerView Breaker::view() const {
@@ -74,6 +90,11 @@ BreakerView Breaker::view() const {
   if (state_ == BreakerState::open && now >= retry_at_) v.state = BreakerState::half_open;
   v.admits = v.state == BreakerState::closed || (v.state == BreakerState::half_open && !probe_out_);
   if (v.state == BreakerState::open) v.retry_at = MonoTime(Duration(retry_at_));
+  if (state_ != BreakerState::closed) v.down_since = MonoTime(Duration(down_since_));
+  if (options_.early_every > Duration::zero() && rests(now)) {
+    v.early_at = MonoTime(Duration(early_at_));
+    v.early = now >= early_at_;
+  }
   return v;
 }
 
@@ -89,12 +110,13 @@ Breaker::Listing Breaker::listing() const {
   l.successes = successes_;
   l.failures = failures_;
   l.opened = opened_;
+  l.early_tries = early_tries_;
   if (last_error_) l.last_error = ballast::to_string(*last_error_);
   return l;
 }
 
 // A report from before the last change of state says nothing about the present one: it only feeds the averages and totals.
-void Breaker::report(bool probe, std::uint64_t epoch, std::optional<ErrorCode> failure, std::optional<Duration> latency,
+void Breaker::report(Permit::Kind kind, std::uint64_t epoch, std::optional<ErrorCode> failure, std::optional<Duration> latency,
                      std::optional<Duration> first_token) {
   const std::int64_t now = ns(clock_.mono());
   const std::lock_guard hold(lock_);
@@ -103,7 +125,11 @@ void Breaker::report(bool probe, std::uint64_t epoch, std::optional<ErrorCode> f
   if (latency) average(latency_ns_, *latency);
   if (first_token) average(first_token_ns_, *first_token);
   if (epoch != epoch_) return;
-  if (probe) {
+  if (kind == Permit::Kind::early) {
+    if (!failure) close();
+    return;
+  }
+  if (kind == Permit::Kind::probe) {
     probe_out_ = false;
     failure ? open(now) : close();
     return;
@@ -141,11 +167,13 @@ bool Breaker::ratio_exceeded(std::int64_t now) const {
 }
 
 void Breaker::open(std::int64_t now) {
+  if (state_ == BreakerState::closed) down_since_ = now;
   double wait = static_cast<double>(options_.cool_down.count());
   for (unsigned i = 0; i < reopened_ && wait < static_cast<double>(options_.max_cool_down.count()); ++i) wait *= options_.growth;
   wait = std::min(wait, static_cast<double>(options_.max_cool_down.count()));
   wait *= 1.0 + options_.jitter * (2.0 * jitter_() - 1.0);
   retry_at_ = now + static_cast<std::int64_t>(wait);
+  early_at_ = now + options_.early_every.count();
   state_ = BreakerState::open;
   probe_out_ = false;
   consecutive_ = 0;
@@ -205,6 +233,12 @@ std::vector<Breaker::Listing> Breakers::list() const {
   for (const auto& [name, breaker] : table_->by_name) out.push_back(breaker->listing());
   std::ranges::sort(out, {}, [](const Breaker::Listing& l) { return std::tie(l.provider, l.model); });
   return out;
+}
+
+WaitingPlace Breakers::take_place() {
+  if (waiting_.fetch_add(1, std::memory_order_relaxed) < options_.max_waiting) return WaitingPlace(&waiting_);
+  waiting_.fetch_sub(1, std::memory_order_relaxed);
+  return WaitingPlace(nullptr);
 }
 
 bool Breakers::reset(std::string_view provider, std::string_view model) {

@@ -4,18 +4,24 @@
 //   closed ──(N consecutive failures, or a failure ratio over the sliding window)──► open
 //   open ──(cool-down over)──► half-open: one probe ──success──► closed, ──failure──► open, cool-down × growth
 //
+// Panic: a call none of whose targets admits may still make an *early try* at a resting one: at most one per
+// `BreakerOptions::early_every` and breaker, whatever the number of callers. Its success closes the breaker as a probe's does, its
+// failure changes nothing: a dying provider sees a trickle, a recovered one is found within seconds (after Envoy's panic threshold).
+//
 // Only failures that speak of the target's health count (`classify_failure(code).blame == target`); anything else, and a
 // cancelled call, is neutral. Each breaker also keeps moving averages of latency and of time to first token.
 //
 // Concurrency: thread-safe; a spinlock per breaker held for tens of nanoseconds. Breakers live as long as the set.
 // Bounds: `Options::max_targets`; further targets of a provider share that provider's overflow breaker.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -36,6 +42,7 @@ struct BreakerOptions {
   double growth = 2.0;
   Duration max_cool_down = std::chrono::seconds(30);
   double jitter = 0.2;                                 // ± share of the cool-down
+  Duration early_every = std::chrono::seconds(1);      // one early try per this long; zero: none
 };
 
 // What planning needs to know of one target, at one moment.
@@ -43,6 +50,9 @@ struct BreakerView {
   BreakerState state = BreakerState::closed;
   bool admits = true;                                  // a permit would be given now
   MonoTime retry_at{};                                 // when open: the end of the cool-down
+  bool early = false;                                  // it rests, and an early try would be given now
+  MonoTime early_at = MonoTime::max();                 // when it rests: the next early try
+  MonoTime down_since{};                               // not closed: when it opened, the failed probes since not counted
   std::optional<Duration> latency;                     // averages; nullopt before the first success
   std::optional<Duration> first_token;
 };
@@ -55,17 +65,19 @@ class Permit {
   Permit(Permit&& o) noexcept;
   Permit& operator=(Permit&& o) noexcept;
   ~Permit();
-  bool probe() const { return probe_; }
+  bool probe() const { return kind_ == Kind::probe; }
+  bool early() const { return kind_ == Kind::early; }
   void success(Duration latency, std::optional<Duration> first_token);
   void failure(ErrorCode code);                        // counts, or is neutral, by its class
   void neutral();
 
  private:
   friend class Breaker;
-  Permit(Breaker* breaker, bool probe, std::uint64_t epoch) : breaker_(breaker), epoch_(epoch), probe_(probe) {}
+  enum class Kind : std::uint8_t { ordinary, probe, early };
+  Permit(Breaker* breaker, Kind kind, std::uint64_t epoch) : breaker_(breaker), epoch_(epoch), kind_(kind) {}
   Breaker* breaker_;
   std::uint64_t epoch_;                                // reports from before a state change do not move the new state
-  bool probe_;
+  Kind kind_;
 };
 
 class Breaker {
@@ -78,6 +90,8 @@ class Breaker {
 
   // nullopt: open, or half-open with a probe out.
   std::optional<Permit> try_acquire();
+  // For a call that has nobody else to ask. nullopt: it does not rest (`try_acquire` then), or it is not time yet.
+  std::optional<Permit> try_early();
   BreakerView view() const;
   void reset();                                        // an operator's decision: closed, counts cleared
 
@@ -85,20 +99,21 @@ class Breaker {
     std::string provider, model;
     BreakerView view;
     unsigned consecutive_failures = 0;
-    std::uint64_t successes = 0, failures = 0, opened = 0;         // since start
+    std::uint64_t successes = 0, failures = 0, opened = 0, early_tries = 0;   // since start
     std::string last_error;                            // the last counted failure's code, or empty
   };
   Listing listing() const;
 
  private:
   friend class Permit;
-  void report(bool probe, std::uint64_t epoch, std::optional<ErrorCode> failure, std::optional<Duration> latency,
+  void report(Permit::Kind kind, std::uint64_t epoch, std::optional<ErrorCode> failure, std::optional<Duration> latency,
               std::optional<Duration> first_token);
   void release_probe(std::uint64_t epoch);
   void count(std::int64_t now, bool failed);
   bool ratio_exceeded(std::int64_t now) const;
   void open(std::int64_t now);
   void close();
+  bool rests(std::int64_t now) const;
 
   static constexpr unsigned kSlots = 10;
   struct Slot { std::int64_t tick = -1; std::uint32_t ok = 0, failed = 0; };
@@ -113,11 +128,24 @@ class Breaker {
   std::uint64_t epoch_ = 0;
   unsigned consecutive_ = 0;
   unsigned reopened_ = 0;                              // openings without a success in between
-  std::int64_t retry_at_ = 0;
+  std::int64_t retry_at_ = 0, early_at_ = 0, down_since_ = 0;
   Slot slots_[kSlots];
   std::int64_t latency_ns_ = -1, first_token_ns_ = -1;
-  std::uint64_t successes_ = 0, failures_ = 0, opened_ = 0;
+  std::uint64_t successes_ = 0, failures_ = 0, opened_ = 0, early_tries_ = 0;
   std::optional<ErrorCode> last_error_;
+};
+
+// A place among the calls that wait for a resting target. Move-only; empty when there is none left.
+class WaitingPlace {
+ public:
+  explicit WaitingPlace(std::atomic<std::size_t>* taken) : taken_(taken) {}
+  WaitingPlace(WaitingPlace&& o) noexcept : taken_(std::exchange(o.taken_, nullptr)) {}
+  WaitingPlace& operator=(WaitingPlace&&) = delete;
+  ~WaitingPlace() { if (taken_) taken_->fetch_sub(1, std::memory_order_relaxed); }
+  explicit operator bool() const { return taken_ != nullptr; }
+
+ private:
+  std::atomic<std::size_t>* taken_;
 };
 
 class Breakers {
@@ -125,6 +153,7 @@ class Breakers {
   struct Options {
     BreakerOptions breaker;
     std::size_t max_targets = 4096;
+    std::size_t max_waiting = 2048;                    // calls that wait for resting targets; more are refused at once
     std::uint64_t seed = 1;
   };
   Breakers(const Clock& clock, Options options);
@@ -137,11 +166,15 @@ class Breakers {
   std::vector<Breaker::Listing> list() const;          // sorted by provider, model
   // False: no such breaker. An empty model resets all of a provider's.
   bool reset(std::string_view provider, std::string_view model);
+  // For as long as a call waits.
+  WaitingPlace take_place();
+  std::size_t waiting() const { return waiting_.load(std::memory_order_relaxed); }
 
  private:
   struct Table;
   const Clock& clock_;
   const Options options_;
+  std::atomic<std::size_t> waiting_{0};
   std::unique_ptr<Table> table_;
 };
 

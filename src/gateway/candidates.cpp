@@ -118,7 +118,7 @@ void tell_plan(const Scene& scene, const Route& route, const Plan& plan, Trail& 
 
 }  // namespace
 
-Result<Planned> plan_and_hold(const Scene& scene, const Asked& asked, Trail& trail) {
+Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& trail) {
   const Route& route = *asked.route;
   Planned planned;
   std::vector<std::string_view> names;
@@ -137,26 +137,34 @@ Result<Planned> plan_and_hold(const Scene& scene, const Asked& asked, Trail& tra
   }
   const Plan plan = make_plan(route, needs_of(scene, asked), views, scene.world.clock.wall(), chance);
   tell_plan(scene, route, plan, trail);
-  if (plan.order.empty()) {
+  if (plan.order.empty() && plan.resting.empty()) {
     const bool money = refusal && std::all_of(plan.skipped.begin(), plan.skipped.end(), [](const Skipped& s) {
       return s.reason == SkipReason::over_budget || s.reason == SkipReason::unpriced;
     });
     return fail(money ? std::move(*refusal) : nothing_to_try(route, plan, scene.now()));
   }
-  for (const auto i : plan.order) {
-    planned.ceiling = std::max(planned.ceiling, scene.setup.budgets->prudent(all[i].target->name, all[i].ceiling));
-    planned.candidates.push_back(std::move(all[i]));
-  }
-  if (planned.budgeted) {
-    auto hold = scene.setup.budgets->hold(budget_subject(asked), trail.call_id, planned.ceiling);
-    if (!hold) {
-      trail.decision.step(scene.now(), "budget_refused", {{"ceiling_nano", planned.ceiling.nano}, {"why", hold.error().message}});
-      return fail(std::move(hold.error()));
-    }
-    planned.hold = std::move(*hold);
-    trail.decision.step(scene.now(), "held", {{"ceiling_nano", planned.ceiling.nano}});
-  }
+  planned.admitted = plan.order.size();
+  for (const auto i : plan.order) planned.candidates.push_back(std::move(all[i]));
+  for (const auto i : plan.resting) planned.candidates.push_back(std::move(all[i]));
   return planned;
+}
+
+// Held for the dearest that the call sets out for; an attempt at a dearer one that rested holds the difference for itself.
+Result<void> hold_money(const Scene& scene, const Asked& asked, Planned& planned, Trail& trail) {
+  if (!planned.budgeted) return {};
+  const std::size_t likely = planned.warm() ? planned.admitted : planned.candidates.size();
+  for (std::size_t i = 0; i < likely; ++i) {
+    const Candidate& c = planned.candidates[i];
+    planned.ceiling = std::max(planned.ceiling, scene.setup.budgets->prudent(c.target->name, c.ceiling));
+  }
+  auto hold = scene.setup.budgets->hold(budget_subject(asked), trail.call_id, planned.ceiling);
+  if (!hold) {
+    trail.decision.step(scene.now(), "budget_refused", {{"ceiling_nano", planned.ceiling.nano}, {"why", hold.error().message}});
+    return fail(std::move(hold.error()));
+  }
+  planned.hold = std::move(*hold);
+  trail.decision.step(scene.now(), "held", {{"ceiling_nano", planned.ceiling.nano}});
+  return {};
 }
 
 }  // namespace ballast::gateway

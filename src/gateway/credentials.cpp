@@ -45,7 +45,8 @@ struct CredentialPool::Entry {
   Minute requests, tokens;
   std::uint32_t in_flight = 0;
   std::int64_t cool_until = 0;
-  std::int64_t dead_until = 0;             // a death ends in a probation
+  std::int64_t died = 0, dead_until = 0;   // a death ends in a probation
+  unsigned refused_in_a_row = 0;
   bool on_probation = false;               // one call is trying a dead credential
   bool dead = false;
   unsigned limited_in_a_row = 0;
@@ -95,9 +96,16 @@ void CredentialPool::adopt(const CredentialPool& previous) {
 
 // When this credential may be used next; kNever if only a release can tell.
 std::int64_t CredentialPool::ready_at(const Entry& e, std::uint64_t tokens, std::int64_t now) const {
-  if (e.dead) return e.on_probation ? kNever : std::max(now, e.dead_until);
+  if (e.dead) {
+    if (e.on_probation) return kNever;
+    return std::max(now, all_dead() ? std::min(e.dead_until, e.died + options_.lone_rest.count()) : e.dead_until);
+  }
   if (e.config.concurrency && e.in_flight >= *e.config.concurrency) return kNever;
   return std::max({now, e.cool_until, e.requests.ready_at(1, now), e.tokens.ready_at(tokens, now)});
+}
+
+bool CredentialPool::all_dead() const {
+  return std::ranges::all_of(entries_, [](const Entry& e) { return e.dead; });
 }
 
 Result<CredentialLease> CredentialPool::pick(std::uint64_t token_estimate, TriedCredentials exclude) {
@@ -105,25 +113,24 @@ Result<CredentialLease> CredentialPool::pick(std::uint64_t token_estimate, Tried
   const std::lock_guard hold(mutex_);
   Entry* best = nullptr;
   std::int64_t earliest = kNever;
-  bool all_dead = true;
+  const bool none_alive = all_dead();
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     Entry& e = entries_[i];
-    all_dead = all_dead && e.dead;
     if ((exclude >> i) & 1) continue;
     const auto ready = ready_at(e, token_estimate, now);
     if (ready > now) {
-      if (!e.dead) earliest = std::min(earliest, ready);
+      if (!e.dead || none_alive) earliest = std::min(earliest, ready);
       continue;
     }
     const auto rank = [](const Entry& x) { return std::tuple(x.dead, x.last_limited, x.last_turn); };
     if (!best || rank(e) < rank(*best)) best = &e;
   }
   if (!best) {
-    if (all_dead) {
-      const auto why = entries_.front().reason.value_or(ErrorCode::provider_auth);
-      return fail(why, fmt::format("{}: every credential was refused by the provider", provider_));
-    }
     Error e{.code = ErrorCode::provider_rate_limited, .message = fmt::format("{}: every credential is at its limit or cooling down", provider_), .retryable = true};
+    if (none_alive) {
+      e.code = entries_.front().reason.value_or(ErrorCode::provider_auth);
+      e.message = fmt::format("{}: every credential was refused by the provider", provider_);
+    }
     e.retry_after = std::chrono::ceil<std::chrono::milliseconds>(earliest == kNever ? Duration(std::chrono::seconds(1)) : Duration(earliest - now));
     return fail(std::move(e));
   }
@@ -174,6 +181,7 @@ void CredentialPool::release(unsigned index, std::uint64_t estimate, std::uint64
   if (!succeeded) return;
   e.dead = false;
   e.limited_in_a_row = 0;
+  e.refused_in_a_row = 0;
   if (e.cool_until <= now) e.reason.reset();
 }
 
@@ -184,17 +192,23 @@ void CredentialPool::fail_credential(unsigned index, const Error& error) {
   const std::lock_guard hold(mutex_);
   Entry& e = entries_[index];
   e.reason = error.code;
+  // Calls that were under way together and fail together count once.
   if (kind.credential_dead) {
+    if (e.dead && !e.on_probation) return;
+    const Duration grown = options_.probation * (1LL << std::min(e.refused_in_a_row++, 10U));
     e.dead = true;
-    e.dead_until = now + options_.probation.count();
+    e.died = now;
+    e.dead_until = now + std::min(grown, options_.max_probation).count();
     return;
   }
+  ++e.limited;
+  if (e.cool_until > now && !error.retry_after) return;
   const Duration grown = options_.cool_down * (1LL << std::min(e.limited_in_a_row, 10U));
-  const Duration wait = error.retry_after ? Duration(*error.retry_after) : std::min(grown, options_.max_cool_down);
+  const Duration most = entries_.size() == 1 ? std::min(options_.lone_rest, options_.max_cool_down) : options_.max_cool_down;
+  const Duration wait = error.retry_after ? Duration(*error.retry_after) : std::min(grown, most);
   e.cool_until = std::max(e.cool_until, now + wait.count());
   e.last_limited = now;
   ++e.limited_in_a_row;
-  ++e.limited;
 }
 
 CredentialLease::CredentialLease(CredentialLease&& o) noexcept

@@ -2,7 +2,8 @@
 //
 // Of the credentials that are alive, not cooling down and within their own limits, the one that was rate-limited longest
 // ago is taken (never is longest), in rotation among equals. A credential refused for good (401, 402, 403, billing) is dead
-// until the configuration is reloaded, or for `probation`, after which one call may try it again.
+// until the configuration is reloaded, or for `probation`, after which one call may try it again; each refusal in a row doubles
+// that. While no other is alive it waits `lone_rest` at most, as a breaker would: a provider's last key is always asked again soon.
 //
 // Concurrency: thread-safe; one short mutex per provider. Bounds: at most 64 credentials a provider.
 #pragma once
@@ -60,19 +61,21 @@ class CredentialLease {
 class CredentialPool : public std::enable_shared_from_this<CredentialPool> {
  public:
   struct Options {
-    Duration probation = std::chrono::minutes(10);
+    Duration probation = std::chrono::seconds(5);            // after a first refusal; doubles up to
+    Duration max_probation = std::chrono::minutes(10);
     Duration cool_down = std::chrono::seconds(5);            // after a 429 that does not say how long; doubles up to
     Duration max_cool_down = std::chrono::minutes(2);
+    Duration lone_rest = std::chrono::seconds(30);           // of either kind, for the last one; what a provider says is obeyed
   };
   ~CredentialPool();
-    // No credential given: a single empty one. More than 64: caller_invalid_request.
+  // No credential given: a single empty one. More than 64: caller_invalid_request.
   static Result<std::shared_ptr<CredentialPool>> create(std::string provider, std::vector<CredentialConfig> credentials,
                                                         const Clock& clock, Options options);
   // On reload: cool-downs of credentials with the same secret carry over, deaths do not.
   void adopt(const CredentialPool& previous);
 
-  // provider_rate_limited with retry_after when all are cooling down or at their limits; provider_auth or provider_quota
-  // when all are dead; both mean "try another provider".
+  // provider_rate_limited when all are cooling down or at their limits; provider_auth or provider_quota when all are dead; both
+  // with retry_after, and both mean "try another provider".
   Result<CredentialLease> pick(std::uint64_t token_estimate, TriedCredentials exclude = 0);
   // Would `pick` with these exclusions succeed now?
   bool available(TriedCredentials exclude = 0) const;
@@ -93,6 +96,7 @@ class CredentialPool : public std::enable_shared_from_this<CredentialPool> {
   struct Entry;
   CredentialPool(std::string provider, const Clock& clock, Options options);
   std::int64_t ready_at(const Entry& entry, std::uint64_t tokens, std::int64_t now) const;
+  bool all_dead() const;
   void release(unsigned index, std::uint64_t estimate, std::uint64_t actual, bool succeeded);
   void fail_credential(unsigned index, const Error& error);
 

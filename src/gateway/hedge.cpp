@@ -118,7 +118,7 @@ Task<AttemptOutcome> attempt_hedged(const Scene& scene, const Asked& asked, Plan
   race.start(next++, std::move(lane));
   MonoTime due = scene.now() + *hedge.after;
   while (!race.over()) {
-    const bool may_start = !race.decided() && race.started() <= hedge.max && next < plan.candidates.size();
+    const bool may_start = !race.decided() && race.started() <= hedge.max && next < plan.admitted;
     co_await race.change(may_start ? due : MonoTime::max());
     if (may_start && !race.decided() && race.unfinished() > 0 && scene.now() >= due) {
       race.start(next++, make_lane());

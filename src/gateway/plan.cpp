@@ -112,11 +112,13 @@ Plan make_plan(const Route& route, const Needs& needs, std::span<const TargetVie
       continue;
     }
     plan.skipped.push_back({i, *reason});
-    if (*reason == SkipReason::breaker_open && (!plan.retry_at || views[i].breaker.retry_at < *plan.retry_at))
-      plan.retry_at = views[i].breaker.retry_at;
+    if (*reason != SkipReason::breaker_open) continue;
+    plan.resting.push_back(i);
+    if (!plan.retry_at || views[i].breaker.retry_at < *plan.retry_at) plan.retry_at = views[i].breaker.retry_at;
   }
   if (!plan.order.empty()) plan.retry_at.reset();
   arrange(plan.order, route, needs, views, random);
+  arrange(plan.resting, route, needs, views, random);
   return plan;
 }
 

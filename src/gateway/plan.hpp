@@ -53,7 +53,8 @@ struct Skipped {
 
 struct Plan {
   std::vector<std::uint32_t> order;        // indexes into Route::targets
-  std::vector<Skipped> skipped;            // in the route's order
+  std::vector<std::uint32_t> resting;      // could serve, but their breakers rest: what a call has left when `order` fails it
+  std::vector<Skipped> skipped;            // in the route's order, the resting ones among them
   std::vector<std::string> warnings;       // deprecations, as sentences
   std::optional<MonoTime> retry_at;        // nothing to try, but a breaker's cool-down will end then
 };

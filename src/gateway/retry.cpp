@@ -44,6 +44,9 @@ RetryDecision decide_retry(const Error& error, const RetryState& state, const Re
   if (state.attempts_made >= options.attempts || state.deadline_left <= Duration::zero()) return {};
   FailureClass kind = classify_failure(error.code);
   if (error.code == ErrorCode::provider_content_filter) kind.other_target = state.content_filter_moves_on;
+  // The provider's verdict wins over the table. It speaks of this request with this key: another key, or another target, may try.
+  if (error.told_retry && !*error.told_retry) kind.same_target_retries = 0;
+  else if (error.told_retry && !kind.credential_dead) kind.same_target_retries = std::max(kind.same_target_retries, 1U);
 
   if (kind.other_credential && state.more_credentials) return {Next::other_credential, Duration::zero()};
 
@@ -59,6 +62,13 @@ RetryDecision decide_retry(const Error& error, const RetryState& state, const Re
     if (wait && *wait < state.deadline_left) return {Next::same_target, *wait};
   }
   if (kind.other_target && state.more_targets) return {Next::next_target, Duration::zero()};
+  // All have failed. One that rests may be waited for; where the last one's own health failed the call, another may be well by now.
+  const bool rests = error.code == ErrorCode::provider_all_failed;
+  const bool again = error.told_retry.value_or(true) && kind.blame == Blame::target && state.several_targets;
+  if (rests || again) {
+    const Duration wait = full_jitter(state.tries_on_target, options, random);
+    if (wait < state.deadline_left) return {Next::another_round, wait};
+  }
   return {};
 }
 

@@ -1,5 +1,6 @@
-// What to do after a failed attempt: pure, by class of error (the table of the field notes). One attempt budget and
-// one deadline bound a call, however many targets and credentials it has.
+// What to do after a failed attempt: pure, by class of error (the table of the field notes), or as the provider says itself
+// (`x-should-retry`: false forbids the same target, true allows it once more where the class would not). One attempt budget
+// and one deadline bound a call, however many targets and credentials it has.
 #pragma once
 #include <optional>
 
@@ -31,13 +32,15 @@ struct FailureClass {
 };
 FailureClass classify_failure(ErrorCode code);
 
-enum class Next : unsigned char { stop, same_target, other_credential, next_target };
+// another_round: every target has failed this call; from the first that may be tried again, as breakers say.
+enum class Next : unsigned char { stop, same_target, other_credential, next_target, another_round };
 
 struct RetryState {
   unsigned attempts_made = 1;           // in the call
   unsigned tries_on_target = 1;
   bool more_credentials = false;
   bool more_targets = false;
+  bool several_targets = false;         // the route has more than one, whatever their breakers say
   bool content_filter_moves_on = false; // the route's `on_content_filter: next`
   Duration deadline_left{};
 };

@@ -158,7 +158,11 @@ Task<void> walk(Scene scene, Trail& trail) {
     co_return co_await answer_from_memory(scene, *asked, *memory, trail);
   }
 
-  auto plan = plan_and_hold(scene, *asked, trail);
+  auto plan = make_candidates(scene, *asked, trail);
+  if (plan && !plan->warm())
+    if (auto opened = co_await wait_for_any(scene, *asked, *memory, *plan, trail); !opened) plan = fail(std::move(opened.error()));
+  if (plan)
+    if (auto held = hold_money(scene, *asked, *plan, trail); !held) plan = fail(std::move(held.error()));
   if (!plan) {
     admission->refund();
     Error why = std::move(plan.error());

@@ -72,14 +72,31 @@ struct Candidate {
   TargetView view;
   std::optional<std::int64_t> max_tokens;         // what to send, where it differs from what was asked
   Money ceiling;                                  // proven; zero where no budget applies and nothing is known
+  unsigned tries = 0;                             // of this call
 };
 struct Planned {
-  std::vector<Candidate> candidates;              // in the order to try
+  std::vector<Candidate> candidates;              // in the order to try; behind the admitted those that rest
+  std::size_t admitted = 0;                       // 0: all that could serve rest; nothing is held yet
   Hold hold;
   Money ceiling;                                  // of the dearest
   bool budgeted = false;
+  bool warm() const { return admitted > 0; }
 };
-Result<Planned> plan_and_hold(const Scene& scene, const Asked& asked, Trail& trail);
+Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& trail);
+Result<void> hold_money(const Scene& scene, const Asked& asked, Planned& planned, Trail& trail);
+
+// `resting.cpp`: when no target admits, or all have failed. Of the candidates that may be tried now, because their breakers
+// admit or give an early try, the one this call has tried least; at equal tries the admitting first, then in the plan's order.
+struct Opening {
+  std::size_t candidate = 0;
+  bool early = false;
+};
+std::optional<Opening> first_opening(const Scene& scene, const Planned& plan);
+// Waits for one, at least `pause`, at most until the route's retry deadline. Nothing: none will come in time, too many wait, or
+// the caller left.
+Task<std::optional<Opening>> wait_for_opening(const Scene& scene, const Asked& asked, const Planned& plan, Duration pause, Trail& trail);
+// For a plan without an admitted target: an error, or an opening came. A call with a degraded answer at hand does not wait.
+Task<Result<void>> wait_for_any(const Scene& scene, const Asked& asked, const Memory& memory, const Planned& plan, Trail& trail);
 
 // Step 6, `attempts.cpp`: the attempts, one after the other (or hedged), until one answers.
 struct Answer {

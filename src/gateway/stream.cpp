@@ -84,6 +84,7 @@ Task<PumpResult> pump(net::ClientResponse& response, Relay& relay, StreamOut& ou
     if (!left_at && (out.caller_left() || (gone && gone->cancelled()))) left_at = now;
     auto bytes = co_await response.read_some(read_deadline(relay, timers, now, dispatched, left_at));
     if (!bytes && !relay.all_finished()) {
+      result.nobody_listened = left_at.has_value();
       result.end = fail(name_timer(std::move(bytes.error()), relay));
       co_return result;
     }

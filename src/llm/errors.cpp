@@ -190,7 +190,10 @@ Error make_error(int status, Told told, const RetryHeaders& headers) {
   e.message = told.message.empty() ? "the provider answered with status " + std::to_string(status) : std::move(told.message);
   e.field = std::move(told.param);
   e.retryable = worth_retrying(e.code);
-  if (headers.x_should_retry == "false") e.retryable = false;
+  if (const auto verdict = trim(headers.x_should_retry); verdict == "true" || verdict == "false") {
+    e.told_retry = verdict == "true";
+    e.retryable = *e.told_retry;
+  }
   e.retry_after = header_wait(headers);
   if (!e.retry_after) e.retry_after = told.wait;
   return e;

@@ -6,6 +6,7 @@
 #include <future>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 #include "base/text.hpp"
 #include "net/chars.hpp"
@@ -97,7 +98,7 @@ PooledResponse::Got PooledResponse::take(std::string_view& out) {
 
 Task<Result<std::string_view>> PooledResponse::read_some(Deadline deadline) {
   auto& c = *c_;
-  for (;;) {
+  for (bool last_look = false;;) {
     if (c.cancelled) co_return fail(ErrorCode::caller_cancelled, "cancelled");
     std::string_view out;
     const Got got = take(out);
@@ -110,7 +111,7 @@ Task<Result<std::string_view>> PooledResponse::read_some(Deadline deadline) {
     if (c.complete) co_return std::string_view{};
     if (c.failed) co_return bad_response("the response was cut");
     c.body.release();
-    if (!c.channel->surely_blocked()) {
+    if (last_look || !c.channel->surely_blocked()) {
       const IoResult in = c.channel->receive(c.body);
       if (in.kind == IoResult::Kind::bytes) {
         c.unread = c.body.view();
@@ -127,6 +128,8 @@ Task<Result<std::string_view>> PooledResponse::read_some(Deadline deadline) {
       }
     }
     const Wake woke = co_await c.channel->readable(deadline);
+    // A loop that was kept from running may hear of the timer before the bytes that came in time.
+    if (woke == Wake::timeout && !std::exchange(last_look, true)) continue;
     if (woke == Wake::timeout) {
       c.failed = true;
       c.channel->close();
@@ -160,8 +163,9 @@ Task<std::optional<Error>> send_pieces(ClientConnection& c, iovec* pieces, std::
 // Reads until a final response head is whole. 1xx heads are skipped.
 Task<Attempt> receive_head(ClientConnection& c, bool to_head_request, Deadline deadline) {
   c.parser.reset(to_head_request);
+  bool last_look = false;                 // as in read_some
   for (unsigned interim = 0;;) {
-    if (!c.channel->surely_blocked()) {
+    if (last_look || !c.channel->surely_blocked()) {
       Bytes block;
       const IoResult in = c.channel->receive(block);
       if (in.kind == IoResult::Kind::bytes) {
@@ -187,6 +191,7 @@ Task<Attempt> receive_head(ClientConnection& c, bool to_head_request, Deadline d
       }
     }
     const Wake woke = co_await c.channel->readable(deadline);
+    if (woke == Wake::timeout && !std::exchange(last_look, true)) continue;
     if (woke != Wake::ready) co_return Attempt{c.failure(woke, "headers", "the connection was closed")};
   }
 }

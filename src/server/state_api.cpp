@@ -42,7 +42,7 @@ Task<void> breakers(net::Exchange& exchange, const Parts& parts) {
   for (const auto& b : parts.gateway.world().breakers.list()) {
     json::object o{{"provider", b.provider}, {"model", b.model}, {"state", gateway::to_string(b.view.state)},
                    {"consecutive_failures", b.consecutive_failures}, {"successes", b.successes}, {"failures", b.failures},
-                   {"opened", b.opened}, {"last_error", b.last_error}};
+                   {"opened", b.opened}, {"early_tries", b.early_tries}, {"last_error", b.last_error}};
     o["retry_in_s"] = b.view.state == gateway::BreakerState::open ? json::value(std::max(0.0, seconds(b.view.retry_at - now))) : json::value(nullptr);
     o["latency_s"] = seconds(b.view.latency);
     o["first_token_s"] = seconds(b.view.first_token);

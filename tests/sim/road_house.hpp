@@ -62,6 +62,7 @@ class Caller final : public ReplySink {
     co_return Result<void>{};
   }
   void abort() override { ++aborts; }
+  void leave() { gone_.cancel(); }
 
   std::string header(std::string_view name) const {
     for (const auto& h : head.headers)

@@ -83,6 +83,76 @@ TEST(Breakers, OneProbeAtATimeDecides) {
   EXPECT_EQ(w.b.view().retry_at, w.clock.mono() + 2s) << "and begins anew after a success";
 }
 
+TEST(Breakers, AnEarlyTryASecondAndNoMore) {
+  World w;
+  EXPECT_FALSE(w.b.try_early()) << "it does not rest";
+  w.fail(5);
+  EXPECT_FALSE(w.b.try_early()) << "not at once";
+  int tries = 0;
+  for (int ms = 0; ms < 1900; ms += 10) {
+    w.clock.advance(10ms);
+    for (int caller = 0; caller < 100; ++caller)
+      if (auto p = w.b.try_early()) {
+        EXPECT_TRUE(p->early());
+        ++tries;
+        p->failure(ErrorCode::provider_timeout);
+      }
+  }
+  EXPECT_EQ(tries, 1);
+  EXPECT_EQ(w.b.listing().early_tries, 1u);
+  EXPECT_EQ(w.b.view().retry_at, w.clock.mono() + 100ms) << "its failure does not lengthen the rest";
+  w.clock.advance(100ms);
+  EXPECT_FALSE(w.b.view().early) << "half-open: first the probe";
+  auto probe = w.b.try_acquire();
+  ASSERT_TRUE(probe && probe->probe());
+  w.clock.advance(1s);
+  EXPECT_TRUE(w.b.view().early) << "while the probe is out it rests again";
+  EXPECT_TRUE(w.b.try_early());
+  EXPECT_FALSE(w.b.try_early());
+}
+
+TEST(Breakers, AnEarlySuccessClosesAndALateOneDoesNot) {
+  World w;
+  w.fail(5);
+  w.clock.advance(1s);
+  auto early = w.b.try_early();
+  early->success(1ms, std::nullopt);
+  EXPECT_EQ(w.b.view().state, BreakerState::closed);
+  w.fail(5);
+  EXPECT_EQ(w.b.view().down_since, w.clock.mono());
+  w.clock.advance(1s);
+  early = w.b.try_early();
+  w.clock.advance(1s);
+  w.b.try_acquire()->failure(ErrorCode::provider_error);
+  early->success(1s, std::nullopt);
+  EXPECT_EQ(w.b.view().state, BreakerState::open) << "the probe spoke after it";
+  EXPECT_EQ(w.b.view().down_since, w.clock.mono() - 2s);
+}
+
+TEST(Breakers, EarlyTriesCanBeTurnedOff) {
+  SimClock clock;
+  Breakers none(clock, {.breaker = {.early_every = 0s}});
+  Breaker& b = none.of("p", "m");
+  for (int i = 0; i < 5; ++i) b.try_acquire()->failure(ErrorCode::provider_error);
+  clock.advance(1900ms);
+  EXPECT_FALSE(b.try_early());
+  EXPECT_EQ(b.view().early_at, MonoTime::max());
+}
+
+TEST(Breakers, OnlySoManyCallsMayWait) {
+  SimClock clock;
+  Breakers set(clock, {.max_waiting = 2});
+  auto first = set.take_place();
+  {
+    const auto second = set.take_place();
+    EXPECT_TRUE(first && second);
+    EXPECT_FALSE(set.take_place());
+  }
+  const auto moved = std::move(first);
+  EXPECT_EQ(set.waiting(), 1u);
+  EXPECT_TRUE(set.take_place());
+}
+
 TEST(Breakers, TheCoolDownHasACeiling) {
   World w;
   w.fail(5);

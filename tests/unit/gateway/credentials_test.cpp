@@ -47,17 +47,66 @@ TEST(Credentials, ADeadOneIsTriedAgainAfterProbationByOneCall) {
   auto none = pool->pick(0);
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, ErrorCode::provider_quota);
+  EXPECT_EQ(none.error().retry_after, 5s);
   EXPECT_TRUE(pool->list()[0].dead);
-  clock.advance(10min);
+  clock.advance(5s);
   auto trial = pool->pick(0);
   ASSERT_TRUE(trial);
   EXPECT_FALSE(pool->pick(0)) << "one at a time";
   trial->failed(error(ErrorCode::provider_auth));
-  EXPECT_FALSE(pool->pick(0));
-  clock.advance(10min);
+  clock.advance(9s);
+  EXPECT_FALSE(pool->pick(0)) << "twice as long now";
+  clock.advance(1s);
   pool->pick(0)->succeeded(0);
   EXPECT_TRUE(pool->pick(0));
   EXPECT_FALSE(pool->list()[0].dead);
+  pool->pick(0)->failed(error(ErrorCode::provider_auth));
+  clock.advance(5s);
+  EXPECT_TRUE(pool->pick(0)) << "after a success it begins anew";
+}
+
+// What a key waits for after so many refusals in a row, alone and beside one that works.
+TEST(Credentials, ProbationsGrowToTheirBoundAndTheLastKeysIsShorter) {
+  for (const bool alone : {true, false}) {
+    SimClock clock;
+    auto pool = alone ? pool_of({{.value = "bad"}}, clock) : pool_of({{.value = "bad"}, {.value = "good"}}, clock);
+    std::vector<std::chrono::seconds> waits;
+    for (int i = 0; i < 9; ++i) {
+      pool->pick(0, 0b10)->failed(error(ErrorCode::provider_quota));
+      waits.push_back(std::chrono::duration_cast<std::chrono::seconds>(pool->list()[0].available_in));
+      clock.advance(waits.back());
+    }
+    using Waits = std::vector<std::chrono::seconds>;
+    EXPECT_EQ(waits, alone ? (Waits{5s, 10s, 20s, 30s, 30s, 30s, 30s, 30s, 30s}) : (Waits{5s, 10s, 20s, 40s, 80s, 160s, 320s, 600s, 600s}));
+  }
+}
+
+TEST(Credentials, WhenTheOtherDiesTooTheFirstIsAskedSooner) {
+  SimClock clock;
+  auto pool = pool_of({{.value = "a"}, {.value = "b"}}, clock);
+  for (int i = 0; i < 6; ++i) {
+    pool->pick(0, 0b10)->failed(error(ErrorCode::provider_auth));
+    clock.advance(pool->list()[0].available_in);
+  }
+  pool->pick(0, 0b10)->failed(error(ErrorCode::provider_auth));
+  clock.advance(31s);
+  EXPECT_FALSE(pool->available(0b10)) << "the other one serves meanwhile";
+  pool->pick(0)->failed(error(ErrorCode::provider_auth));
+  EXPECT_EQ(pool->pick(0)->secret(), "a");
+}
+
+TEST(Credentials, CallsThatFailTogetherCountOnce) {
+  SimClock clock;
+  auto pool = pool_of({{.value = "a"}, {.value = "b"}}, clock);
+  std::vector<CredentialLease> together;
+  for (int i = 0; i < 8; ++i) together.push_back(*pool->pick(0, 0b10));
+  for (auto& lease : together) lease.failed(error(ErrorCode::provider_auth));
+  EXPECT_EQ(pool->list()[0].available_in, 5s);
+  together.clear();
+  for (int i = 0; i < 8; ++i) together.push_back(*pool->pick(0, 0b01));
+  for (auto& lease : together) lease.failed(error(ErrorCode::provider_rate_limited));
+  EXPECT_EQ(pool->list()[1].available_in, 5s);
+  EXPECT_EQ(pool->list()[1].limited, 8u);
 }
 
 TEST(Credentials, AReloadRevivesTheDeadButNotTheTired) {

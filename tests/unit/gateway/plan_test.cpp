@@ -53,6 +53,21 @@ TEST(Plan, OrderedKeepsTheOrderAndSkipsWhatCannotServe) {
   }
 }
 
+TEST(Plan, WhatRestsIsKeptInReserveInTheStrategysOrder) {
+  std::vector<TargetView> views(4);
+  views[0] = {.input = per_million(3), .output = per_million(3), .breaker = open_until(9s)};
+  views[1] = {.credential = false};
+  views[2] = {.input = per_million(1), .output = per_million(1), .breaker = open_until(5s)};
+  auto plan = make_plan(route_of(Strategy::cheapest, 4), {.context_tokens = 1000}, views, kNow, {});
+  EXPECT_EQ(plan.order, (Order{3}));
+  EXPECT_EQ(plan.resting, (Order{2, 0}));
+  EXPECT_FALSE(plan.retry_at);
+  views[3].breaker = {.state = BreakerState::half_open, .admits = false};
+  plan = make_plan(route_of(Strategy::ordered, 4), {}, views, kNow, {});
+  EXPECT_TRUE(plan.order.empty());
+  EXPECT_EQ(plan.resting, (Order{0, 2, 3}));
+}
+
 TEST(Plan, StrategiesOrderByWhatTheyAreNamedFor) {
   std::vector<TargetView> views(3);
   views[0] = {.context = 200'000, .input = per_million(3), .output = per_million(15), .breaker = {.latency = 3s, .first_token = 100ms}};

@@ -33,6 +33,7 @@ std::vector<Next> course(const Error& error, RetryState state, RetryOptions opti
       case same_target: ++state.tries_on_target; break;
       case other_credential: state.more_credentials = false; ++state.tries_on_target; break;
       case next_target: state.more_targets = false; state.tries_on_target = 1; break;
+      case another_round: return steps;                 // which breakers admit is not this table's
       case stop: return steps;
     }
     if (steps.size() > 20) return steps;
@@ -80,7 +81,7 @@ TEST(Retry, EveryClassOfTheTableGoesItsWay) {
       {"header or first-token timeout", failed(ErrorCode::provider_timeout), elsewhere, Blame::target},
       {"the caller left", failed(ErrorCode::caller_cancelled), never, Blame::none},
       {"our limit on the target", failed(ErrorCode::policy_rate_limited), elsewhere, Blame::none},
-      {"an open breaker", failed(ErrorCode::provider_all_failed), elsewhere, Blame::none},
+      {"an open breaker", failed(ErrorCode::provider_all_failed), {next_target, another_round}, Blame::none},
       {"a budget", failed(ErrorCode::policy_budget_exceeded), never, Blame::none},
       {"a broken journal", failed(ErrorCode::internal_unavailable), never, Blame::none},
   };
@@ -91,6 +92,45 @@ TEST(Retry, EveryClassOfTheTableGoesItsWay) {
     EXPECT_EQ(kind.credential_dead, row.credential_dead) << row.name;
     EXPECT_EQ(kind.larger_context_only, row.error.code == ErrorCode::provider_context_length) << row.name;
   }
+}
+
+TEST(Retry, WhereSeveralTargetsFailedAnotherRoundFollows) {
+  RetryState state = rich;
+  state.several_targets = true;
+  state.more_credentials = false;
+  EXPECT_EQ(course(failed(ErrorCode::provider_timeout), state), (std::vector{next_target, another_round}));
+  EXPECT_EQ(course(failed(ErrorCode::provider_unreachable), state),
+            (std::vector{same_target, same_target, next_target, same_target, same_target, another_round}));
+  EXPECT_EQ(course(failed(ErrorCode::provider_timeout), state, {.attempts = 2}), (std::vector{next_target, stop})) << "within the budget";
+  for (const auto code : {ErrorCode::provider_context_length, ErrorCode::provider_auth, ErrorCode::provider_rejected})
+    EXPECT_EQ(course(failed(code), state).back(), stop) << to_string(code);
+  state.deadline_left = 1ns;
+  state.more_targets = false;
+  EXPECT_EQ(course(failed(ErrorCode::provider_timeout), state).back(), stop);
+}
+
+TEST(Retry, TheProvidersOwnVerdictWins) {
+  const auto told = [](int status, std::string_view verdict) {
+    return llm::parse_error(llm::Wire::openai_chat, status, {.x_should_retry = verdict}, "{}");
+  };
+  RetryState state = rich;
+  state.more_credentials = false;
+  struct Row { int status; std::string_view verdict; std::vector<Next> course; };
+  for (const auto& row : std::vector<Row>{{500, "", {same_target, same_target, next_target, same_target, same_target, stop}},
+                                          {500, "false", {next_target, stop}},
+                                          {503, "false", {next_target, stop}},
+                                          {429, "false", {next_target, stop}},
+                                          {500, "true", {same_target, same_target, next_target, same_target, same_target, stop}},
+                                          {400, "", {stop}},
+                                          {400, "true", {same_target, stop}},
+                                          {404, "true", {same_target, stop}},
+                                          {400, "false", {stop}},
+                                          {500, "maybe", {same_target, same_target, next_target, same_target, same_target, stop}},
+                                          {401, "true", {next_target, stop}}})
+    EXPECT_EQ(course(told(row.status, row.verdict), state), row.course) << row.status << " " << row.verdict;
+  EXPECT_EQ(course(told(401, "false"), rich), (std::vector{other_credential, next_target, stop})) << "another key is another asker";
+  state.several_targets = true;
+  EXPECT_EQ(course(told(500, "false"), state), (std::vector{next_target, stop})) << "nor in another round";
 }
 
 TEST(Retry, AContentFilterMovesOnOnlyWhereTheRouteSaysSo) {
