@@ -87,6 +87,26 @@ AttemptRecord attempt(std::string_view bytes, bool& good) {
   return a;
 }
 
+AttemptView attempt_view(std::string_view bytes, bool& good) {
+  ByteReader r(bytes);
+  AttemptView a;
+  (void)r.id();
+  (void)r.varint();  // n
+  a.provider = r.view();
+  a.model = r.view();
+  (void)r.view();    // credential
+  (void)r.varint();  // started
+  a.latency_us = r.varint();
+  (void)r.varint();  // first_token_us
+  a.outcome = r.view();
+  (void)r.varint();  // http_status
+  a.usage = tokens(r);
+  a.incurred_nano = r.zigzag();
+  (void)r.byte();    // flags
+  good = good && r.good();
+  return a;
+}
+
 Result<void> check_version(ByteReader& r) {
   const std::uint8_t version = r.byte();
   if (!r.good()) return fail(ErrorCode::internal_error, "a record is empty");
@@ -241,6 +261,35 @@ Result<CallRecord> decode_call(std::string_view bytes) {
   for (std::uint64_t i = 0; i < attempts && r.good() && good; ++i) c.attempts.push_back(attempt(r.view(), good));
   if (!r.good() || !good) return fail(ErrorCode::internal_error, "a call's record is truncated or has an impossible length");
   return c;
+}
+
+Result<void> read_call(std::string_view bytes, CallView& v) {
+  ByteReader r(bytes);
+  if (auto ok = check_version(r); !ok) return ok;
+  std::string_view unused;
+  v.id = r.id();
+  for (std::string_view* t : {&v.key_id, &unused, &v.team, &v.user, &v.feature, &v.route, &unused, &v.operation, &unused, &unused, &unused, &v.provider,
+                              &v.model, &unused, &unused})
+    *t = r.view();
+  (void)r.varint();  // arrived
+  v.status = static_cast<CallStatus>(r.byte());
+  v.cache = static_cast<CacheState>(r.byte());
+  (void)r.varint();  // http_status
+  v.usage = tokens(r);
+  v.incurred_nano = r.zigzag();
+  v.billed_nano = r.zigzag();
+  v.latency_us = r.varint();
+  (void)r.varint();  // first_token_us
+  v.charges.clear();
+  for (std::uint64_t i = 0, n = r.varint(); i < n && r.good(); ++i) {
+    const std::string_view window = r.view();
+    v.charges.push_back({window, r.zigzag()});
+  }
+  v.attempts.clear();
+  bool good = true;
+  for (std::uint64_t i = 0, n = r.varint(); i < n && r.good() && good; ++i) v.attempts.push_back(attempt_view(r.view(), good));
+  if (!r.good() || !good) return fail(ErrorCode::internal_error, "a call's record is truncated or has an impossible length");
+  return {};
 }
 
 void encode(std::string& out, const CallIntent& i) {

@@ -109,6 +109,31 @@ void encode(std::string& out, const CallIntent& intent);
 // Errors: internal_error "truncated", "impossible length", "unknown version". Never reads past `bytes`, whatever they are.
 Result<CallRecord> decode_call(std::string_view bytes);
 Result<CallIntent> decode_intent(std::string_view bytes);
+// What the ledger's columns need of an encoded CallRecord, in place: every text is a view into the bytes read. Reading into the same
+// view again reuses its room; the importer makes no copy of a call.
+struct AttemptView {
+  std::string_view provider, model, outcome;
+  std::uint64_t latency_us = 0;
+  TokenCounts usage;
+  std::int64_t incurred_nano = 0;
+};
+struct ChargeView {
+  std::string_view window;
+  std::int64_t nano = 0;
+};
+struct CallView {
+  Id id;
+  std::string_view key_id, team, user, feature, route, operation, provider, model;
+  CallStatus status = CallStatus::ok;
+  CacheState cache = CacheState::none;
+  TokenCounts usage;
+  std::int64_t incurred_nano = 0, billed_nano = 0;
+  std::uint64_t latency_us = 0;
+  std::vector<AttemptView> attempts;
+  std::vector<ChargeView> charges;
+};
+// Errors as decode_call.
+Result<void> read_call(std::string_view bytes, CallView& out);
 // Only the id: what the importer needs to pair records.
 Result<Id> decode_id(std::string_view bytes);
 

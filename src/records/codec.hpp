@@ -27,12 +27,14 @@ class ByteWriter {
     std::memcpy(at_, s.data(), s.size());
     at_ += s.size();
   }
+  void half(std::uint64_t v) {  // of an id: big-endian
+    const std::uint64_t big = __builtin_bswap64(v);
+    std::memcpy(at_, &big, 8);
+    at_ += 8;
+  }
   void id(Id id) {
-    for (const std::uint64_t half : {id.high, id.low}) {
-      const std::uint64_t big = __builtin_bswap64(half);
-      std::memcpy(at_, &big, 8);
-      at_ += 8;
-    }
+    half(id.high);
+    half(id.low);
   }
   char* at() const { return at_; }
 
@@ -73,13 +75,19 @@ class ByteReader {
     return v;
   }
   std::string text() { return std::string(view()); }
+  std::uint64_t half() {
+    if (end_ - at_ < 8) return bad<std::uint64_t>();
+    std::uint64_t v;
+    std::memcpy(&v, at_, 8);
+    at_ += 8;
+    return __builtin_bswap64(v);
+  }
   Id id() {
     if (end_ - at_ < 16) return bad<Id>();
-    std::uint64_t halves[2];
-    std::memcpy(halves, at_, 16);
-    at_ += 16;
-    return {__builtin_bswap64(halves[0]), __builtin_bswap64(halves[1])};
+    const std::uint64_t high = half();
+    return {high, half()};
   }
+  std::string_view rest() const { return {at_, static_cast<std::size_t>(end_ - at_)}; }
 
  private:
   template <class T>

@@ -13,9 +13,11 @@ namespace ballast::records {
 
 namespace {
 
-constexpr std::size_t kMaxBatchBytes = std::size_t{8} << 20;
+constexpr std::size_t kMaxBatchBytes = std::size_t{16} << 20;
 
-void lowest_priority() { ::setpriority(PRIO_PROCESS, 0, 19); }  // Linux: of the calling thread
+// How much the event loops go first where they and the importer share a core: ordinarily the importer takes what they leave and 1.5 %; a
+// helper, when that does not suffice, a quarter of the core at most.
+constexpr int kImporterNice = 19, kHelperNice = 5;
 
 }  // namespace
 
@@ -28,6 +30,9 @@ std::uint64_t CallJournal::State::behind_bytes() const {
 }
 
 Duration CallJournal::State::behind() const { return clock->mono().time_since_epoch() - Duration(level_ns.load()); }
+
+// Who is behind takes more at a time: fewer commits, fewer pages written twice.
+std::size_t CallJournal::State::batch_size() const { return behind() > std::chrono::seconds(1) ? options.import_batch * 4 : options.import_batch; }
 
 // One turn: reads what fits a batch, sends it, deletes what is done with. Under import_mutex.
 Result<std::uint64_t> CallJournal::State::step(store::Database& db) {
@@ -79,14 +84,15 @@ Result<bool> CallJournal::State::read_batch() {
       auto read = read_segment(*chain, segment);
       if (!read) return read;
       any = any || *read;
-      all = all && batch.records.size() < options.import_batch;
+      all = all && batch.calls.size() < batch_size();
       // A live file that is not sealed ends the walk: nothing follows it.
       whole = whole && segment->read_to >= segment->written.load(std::memory_order_acquire);
     }
-    if (chain->dead && whole && batch.records.size() < options.import_batch) settle_dead(*chain);
+    if (chain->dead && whole && batch.calls.size() < batch_size())
+      if (auto settled = settle_dead(*chain); !settled) return std::unexpected(settled.error());
   }
-  if (clock->mono() - abandoned_checked > std::chrono::minutes(1)) {
-    settle_abandoned();
+  if (all && clock->mono() - abandoned_checked > std::chrono::minutes(1)) {
+    if (auto settled = settle_abandoned(); !settled) return std::unexpected(settled.error());
     abandoned_checked = clock->mono();
   }
   in_flight = pending.size();
@@ -97,16 +103,16 @@ Result<bool> CallJournal::State::read_batch() {
 // Takes frames until the batch is full or the file is read. True if it took any.
 Result<bool> CallJournal::State::read_segment(Chain& chain, const SegmentPtr& segment) {
   const std::uint64_t written = segment->written.load(std::memory_order_acquire);
-  if (segment->read_to >= written || batch.records.size() >= options.import_batch) return false;
+  if (segment->read_to >= written || batch.calls.size() >= batch_size()) return false;
   if (!segment->reader) {
     segment->read_fd = ::open(segment->path.c_str(), O_RDONLY | O_CLOEXEC);
     if (segment->read_fd < 0) return std::unexpected(system_error(segment->path, errno));
     segment->reader = std::make_unique<FrameReader>(segment->read_fd, segment->read_to);
   }
   const std::uint64_t from = segment->read_to;
-  const std::size_t had = batch.records.size();
+  const std::size_t had = batch.calls.size();
   std::size_t bytes = 0;
-  while (batch.records.size() < options.import_batch && bytes < kMaxBatchBytes) {
+  while (batch.calls.size() < batch_size() && bytes < kMaxBatchBytes) {
     auto frame = segment->reader->next(written, true);
     if (!frame) return std::unexpected(frame.error());
     if (!*frame) {
@@ -122,7 +128,7 @@ Result<bool> CallJournal::State::read_segment(Chain& chain, const SegmentPtr& se
     log::warn("journal_damaged", {{"file", segment->path}, {"bytes_skipped", damage - segment->counted_damage}});
     segment->counted_damage = damage;
   }
-  if (segment->read_to > segment->imported || batch.records.size() > had) batch.positions[to_string(segment->name)] = {segment, segment->read_to};
+  if (segment->read_to > segment->imported || batch.calls.size() > had) batch.positions[to_string(segment->name)] = {segment, segment->read_to};
   return segment->read_to > from;
 }
 
@@ -133,51 +139,76 @@ void CallJournal::State::take_frame(Chain& chain, const SegmentPtr& segment, con
     return;
   }
   if (frame.type == FrameType::intent) {
-    if (pending.try_emplace(*id, Pending{std::string(frame.payload), segment, &chain}).second) ++segment->pins;
+    const Pending p{segment.get(), &chain, frame.end - frame.payload.size(), static_cast<std::uint32_t>(frame.payload.size())};
+    if (pending.try_emplace(*id, p).second) ++segment->pins;
     return;
   }
   if (auto found = pending.find(*id); found != pending.end()) {
-    --found->second.pin->pins;
+    --found->second.segment->pins;
     pending.erase(found);
   }
   if (frame.end <= segment->imported) return;
-  auto record = decode_call(frame.payload);
-  if (!record) {
-    reject(frame.payload, record.error());
-    return;
-  }
-  batch.records.push_back(std::move(*record));
-  batch.bytes.push_back(batch.kept.emplace_back(frame.payload));
+  // What this process has written it reads once. Of an earlier one nobody knows how far it came.
+  if (chain.dead || (!abandoned.empty() && abandoned.erase(*id))) batch.all_new = false;
+  batch.calls.push_back({*id, batch.keep(frame.payload)});
 }
 
-void CallJournal::State::add_unknown(const Pending& p) {
-  auto intent = decode_intent(p.intent);
-  if (!intent) {
-    reject(p.intent, intent.error());
-    return;
+std::string_view CallJournal::State::Batch::keep(std::string_view bytes) {
+  constexpr std::size_t piece = std::size_t{1} << 20;
+  if (filled == 0 || arena[filled - 1].capacity() - arena[filled - 1].size() < bytes.size()) {
+    if (filled == arena.size()) arena.emplace_back();
+    arena[filled++].reserve(std::max(piece, bytes.size()));
   }
-  batch.records.push_back(unknown_outcome(*intent));
-  encode(batch.kept.emplace_back(), batch.records.back());
-  batch.bytes.push_back(batch.kept.back());
+  std::string& at = arena[filled - 1];
+  at += bytes;
+  return std::string_view(at).substr(at.size() - bytes.size());
+}
+
+// Empty again, with room for the next.
+void CallJournal::State::Batch::reset() {
+  std::deque<std::string> room = std::move(arena);
+  std::erase_if(room, [](const std::string& s) { return s.capacity() > (std::size_t{2} << 20); });
+  room.resize(std::min<std::size_t>(room.size(), 4));
+  for (std::string& s : room) s.clear();
+  *this = {};
+  arena = std::move(room);
+}
+
+// Error: the intent cannot be read again; it stays pending.
+Result<void> CallJournal::State::add_unknown(const Pending& p) {
+  std::string payload(p.size, '\0');
+  const ssize_t n = ::pread(p.segment->read_fd, payload.data(), payload.size(), static_cast<off_t>(p.at));
+  if (n != static_cast<ssize_t>(payload.size())) return std::unexpected(system_error(p.segment->path, n < 0 ? errno : EIO));
+  auto intent = decode_intent(payload);
+  if (!intent) {
+    reject(payload, intent.error());
+    return {};
+  }
+  std::string record;
+  encode(record, unknown_outcome(*intent));
+  batch.calls.push_back({intent->id, batch.keep(record)});
+  batch.all_new = false;
   unknowns.fetch_add(1, std::memory_order_relaxed);
+  return {};
 }
 
 // The process of this chain is gone and all it wrote was read: what is pending will never be answered.
-void CallJournal::State::settle_dead(Chain& chain) {
+Result<void> CallJournal::State::settle_dead(Chain& chain) {
   for (auto it = pending.begin(); it != pending.end();) {
     if (it->second.chain != &chain) {
       ++it;
       continue;
     }
-    add_unknown(it->second);
+    if (auto added = add_unknown(it->second); !added) return added;
     it = pending.erase(it);
   }
   for (auto& s : chain.segments) batch.positions[to_string(s->name)] = {s, s->read_to};
   batch.finished.push_back(&chain);
+  return {};
 }
 
 // A pin for ever would keep files for ever: an intent this old is charged as unknown; should its outcome come after all, it replaces it.
-void CallJournal::State::settle_abandoned() {
+Result<void> CallJournal::State::settle_abandoned() {
   const WallTime before = clock->wall() - options.abandon_after;
   for (auto it = pending.begin(); it != pending.end();) {
     auto& [id, p] = *it;
@@ -186,21 +217,22 @@ void CallJournal::State::settle_abandoned() {
       continue;
     }
     log::warn("call_abandoned", {{"call", to_string(id, "call")}});
-    add_unknown(p);
-    --p.pin->pins;
+    if (auto added = add_unknown(p); !added) return added;
+    abandoned.insert(id);
+    --p.segment->pins;
     it = pending.erase(it);
   }
+  return {};
 }
 
 Result<std::uint64_t> CallJournal::State::send(store::Database& db) {
-  std::vector<EncodedCall> calls;
-  calls.reserve(batch.records.size());
-  for (std::size_t i = 0; i < batch.records.size(); ++i) calls.push_back({&batch.records[i], batch.bytes[i]});
-  // In order of id, so that the index grows at its end.
-  std::sort(calls.begin(), calls.end(), [](const EncodedCall& a, const EncodedCall& b) { return a.record->id < b.record->id; });
+  if (!batch.prepared) {
+    batch.prepared = prepare_calls(batch.calls);
+    for (const auto& [call, why] : batch.prepared->unreadable) reject(call.bytes, why);
+  }
+  const PreparedCalls& prepared = *batch.prepared;
   auto added = db.write_now([&](store::Tx& tx) -> Result<std::uint64_t> {
-    auto n = add_encoded_calls(tx, calls);
-    if (!n) return n;
+    // First the positions: should a predecessor's last transaction still be under way somewhere, their rows make this one wait for it.
     store::Batch positions(3), removed(2);
     for (const auto& [file, at] : batch.positions) positions.add({journal_id, file, at.second});
     for (const std::string& file : removed_files) removed.add({journal_id, file});
@@ -212,13 +244,14 @@ Result<std::uint64_t> CallJournal::State::send(store::Database& db) {
       auto gone = tx.run_many("DELETE FROM journal_positions WHERE journal = $1 AND file = $2", removed);
       if (!gone) return std::unexpected(gone.error());
     }
-    return n;
+    return add_prepared(tx, prepared, batch.all_new);
   }, {.priority = store::Priority::low});
   if (!added) {
     ++import_errors;
+    const bool compared = !std::exchange(batch.all_new, false);  // it may have been committed all the same
     const store::Fault fault = store::fault_of(added.error());
-    if (fault == store::Fault::broken || fault == store::Fault::conflict) return send_singly(db);
-    return added;
+    if (fault != store::Fault::broken && fault != store::Fault::conflict) return added;
+    return compared ? send_singly(db) : send(db);
   }
   removed_files.clear();
   committed();
@@ -227,17 +260,17 @@ Result<std::uint64_t> CallJournal::State::send(store::Database& db) {
 
 // One of them cannot be stored. Find it, set it aside, keep the others.
 Result<std::uint64_t> CallJournal::State::send_singly(store::Database& db) {
-  for (std::size_t i = 0; i < batch.records.size(); ++i) {
-    const EncodedCall call{&batch.records[i], batch.bytes[i]};
-    auto added = db.write_now([&](store::Tx& tx) { return add_encoded_calls(tx, {&call, 1}); }, {.priority = store::Priority::low});
+  for (const EncodedCall& call : batch.prepared->calls) {
+    const PreparedCalls single = prepare_calls({call});
+    auto added = db.write_now([&](store::Tx& tx) { return add_prepared(tx, single, false); }, {.priority = store::Priority::low});
     if (added) continue;
     const store::Fault fault = store::fault_of(added.error());
     if (fault != store::Fault::broken && fault != store::Fault::conflict) return added;
     reject(call.bytes, added.error());
   }
-  imported += batch.records.size();
-  batch.records.clear();  // stored or set aside: the next turn sends what is left, their positions
-  batch.bytes.clear();
+  tell(*batch.prepared);
+  batch.calls.clear();  // stored or set aside: the next turn sends what is left, their positions
+  batch.prepared.reset();
   return 1;
 }
 
@@ -256,18 +289,23 @@ void CallJournal::State::reject(std::string_view bytes, const Error& error) {
 
 // The database has the batch.
 void CallJournal::State::committed() {
-  imported.fetch_add(batch.records.size(), std::memory_order_relaxed);
+  tell(*batch.prepared);
   for (auto& [file, at] : batch.positions) at.first->imported = std::max(at.first->imported.load(), at.second);
   if (batch.level_ns) level_ns = batch.level_ns;
-  if (listener)
-    for (const CallRecord& r : batch.records) listener(r);
   {
     std::lock_guard lock(files_mutex);
     for (Chain* chain : batch.finished)
       for (auto& s : chain->segments) s->pins = 0;
   }
-  batch = {};
+  batch.reset();
   remove_finished_files();
+}
+
+void CallJournal::State::tell(const PreparedCalls& stored) {
+  imported.fetch_add(stored.calls.size(), std::memory_order_relaxed);
+  if (!listener) return;
+  for (const EncodedCall& call : stored.calls)
+    if (const auto record = decode_call(call.bytes)) listener(*record);
 }
 
 void CallJournal::State::remove_finished_files() {
@@ -287,7 +325,7 @@ void CallJournal::State::remove_finished_files() {
 }
 
 void CallJournal::State::import_loop(store::Database& db, bool helping) {
-  if (!helping) lowest_priority();
+  ::setpriority(PRIO_PROCESS, 0, helping ? kHelperNice : kImporterNice);  // Linux: of the calling thread
   auto pause = options.import_every;
   std::unique_lock lock(importer_mutex);
   while (!importer_stopping) {

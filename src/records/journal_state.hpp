@@ -6,7 +6,9 @@
 #include <map>
 #include <mutex>
 #include <thread>
+#include <optional>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "records/journal.hpp"
 #include "records/journal_file.hpp"
@@ -78,22 +80,28 @@ struct CallJournal::State {
   std::atomic<std::uint64_t> syncs{0};
 
   // Importing.
-  struct Pending {
-    std::string intent;
-    SegmentPtr pin;
+  struct Pending {                              // an intent: where its payload stands
+    Segment* segment;                           // pinned, so the chain keeps it
     Chain* chain;                               // stable: nodes of the map are removed only when nothing is pending in them
+    std::uint64_t at;
+    std::uint32_t size;
   };
   struct Batch {
-    std::vector<CallRecord> records;
-    std::vector<std::string_view> bytes;        // of each record, in `kept`
-    std::deque<std::string> kept;
+    std::deque<std::string> arena;              // the records' bytes, in pieces that do not move; kept for the next batch
+    std::size_t filled = 0;                     // pieces in use
+    std::vector<EncodedCall> calls;             // as read, in `arena`
+    std::optional<PreparedCalls> prepared;      // all of `calls`, once sending has begun
+    bool all_new = true;                        // false: the ledger may have some of them
     std::map<std::string, std::pair<SegmentPtr, std::uint64_t>> positions;
     std::vector<Chain*> finished;               // dead chains whose unknowns are in this batch
     std::int64_t level_ns = 0;                  // when everything written was read, if it was
-    bool empty() const { return records.empty() && positions.empty(); }
+    bool empty() const { return calls.empty() && positions.empty(); }
+    std::string_view keep(std::string_view bytes);
+    void reset();
   };
   std::mutex import_mutex;
   std::unordered_map<Id, Pending> pending;
+  std::unordered_set<Id> abandoned;             // charged as unknown while their process lives: an outcome may still come
   Batch batch;                                  // kept until the database has taken it
   std::vector<std::string> removed_files;       // their positions can go
   bool positions_loaded = false;
@@ -121,13 +129,15 @@ struct CallJournal::State {
   Result<bool> read_batch();                                // true: something was read
   Result<bool> read_segment(Chain& chain, const SegmentPtr& segment);
   void take_frame(Chain& chain, const SegmentPtr& segment, const Frame& frame);
-  void settle_dead(Chain& chain);
-  void settle_abandoned();
-  void add_unknown(const Pending& pending);
+  Result<void> settle_dead(Chain& chain);
+  Result<void> settle_abandoned();
+  Result<void> add_unknown(const Pending& pending);
+  std::size_t batch_size() const;
   Result<std::uint64_t> send(store::Database& db);
   Result<std::uint64_t> send_singly(store::Database& db);
   void reject(std::string_view bytes, const Error& error);
   void committed();
+  void tell(const PreparedCalls& stored);
   void remove_finished_files();
   void import_loop(store::Database& db, bool helping);
   Duration behind() const;

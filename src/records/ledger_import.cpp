@@ -1,125 +1,158 @@
 #include "records/ledger_import.hpp"
 
-#include <deque>
+#include <algorithm>
+#include <map>
+#include <unordered_map>
 
-#include "base/text.hpp"
+#include "base/hash.hpp"
+#include "base/money.hpp"
 #include "records/budgets.hpp"
 #include "records/ledger.hpp"
+#include "records/ledger_scan.hpp"
 
 namespace ballast::records {
 
 namespace {
 
-constexpr const char* kInsert =
-    "INSERT INTO calls (id, at_ms, key_id, user_id, feature, team, route, operation, provider, model, status, cache, split, incurred, billed, "
-    "input, cached, cache_write, output, reasoning, images, latency_us, detail) VALUES "
-    "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23) ON CONFLICT (id) DO NOTHING";
-constexpr std::size_t kWidth = 23;
-
-constexpr const char* kInsertAttempt =
-    "INSERT INTO call_attempts (call_id, n, provider, model, failed, incurred, billed, input, cached, cache_write, output, reasoning, images, latency_us) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (call_id, n) DO NOTHING";
-
-// Columns hold text that every database takes: valid UTF-8 without NUL. Callers name users as they like; `detail` keeps the original.
-class CleanTexts {
+// Sums by window. The windows are views into the calls' bytes.
+class Charges {
  public:
-  std::string_view operator()(const std::string& text) {
-    if (is_utf8(text) && text.find('\0') == std::string::npos) [[likely]] return text;
-    std::string& clean = kept_.emplace_back(text);
-    for (char& c : clean)
-      if (c == '\0' || static_cast<unsigned char>(c) >= 0x80) c = '?';
-    return clean;
+  void add(std::string_view window, std::int64_t nano) {
+    if (!last_ || window != last_->first) last_ = &*sums_.try_emplace(window).first;
+    last_->second += Money{nano};
+  }
+  std::vector<BudgetCharge> list() const {
+    std::vector<BudgetCharge> out;
+    out.reserve(sums_.size());
+    for (const auto& [window, sum] : sums_) out.push_back({std::string(window), sum.nano});
+    return out;
   }
 
  private:
-  std::deque<std::string> kept_;
+  std::unordered_map<std::string_view, Money, StringHash> sums_;
+  std::pair<const std::string_view, Money>* last_ = nullptr;  // calls of one key come in rows
 };
 
-std::int64_t signed_of(std::uint64_t n) { return n > static_cast<std::uint64_t>(INT64_MAX) ? INT64_MAX : static_cast<std::int64_t>(n); }
-
-// Do its attempts need rows of their own? Not when there is one and it is the call.
-bool is_split(const CallRecord& c) {
-  if (c.attempts.empty()) return false;
-  const AttemptRecord& a = c.attempts.front();
-  return c.attempts.size() > 1 || a.provider != c.provider || a.model != c.model || a.incurred_nano != c.incurred_nano;
+bool is_unknown(std::string_view bytes) {
+  CallView view;
+  return read_call(bytes, view) && view.status == CallStatus::unknown;
 }
 
-void add_attempts(store::Batch& batch, CleanTexts& clean, const CallRecord& c, std::string_view id) {
-  // The answer is billed once: to the last good attempt on the model that answered.
-  std::size_t answered = c.attempts.size();
-  for (std::size_t i = 0; i < c.attempts.size(); ++i)
-    if (c.attempts[i].outcome == "ok" && c.attempts[i].provider == c.provider && c.attempts[i].model == c.model) answered = i;
-  for (std::size_t i = 0; i < c.attempts.size(); ++i) {
-    const AttemptRecord& a = c.attempts[i];
-    batch.add({store::Value::bytes(id), static_cast<std::int64_t>(i), clean(a.provider), clean(a.model), a.outcome != "ok", a.incurred_nano,
-               i == answered ? c.billed_nano : 0, signed_of(a.usage.input), signed_of(a.usage.cached), signed_of(a.usage.cache_write),
-               signed_of(a.usage.output), signed_of(a.usage.reasoning), signed_of(a.usage.images), signed_of(a.latency_us)});
+// A call that is in the ledger already.
+struct Found {
+  const EncodedCall* call;
+  CallStatus status;
+  BlockKey block;
+};
+
+// Looks for calls whose times are near each other: in the blocks between the first and the last.
+Result<void> find_near(store::Tx& tx, std::span<const EncodedCall> calls, std::vector<Found>& out) {
+  BlockScan scan(BlockScan::Order::ascending, calls.front().id, calls.back().id);
+  for (;;) {
+    auto block = scan.next(tx);
+    if (!block) return std::unexpected(block.error());
+    if (!*block) return {};
+    SummaryReader reader((*block)->summary);
+    for (CallRow row; reader.next(row);) {
+      const auto at = std::lower_bound(calls.begin(), calls.end(), row.id, [](const EncodedCall& c, Id id) { return c.id < id; });
+      if (at != calls.end() && at->id == row.id) out.push_back({&*at, row.status, (*block)->key});
+    }
+    if (!reader.good()) return std::unexpected(damaged_block());
   }
 }
 
-Result<std::vector<std::int64_t>> insert(store::Tx& tx, std::span<const EncodedCall> calls, const std::vector<std::string>& ids) {
-  store::Batch batch(kWidth);
-  batch.reserve(calls.size());
-  CleanTexts clean;
-  for (std::size_t i = 0; i < calls.size(); ++i) {
-    const CallRecord& c = *calls[i].record;
-    batch.add({store::Value::bytes(ids[i]), c.id.unix_ms(), clean(c.key_id), clean(c.user), clean(c.feature), clean(c.team), clean(c.route),
-               clean(c.operation), clean(c.provider), clean(c.model), static_cast<int>(c.status), static_cast<int>(c.cache), is_split(c),
-               c.incurred_nano, c.billed_nano, signed_of(c.usage.input), signed_of(c.usage.cached), signed_of(c.usage.cache_write),
-               signed_of(c.usage.output), signed_of(c.usage.reasoning), signed_of(c.usage.images), signed_of(c.latency_us),
-               store::Value::bytes(calls[i].bytes)});
+Result<std::vector<Found>> find(store::Tx& tx, std::span<const EncodedCall> calls) {
+  std::vector<Found> out;
+  while (!calls.empty()) {
+    std::size_t n = 1;
+    while (n < calls.size() && calls[n].id.unix_ms() - calls[n - 1].id.unix_ms() <= kBlockSpanMs) ++n;
+    if (auto found = find_near(tx, calls.first(n), out); !found) return std::unexpected(found.error());
+    calls = calls.subspan(n);
   }
-  return tx.run_many(kInsert, batch);
+  return out;
 }
 
-// A call that is there already: replaced when it is there as unknown and its outcome is known now. True if it was.
-Result<bool> replace_unknown(store::Tx& tx, const EncodedCall& call, std::string_view id, std::vector<BudgetCharge>& spend) {
-  if (call.record->status == CallStatus::unknown) return false;
-  auto old = tx.run("SELECT detail FROM calls WHERE id = $1 AND status = 3", {store::Value::bytes(id)});
-  if (!old) return std::unexpected(old.error());
-  if (old->empty()) return false;
-  auto before = decode_call((*old)[0].bytes(0));
-  auto gone = tx.run("DELETE FROM calls WHERE id = $1", {store::Value::bytes(id)});
+Result<void> insert(store::Tx& tx, std::span<const CallBlock> blocks) {
+  std::vector<std::string> ids;
+  ids.reserve(2 * blocks.size());
+  store::Batch batch(5);
+  for (const CallBlock& b : blocks) {
+    const std::string& last = ids.emplace_back(to_bytes(b.last));
+    const std::string& first = ids.emplace_back(to_bytes(b.first));
+    batch.add({store::Value::bytes(last), store::Value::bytes(first), b.calls, store::Value::bytes(b.summary), store::Value::bytes(b.details)});
+  }
+  if (batch.size() == 0) return {};
+  auto done = tx.run_many("INSERT INTO call_blocks (last_id, first_id, calls, summary, details) VALUES ($1, $2, $3, $4, $5)", batch);
+  if (!done) return std::unexpected(done.error());
+  return {};
+}
+
+// Rewrites a block without some of its calls, which are unknown; what they were charged goes to `refunds`.
+Result<void> take_out(store::Tx& tx, const BlockKey& key, const std::vector<Id>& unknowns, std::vector<BudgetCharge>& refunds) {
+  auto details = read_details(tx, key);
+  if (!details) return std::unexpected(details.error());
+  std::string plain;
+  auto records = unpack_details(*details, plain);
+  if (!records) return std::unexpected(records.error());
+  std::vector<EncodedCall> kept;
+  for (const std::string_view bytes : *records) {
+    CallView view;
+    if (auto read = read_call(bytes, view); !read) return read;
+    if (std::find(unknowns.begin(), unknowns.end(), view.id) == unknowns.end()) kept.push_back({view.id, bytes});
+    else
+      for (const ChargeView& c : view.charges) refunds.push_back({std::string(c.window), -c.nano});
+  }
+  auto gone = tx.run("DELETE FROM call_blocks WHERE last_id = $1 AND first_id = $2", {store::Value::bytes(key.last), store::Value::bytes(key.first)});
   if (!gone) return std::unexpected(gone.error());
-  auto added = insert(tx, {&call, 1}, {std::string(id)});
-  if (!added) return std::unexpected(added.error());
-  if (before)
-    for (BudgetCharge& c : before->charges) spend.push_back({std::move(c.window), -c.nano});
-  return true;
+  if (gone->affected() != 1) return std::unexpected(store::make_error(store::Fault::unavailable, "another node changed the ledger at the same place"));
+  return insert(tx, pack(kept));
 }
 
 }  // namespace
 
-Result<std::uint64_t> add_encoded_calls(store::Tx& tx, std::span<const EncodedCall> calls) {
-  std::vector<std::string> ids;
-  ids.reserve(calls.size());
-  for (const EncodedCall& c : calls) ids.push_back(to_bytes(c.record->id));
-  auto affected = insert(tx, calls, ids);
-  if (!affected) return std::unexpected(affected.error());
+PreparedCalls prepare_calls(std::vector<EncodedCall> calls) {
+  std::sort(calls.begin(), calls.end(), [](const EncodedCall& a, const EncodedCall& b) { return a.id < b.id; });
+  PreparedCalls out;
+  out.calls.reserve(calls.size());
+  for (const EncodedCall& c : calls) {
+    if (out.calls.empty() || out.calls.back().id != c.id) out.calls.push_back(c);
+    else if (is_unknown(out.calls.back().bytes)) out.calls.back() = c;
+  }
+  Charges charges;
+  const PackWatch watch{
+      .packed = [&](const CallView& c) { for (const ChargeView& charge : c.charges) charges.add(charge.window, charge.nano); },
+      .unreadable = [&](const EncodedCall& c, const Error& e) { out.unreadable.emplace_back(c, e); }};
+  out.blocks = pack(out.calls, watch);
+  for (const auto& [bad, why] : out.unreadable) std::erase_if(out.calls, [&](const EncodedCall& c) { return c.id == bad.id; });
+  out.charges = charges.list();
+  return out;
+}
 
-  std::uint64_t added = 0;
-  std::vector<BudgetCharge> spend;
-  store::Batch attempts(14);
-  CleanTexts clean;
-  for (std::size_t i = 0; i < calls.size(); ++i) {
-    bool counts = (*affected)[i] > 0;
-    if (!counts) {
-      auto replaced = replace_unknown(tx, calls[i], ids[i], spend);
-      if (!replaced) return std::unexpected(replaced.error());
-      counts = *replaced;
+Result<std::uint64_t> add_prepared(store::Tx& tx, const PreparedCalls& prepared, bool all_new) {
+  if (!all_new) {
+    auto found = find(tx, prepared.calls);
+    if (!found) return std::unexpected(found.error());
+    if (!found->empty()) {
+      std::vector<EncodedCall> rest;
+      std::vector<BudgetCharge> refunds;
+      std::map<BlockKey, std::vector<Id>> outdated;
+      std::vector<Id> stay;
+      for (const Found& f : *found) {
+        if (f.status == CallStatus::unknown && !is_unknown(f.call->bytes)) outdated[f.block].push_back(f.call->id);
+        else stay.push_back(f.call->id);
+      }
+      std::sort(stay.begin(), stay.end());
+      for (const EncodedCall& c : prepared.calls)
+        if (!std::binary_search(stay.begin(), stay.end(), c.id)) rest.push_back(c);
+      for (const auto& [block, ids] : outdated)
+        if (auto out = take_out(tx, block, ids, refunds); !out) return std::unexpected(out.error());
+      if (auto refunded = add_spend(tx, refunds); !refunded) return std::unexpected(refunded.error());
+      return add_prepared(tx, prepare_calls(std::move(rest)), true);
     }
-    if (!counts) continue;
-    ++added;
-    const CallRecord& c = *calls[i].record;
-    spend.insert(spend.end(), c.charges.begin(), c.charges.end());
-    if (is_split(c)) add_attempts(attempts, clean, c, ids[i]);
   }
-  if (attempts.size() > 0) {
-    auto done = tx.run_many(kInsertAttempt, attempts);
-    if (!done) return std::unexpected(done.error());
-  }
-  if (auto spent = add_spend(tx, spend); !spent) return std::unexpected(spent.error());
-  return added;
+  if (auto added = insert(tx, prepared.blocks); !added) return std::unexpected(added.error());
+  if (auto spent = add_spend(tx, prepared.charges); !spent) return std::unexpected(spent.error());
+  return prepared.calls.size();
 }
 
 Result<std::uint64_t> add_calls(store::Tx& tx, std::span<const CallRecord> records) {
@@ -127,9 +160,30 @@ Result<std::uint64_t> add_calls(store::Tx& tx, std::span<const CallRecord> recor
   std::vector<EncodedCall> calls;
   for (std::size_t i = 0; i < records.size(); ++i) {
     encode(bytes[i], records[i]);
-    calls.push_back({&records[i], bytes[i]});
+    calls.push_back({records[i].id, bytes[i]});
   }
-  return add_encoded_calls(tx, calls);
+  return add_prepared(tx, prepare_calls(std::move(calls)), false);
+}
+
+Result<bool> move_rows_to_blocks(store::Tx& tx) {
+  auto rows = tx.run("SELECT id, detail FROM calls ORDER BY id LIMIT 2048");
+  if (!rows) return std::unexpected(rows.error());
+  if (rows->empty()) return false;
+  std::vector<EncodedCall> calls;
+  for (store::Row r : *rows) {
+    const auto id = id_from_bytes(r.bytes(0));
+    if (!id) return fail(ErrorCode::internal_error, "the table calls has a row whose id is not one: delete it, or restore a backup");
+    calls.push_back({*id, r.bytes(1)});
+  }
+  PreparedCalls prepared = prepare_calls(std::move(calls));
+  if (!prepared.unreadable.empty())
+    return fail(ErrorCode::internal_error, "the table calls has a row that cannot be read, " + to_string(prepared.unreadable.front().first.id, "call") +
+                                           ": delete it, or restore a backup");
+  if (auto added = insert(tx, prepared.blocks); !added) return std::unexpected(added.error());  // what they charge was counted long ago
+  const std::string last = (*rows)[rows->size() - 1].string(0);
+  auto gone = tx.run("DELETE FROM calls WHERE id <= $1", {store::Value::bytes(last)});
+  if (!gone) return std::unexpected(gone.error());
+  return true;
 }
 
 }  // namespace ballast::records

@@ -1,17 +1,31 @@
 // How calls enter the ledger; for the journal's importer, which has the encoded form at hand.
 #pragma once
-#include <span>
+#include <cstdint>
 #include <string_view>
+#include <vector>
 
+#include "records/call_block.hpp"
 #include "records/call_record.hpp"
 #include "store/database.hpp"
 
 namespace ballast::records {
 
-struct EncodedCall {
-  const CallRecord* record;
-  std::string_view bytes;    // encode(record)
+// Calls made ready outside of a transaction: packed, and what they charge summed up by budget window.
+struct PreparedCalls {
+  std::vector<EncodedCall> calls;          // in order of id, each once; borrowed bytes
+  std::vector<CallBlock> blocks;
+  std::vector<BudgetCharge> charges;
+  std::vector<std::pair<EncodedCall, Error>> unreadable;   // no ledger takes them; not among `calls`
 };
-Result<std::uint64_t> add_encoded_calls(store::Tx& tx, std::span<const EncodedCall> calls);
+// Of two records of one call the one that knows its outcome stays.
+PreparedCalls prepare_calls(std::vector<EncodedCall> calls);
+
+// Adds them with what they charge; returns the number added or replaced. `all_new`: the caller knows that the ledger has none of them, so
+// nobody looks. Otherwise one that is there already is left alone, unless it is there as unknown and its outcome is known now: then it is
+// replaced and the difference charged.
+Result<std::uint64_t> add_prepared(store::Tx& tx, const PreparedCalls& prepared, bool all_new);
+
+// A step of the migration from a row for every call to blocks: moves the oldest rows. False when none is left.
+Result<bool> move_rows_to_blocks(store::Tx& tx);
 
 }  // namespace ballast::records

@@ -1,9 +1,12 @@
 #include "records/migrations.hpp"
 
+#include "records/ledger_import.hpp"
+
 namespace ballast::records {
 
 namespace {
 
+// As first drawn, with a row for every call; kSecond and kThird replace it.
 // calls: `id` is time-ordered, so its index is the index by time and inserts append to it. `detail` is the encoded CallRecord, decision
 // and attempts included; columns exist only for what queries filter, group or sum by. `split`: its attempts differ from the call (retries,
 // failed attempts that cost money) and have rows of their own in call_attempts.
@@ -44,8 +47,23 @@ CREATE INDEX idempotency_by_expiry ON idempotency (expires_us);
 CREATE INDEX idempotency_started ON idempotency (owner) WHERE state = 1;
 )sql";
 
+// call_blocks: up to 256 calls in a row (records/call_block). Found by `last_id`, since a block spans at most a minute.
+constexpr std::string_view kSecond = R"sql(
+CREATE TABLE call_blocks (
+  last_id {blob} NOT NULL, first_id {blob} NOT NULL, calls {int} NOT NULL, summary {blob} NOT NULL, details {blob} NOT NULL,
+  PRIMARY KEY (last_id, first_id)) {table};
+)sql";
+
+// When all calls are in blocks.
+constexpr std::string_view kThird = R"sql(
+DROP TABLE calls;
+DROP TABLE call_attempts;
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"records", 1, "calls, attempts, budgets, keys, idempotency", kFirst},
+    {"records", 2, "calls in blocks", kSecond},
+    {"records", 3, "rows of calls move into blocks", kThird, move_rows_to_blocks},
 };
 
 }  // namespace

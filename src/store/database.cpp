@@ -152,16 +152,22 @@ Result<void> Database::migrate(std::span<const Migration> migrations) {
   for (std::string_view module : modules) {
     for (const Migration* m : ordered) {
       if (m->module != module) continue;
-      auto applied = write_now([&](Tx& tx) -> Result<void> {
-        if (auto l = lock(tx); !l) return l;
-        auto rows = read_applied(tx);
-        if (!rows) return std::unexpected(rows.error());
-        if (auto ok = check_recorded(migrations, *rows); !ok) return ok;
-        for (const Applied& row : *rows)
-          if (row.module == m->module && row.version == m->version) return {};
-        return apply(tx, *m);
-      });
-      if (!applied) return applied;
+      for (bool more = true; more;) {
+        auto applied = write_now([&](Tx& tx) -> Result<bool> {
+          if (auto l = lock(tx); !l) return std::unexpected(l.error());
+          auto rows = read_applied(tx);
+          if (!rows) return std::unexpected(rows.error());
+          if (auto ok = check_recorded(migrations, *rows); !ok) return std::unexpected(ok.error());
+          for (const Applied& row : *rows)
+            if (row.module == m->module && row.version == m->version) return false;
+          if (m->move)
+            if (auto moved = m->move(tx); !moved || *moved) return moved;
+          if (auto done = apply(tx, *m); !done) return std::unexpected(done.error());
+          return false;
+        });
+        if (!applied) return std::unexpected(applied.error());
+        more = *applied;
+      }
     }
   }
   return {};

@@ -81,6 +81,8 @@ struct Migration {
   int version;               // from 1, without gaps
   std::string_view name;
   std::string_view sql;
+  // Moves a piece of data, before `sql`: called in transactions of its own until it returns false. Killed in between, it goes on from there.
+  Result<bool> (*move)(Tx&) = nullptr;
 };
 std::string expand_sql(Dialect dialect, std::string_view sql);
 

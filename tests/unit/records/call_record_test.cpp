@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "../../support/records_samples.hpp"
 #include "base/json.hpp"
 #include "base/random.hpp"
@@ -43,9 +45,41 @@ TEST(CallRecord, AnIntentBecomesAnUnknownCallChargedAtItsHold) {
   EXPECT_EQ(c.charges, i.charges);
 }
 
+TEST(CallRecord, ReadInPlaceItSaysTheSame) {
+  CallRecord c = test::sample_call(7);
+  c.status = CallStatus::failed;
+  c.charges.push_back({"system|*|0", INT64_MAX});
+  c.attempts.push_back(c.attempts[0]);
+  c.attempts[0].outcome = "provider_error";
+  const std::string bytes = bytes_of(c);
+  CallView v;
+  for (int again = 0; again < 2; ++again) {
+    ASSERT_TRUE(read_call(bytes, v));
+    EXPECT_EQ(v.id, c.id);
+    EXPECT_EQ((std::array{v.key_id, v.team, v.user, v.feature, v.route, v.operation, v.provider, v.model}),
+              (std::array<std::string_view, 8>{c.key_id, c.team, c.user, c.feature, c.route, c.operation, c.provider, c.model}));
+    EXPECT_EQ(v.status, c.status);
+    EXPECT_EQ(v.cache, c.cache);
+    EXPECT_EQ(v.usage, c.usage);
+    EXPECT_EQ(v.incurred_nano, c.incurred_nano);
+    EXPECT_EQ(v.billed_nano, c.billed_nano);
+    EXPECT_EQ(v.latency_us, c.latency_us);
+    ASSERT_EQ(v.charges.size(), 2u);
+    EXPECT_EQ(v.charges[0].window, c.charges[0].window);
+    EXPECT_EQ(v.charges[1].nano, INT64_MAX);
+    ASSERT_EQ(v.attempts.size(), 2u);
+    EXPECT_EQ(v.attempts[0].outcome, "provider_error");
+    EXPECT_EQ(v.attempts[1].model, c.attempts[1].model);
+    EXPECT_EQ(v.attempts[1].usage, c.attempts[1].usage);
+    EXPECT_EQ(v.attempts[1].incurred_nano, c.attempts[1].incurred_nano);
+  }
+}
+
 TEST(CallRecord, EveryTruncationIsRefused) {
   const std::string whole = bytes_of(test::sample_call(1));
+  CallView view;
   for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(decode_call(std::string_view(whole).substr(0, n))) << n;
+  for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(read_call(std::string_view(whole).substr(0, n), view)) << n;
   const std::string intent = bytes_of(test::sample_intent(1));
   for (std::size_t n = 0; n < intent.size(); ++n) EXPECT_FALSE(decode_intent(std::string_view(intent).substr(0, n))) << n;
 }
@@ -64,7 +98,8 @@ TEST(CallRecord, ArbitraryBytesNeverCrash) {
   for (int i = 0; i < 20'000; ++i) {
     std::string mutated = whole;
     for (int k = 0; k < 4; ++k) mutated[random.below(mutated.size())] = static_cast<char>(random.next());
-    (void)decode_call(mutated);
+    CallView view;
+    EXPECT_EQ(decode_call(mutated).has_value(), read_call(mutated, view).has_value());
     (void)decode_intent(mutated);
   }
 }

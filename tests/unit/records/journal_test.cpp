@@ -133,6 +133,36 @@ TEST_P(JournalTest, AnAbandonedCallIsUnknownUntilItsOutcomeComes) {
   close();  // before its clock
 }
 
+// A database restored from a backup, a lost position, a commit whose answer was lost: what an earlier process wrote is compared with the ledger.
+TEST_P(JournalTest, WhatIsReadAgainWithoutItsPositionCountsOnce) {
+  ASSERT_TRUE(journal().intent(0, test::sample_intent(9999)));  // pins the file
+  for (std::uint64_t i = 0; i < 700; ++i) call(i);
+  EXPECT_EQ(import(), 700u);
+  for (std::uint64_t i = 700; i < 900; ++i) call(i);
+  close();
+  ASSERT_TRUE(database().write_now([](store::Tx& tx) { return tx.run("DELETE FROM journal_positions"); }));
+  open();
+  import();
+  EXPECT_EQ(calls(), 901u);
+  EXPECT_EQ(spent(), 900 * 125'000 + 300'000);
+  EXPECT_EQ(files().size(), 0u);
+}
+
+// The batch is in the ledger already, though this process was never told: the database refuses it, and each of its calls is compared.
+TEST_P(JournalTest, ABatchThatTheLedgerHasAlreadyCountsOnce) {
+  std::vector<CallRecord> stored;
+  for (std::uint64_t i = 0; i < 40; ++i) {
+    call(i);
+    stored.push_back(test::sample_call(i));
+  }
+  ASSERT_TRUE(database().write_now([&](store::Tx& tx) { return add_calls(tx, stored); }));
+  import();
+  EXPECT_EQ(journal().stats().import_errors, 1u);
+  EXPECT_EQ(calls(), 40u);
+  EXPECT_EQ(spent(), 40 * 125'000);
+  EXPECT_EQ(journal().stats().behind_bytes, 0u);
+}
+
 // Power loss or a rotten disk: the file is cut at, or damaged in, every kind of place.
 TEST_P(JournalTest, TornAndRottenFramesAreSkippedTheRestIsRead) {
   for (std::uint64_t i = 0; i < 10; ++i) call(i);

@@ -190,6 +190,35 @@ TEST_P(DatabaseTest, AThrowingBodyIsAnErrorAndTheThreadLivesOn) {
   EXPECT_TRUE(put(1));
 }
 
+// Two rows a piece; the third piece fails, as a killed process would.
+Result<bool> move_things(Tx& tx) {
+  auto rows = tx.run("SELECT id FROM things ORDER BY id LIMIT 2");
+  if (!rows) return std::unexpected(rows.error());
+  for (Row r : *rows) {
+    auto moved = tx.run("INSERT INTO moved (id) VALUES ($1)", {r.integer(0)});
+    if (!moved) return std::unexpected(moved.error());
+    auto gone = tx.run("DELETE FROM things WHERE id = $1", {r.integer(0)});
+    if (!gone) return std::unexpected(gone.error());
+    if (r.integer(0) == 4 && tx.run("SELECT 1 FROM things WHERE name = 'stop'")->size() > 0) return fail(ErrorCode::internal_error, "killed");
+  }
+  return !rows->empty();
+}
+
+TEST_P(DatabaseTest, AMigrationMovesDataInPiecesAndGoesOnWhereItStopped) {
+  for (int i = 0; i < 7; ++i) ASSERT_TRUE(put(i, i == 6 ? "stop" : "x"));
+  const Migration move[] = {{"mover", 1, "place", "CREATE TABLE moved (id {int} NOT NULL PRIMARY KEY) {table};\n"},
+                            {"mover", 2, "move", "DROP TABLE things;\n", move_things}};
+  EXPECT_FALSE(database().migrate(move));
+  EXPECT_EQ(count(), 3);  // two whole pieces have moved
+  ASSERT_TRUE(database().write_now([](Tx& tx) { return tx.run("UPDATE things SET name = 'go' WHERE id = 6"); }));
+  ASSERT_TRUE(database().migrate(move));
+  ASSERT_TRUE(database().migrate(move));
+  auto moved = database().read_now([](Tx& tx) { return tx.run("SELECT id FROM moved"); });
+  ASSERT_TRUE(moved);
+  EXPECT_EQ(moved->size(), 7u);
+  EXPECT_EQ(count(), -1);  // the table is gone
+}
+
 TEST_P(DatabaseTest, MigrationsApplyOnceInOrderAndSurviveARestart) {
   const Migration two[] = {{"later", 1, "a", "CREATE TABLE a (id {int} NOT NULL PRIMARY KEY) {table};\n"},
                            {"later", 2, "b", "ALTER TABLE a ADD COLUMN name {text};\nINSERT INTO a (id, name) VALUES (1, 'x');\n"}};
@@ -238,7 +267,7 @@ TEST(OpenDatabase, RefusesWhatItDoesNotKnow) {
 TEST(OpenDatabase, AnUnreachableServerFailsWorkAtItsDeadlineWithoutNamingThePassword) {
   auto db = open_database("postgres://u:hunter2@127.0.0.1:1/x", {.readers = 1});
   ASSERT_TRUE(db);
-  auto result = (*db)->write_now([](Tx&) -> Result<void> { return {}; }, {.limit = std::chrono::milliseconds(50)});
+  auto result = (*db)->write_now([](Tx&) -> Result<void> { return {}; }, {.limit = std::chrono::seconds(1)});
   ASSERT_FALSE(result);
   EXPECT_EQ(fault_of(result.error()), Fault::unavailable);
   EXPECT_EQ(describe(result.error()).find("hunter2"), std::string::npos);

@@ -1,0 +1,73 @@
+// Reading the ledger's blocks: in order, page by page, and only the calls that a filter takes. For the ledger's own files.
+#pragma once
+#include <array>
+#include <compare>
+#include <optional>
+#include <string>
+
+#include "records/call_block.hpp"
+#include "records/ledger.hpp"
+#include "store/database.hpp"
+
+namespace ballast::records {
+
+struct BlockKey {
+  std::string last, first;   // ids as bytes
+  friend auto operator<=>(const BlockKey&, const BlockKey&) = default;
+};
+
+// The blocks that may hold calls of [from, to], by their last call.
+class BlockScan {
+ public:
+  enum class Order : std::uint8_t { ascending, descending };
+  BlockScan(Order order, Id from, Id to);
+  struct Block {
+    BlockKey key;
+    std::string_view summary;    // valid until the next call of `next`
+    Id last;
+  };
+  // Null at the end.
+  Result<const Block*> next(store::Tx& tx);
+
+ private:
+  Result<void> read_page(store::Tx& tx);
+  const Order order_;
+  Id low_, high_;                // what is left of the range of last ids
+  const Id to_;
+  std::size_t page_ = 8, at_ = 0;
+  bool more_ = true;
+  store::Rows rows_;
+  Block block_;
+};
+// The compressed records of a block; Fault::unavailable when another node has just rewritten it.
+Result<std::string> read_details(store::Tx& tx, const BlockKey& key);
+
+// A filter's times as ids, both inclusive; nullopt: no call can match.
+std::optional<std::pair<Id, Id>> ids_of(const CallFilter& filter);
+// The first id of the first whole millisecond not before `t`.
+Id first_id(WallTime t);
+
+// Which calls of a block a filter takes.
+class CallMatcher {
+ public:
+  explicit CallMatcher(const CallFilter& filter);
+  // To be told each block's names. False: none of its calls can match.
+  bool begin(std::span<const std::string_view> names);
+  // Time, status and all texts but provider and model.
+  bool call(const CallRow& row) const;
+  // Provider and model, of the call or of an attempt.
+  bool target(std::uint32_t provider, std::uint32_t model) const;
+
+ private:
+  struct Wanted {
+    Name name;
+    const std::string* text;
+    std::uint32_t number = 0;    // in the block
+  };
+  Id from_, to_;
+  bool none_ = false;
+  std::optional<CallStatus> status_;
+  std::vector<Wanted> texts_, targets_;
+};
+
+}  // namespace ballast::records
