@@ -28,12 +28,12 @@ struct Forward {
     const std::string_view body[1] = {ex.body()};
     ClientRequest request{.method = ex.request().method, .url = &upstream, .target = ex.request().target};
     if (!body[0].empty()) request.body = Pieces(body);
-    auto reply = co_await client.send(ex.loop(), request, {5s, 5s}, ex.gone());
+    auto reply = co_await client.send(ex.loop(), request, {60s, 60s}, ex.gone());
     const Headers headers;
     if (!reply) { (void)co_await ex.respond(502, headers, describe(reply.error())); co_return; }
     auto sent = co_await ex.start_stream((*reply)->head().status, (*reply)->head().headers);
     while (sent) {
-      const auto piece = co_await (*reply)->read_some(deadline_after(ex.loop(), 5s));
+      const auto piece = co_await (*reply)->read_some(deadline_after(ex.loop(), 60s));
       if (!piece) co_return ex.abort();
       if (piece->empty()) { (void)co_await ex.finish(); co_return; }
       sent = co_await ex.write(*piece);
@@ -83,7 +83,7 @@ TEST(Proxy, CutsStayCutsAndNothingLeaks) {
   EXPECT_GT(cut.load(), 10);
   EXPECT_GT(left.load(), 10);
   server.stop_accepting();
-  EXPECT_TRUE(server.drain(5s));
+  EXPECT_TRUE(server.drain(60s));
   EXPECT_EQ(0u, server.stats().connections);
   EXPECT_EQ(client.stats().open, client.stats().idle);
 }

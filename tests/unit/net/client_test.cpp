@@ -23,7 +23,7 @@ struct Got {
 struct ClientWorld {
   explicit ClientWorld(ClientOptions options = {}, unsigned n = 1) : loops(n, clock), client(loops, options) { loops.start(); }
   // One exchange to its end.
-  Got call(const Url& url, std::string body = "{}", Timeouts timeouts = {5s, 5s}, Duration read = 5s, bool replay_safe = true,
+  Got call(const Url& url, std::string body = "{}", Timeouts timeouts = {60s, 60s}, Duration read = 60s, bool replay_safe = true,
            CancelToken cancel = nullptr, std::string_view method = "POST") {
     return run<Got>(loops.at(0), [&]() -> Task<Got> { return one(url, body, timeouts, read, replay_safe, cancel, method); });
   }
@@ -134,7 +134,7 @@ TEST(Client, AStaleConnectionIsAnErrorWhereARepeatIsNotSafe) {
   Upstream up(stale_then_fine());
   ClientWorld w;
   EXPECT_TRUE(w.call(up.url()).ok);
-  EXPECT_EQ(ErrorCode::provider_unreachable, w.call(up.url(), "{}", {5s, 5s}, 5s, false).code);
+  EXPECT_EQ(ErrorCode::provider_unreachable, w.call(up.url(), "{}", {60s, 60s}, 60s, false).code);
   EXPECT_TRUE(w.call(up.url()).ok);
 }
 
@@ -150,14 +150,14 @@ TEST(Client, TimersSayWhichOne) {
   {
     Upstream up({[](Raw& raw) { raw.rest(); }});
     ClientWorld w;
-    const Got got = w.call(up.url(), "{}", {5s, 50ms});
+    const Got got = w.call(up.url(), "{}", {60s, 50ms});
     EXPECT_EQ(ErrorCode::provider_timeout, got.code);
     EXPECT_EQ("headers", got.field);
   }
   {
     Upstream up({[](Raw& raw) { request_of(raw); raw.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"); raw.rest(); }});
     ClientWorld w;
-    const Got got = w.call(up.url(), "{}", {5s, 5s}, 50ms);
+    const Got got = w.call(up.url(), "{}", {60s, 60s}, 50ms);
     EXPECT_EQ(ErrorCode::provider_timeout, got.code);
     EXPECT_EQ("read", got.field);
   }
@@ -190,10 +190,10 @@ TEST(Client, CancellingClosesAtOnceWhereverItIs) {
       arrived.get_future().wait();
       w.loops.at(0).post([&] { cancel.cancel(); });
     });
-    EXPECT_EQ(ErrorCode::caller_cancelled, w.call(up.url(), "{}", {5s, 5s}, 5s, true, &cancel).code);
+    EXPECT_EQ(ErrorCode::caller_cancelled, w.call(up.url(), "{}", {60s, 60s}, 60s, true, &cancel).code);
     canceller.join();
     while (!seen_end) std::this_thread::yield();
-    EXPECT_EQ(ErrorCode::caller_cancelled, w.call(up.url(), "{}", {5s, 5s}, 5s, true, &cancel).code);
+    EXPECT_EQ(ErrorCode::caller_cancelled, w.call(up.url(), "{}", {60s, 60s}, 60s, true, &cancel).code);
   }
 }
 
@@ -211,11 +211,13 @@ TEST(Client, WaitsForAConnectionAboveItsLimit) {
   for (auto& t : threads) t.join();
   EXPECT_EQ(5, good);
   EXPECT_EQ(1u, w.client.stats().opened);
-  std::thread busy([&] { w.call(url); });
+  std::atomic<bool> enough{false};
+  std::thread busy([&] { while (!enough) w.call(url); });
   Got late;
-  do { late = w.call(url, "{}", {1ms, 5s}); } while (late.ok);
+  do { late = w.call(url, "{}", {1ms, 60s}); } while (late.ok);
   EXPECT_EQ(ErrorCode::provider_timeout, late.code);
   EXPECT_EQ("connect", late.field);
+  enough = true;
   busy.join();
 }
 

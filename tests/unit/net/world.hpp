@@ -46,10 +46,10 @@ class Raw {
       bytes.remove_prefix(static_cast<std::size_t>(n));
     }
   }
-  // Reads more; false at the end, a reset, or after 5 s.
+  // Reads more; false at the end, a reset, or after a minute.
   bool more() {
     pollfd p{fd_, POLLIN, 0};
-    if (::poll(&p, 1, 5000) <= 0) return timed_out_ = true, false;
+    if (::poll(&p, 1, 60'000) <= 0) return timed_out_ = true, false;
     char buffer[65536];
     const auto n = ::recv(fd_, buffer, sizeof buffer, 0);
     if (n <= 0) { reset_ = n < 0; return false; }

@@ -220,7 +220,7 @@ TEST(OtlpExporter, SpansOfEveryThreadReachACollectorBeforeTheShutdownReturns) {
       for (std::uint64_t i = 0; i < 500; ++i) w.exporter->emit(attempt_span(t * 1000 + i));
     });
   for (auto& t : threads) t.join();
-  EXPECT_TRUE(w.exporter->shut_down(10s));
+  EXPECT_TRUE(w.exporter->shut_down(60s));
   std::set<std::string> ids;
   for (const auto& got : w.collector.got) {
     EXPECT_EQ(got.method, "POST");
@@ -247,8 +247,8 @@ TEST(OtlpExporter, AShutdownDoesNotWaitForACollectorThatIsDown) {
   w.collector.status = 503;
   w.exporter->emit(attempt_span());
   const auto before = w.clock.mono();
-  EXPECT_FALSE(w.exporter->shut_down(200ms));
-  EXPECT_LT(w.clock.mono() - before, 5s);
+  EXPECT_FALSE(w.exporter->shut_down(2s));
+  EXPECT_LT(w.clock.mono() - before, 30s);
   EXPECT_EQ(w.exporter->stats().failed, 1u);
 }
 
