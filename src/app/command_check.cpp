@@ -50,8 +50,8 @@ json::array routes_of(const Config& config, const Wired& wired) {
   return rows;
 }
 
-std::string text_of(const std::optional<gateway::Rate>& rate) {
-  return rate ? fmt::format("{} in {}", rate->amount, format_duration(rate->period)) : std::string();
+std::string text_of(const std::optional<Rate>& rate) {
+  return rate ? fmt::format("{} in {}", rate->count, format_duration(rate->per)) : std::string();
 }
 
 json::array limits_of(const Config& config) {

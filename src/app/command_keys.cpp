@@ -6,7 +6,6 @@
 #include "app/table.hpp"
 #include "base/text.hpp"
 #include "server/key_rows.hpp"
-#include "server/usage_json.hpp"
 
 namespace ballast::app {
 
@@ -27,13 +26,13 @@ json::array list_of(std::string_view commas) {
 
 Result<json::value> create(Access& access, const Flags& f) {
   if (!f.expires.empty())
-    if (auto at = server::parse_rfc3339(f.expires, "--expires"); !at) return fail(std::move(at.error()));
+    if (auto at = parse_time(f.expires, "--expires"); !at) return fail(std::move(at.error()));
   if (auto scopes = gateway::scopes_from(f.scopes, "--scopes"); !scopes) return fail(std::move(scopes.error()));
   if (auto* db = access.database()) {
     gateway::KeyInfo info{.name = f.name, .team = f.team, .user = f.user, .feature = f.feature};
     info.scopes = *gateway::scopes_from(f.scopes, "--scopes");
     for (const auto& model : list_of(f.models)) info.models.emplace_back(model.get_string());
-    if (!f.expires.empty()) info.expires = *server::parse_rfc3339(f.expires, "--expires");
+    if (!f.expires.empty()) info.expires = *parse_time(f.expires, "--expires");
     auto minted = server::create_key(*db, std::move(info), SystemClock().wall());
     if (!minted) return fail(std::move(minted.error()));
     return json::object{{"id", minted->stored.info.id}, {"name", f.name}, {"secret", minted->secret}};

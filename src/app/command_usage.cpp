@@ -28,7 +28,7 @@ Result<json::value> from_database(store::Database& db, const Flags& flags) {
   }
   const auto time = [](const std::string& text, std::string_view field, WallTime& into) -> Result<void> {
     if (text.empty()) return {};
-    auto at = server::parse_rfc3339(text, field);
+    auto at = parse_time(text, field);
     if (!at) return fail(std::move(at.error()));
     into = *at;
     return {};

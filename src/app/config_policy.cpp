@@ -4,7 +4,6 @@
 #include "app/config.hpp"
 #include "base/text.hpp"
 #include "gateway/principal.hpp"
-#include "server/usage_json.hpp"
 
 namespace ballast::app {
 
@@ -75,10 +74,8 @@ gateway::DegradeOptions degrade(const ConfigNode& node) {
   return d;
 }
 
-std::optional<gateway::Rate> rate(const ConfigNode& node, std::string_view key) {
-  if (!node.has(key)) return std::nullopt;
-  const Rate r = node.rate(key);
-  return gateway::Rate{r.count, r.per};
+std::optional<Rate> rate(const ConfigNode& node, std::string_view key) {
+  return node.has(key) ? std::optional(node.rate(key)) : std::nullopt;
 }
 
 }  // namespace
@@ -127,7 +124,7 @@ gateway::BudgetRule parse::budget(const ConfigNode& node) {
   rule.period = gateway::budget_period_from(node.choice("per", {"hour", "day", "month", "fixed"}, "day")).value_or(rule.period);
   const auto time = [&](std::string_view key, WallTime& into) {
     if (!node.has(key)) return;
-    if (auto at = server::parse_rfc3339(node.string(key), key)) into = *at;
+    if (auto at = parse_time(node.string(key), key)) into = *at;
     else node.get(key).problem(at.error().message);
     rule.period = gateway::BudgetPeriod::fixed;
   };
@@ -152,7 +149,7 @@ KeyConfig parse::key(const ConfigNode& node) {
   k.user = node.string("user");
   k.feature = node.string("feature");
   if (node.has("expires")) {
-    if (auto at = server::parse_rfc3339(node.string("expires"), "expires")) k.expires = *at;
+    if (auto at = parse_time(node.string("expires"), "expires")) k.expires = *at;
     else node.get("expires").problem(at.error().message);
   }
   node.done();

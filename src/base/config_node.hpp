@@ -54,6 +54,7 @@ Result<Duration> parse_duration(std::string_view text, std::string_view field = 
 Result<std::uint64_t> parse_size(std::string_view text, std::string_view field = {});  // "512", "32KB", "10MB", "1GB" (powers of 1024)
 Result<Money> parse_money(std::string_view text, std::string_view field = {});         // "$5", "5", "$0.25"
 Result<Rate> parse_rate(std::string_view text, std::string_view field = {});           // "10/s", "600/m", "5/h", "100/d"
+Result<WallTime> parse_time(std::string_view text, std::string_view field = {});       // UTC: "2026-11-21", "2026-11-21T04:00:00Z"
 std::string format_duration(Duration d);                                               // "250ms", "1500us", "10s"
 
 class ConfigNode {

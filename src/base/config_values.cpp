@@ -1,8 +1,9 @@
-// The forms of configuration values: durations, sizes, money, rates.
+// The forms of configuration values: durations, sizes, money, rates, times.
 #include <fmt/format.h>
 
 #include <array>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 
 #include "base/config_node.hpp"
@@ -91,8 +92,24 @@ Result<Rate> parse_rate(std::string_view text, std::string_view field) {
   const auto count = parse_int<std::uint64_t>(trim(take_until(rest, '/')));
   const auto unit_name = trim(rest);
   const auto* unit = find_unit(time_units, unit_name, true);
-  if (!count || !unit || unit->factor < 1'000'000'000) return refuse(text, shape, field);
+  if (!count || *count == 0 || *count > 1'000'000'000'000 || !unit || unit->factor < 1'000'000'000 || unit->factor > 86'400'000'000'000)
+    return refuse(text, shape, field);
   return Rate{*count, Duration(unit->factor)};
+}
+
+Result<WallTime> parse_time(std::string_view text, std::string_view field) {
+  constexpr std::string_view shape = "a time like 2026-11-21 or 2026-11-21T04:00:00Z";
+  int y = 0, consumed = 0;
+  unsigned mo = 0, d = 0, h = 0, mi = 0, s = 0;
+  const std::string copy(text);
+  if (std::sscanf(copy.c_str(), "%4d-%2u-%2u%n", &y, &mo, &d, &consumed) != 3 || consumed != 10) return refuse(text, shape, field);
+  if (text.size() > 10) {
+    char zone = 0;
+    if (std::sscanf(copy.c_str() + 10, "T%2u:%2u:%2u%c", &h, &mi, &s, &zone) != 4 || zone != 'Z' || text.size() != 20) return refuse(text, shape, field);
+  }
+  const std::chrono::year_month_day date{std::chrono::year(y), std::chrono::month(mo), std::chrono::day(d)};
+  if (!date.ok() || h > 23 || mi > 59 || s > 60) return refuse(text, shape, field);
+  return WallTime(std::chrono::sys_days(date).time_since_epoch()) + std::chrono::hours(h) + std::chrono::minutes(mi) + std::chrono::seconds(s);
 }
 
 std::string format_duration(Duration d) {

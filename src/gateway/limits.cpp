@@ -24,29 +24,29 @@ constexpr Duration kReleaseHint = std::chrono::seconds(1);     // Retry-After wh
 
 std::uint64_t narrow(Wide w) { return w > UINT64_MAX ? UINT64_MAX : static_cast<std::uint64_t>(w); }
 
-// A leaking bucket, exactly: debt is counted in unit·ns, so that a unit weighs `period` and a nanosecond drains `amount`.
+// A leaking bucket, exactly: debt is counted in unit·ns, so that a unit weighs `per` and a nanosecond drains `count`.
 struct Leak {
   Wide debt = 0;
   std::int64_t last = 0;
 
   void drain(const Rate& rate, std::int64_t now) {
     if (now <= last) return;
-    const Wide gone = static_cast<Wide>(now - last) * rate.amount;
+    const Wide gone = static_cast<Wide>(now - last) * rate.count;
     debt = debt > gone ? debt - gone : 0;
     last = now;
   }
 };
-Wide weight(const Rate& rate, std::uint64_t units) { return static_cast<Wide>(units) * static_cast<std::uint64_t>(rate.period.count()); }
-Wide capacity(const Rate& rate) { return weight(rate, rate.amount); }
+Wide weight(const Rate& rate, std::uint64_t units) { return static_cast<Wide>(units) * static_cast<std::uint64_t>(rate.per.count()); }
+Wide capacity(const Rate& rate) { return weight(rate, rate.count); }
 std::int64_t time_to_drain(const Rate& rate, Wide debt) {
-  const Wide ns = (debt + rate.amount - 1) / rate.amount;
+  const Wide ns = (debt + rate.count - 1) / rate.count;
   return ns > INT64_MAX / 2 ? INT64_MAX / 2 : static_cast<std::int64_t>(ns);
 }
 
 QuotaFigures figures_of(const Rate& rate, Wide debt) {
   const Wide left = capacity(rate) > debt ? capacity(rate) - debt : 0;
-  return {.limit = rate.amount,
-          .remaining = narrow(left / static_cast<std::uint64_t>(rate.period.count())),
+  return {.limit = rate.count,
+          .remaining = narrow(left / static_cast<std::uint64_t>(rate.per.count())),
           .reset = Duration(time_to_drain(rate, debt))};
 }
 void keep_tighter(std::optional<QuotaFigures>& kept, const QuotaFigures& other) {
@@ -76,22 +76,6 @@ std::optional<LimitScope> limit_scope_from(std::string_view name) {
   const auto it = std::ranges::find(kScopeNames, name);
   if (it == kScopeNames.end()) return std::nullopt;
   return static_cast<LimitScope>(it - kScopeNames.begin());
-}
-
-Result<Rate> rate_from(std::string_view text, std::string_view field) {
-  const auto slash = text.find('/');
-  if (slash != std::string_view::npos) {
-    const auto amount = parse_int<std::uint64_t>(trim(text.substr(0, slash)));
-    const auto unit = trim(text.substr(slash + 1));
-    const Duration period = unit == "s"   ? Duration(std::chrono::seconds(1))
-                            : unit == "m" ? Duration(std::chrono::minutes(1))
-                            : unit == "h" ? Duration(std::chrono::hours(1))
-                            : unit == "d" ? Duration(std::chrono::hours(24))
-                                          : Duration::zero();
-    if (amount && *amount > 0 && *amount <= 1'000'000'000'000ULL && period > Duration::zero()) return Rate{*amount, period};
-  }
-  return fail(ErrorCode::caller_invalid_request,
-              fmt::format("\"{}\" is not a rate: write an amount and a period, as 600/m (s, m, h or d)", text), std::string(field));
 }
 
 std::string reset_text(Duration d) {
@@ -191,7 +175,7 @@ Result<std::unique_ptr<Limits>> Limits::create(std::vector<LimitRule> rules, con
     if (!rule.requests && !rule.tokens && !rule.concurrency)
       return fail(ErrorCode::caller_invalid_request, "limits nothing: give requests, tokens or concurrency", field);
     for (const auto& rate : {rule.requests, rule.tokens})
-      if (rate && (rate->amount == 0 || rate->period <= Duration::zero()))
+      if (rate && (rate->count == 0 || rate->per <= Duration::zero()))
         return fail(ErrorCode::caller_invalid_request, "an amount and a period above zero are needed", field);
     if (rule.concurrency && *rule.concurrency == 0)
       return fail(ErrorCode::caller_invalid_request, "concurrency must be above zero", field + ".concurrency");
@@ -272,7 +256,7 @@ bool take_from(Bucket& b, const LimitRule& rule, std::uint64_t tokens, bool wait
       const Wide excess = wanted - capacity(*rule.tokens);
       denial = {.by = By::tokens,
                 .wait_ns = excess <= b.tokens.debt ? time_to_drain(*rule.tokens, excess) : -1,
-                .never = tokens > rule.tokens->amount};
+                .never = tokens > rule.tokens->count};
       return false;
     }
     b.outstanding += tokens;
@@ -331,21 +315,21 @@ std::expected<Admission, Refusal> Limits::admit(const LimitSubject& subject, std
 
 Refusal Limits::refusal(const Rule& rule, std::string_view value, std::uint64_t tokens, const Denial& denial, std::int64_t now) const {
   const auto per = [](const Rate& r) {
-    return r.period == std::chrono::seconds(1)   ? "second"
-           : r.period == std::chrono::minutes(1) ? "minute"
-           : r.period == std::chrono::hours(1)   ? "hour"
+    return r.per == std::chrono::seconds(1)   ? "second"
+           : r.per == std::chrono::minutes(1) ? "minute"
+           : r.per == std::chrono::hours(1)   ? "hour"
                                                  : "day";
   };
   Refusal r{.error = {.code = ErrorCode::policy_rate_limited, .retryable = !denial.never}, .bucket = {rule.index, {}}};
   const std::string who = rule.scope == LimitScope::system ? "the system" : fmt::format("{} \"{}\"", to_string(rule.scope), value);
   switch (denial.by) {
     case Denial::By::requests:
-      r.error.message = fmt::format("{} has reached its limit of {} requests per {}", who, rule.requests->amount, per(*rule.requests));
+      r.error.message = fmt::format("{} has reached its limit of {} requests per {}", who, rule.requests->count, per(*rule.requests));
       break;
     case Denial::By::tokens:
       r.error.message = denial.never
-          ? fmt::format("the call may take {} tokens, more than {} may have per {} ({})", tokens, who, per(*rule.tokens), rule.tokens->amount)
-          : fmt::format("{} has reached its limit of {} tokens per {}", who, rule.tokens->amount, per(*rule.tokens));
+          ? fmt::format("the call may take {} tokens, more than {} may have per {} ({})", tokens, who, per(*rule.tokens), rule.tokens->count)
+          : fmt::format("{} has reached its limit of {} tokens per {}", who, rule.tokens->count, per(*rule.tokens));
       break;
     case Denial::By::concurrency:
       r.error.message = fmt::format("{} has reached its limit of {} calls at once", who, *rule.concurrency);

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/config_node.hpp"
 #include "base/result.hpp"
 
 namespace ballast::gateway {
@@ -29,14 +30,6 @@ namespace ballast::gateway {
 enum class LimitScope : std::uint8_t { provider, model, key, user, feature, team, system };
 std::string_view to_string(LimitScope scope);
 std::optional<LimitScope> limit_scope_from(std::string_view name);
-
-// "600/m": 600 in 60 s. Periods s, m, h, d.
-struct Rate {
-  std::uint64_t amount = 0;
-  Duration period{};
-  friend bool operator==(const Rate&, const Rate&) = default;
-};
-Result<Rate> rate_from(std::string_view text, std::string_view field);
 
 struct LimitRule {
   LimitScope scope = LimitScope::system;

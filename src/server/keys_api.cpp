@@ -1,10 +1,10 @@
 // Keys: made, listed, revoked. Admin keys only. A secret is in one answer: the one that made it.
+#include "base/config_node.hpp"
 #include "base/log.hpp"
 #include "net/url.hpp"
 #include "server/key_rows.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
-#include "server/usage_json.hpp"
 
 namespace ballast::server {
 
@@ -55,7 +55,7 @@ Result<gateway::KeyInfo> read_key(std::string_view body) {
   auto expires = root.maybe<std::string_view>("expires");
   if (!expires) return fail(std::move(expires.error()));
   if (*expires) {
-    auto at = parse_rfc3339(**expires, "expires");
+    auto at = parse_time(**expires, "expires");
     if (!at) return fail(std::move(at.error()));
     info.expires = *at;
   }

@@ -1,4 +1,5 @@
 // What happened: usage, decisions, calls. Read from the ledger; admin and read keys see all, usage keys their own.
+#include "base/config_node.hpp"
 #include "base/log.hpp"
 #include "base/text.hpp"
 #include "net/url.hpp"
@@ -17,7 +18,7 @@ constexpr Duration kImportPatience = std::chrono::seconds(3);
 Result<void> read_time(const net::RequestHead& request, std::string_view name, WallTime& into) {
   const std::string text = query(request, name);
   if (text.empty()) return {};
-  auto at = parse_rfc3339(text, name);
+  auto at = parse_time(text, name);
   if (!at) return fail(std::move(at.error()));
   into = *at;
   return {};

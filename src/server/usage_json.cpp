@@ -1,7 +1,5 @@
 #include "server/usage_json.hpp"
 
-#include <cstdio>
-
 namespace ballast::server {
 
 namespace {
@@ -30,22 +28,6 @@ json::object usage_row_json(const records::UsageRow& row, const std::vector<reco
   o["billed_usd"] = records::nano_to_usd(row.billed_nano);
   o["latency_us"] = exact(row.latency_us);
   return o;
-}
-
-Result<WallTime> parse_rfc3339(std::string_view text, std::string_view field) {
-  int y = 0, consumed = 0;
-  unsigned mo = 0, d = 0, h = 0, mi = 0, s = 0;
-  const std::string copy(text);
-  const int day = std::sscanf(copy.c_str(), "%4d-%2u-%2u%n", &y, &mo, &d, &consumed);
-  const auto refuse = [&] { return fail(ErrorCode::caller_invalid_request, "must be a time like 2026-11-21 or 2026-11-21T04:00:00Z", std::string(field)); };
-  if (day != 3 || consumed != 10) return refuse();
-  if (text.size() > 10) {
-    char zone = 0;
-    if (std::sscanf(copy.c_str() + 10, "T%2u:%2u:%2u%c", &h, &mi, &s, &zone) != 4 || zone != 'Z' || text.size() != 20) return refuse();
-  }
-  const std::chrono::year_month_day date{std::chrono::year(y), std::chrono::month(mo), std::chrono::day(d)};
-  if (!date.ok() || h > 23 || mi > 59 || s > 60) return refuse();
-  return WallTime(std::chrono::sys_days(date).time_since_epoch()) + std::chrono::hours(h) + std::chrono::minutes(mi) + std::chrono::seconds(s);
 }
 
 }  // namespace ballast::server

@@ -9,7 +9,4 @@ namespace ballast::server {
 
 json::object usage_row_json(const records::UsageRow& row, const std::vector<records::GroupBy>& by);
 
-// "2026-11-21" or "2026-11-21T04:00:00Z" (UTC). caller_invalid_request naming `field`.
-Result<WallTime> parse_rfc3339(std::string_view text, std::string_view field);
-
 }  // namespace ballast::server

@@ -79,7 +79,7 @@ keys: [{name: app, value: sk-0123456789abcdef, scopes: [call], models: [chat], t
   EXPECT_EQ(route.rescue.mode, gateway::RescueMode::restart);
   EXPECT_EQ(route.cache.scope, gateway::CacheScope::shared);
   EXPECT_EQ(route.degrade.answer, "Busy");
-  EXPECT_EQ(config->limits[0].tokens->amount, 200000u);
+  EXPECT_EQ(config->limits[0].tokens->count, 200000u);
   EXPECT_EQ(config->budgets[0].amount.nano, 5'000'000'000);
   EXPECT_EQ(config->budgets[2].period, gateway::BudgetPeriod::fixed);
   EXPECT_EQ(config->models[0].price->output.nano_per_million, 2'000'000'000);

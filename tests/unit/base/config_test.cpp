@@ -248,8 +248,26 @@ TEST(ConfigValues, SizesMoneyAndRates) {
   EXPECT_EQ(parse_money("0.05")->nano, 50'000'000);
   for (const auto bad : {"$", "-1", "$-1", "five", "-0"}) EXPECT_FALSE(parse_money(bad)) << bad;
   EXPECT_EQ(*parse_rate("10/s"), (Rate{10, 1s}));
-  for (const auto bad : {"", "10", "/s", "10/ms", "x/s", "-1/s"}) EXPECT_FALSE(parse_rate(bad)) << bad;
+  EXPECT_EQ(*parse_rate("10 / s"), (Rate{10, 1s}));
+  EXPECT_EQ(*parse_rate("600/m"), (Rate{600, 1min}));
+  for (const auto bad : {"", "10", "10/", "/s", "10/ms", "x/s", "-1/s", "0/m", "5/w", "99999999999999/s"}) {
+    const auto rate = parse_rate(bad, "limits[0].requests");
+    ASSERT_FALSE(rate) << bad;
+    EXPECT_EQ(rate.error().field, "limits[0].requests");
+  }
   EXPECT_EQ(parse_duration("x", "timeout").error().field, "timeout");
+}
+
+TEST(ConfigValues, Times) {
+  const auto noon = WallTime(std::chrono::sys_days(std::chrono::year(2026) / 11 / 21).time_since_epoch()) + 12h;
+  EXPECT_EQ(parse_time("2026-11-21T12:00:00Z").value_or(WallTime{}), noon);
+  EXPECT_EQ(parse_time("2026-11-21").value_or(WallTime{}), noon - 12h);
+  for (const auto bad : {"", "tomorrow", "2026-13-01", "2026-02-30", "2026-1-1", "2026-11-21T12:00", "2026-11-21T12:00:00", "2026-11-21T12:00:00+01:00",
+                         "2026-11-21T25:00:00Z", "2026-11-21 12:00:00Z", "2026-11-21T12:00:00Zz"}) {
+    const auto at = parse_time(bad, "from");
+    ASSERT_FALSE(at) << bad;
+    EXPECT_EQ(at.error().field, "from");
+  }
 }
 
 }  // namespace
