@@ -54,6 +54,9 @@ Result<void> wire_provider(const ProviderConfig& config, net::Transport& network
     made.simulators.push_back(std::make_unique<llm::Simulator>(config.sim, clock));
     made.transports.push_back(std::make_unique<llm::SimTransport>(*made.simulators.back()));
     transport = made.transports.back().get();
+  } else if (config.kind == "gemini") {
+    made.transports.push_back(std::make_unique<llm::GeminiTransport>(network));
+    transport = made.transports.back().get();
   }
   made.setup.providers.emplace(config.name, gateway::ProviderAccess{std::move(*spec), std::move(*pool), transport});
   return {};

@@ -9,6 +9,7 @@
 #include "app/config.hpp"
 #include "gateway/keys.hpp"
 #include "gateway/setup.hpp"
+#include "llm/embeddings.hpp"
 #include "llm/simulator/simulator.hpp"
 #include "net/transport.hpp"
 
@@ -18,7 +19,7 @@ namespace ballast::app {
 struct Wired {
   gateway::Setup setup;
   std::vector<std::unique_ptr<llm::Simulator>> simulators;
-  std::vector<std::unique_ptr<llm::SimTransport>> transports;
+  std::vector<std::unique_ptr<net::Transport>> transports;   // simulators, and what translates on the way
   std::vector<gateway::LimitRule> limit_rules;
   std::vector<gateway::BudgetRule> budget_rules;
 };

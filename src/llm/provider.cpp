@@ -102,6 +102,8 @@ Result<UpstreamCall> gemini_call(const ProviderSpec& spec, std::string_view secr
     call.url.target += path + (stream ? ":streamGenerateContent?alt=sse" : ":generateContent");
   } else if (operation == Operation::count_tokens) {
     call.url.target += path + ":countTokens";
+  } else if (operation == Operation::embeddings) {
+    call.url.target += path + ":batchEmbedContents";       // GeminiTransport translates the body
   } else if (operation == Operation::models) {
     call.method = "GET";
     call.url.target += "/models";

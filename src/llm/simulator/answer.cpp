@@ -187,13 +187,32 @@ SimScript embed(const JsonRef& root, const SimModel& model) {
   return script;
 }
 
-SimScript paint(const JsonRef& root, std::int64_t now) {
-  const auto n = root.maybe_int("n", 1, 16).value_or(std::nullopt).value_or(1);
-  const auto prompt = root.maybe<std::string>("prompt").value_or(std::nullopt).value_or("");
+// Gemini's batchEmbedContents; it tells no usage, but the books are kept.
+SimScript embed_batch(const JsonRef& root, const SimModel& model) {
   json::array data;
-  for (std::int64_t i = 0; i < n; ++i) data.push_back(json::object{{"b64_json", kPixel}});
-  const std::uint64_t in = sim_tokens(prompt), out = static_cast<std::uint64_t>(n) * 256;
-  auto script = reply_with({{"created", now}, {"data", std::move(data)}, {"usage", {{"input_tokens", in}, {"output_tokens", out}, {"total_tokens", in + out}}}});
+  std::uint64_t tokens = 0;
+  const auto requests = root.find("requests");
+  for (std::size_t i = 0; requests && i < requests->size(); ++i) {
+    const auto content = requests->item(i).find("content");
+    const std::string text = content ? to_json(content->value()) : std::string();
+    tokens += sim_tokens(text);
+    data.push_back(json::object{{"values", unit_vector(text, model.dimensions)}});
+  }
+  auto script = reply_with({{"embeddings", std::move(data)}});
+  script.input_tokens = tokens;
+  return script;
+}
+
+constexpr std::uint64_t kImageTokens = 256;   // in and out, each image
+
+// `files`: images to be edited, tokens in.
+SimScript paint(std::string_view prompt, std::uint64_t n, std::uint64_t files, std::int64_t now) {
+  json::array data;
+  for (std::uint64_t i = 0; i < n; ++i) data.push_back(json::object{{"b64_json", kPixel}});
+  const std::uint64_t text = sim_tokens(prompt), in = text + files * kImageTokens, out = n * kImageTokens;
+  json::object usage{{"input_tokens", in}, {"output_tokens", out}, {"total_tokens", in + out}};
+  if (files) usage["input_tokens_details"] = json::object{{"text_tokens", text}, {"image_tokens", files * kImageTokens}};
+  auto script = reply_with({{"created", now}, {"data", std::move(data)}, {"usage", std::move(usage)}});
   script.input_tokens = in;
   script.output_tokens = out;
   return script;
@@ -206,14 +225,27 @@ SimScript draft_pass_through(const SimRequest& request, const SimConfig& config,
     const ErrorReply reply = write_error(request.wire, error);
     return SimScript{.steps = {SimHead{.status = reply.status, .headers = {{"content-type", "application/json"}}}, SimBytes{reply.body}}};
   };
-  const auto document = parse_json(request.body);
+  const bool form = request.operation == Operation::images_edits && !request.body.starts_with('{');
+  const auto document = form ? Result<json::value>(json::object{}) : parse_json(request.body);
   if (!document) return told(document.error());
   const JsonRef root(*document);
-  const auto name = root.get<std::string>("model");
+  const auto name = form || request.wire == Wire::gemini ? Result<std::string>(request.model) : root.get<std::string>("model");
   if (!name) return told(name.error());
   const auto model = config.models.find(*name);
   if (model == config.models.end()) return told(Error{ErrorCode::caller_not_found, "The model `" + *name + "` does not exist", "model"});
-  SimScript script = request.operation == Operation::embeddings ? embed(root, model->second) : paint(root, now);
+  SimScript script;
+  if (form) {
+    const SimForm asked = read_form(request.body);
+    if (asked.files == 0) return told(Error{ErrorCode::caller_invalid_request, "the form has no image", "image"});
+    script = paint(asked.prompt, std::clamp<std::uint32_t>(asked.n, 1, 16), asked.files, now);
+  } else if (request.operation == Operation::embeddings) {
+    script = request.wire == Wire::gemini ? embed_batch(root, model->second) : embed(root, model->second);
+  } else {
+    const auto n = root.maybe_int("n", 1, 16).value_or(std::nullopt).value_or(1);
+    const auto images = root.find("images");
+    const auto prompt = root.maybe<std::string>("prompt").value_or(std::nullopt).value_or("");
+    script = paint(prompt, static_cast<std::uint64_t>(n), images ? images->size() : 0, now);
+  }
   script.model = *name;
   return script;
 }

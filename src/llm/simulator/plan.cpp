@@ -5,6 +5,7 @@
 
 #include "base/hash.hpp"
 #include "base/json.hpp"
+#include "base/text.hpp"
 #include "llm/errors.hpp"
 #include "llm/simulator/answer.hpp"
 #include "llm/simulator/simulator.hpp"
@@ -29,6 +30,25 @@ Duration SimDelay::draw(Random& random) const {
 
 std::uint64_t sim_tokens(std::string_view text) { return (text.size() + 3) / 4; }
 
+namespace {
+
+// The value of a form's field: the bytes between its part's head and the next boundary. Empty if there is none.
+std::string form_field(std::string_view body, std::string_view field) {
+  const auto at = body.find("name=\"" + std::string(field) + "\"");
+  const auto begin = at == std::string_view::npos ? at : body.find("\r\n\r\n", at);
+  const auto end = begin == std::string_view::npos ? begin : body.find("\r\n--", begin);
+  return end == std::string_view::npos ? std::string() : std::string(body.substr(begin + 4, end - begin - 4));
+}
+
+}  // namespace
+
+SimForm read_form(std::string_view body) {
+  SimForm form{.model = form_field(body, "model"), .prompt = form_field(body, "prompt")};
+  if (const auto n = parse_int<std::uint32_t>(form_field(body, "n"))) form.n = *n;
+  for (auto at = body.find("filename=\""); at != std::string_view::npos; at = body.find("filename=\"", at + 1)) ++form.files;
+  return form;
+}
+
 std::optional<SimRequest> sim_route(std::string_view method, std::string_view target, std::string_view body) {
   const std::string_view path = target.substr(0, target.find('?'));
   SimRequest r{.body = body};
@@ -52,11 +72,15 @@ std::optional<SimRequest> sim_route(std::string_view method, std::string_view ta
     r.operation = Operation::embeddings;
   } else if (path.ends_with("/images/generations")) {
     r.operation = Operation::images_generations;
+  } else if (path.ends_with("/images/edits")) {
+    r.operation = Operation::images_edits;
+    r.model = read_form(body).model;
   } else if (const auto colon = path.rfind(':'); colon != std::string_view::npos && path.find("/models/") != std::string_view::npos) {
     const auto from = path.find("/models/") + 8;
     r.model = net::percent_decode(path.substr(from, colon - from), false);
     r.wire = Wire::gemini;
-    r.operation = path.substr(colon) == ":countTokens" ? Operation::count_tokens : Operation::generate;
+    const auto verb = path.substr(colon);
+    r.operation = verb == ":countTokens" ? Operation::count_tokens : verb == ":batchEmbedContents" ? Operation::embeddings : Operation::generate;
     r.stream = path.substr(colon) == ":streamGenerateContent";
   } else {
     return std::nullopt;

@@ -90,10 +90,16 @@ std::vector<ModelOverride> sim_prices(std::string_view provider, const SimConfig
 struct SimRequest {
   Operation operation = Operation::chat;
   Wire wire = Wire::openai_chat;
-  std::string model;                     // Gemini: from the path; else, if empty, the body's
+  std::string model;                     // Gemini: from the path; image edits: from the form; else, if empty, the body's
   bool stream = false;                   // Gemini: from the path
   std::string_view body;
 };
+// What is read of a multipart form: image edits.
+struct SimForm {
+  std::string model, prompt;
+  std::uint32_t n = 1, files = 0;        // files: the images and the mask
+};
+SimForm read_form(std::string_view body);
 // Where a request goes, by path. nullopt: no such path.
 std::optional<SimRequest> sim_route(std::string_view method, std::string_view target, std::string_view body);
 

@@ -291,10 +291,28 @@ TEST(Simulator, EmbeddingsImagesModelsAndCounts) {
   const auto one = bed.call("/v1/embeddings", R"({"model":"m","input":["a","b"]})");
   EXPECT_EQ(one.body, bed.call("/v1/embeddings", R"({"model":"m","input":["a","b"]})").body);
   EXPECT_NE(bed.call("/v1/images/generations", R"({"model":"m","prompt":"a keel"})").body.find("b64_json"), std::string::npos);
+  EXPECT_NE(bed.call("/v1beta/models/m:batchEmbedContents", R"({"requests":[{"content":{"parts":[{"text":"a"}]}},{}]})").body.find(R"("values":)"), std::string::npos);
   EXPECT_NE(bed.call("/v1/models", "", nullptr, 60s, "GET").body.find(R"("id":"m")"), std::string::npos);
   EXPECT_NE(bed.call("/v1/messages/count_tokens", R"({"model":"m"})").body.find("input_tokens"), std::string::npos);
   Bed failing(with({.kind = SimFaultKind::http_500}));
   EXPECT_EQ(failing.call("/v1/embeddings", R"({"model":"m","input":"a"})").status, 500);
+}
+
+TEST(Simulator, AnEditIsAFormAndItsImagesAreTokensIn) {
+  Bed bed(quick());
+  const auto part = [](std::string_view head, std::string_view value) {
+    return "--b\r\nContent-Disposition: form-data; " + std::string(head) + "\r\n\r\n" + std::string(value) + "\r\n";
+  };
+  const std::string asked = part("name=\"model\"", "m") + part("name=\"prompt\"", "a red keel") + part("name=\"n\"", "2");
+  const auto two = bed.call("/v1/images/edits", asked + part("name=\"image\"; filename=\"a.png\"", "PNG") + "--b--\r\n");
+  EXPECT_NE(two.body.find(R"("usage":{"input_tokens":259,"output_tokens":512,"total_tokens":771,"input_tokens_details":{"text_tokens":3,"image_tokens":256}})"),
+            std::string::npos) << two.body;
+  EXPECT_EQ(bed.simulator->counts().at("m").input_tokens, 259u);
+  EXPECT_EQ(bed.call("/v1/images/edits", asked + "--b--\r\n").status, 400) << "no image";
+  const auto as_json = bed.call("/v1/images/edits", R"({"model":"m","prompt":"a red keel","images":[{"image_url":"data:image/png;base64,AA=="}]})");
+  EXPECT_NE(as_json.body.find(R"("input_tokens":259,"output_tokens":256)"), std::string::npos) << as_json.body;
+  EXPECT_EQ(bed.call("/v1/images/edits", part("name=\"model\"", "unknown") + "--b--\r\n").status, 404);
+  EXPECT_EQ(bed.call("/v1/images/edits", "not a form").status, 404);
 }
 
 TEST(Simulator, ItsBooksKnowWhatItWouldHaveCost) {
