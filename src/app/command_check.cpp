@@ -84,6 +84,14 @@ json::array keys_of(const Config& config) {
   return rows;
 }
 
+// "2.5", without the zeros of nine decimals.
+std::string short_usd(Price p) {
+  std::string text = to_usd({p.nano_per_million});
+  while (text.ends_with('0')) text.pop_back();
+  if (text.ends_with('.')) text.pop_back();
+  return text;
+}
+
 std::vector<std::string> warnings_of(const Config& config, const Wired& wired) {
   std::vector<std::string> out;
   const auto spending = spending_providers(config);
@@ -98,6 +106,10 @@ std::vector<std::string> warnings_of(const Config& config, const Wired& wired) {
     for (const auto& t : route.targets) {
       const auto p = std::ranges::find(config.providers, t.provider, &ProviderConfig::name);
       const auto info = wired.setup.prices->find(t.provider, p == config.providers.end() ? "" : p->kind, t.model);
+      if (info && !info->disputed.empty())
+        out.push_back(fmt::format("{} (route {}): price books disagree; the dearer is taken, input {} and output {} dollars a million, the other says {}; "
+                                  "give a price under models: if you know",
+                                  t.name, route.name, short_usd(info->price.input), short_usd(info->price.output), info->disputed));
       if (info && info->retires && *info->retires < now + std::chrono::hours(24 * 90))
         out.push_back(fmt::format("{} (route {}) is retired by its provider on {}", t.name, route.name, to_rfc3339(*info->retires).substr(0, 10)));
     }

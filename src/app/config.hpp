@@ -68,6 +68,7 @@ struct ProviderConfig {
   llm::Quirks quirks;
   std::vector<std::string> models;             // known to be served, for /v1/models and bare names
   llm::SimConfig sim;                          // kind simulator
+  std::uint32_t price_millionths = 1'000'000;  // of the shipped prices: a regional uplift, or a discount
   std::string from_environment;                // the variable that brought it in, when no file did
   std::string found_here;                      // what answered on this machine ("Ollama"), when nobody named it; see local_servers.hpp
 };

@@ -1,4 +1,6 @@
 // Providers, their keys and timers, the simulator's models, and price overrides.
+#include <cmath>
+
 #include "app/config.hpp"
 #include "app/local_servers.hpp"
 #include "base/text.hpp"
@@ -68,7 +70,7 @@ std::optional<Price> maybe_price(const ConfigNode& node, std::string_view key) {
   return Price{money.nano};
 }
 
-llm::PriceSet price(const ConfigNode& node) {
+llm::PriceSet price_set(const ConfigNode& node) {
   llm::PriceSet p;
   if (!node.has("input")) node.require("input");
   p.input = maybe_price(node, "input").value_or(Price{});
@@ -81,8 +83,31 @@ llm::PriceSet price(const ConfigNode& node) {
   p.audio_out = maybe_price(node, "audio_output");
   p.image_in = maybe_price(node, "image_input");
   p.image_out = maybe_price(node, "image_output");
-  node.done();
   return p;
+}
+
+std::optional<llm::TierPrices> service_tier(const ConfigNode& node) {
+  if (!node.exists()) return std::nullopt;
+  const llm::TierPrices tier{.price = price_set(node), .above = {}};
+  node.done();
+  return tier;
+}
+
+void price(const ConfigNode& node, llm::ModelOverride& m) {
+  if (!node.exists()) return;
+  m.price = price_set(node);
+  m.flex = service_tier(node.get("flex"));
+  m.priority = service_tier(node.get("priority"));
+  node.done();
+}
+
+// What is priced apiece, for a million of them.
+std::optional<Price> apiece(const ConfigNode& node, std::string_view key) {
+  const auto one = maybe_price(node, key);
+  if (!one) return std::nullopt;
+  if (one->nano_per_million <= INT64_MAX / 1'000'000) return Price{one->nano_per_million * 1'000'000};
+  node.get(key).problem("is more than one can cost");
+  return std::nullopt;
 }
 
 }  // namespace
@@ -96,6 +121,9 @@ ProviderConfig parse::provider(const std::string& name, const ConfigNode& node) 
   p.keys = credentials(name, node);
   p.timeouts = timeouts(node.get("timeouts"));
   p.quirks = quirks(node.get("quirks"), p.kind == "openai" && (p.base_url.empty() || p.base_url.starts_with("https://api.openai.com/")));
+  const double multiplier = node.number("price_multiplier", 1.0);
+  if (!(multiplier >= 0 && multiplier <= 1000)) node.get("price_multiplier").problem("must be between 0 and 1000, for example 1.1");
+  else p.price_millionths = static_cast<std::uint32_t>(std::ceil(multiplier * 1e6 - 1e-6));
   const auto seed = static_cast<std::uint64_t>(node.integer("seed", 1, 0));
   if (p.kind != "simulator" && node.has("seed")) node.get("seed").problem("belongs to a simulator");
   if (p.kind == "simulator") {
@@ -119,11 +147,10 @@ llm::ModelOverride parse::model(const std::string& name, const ConfigNode& node)
   if (slash == std::string::npos) node.problem("must be called PROVIDER/MODEL");
   m.provider = name.substr(0, slash);
   m.model = slash == std::string::npos ? std::string() : name.substr(slash + 1);
-  if (const ConfigNode prices = node.get("price"); prices.exists()) m.price = price(prices);
-  if (const auto image = maybe_price(node, "per_image")) {
-    if (image->nano_per_million > INT64_MAX / 1'000'000) node.get("per_image").problem("is more than an image can cost");
-    else m.per_image = Price{image->nano_per_million * 1'000'000};
-  }
+  price(node.get("price"), m);
+  m.per_image = apiece(node, "per_image");
+  m.per_request = apiece(node, "per_request");
+  if (const auto percent = maybe_count(node, "batch_percent", 100)) m.batch_percent = static_cast<unsigned>(*percent);
   m.context = maybe_count(node, "context");
   m.max_output = maybe_count(node, "max_output");
   m.tools = maybe_bool(node, "tools");

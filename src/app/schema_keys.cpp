@@ -58,7 +58,7 @@ constexpr K credentials[] = {
     {"tpm", integer, "Tokens a minute that this key may take.", "200000"},
     {"concurrency", integer, "Simultaneous calls on this key.", "20"},
 };
-constexpr K price[] = {
+constexpr K service_price[] = {
     {"input", money, "Per million prompt tokens.", "$0.10", {}, {}, {}, true},
     {"output", money, "Per million answer tokens.", "$0.40", "$0"},
     {"cache_read", money, "Per million prompt tokens read from the provider's cache; as input if absent.", "$0.01"},
@@ -69,6 +69,12 @@ constexpr K price[] = {
     {"audio_output", money, "Per million audio tokens out; as output if absent.", "$2"},
     {"image_input", money, "Per million image tokens in; as input if absent.", "$1"},
     {"image_output", money, "Per million image tokens out; as output if absent.", "$2"},
+};
+constexpr K price[] = {
+    service_price[0], service_price[1], service_price[2], service_price[3], service_price[4],
+    service_price[5], service_price[6], service_price[7], service_price[8], service_price[9],
+    {"flex", object, "The prices of calls that the provider says it served at its flex tier; as above if absent.", {}, {}, {}, service_price},
+    {"priority", object, "Likewise at its priority tier.", {}, {}, {}, service_price},
 };
 constexpr K sim_price[] = {price[0], price[1], price[2]};
 constexpr K faults[] = {
@@ -112,6 +118,7 @@ constexpr K providers[] = {
     {"api_version", text, "Azure: the api-version parameter.", "2024-10-21"},
     {"key", text, "Its one secret, usually ${VARIABLE}.", "sk-example-1234567890"},
     {"keys", list_or_text, "Several secrets, used in rotation, each with its own limits.", {}, {}, {}, credentials},
+    {"price_multiplier", number, "Of the shipped prices of its models: a regional uplift (1.1), or a discount. Prices under models: are taken as they are.", "1.1", "1.0"},
     {"timeouts", object, "Timers of one attempt.", {}, {}, {}, timeouts},
     {"quirks", object, "Habits that differ from the protocol's.", {}, {}, {}, quirks},
     {"models", map, "Simulator: its models by name. Others: a list of the names it is known to serve.", "sim-small", {}, {}, provider_models},
@@ -120,6 +127,8 @@ constexpr K providers[] = {
 constexpr K models[] = {
     {"price", object, "Dollars per million tokens, instead of the shipped price table's.", {}, {}, {}, price},
     {"per_image", money, "Per image made, where images are priced apiece.", "$0.04"},
+    {"per_request", money, "Per call answered, on top of its tokens.", "$0.005"},
+    {"batch_percent", integer, "What the provider's batch service costs, of the price.", "50"},
     {"context", integer, "Context length in tokens.", "32768"},
     {"max_output", integer, "Longest answer in tokens.", "8192"},
     {"tools", boolean, "Can call tools.", "true"},

@@ -72,7 +72,10 @@ std::shared_ptr<const llm::PriceBook> wire_prices(const Config& config) {
     std::erase_if(overrides, [&](const llm::ModelOverride& o) { return o.provider == m.provider && o.model == m.model; });
     overrides.push_back(m);
   }
-  return llm::PriceBook::shipped()->with(overrides);
+  std::vector<llm::Uplift> uplifts;
+  for (const auto& p : config.providers)
+    if (p.price_millionths != 1'000'000) uplifts.push_back({p.name, p.price_millionths});
+  return llm::PriceBook::shipped()->with(overrides, uplifts);
 }
 
 Result<void> wire_routes(const Config& config, const llm::PriceBook& prices, Wired& made) {

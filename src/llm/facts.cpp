@@ -38,6 +38,8 @@ void read_usage(UsageCounts& counts, Wire wire, od::object usage) {
         od::value v = inner.value();
         if (integer(v, n)) counts.count(wire, key, inner_key, n);
       }
+    } else if (names_tier(key) && is_string(value)) {
+      counts.served_at(decoded(value));
     } else if (is_array(value) && wire == Wire::gemini) {
       for (auto item_result : value.get_array()) {
         od::value item = item_result.value();

@@ -35,6 +35,7 @@ struct RequestFacts {
   bool wants_schema = false;
   bool prefill = false;                // the last message is the assistant's
   bool wants_reasoning = false;        // effort or budget asked for
+  bool priority = false;               // service_tier asks to be served, and charged, before others
   bool cache_marks = false;            // Anthropic cache_control somewhere: cache-write price applies
   bool cache_1h = false;
 

@@ -93,6 +93,7 @@ struct Tally {
 void Tally::root(od::object object) {
   each(object, [&](std::string_view key, od::value& v) {
     if (key == "error" && !is_null(v)) error = true;
+    else if (key == "service_tier" && is_string(v)) counts.served_at(decoded(v));
     else if (wire == Wire::openai_chat) chat_member(key, v);
     else if (wire == Wire::openai_responses) response_member(key, v);
     else if (wire == Wire::anthropic_messages) anthropic_member(key, v);
@@ -176,6 +177,7 @@ void Tally::response_member(std::string_view key, od::value& v) {
 void Tally::response(od::value& response) {
   members(response, [&](std::string_view key, od::value& v) {
     if (key == "error" && !is_null(v)) error = true;
+    else if (key == "service_tier" && is_string(v)) counts.served_at(decoded(v));
     else if (key != "type" && key != "response") response_member(key, v);
   });
 }

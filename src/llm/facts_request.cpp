@@ -136,6 +136,7 @@ void RequestScan::openai_member(std::string_view key, od::value& value) {
     if (is_string(value)) facts.user = decoded(value);
     else if (!is_null(value)) refuse(key, "must be a string");
   }
+  else if (key == "service_tier" && is_string(value)) facts.priority |= service_tier_from(decoded(value)) == ServiceTier::priority;
   else if (key == "response_format" || key == "text") format(value);
   else if (key == "reasoning_effort" || key == "reasoning" || key == "thinking") { facts.wants_reasoning |= !is_null(value); }
   else if (key == "previous_response_id" || key == "conversation" || key == "prompt") facts.stored_state |= !is_null(value);

@@ -36,6 +36,21 @@ Result<PriceSet> price_set(const JsonRef& at) {
   return p;
 }
 
+// {"input": …, "above": {"input": …}}; absent where the table says nothing.
+Result<std::optional<TierPrices>> tier_prices(const JsonRef& at, std::string_view key) {
+  const auto tier = at.find(key);
+  if (!tier) return std::optional<TierPrices>{};
+  auto price = price_set(*tier);
+  if (!price) return fail(std::move(price.error()));
+  TierPrices out{.price = *price, .above = {}};
+  if (const auto above = tier->find("above")) {
+    auto set = price_set(*above);
+    if (!set) return fail(std::move(set.error()));
+    out.above = *set;
+  }
+  return std::optional(out);
+}
+
 // "2026-10-16" at midnight UTC.
 std::optional<WallTime> day(std::string_view text) {
   int y = 0;
@@ -67,11 +82,20 @@ Result<ModelInfo> model_info(std::string name, const JsonRef& at) {
   m.reasoning = flag("reasons");
   m.context = count("context");
   m.max_output = count("max_output");
-  auto per_image = price_at(at, "per_image");
-  auto server_tool = price_at(at, "server_tool");
-  if (!per_image || !server_tool) return fail(per_image ? std::move(server_tool.error()) : std::move(per_image.error()));
-  m.per_image = *per_image;
-  m.server_tool = *server_tool;
+  for (const auto& [key, where] : {std::pair("per_image", &m.per_image), {"per_request", &m.per_request}, {"server_tool", &m.server_tool}}) {
+    auto price = price_at(at, key);
+    if (!price) return fail(std::move(price.error()));
+    *where = *price;
+  }
+  for (const auto& [key, where] : {std::pair("flex", &m.flex), {"priority", &m.priority}}) {
+    auto tier = tier_prices(at, key);
+    if (!tier) return fail(std::move(tier.error()));
+    *where = *tier;
+  }
+  auto percent = at.maybe_int("batch_percent", 0, 100);
+  if (!percent) return fail(std::move(percent.error()));
+  m.batch_percent = static_cast<unsigned>(percent->value_or(100));
+  m.disputed = at.maybe<std::string>("disputed").value_or(std::nullopt).value_or("");
   m.mode = at.maybe<std::string>("mode").value_or(std::nullopt).value_or("chat");
   if (auto retires = at.maybe<std::string_view>("retires"); retires && *retires) m.retires = day(**retires);
   m.priced = at.find("input").has_value() || m.per_image.has_value();
@@ -94,15 +118,46 @@ void apply(ModelInfo& m, const ModelOverride& o) {
   if (o.price) {
     m.price = *o.price;
     m.tier_above = 0;
+    m.flex = o.flex;
+    m.priority = o.priority;
+    m.disputed.clear();
     m.priced = true;
   }
   if (o.per_image) m.per_image = o.per_image;
+  if (o.per_request) {
+    m.per_request = o.per_request;
+    m.priced = true;
+  }
+  if (o.batch_percent) m.batch_percent = *o.batch_percent;
   if (o.context) m.context = *o.context;
   if (o.max_output) m.max_output = *o.max_output;
   if (o.tools) m.tools = *o.tools;
   if (o.images) m.images = *o.images;
   if (o.json) m.json = *o.json;
   if (o.prefill) m.prefill = *o.prefill;
+}
+
+void lift(Price& p, std::uint32_t millionths) {
+  p.nano_per_million = static_cast<std::int64_t>((static_cast<__int128>(p.nano_per_million) * millionths + 999'999) / 1'000'000);
+}
+
+void lift(PriceSet& p, std::uint32_t millionths) {
+  lift(p.input, millionths);
+  lift(p.output, millionths);
+  for (auto* kind : {&p.cache_read, &p.cache_write_5m, &p.cache_write_1h, &p.reasoning, &p.audio_in, &p.audio_out, &p.image_in, &p.image_out})
+    if (*kind) lift(**kind, millionths);
+}
+
+// Everything of tokens and images; searches and fees for a call are the same everywhere.
+void lift(ModelInfo& m, std::uint32_t millionths) {
+  lift(m.price, millionths);
+  lift(m.tier, millionths);
+  for (auto* tier : {&m.flex, &m.priority}) {
+    if (!*tier) continue;
+    lift((*tier)->price, millionths);
+    if ((*tier)->above) lift(*(*tier)->above, millionths);
+  }
+  if (m.per_image) lift(*m.per_image, millionths);
 }
 
 }  // namespace
@@ -141,8 +196,9 @@ std::shared_ptr<const PriceBook> PriceBook::shipped() {
   return *book;
 }
 
-std::shared_ptr<const PriceBook> PriceBook::with(const std::vector<ModelOverride>& overrides) const {
+std::shared_ptr<const PriceBook> PriceBook::with(const std::vector<ModelOverride>& overrides, const std::vector<Uplift>& uplifts) const {
   auto book = std::make_shared<PriceBook>(*this);
+  for (const auto& u : uplifts) book->uplifts_[u.provider] = u.millionths;
   for (const auto& o : overrides) book->overrides_[o.provider + "/" + o.model] = o;
   return book;
 }
@@ -157,6 +213,7 @@ std::optional<ModelInfo> PriceBook::find(std::string_view provider, std::string_
     if (const auto later = later_.find(at->first); later != later_.end())
       for (const auto& change : later->second)
         if (change.from <= when) found->price = change.price;
+    if (const auto uplift = uplifts_.find(provider); uplift != uplifts_.end()) lift(*found, uplift->second);
     break;
   }
   for (const std::string_view name : {model, shorter}) {

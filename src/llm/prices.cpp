@@ -26,8 +26,42 @@ Price discounted(Price p, unsigned percent) { return {static_cast<std::int64_t>(
 
 }  // namespace
 
+namespace {
+
+std::optional<Price> dearer(std::optional<Price> a, Price a_parent, std::optional<Price> b, Price b_parent) {
+  if (!a && !b) return std::nullopt;
+  return std::max(a.value_or(a_parent), b.value_or(b_parent));
+}
+
+// Each kind at the dearer of two lists.
+PriceSet dearer(const PriceSet& a, const PriceSet& b) {
+  PriceSet p{.input = std::max(a.input, b.input), .output = std::max(a.output, b.output)};
+  for (const auto kind : {&PriceSet::cache_read, &PriceSet::cache_write_5m, &PriceSet::audio_in, &PriceSet::image_in})
+    p.*kind = dearer(a.*kind, a.input, b.*kind, b.input);
+  for (const auto kind : {&PriceSet::reasoning, &PriceSet::audio_out, &PriceSet::image_out}) p.*kind = dearer(a.*kind, a.output, b.*kind, b.output);
+  p.cache_write_1h = dearer(a.cache_write_1h, a.cache_write_5m.value_or(a.input), b.cache_write_1h, b.cache_write_5m.value_or(b.input));
+  return p;
+}
+
+// The list in force for a tier, below or above the model's threshold.
+PriceSet prices_of(const ModelInfo& m, const std::optional<TierPrices>& tier, bool above) {
+  const PriceSet& standard = above ? m.tier : m.price;
+  if (!tier) return standard;
+  if (!above) return tier->price;
+  return tier->above ? *tier->above : dearer(tier->price, standard);
+}
+
+PriceSet prices_of(const ModelInfo& m, ServiceTier tier, bool above) {
+  if (tier == ServiceTier::flex) return prices_of(m, m.flex, above);
+  if (tier == ServiceTier::priority) return prices_of(m, m.priority, above);
+  return above ? m.tier : m.price;
+}
+
+}  // namespace
+
 Money cost(const Usage& u, const ModelInfo& m, bool batch) {
-  const PriceSet& p = m.tier_above && u.input() > m.tier_above ? m.tier : m.price;
+  batch |= u.tier == ServiceTier::batch;
+  const PriceSet p = prices_of(m, u.tier, m.tier_above && u.input() > m.tier_above);
   CostSum sum;
   const auto add = [&](std::uint64_t units, Price price) { sum.add(units, batch ? discounted(price, m.batch_percent) : price); };
   const auto audio_in = std::min(u.audio_in, u.input_uncached);
@@ -46,6 +80,7 @@ Money cost(const Usage& u, const ModelInfo& m, bool batch) {
   add(audio_out, p.audio_out.value_or(p.output));
   add(image_out, p.image_out.value_or(p.output));
   if (m.server_tool) sum.add(u.server_tool_calls, *m.server_tool);
+  if (m.per_request) sum.add(1, *m.per_request);
   return sum.total();
 }
 
@@ -58,6 +93,7 @@ Money image_cost(std::uint64_t images, const ModelInfo& m) {
 Extent extent_of(const RequestFacts& f) {
   Extent e{.text_bytes = f.text_bytes, .messages = f.messages, .images = f.images, .file_bytes = f.files ? f.media_bytes : 0, .n = f.n};
   e.unbounded = f.unbounded();
+  e.priority = f.priority;
   e.unbounded_field = f.remote_content ? "content url" : f.stored_state ? "previous_response_id" : f.hosted_tools ? "tools" : "";
   return e;
 }
@@ -75,11 +111,18 @@ std::uint64_t times(std::uint64_t a, std::uint64_t b) {
   return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
 }
 
-PriceSet worst(const ModelInfo& m) {
-  PriceSet p{.input = dearest(m.price), .output = dearest_output(m.price)};
-  if (m.tier_above) {
-    p.input = std::max(p.input, dearest(m.tier));
-    p.output = std::max(p.output, dearest_output(m.tier));
+// Flex is bound too: a table may say anything. Priority only where it is asked for: half of every budget would lie idle else.
+PriceSet worst(const ModelInfo& m, bool priority) {
+  PriceSet p;
+  const auto consider = [&](const PriceSet& set) {
+    p.input = std::max(p.input, dearest(set));
+    p.output = std::max(p.output, dearest_output(set));
+  };
+  for (const bool above : {false, true}) {
+    if (above && !m.tier_above) continue;
+    consider(prices_of(m, ServiceTier::standard, above));
+    consider(prices_of(m, ServiceTier::flex, above));
+    if (priority) consider(prices_of(m, ServiceTier::priority, above));
   }
   return p;
 }
@@ -92,18 +135,19 @@ Result<Money> ceiling(const Extent& e, const ModelInfo& m, std::uint64_t max_out
     return fail(ErrorCode::policy_unbounded_cost, "a budget applies and the cost of this request has no provable ceiling", e.unbounded_field);
   if (e.file_bytes && m.context == 0)
     return fail(ErrorCode::policy_unbounded_cost, "a budget applies, and the tokens of a file have no bound: the context of " + m.name + " is unknown", "file");
-  const PriceSet p = worst(m);
+  const PriceSet p = worst(m, e.priority);
   CostSum sum;
   sum.add(input_bound(e, m), p.input);
   sum.add(times(max_output, e.n), p.output);
   if (m.per_image) sum.add(e.n, *m.per_image);
+  if (m.per_request) sum.add(1, *m.per_request);
   return sum.total();
 }
 
 std::optional<std::uint64_t> max_output_within(Money budget, const Extent& e, const ModelInfo& m) {
   const auto least = ceiling(e, m, 1);
   if (!least || *least > budget) return std::nullopt;
-  const PriceSet p = worst(m);
+  const PriceSet p = worst(m, e.priority);
   if (p.output.nano_per_million == 0) return m.max_output ? m.max_output : UINT32_MAX;
   const auto base = ceiling(e, m, 0);
   const auto left = static_cast<unsigned __int128>((budget - *base).nano) * 1'000'000;

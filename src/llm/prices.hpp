@@ -24,23 +24,34 @@ struct PriceSet {
   friend bool operator==(const PriceSet&, const PriceSet&) = default;
 };
 
+// The prices of a service tier. Absent kinds follow `PriceSet`'s rule, not the standard tier's price.
+struct TierPrices {
+  PriceSet price;
+  std::optional<PriceSet> above;         // beyond `tier_above`; absent: each kind at the dearer of `price` and the standard tier's
+  friend bool operator==(const TierPrices&, const TierPrices&) = default;
+};
+
 struct ModelInfo {
   std::string name;                      // as priced
   PriceSet price;
   std::uint64_t tier_above = 0;          // input tokens above which `tier` applies to the whole call; 0: no tier
   PriceSet tier;
+  std::optional<TierPrices> flex, priority;   // absent: that service tier is charged as the standard one
   std::optional<Price> per_image;        // per million images made, where images are priced apiece
   std::optional<Price> server_tool;      // per million searches and the like
-  unsigned batch_percent = 50;           // of the price, through the batch API
+  std::optional<Price> per_request;      // per million calls answered, on top of their tokens
+  unsigned batch_percent = 100;          // of the price, through the batch API
   std::uint64_t context = 0;             // tokens in; 0: unknown
   std::uint64_t max_output = 0;          // tokens; 0: unknown
   bool tools = true, images = true, json = true, prefill = false, reasoning = false;
   std::string mode = "chat";             // chat, embedding, image_generation, …
   std::optional<WallTime> retires;       // the provider's announced date
   bool priced = true;                    // false: known, but not what it costs
+  std::string disputed;                  // not empty: price books disagree, and this is what the other says; ours is the dearer
 };
 
-// What the provider charges for `usage`: exact, rounded up once. `batch`: at the batch price.
+// What the provider charges for a call with that usage, at the service tier it was served at: exact, rounded up once. `batch`: at
+// the batch price, whatever the usage says.
 Money cost(const Usage& usage, const ModelInfo& model, bool batch = false);
 // Images made, where they are priced apiece.
 Money image_cost(std::uint64_t images, const ModelInfo& model);
@@ -55,6 +66,7 @@ struct Extent {
   std::uint32_t n = 1;
   bool unbounded = false;                // remote files, stored responses, hosted tools
   std::string unbounded_field;           // which
+  bool priority = false;                 // asks for the priority tier; another tier than asked for is never the dearer one
 };
 Extent extent_of(const RequestFacts& facts);
 inline constexpr std::uint64_t kFramingTokens = 16;      // per message, generously: role, separators, tool framing
@@ -71,9 +83,17 @@ std::optional<std::uint64_t> max_output_within(Money budget, const Extent& exten
 struct ModelOverride {
   std::string provider, model;
   std::optional<PriceSet> price;
-  std::optional<Price> per_image;
+  std::optional<TierPrices> flex, priority;    // with `price`
+  std::optional<Price> per_image, per_request;
+  std::optional<unsigned> batch_percent;
   std::optional<std::uint64_t> context, max_output;
   std::optional<bool> tools, images, json, prefill;
+};
+
+// What a provider charges where its model is the table's: a regional uplift, or a discount. In millionths of the table's price.
+struct Uplift {
+  std::string provider;
+  std::uint32_t millionths = 1'000'000;
 };
 
 class PriceBook {
@@ -82,7 +102,8 @@ class PriceBook {
   static std::shared_ptr<const PriceBook> shipped();
   // The same in the format of data/prices.json.
   static Result<std::shared_ptr<const PriceBook>> parse(std::string_view json_text);
-  std::shared_ptr<const PriceBook> with(const std::vector<ModelOverride>& overrides) const;
+  // Overrides are prices as they are; uplifts multiply the table's token and image prices, rounded up.
+  std::shared_ptr<const PriceBook> with(const std::vector<ModelOverride>& overrides, const std::vector<Uplift>& uplifts = {}) const;
 
   // `provider` is the configured provider's name (for overrides), `kind` its vendor: "openai", "anthropic", "gemini", "azure".
   // Tries the name itself, then without a date ("gpt-5-mini-2025-08-07", "claude-haiku-4-5-20251001") or "-latest".
@@ -103,6 +124,7 @@ class PriceBook {
   std::map<std::string, ModelInfo, std::less<>> models_;   // "kind/model"
   std::map<std::string, std::vector<Dated>, std::less<>> later_;   // "kind/model": announced changes, by date
   std::map<std::string, ModelOverride, std::less<>> overrides_;   // "provider/model"
+  std::map<std::string, std::uint32_t, std::less<>> uplifts_;     // provider → millionths
   std::string as_of_;
 };
 

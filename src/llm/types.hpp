@@ -188,6 +188,11 @@ struct ChatRequest {
 
 // Disjoint counts, in tokens: the input is uncached + cache_read + cache_write_5m + cache_write_1h. (OpenAI's
 // prompt_tokens and Gemini's promptTokenCount contain the cached ones, Anthropic's input_tokens does not.)
+// The service level a call was served and is charged at. Whatever else a provider names is its standard.
+enum class ServiceTier : std::uint8_t { standard, flex, priority, batch };
+std::string_view to_string(ServiceTier tier);
+ServiceTier service_tier_from(std::string_view name);    // any wire's word
+
 struct Usage {
   std::uint64_t input_uncached = 0;
   std::uint64_t cache_read = 0;
@@ -200,6 +205,7 @@ struct Usage {
   std::uint64_t image_in = 0;                // of `input_uncached`
   std::uint64_t image_out = 0;               // of `output`
   std::uint64_t server_tool_calls = 0;       // searches and the like that the provider ran, charged apart
+  ServiceTier tier = ServiceTier::standard;  // as the reply says
   std::uint64_t input() const { return input_uncached + cache_read + cache_write_5m + cache_write_1h; }
   std::uint64_t total() const { return input() + output; }
   bool operator==(const Usage&) const = default;

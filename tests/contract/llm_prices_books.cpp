@@ -19,8 +19,6 @@ namespace {
 struct Accepted { std::string_view model, why; };
 constexpr Accepted kAccepted[] = {
     {"openai/gpt-4o-2024-05-13", "the first gpt-4o kept its own, higher price; their rule takes it for its successor"},
-    {"openai/gpt-5.6-luna", "cut to a fifth in LiteLLM's book, all its service levels alike; theirs has the price of the launch"},
-    {"openai/gpt-5.6-terra", "cut by a fifth in LiteLLM's book, likewise"},
     {"gemini/gemini-2.0-flash-exp-image-generation", "an experiment that was free; their rule takes it for gemini-2.0-flash"},
     {"gemini/gemini-2.5-flash-image", "they price all output as images; ours prices text as text and image tokens apart"},
     {"gemini/gemini-3-pro-image-preview", "likewise"},
@@ -77,6 +75,16 @@ std::optional<Price> price_of(const json::object& prices, std::string_view key) 
   return Price{std::llround(number.to_number<double>() * 1e9)};
 }
 
+std::string unzipped(const std::string& path) {
+  std::string out;
+  FILE* pipe = popen(("gzip -dc '" + path + "'").c_str(), "r");
+  if (!pipe) return out;
+  char buffer[65536];
+  for (std::size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) out.append(buffer, n);
+  pclose(pipe);
+  return out;
+}
+
 TEST(PricesContract, TheShippedTableAgreesWithAnIndependentBook) {
   const std::string path = std::string(BALLAST_SHARED_DATA) + "/prices/genai_prices.json";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
@@ -114,6 +122,68 @@ TEST(PricesContract, TheShippedTableAgreesWithAnIndependentBook) {
   std::printf("  %d prices of %d models equal, %zu models differ for known reasons\n", equal, models, differing.size());
   EXPECT_GE(equal, 700);
   for (const auto& a : kAccepted) EXPECT_TRUE(differing.contains(std::string(a.model))) << a.model << " agrees now: unlist it";
+}
+
+// Where the two books disagree about one name and nobody knows better, a budget must not be overshot: ours is the dearer of
+// both in every kind, and the table tells the other figure.
+TEST(PricesContract, ADisputedPriceIsTheDearerOne) {
+  const std::string folder = std::string(BALLAST_SHARED_DATA) + "/prices/";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is absent";
+  std::stringstream text;
+  text << std::ifstream(folder + "genai_prices.json").rdbuf();
+  const auto genai = parse_json(text.view());
+  const auto litellm = parse_json(unzipped(folder + "litellm_2026-08-06.json.gz"));
+  ASSERT_TRUE(genai && litellm);
+  std::set<std::string> disputed;
+  const auto book = PriceBook::shipped();
+  for (const auto& name : book->models("openai")) {
+    const auto info = book->find("openai", "openai", name);
+    if (info->disputed.empty()) continue;
+    disputed.insert(name);
+    const auto* one = litellm->as_object().if_contains(name);
+    const auto* other = model_of(genai->as_array(), "openai", name);
+    ASSERT_TRUE(one && other) << name;
+    const auto& theirs = prices_at(*other, "2026-08-21");
+    const auto check = [&](const char* first, const char* second, Price ours) {
+      const Price a{std::llround(one->at(first).to_number<double>() * 1e15)}, b = price_of(theirs, second).value_or(Price{});
+      EXPECT_EQ(ours, std::max(a, b)) << name << " " << first;
+      EXPECT_NE(a, b) << name << " " << first << ": nothing is disputed";
+    };
+    check("input_cost_per_token", "input_mtok", info->price.input);
+    check("output_cost_per_token", "output_mtok", info->price.output);
+    check("cache_read_input_token_cost", "cache_read_mtok", info->price.cache_read.value_or(Price{}));
+    EXPECT_NE(info->disputed.find("input "), std::string::npos) << info->disputed;
+  }
+  EXPECT_EQ(disputed, (std::set<std::string>{"gpt-5.6-luna", "gpt-5.6-terra"}));
+}
+
+// Every tier that LiteLLM's book prices is in ours, to the nano-dollar, but for what is disputed.
+TEST(PricesContract, ServiceTiersAreWhatTheBookSays) {
+  const std::string path = std::string(BALLAST_SHARED_DATA) + "/prices/litellm_2026-08-06.json.gz";
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
+  const auto theirs = parse_json(unzipped(path));
+  ASSERT_TRUE(theirs);
+  const auto book = PriceBook::shipped();
+  int equal = 0;
+  for (const char* kind : {"openai", "gemini", "azure"}) {
+    for (const auto& name : book->models(kind)) {
+      const auto info = book->find(kind, kind, name);
+      const auto* entry = theirs->as_object().if_contains(std::string_view(kind) == "openai" ? name : std::string(kind) + "/" + name);
+      if (!entry || !info->disputed.empty()) continue;
+      const auto compare = [&](const char* suffix, const std::optional<TierPrices>& tier) {
+        const auto* in = entry->as_object().if_contains(std::string("input_cost_per_token_") + suffix);
+        const auto* out = entry->as_object().if_contains(std::string("output_cost_per_token_") + suffix);
+        if (!in || !out || in->is_null() || out->is_null()) return;
+        ASSERT_TRUE(tier) << kind << "/" << name << " " << suffix;
+        EXPECT_EQ(tier->price.input, Price{std::llround(in->to_number<double>() * 1e15)}) << name;
+        EXPECT_EQ(tier->price.output, Price{std::llround(out->to_number<double>() * 1e15)}) << name;
+        ++equal;
+      };
+      compare("flex", info->flex);
+      compare("priority", info->priority);
+    }
+  }
+  EXPECT_GE(equal, 60);
 }
 
 }  // namespace

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Writes src/llm/data/prices.json from two public price books, both MIT: LiteLLM's model_prices_and_context_window.json, and
-pydantic's genai-prices (its data.json), which knows prices that change on a date, fills gaps and corrects zeroes.
+pydantic's genai-prices (its data.json), which knows prices that change on a date, fills gaps and corrects zeroes. Where they
+disagree about a model by its very name, the dearer one is taken, so that no budget is overshot, and the other one is told as `disputed`.
 
 usage: build.py LITELLM.json[.gz] GENAI.json DATE > src/llm/data/prices.json
 Prices become decimal US dollars per million units. Only facts are taken: figures, limits, capabilities, dates.
 """
 import gzip
 import json
+import math
 import sys
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 
 MODES = {"chat", "responses", "embedding", "image_generation", "completion"}
 FIELDS = {  # ours: theirs
@@ -44,10 +46,42 @@ def tier(entry):
     return None
 
 
+def tier_above(entry):
+    """The suffix of the prices of long prompts, or nothing."""
+    return next((s for n in (128, 200, 272) if "input_cost_per_token" + (s := f"_above_{n}k_tokens") in entry), None)
+
+
+def service(entry, name):
+    """The prices of a service tier, where it has both directions of its own; what it does not name rises or falls with its direction."""
+    def complete(standard, own):
+        if "input" not in own or "output" not in own or not Decimal(standard["input"]) or not Decimal(standard["output"]):
+            return None
+        return {**times(standard, {k: Decimal(own[k]) / Decimal(standard[k]) for k in ("input", "output")}), **own}
+    out = complete(prices(entry), prices(entry, f"_{name}"))
+    suffix = tier_above(entry)
+    long = complete({**prices(entry), **prices(entry, suffix)}, prices(entry, f"{suffix}_{name}")) if out and suffix else None
+    return {**out, "above": long} if long else out
+
+
+def batch_percent(entry):
+    """What the batch service costs, of the price; the dearer direction, rounded up."""
+    if entry["litellm_provider"] == "anthropic":
+        return 50  # every model, by its vendor's list
+    shares = [Decimal(str(entry[key + "_batches"])) / Decimal(str(entry[key])) for key in ("input_cost_per_token", "output_cost_per_token")
+              if entry.get(key + "_batches") and entry.get(key)]
+    percent = math.ceil(max(shares) * 100) if shares else 100
+    return percent if percent < 100 else None
+
+
 def model(entry):
     out = {"mode": entry["mode"], **prices(entry)}
     if (t := tier(entry)):
         out["tier"] = {**{k: v for k, v in out.items() if k in FIELDS}, **t}
+    for name in ("flex", "priority"):
+        if (s := service(entry, name)):
+            out[name] = s
+    if (percent := batch_percent(entry)) and out["mode"] != "image_generation":
+        out["batch_percent"] = percent
     for ours, theirs in (("context", "max_input_tokens"), ("max_output", "max_output_tokens")):
         if isinstance(entry.get(theirs), int):
             out[ours] = entry[theirs]
@@ -65,6 +99,10 @@ def model(entry):
     return out
 
 
+# The books mean different things by these names, or by their output; tests/contract says what.
+FREE_TO_DIFFER = ("gpt-4o-2024-05-13", "gemini-2.5-flash-image", "gemini-3-pro-image-preview", "gemini-3.1-flash-image-preview",
+                  "gemini-2.5-flash-preview-09-2025")
+DISPUTABLE = ("input", "output", "cache_read", "cache_write_5m")
 OLD = ("ada", "babbage", "curie", "davinci", "text-ada", "text-curie", "text-davinci")
 GENAI_FIELDS = {"input": "input_mtok", "output": "output_mtok", "cache_read": "cache_read_mtok", "cache_write_5m": "cache_write_mtok",
                 "audio_in": "input_audio_mtok", "audio_out": "output_audio_mtok"}
@@ -103,6 +141,32 @@ def genai_names(entry):
     return [entry["id"], *walk(entry["match"])]
 
 
+def times(prices, factors):
+    """Every price by the factor of its direction."""
+    direction = {k: "output" if k in ("output", "reasoning", "audio_out", "image_out") else "input" for k in FIELDS}
+    exact = {k: (Decimal(v) * factors[direction[k]]).quantize(Decimal("0.000000001"), ROUND_UP) for k, v in prices.items() if k in direction}
+    return {**prices, **{k: format(v.normalize(), "f") for k, v in exact.items()}}
+
+
+def dispute(have, base, long):
+    """Two books, one name, two prices: the dearer is taken, of all its tiers, and the other is told."""
+    shared = [k for k in DISPUTABLE if k in base and k in have and Decimal(have[k]) != Decimal(base[k])]
+    if not shared or any(Decimal(have[k]) > Decimal(base[k]) for k in shared):
+        if shared:  # ours is the dearer already
+            have["disputed"] = ", ".join(f"{k} {base[k]}" for k in shared)
+        return
+    have["disputed"] = ", ".join(f"{k} {have[k]}" for k in shared)
+    factors = {k: Decimal(base[k]) / Decimal(have[k]) for k in ("input", "output")}
+    for name in ("flex", "priority"):
+        if name in have:
+            have[name] = times(have[name], factors)
+            if "above" in have[name]:
+                have[name]["above"] = times(have[name]["above"], factors)
+    have.update({k: v for k, v in base.items() if k in have})
+    if "tier" in have:
+        have["tier"] = {**times(have["tier"], factors), **{k: v for k, v in long.items() if k in have["tier"]}}
+
+
 def overlay(out, genai, date):
     """Adds what the first book lacks: models, prices from a later date, and figures where it says zero."""
     kinds = {"openai": "openai", "anthropic": "anthropic", "google": "gemini"}
@@ -126,11 +190,15 @@ def overlay(out, genai, date):
             sibling = next((out[f"{kind}/{n}"] for n in names if f"{kind}/{n}" in out), {"tools": True, "images": True, "json": True})
             for name in names:
                 have = out.get(f"{kind}/{name}")
+                if have is not None and name not in FREE_TO_DIFFER:
+                    dispute(have, base, genai_prices(now[-1], lambda v: v["tiers"][0]["price"]) if tiers else {})
                 if have is None:
                     if ":" in name or name.endswith("-") or "realtime" in name or name.startswith(OLD):
                         continue
                     have = out[f"{kind}/{name}"] = {**{k: v for k, v in sibling.items() if v is True or k in ("context", "max_output")},
                                                     "mode": "embedding" if "embedding" in name else "chat", **base}
+                    if kind == "anthropic":
+                        have["batch_percent"] = 50
                     if tiers:
                         have["tier"] = {"above": min(tiers), **genai_prices(now[-1], lambda v: v["tiers"][0]["price"])}
                     if entry.get("context_window"):

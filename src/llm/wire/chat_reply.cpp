@@ -171,6 +171,7 @@ void parse_chat_reply(const Node& body, ChatReply& out) {
   }
   UsageCounts counts;
   if (auto usage = body.find("usage")) count_all(counts, Wire::openai_chat, usage->value());
+  count_tier(counts, body.value());
   if (counts.any()) out.usage = counts.usage(Wire::openai_chat);
 }
 

@@ -17,6 +17,7 @@ class ChatDecoder final : public Decoder {
       if (auto usage = data.find("usage")) usage_of(kWire, *usage, out);   // what was spent until then is owed
       return fail_stream(error_from_json(kWire, 0, data.value()), out);
     }
+    count_tier(counts_, data.value());
     auto list = data.array("choices");
     if (list) {
       std::int64_t created = 0;

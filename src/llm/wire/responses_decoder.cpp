@@ -103,6 +103,7 @@ class ResponsesDecoder final : public Decoder {
     auto r = data.object("response");
     if (!r) return data.fail("needs a response");
     begin(data, out);
+    count_tier(counts_, r->value());
     if (auto usage = r->find("usage")) usage_of(kWire, *usage, out);
     if (type == "response.failed") return fail_stream(error_from_json(kWire, 0, data.value()), out);
     terminal = true;

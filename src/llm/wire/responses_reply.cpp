@@ -31,6 +31,7 @@ void parse_responses_reply(const Node& body, ChatReply& out) {
   out.choices.push_back(std::move(choice));
   UsageCounts counts;
   if (auto usage = body.find("usage")) count_all(counts, Wire::openai_responses, usage->value());
+  count_tier(counts, body.value());
   if (counts.any()) out.usage = counts.usage(Wire::openai_responses);
 }
 

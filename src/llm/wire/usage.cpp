@@ -1,10 +1,26 @@
 #include "llm/wire/usage.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "llm/facts.hpp"
 
 namespace ballast::llm {
+
+std::string_view to_string(ServiceTier tier) {
+  static constexpr std::array<std::string_view, 4> names{"standard", "flex", "priority", "batch"};
+  return names[static_cast<std::size_t>(tier)];
+}
+
+// OpenAI: default, flex, priority. Anthropic: standard, priority, batch. Gemini: trafficType ON_DEMAND_FLEX, ON_DEMAND_PRIORITY.
+ServiceTier service_tier_from(std::string_view name) {
+  if (name == "priority" || name == "ON_DEMAND_PRIORITY") return ServiceTier::priority;
+  if (name == "flex" || name == "ON_DEMAND_FLEX") return ServiceTier::flex;
+  if (name == "batch") return ServiceTier::batch;
+  return ServiceTier::standard;
+}
+
+bool names_tier(std::string_view key) { return key == "service_tier" || key == "serviceTier" || key == "trafficType"; }
 
 void UsageCounts::count(Wire wire, std::string_view parent, std::string_view key, std::uint64_t value) {
   switch (wire) {
@@ -73,6 +89,7 @@ Usage UsageCounts::usage(Wire wire) const {
   Usage u;
   u.reasoning = reasoning_;
   u.server_tool_calls = searches_;
+  u.tier = tier_;
   switch (wire) {
     case Wire::openai_chat:
     case Wire::openai_responses: {
@@ -134,10 +151,18 @@ void count_all(UsageCounts& counts, Wire wire, const json::value& usage) {
     } else if (value.is_object()) {
       for (const auto& [inner, v] : value.get_object())
         if (const auto m = number_of(v)) counts.count(wire, key, inner, *m);
+    } else if (value.is_string() && names_tier(key)) {
+      counts.served_at(value.get_string());
     } else if (value.is_array()) {
       count_modalities(counts, wire, key, value.get_array());
     }
   }
+}
+
+void count_tier(UsageCounts& counts, const json::value& reply) {
+  const auto* object = reply.if_object();
+  const auto* tier = object ? object->if_contains("service_tier") : nullptr;
+  if (tier && tier->is_string()) counts.served_at(tier->get_string());
 }
 
 namespace {
@@ -213,6 +238,7 @@ void merge_usage(Wire wire, Usage& total, const Usage& later) {
   keep(total.output, later.output);
   keep(total.reasoning, later.reasoning);
   keep(total.server_tool_calls, later.server_tool_calls);
+  if (later.tier != ServiceTier::standard) total.tier = later.tier;
 }
 
 }  // namespace ballast::llm

@@ -39,6 +39,26 @@ TEST(Config, ProvidersComeFromTheEnvironmentUntilAFileNamesSome) {
   EXPECT_EQ(named->providers[0].name, "local");
 }
 
+TEST(Config, PricesOfServiceTiersOfCallsAndOfRegions) {
+  const auto config = parsed(R"(
+providers:
+  eu: {kind: openai, base_url: https://eu.api.openai.com/v1, key: sk-1234567890, price_multiplier: 1.1}
+models:
+  eu/a: {price: {input: $1, output: $2, flex: {input: $0.5, output: $1}, priority: {input: $2, output: $4, cache_read: $0.2}}, per_request: $0.005, batch_percent: 40}
+)");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->providers[0].price_millionths, 1'100'000u);
+  const auto& m = config->models[0];
+  ASSERT_TRUE(m.flex && m.priority && m.per_request && m.batch_percent);
+  EXPECT_EQ(m.flex->price.input, Price{500'000'000});
+  EXPECT_EQ(m.priority->price.cache_read, Price{200'000'000});
+  EXPECT_EQ(m.per_request->nano_per_million, 5'000'000ll * 1'000'000);
+  EXPECT_EQ(*m.batch_percent, 40u);
+  for (const char* bad : {"providers: {eu: {base_url: 'http://x', price_multiplier: -1}}", "models: {sim/a: {batch_percent: 101}}",
+                          "models: {sim/a: {price: {input: $1, flex: {output: $1}}}}", "models: {sim/a: {per_request: free}}"})
+    EXPECT_NE(mistake(bad), "(none)") << bad;
+}
+
 TEST(Config, ReadsWhatThePlanShows) {
   const auto config = parsed(R"(
 listen: 127.0.0.1:9090

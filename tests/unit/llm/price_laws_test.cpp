@@ -24,6 +24,10 @@ ModelInfo any_model(Random& random) {
     m.tier_above = 1 + random.below(100'000);
     m.tier = any_prices(random);
   }
+  for (auto* tier : {&m.flex, &m.priority})
+    if (random.chance(0.5)) *tier = TierPrices{.price = any_prices(random), .above = random.chance(0.5) ? std::optional(any_prices(random)) : std::nullopt};
+  if (random.chance(0.3)) m.per_request = Price{static_cast<std::int64_t>(random.below(10'000'000'000'000))};
+  m.batch_percent = static_cast<unsigned>(random.below(101));
   return m;
 }
 
@@ -53,12 +57,16 @@ TEST(PriceLaws, NoUsageWithinTheExtentCostsMoreThanTheCeiling) {
   SeededRandom random(1);
   for (int i = 0; i < 20'000; ++i) {
     const ModelInfo m = any_model(random);
-    const Extent e = any_extent(random);
+    Extent e = any_extent(random);
+    e.priority = random.chance(0.5);
     const std::uint64_t most = 1 + random.below(20'000);
     const auto top = ceiling(e, m, most);
     ASSERT_TRUE(top);
-    const Usage u = any_usage(random, e, m, most);
+    Usage u = any_usage(random, e, m, most);
+    constexpr ServiceTier tiers[] = {ServiceTier::standard, ServiceTier::flex, ServiceTier::batch, ServiceTier::priority};
+    u.tier = tiers[random.below(e.priority ? 4 : 3)];
     ASSERT_LE(cost(u, m), *top) << "round " << i;
+    u.tier = ServiceTier::standard;
     ASSERT_LE(cost(u, m, true), cost(u, m) + Money{1}) << "round " << i << ": a batch is never dearer";
   }
 }
@@ -88,6 +96,7 @@ TEST(PriceLaws, ASumRoundsUpOnceSoThatPartsNeverCostLessThanTheWhole) {
   for (int i = 0; i < 20'000; ++i) {
     ModelInfo m = any_model(random);
     m.tier_above = 0;
+    m.per_request.reset();             // two calls are charged for twice
     const Usage a = any_usage(random, {.text_bytes = 10'000}, m, 1000), b = any_usage(random, {.text_bytes = 10'000}, m, 1000);
     const Usage both{.input_uncached = a.input_uncached + b.input_uncached, .cache_read = a.cache_read + b.cache_read,
                      .cache_write_5m = a.cache_write_5m + b.cache_write_5m, .cache_write_1h = a.cache_write_1h + b.cache_write_1h,

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "base/json.hpp"
 #include "base/random.hpp"
+#include "llm/wire.hpp"
 
 namespace ballast::llm {
 namespace {
@@ -113,6 +115,112 @@ TEST(Prices, TheConfigurationOverridesTheTableAndPricesTheUnknown) {
   EXPECT_EQ(local->context, 32768u);
   EXPECT_EQ(book->find("openai", "openai", "gpt-5-mini-2025-08-07")->price.output, Price{2});
   EXPECT_NE(book->find("other", "openai", "gpt-5-mini")->price.output, Price{2});
+}
+
+// 1 dollar in, 2 out; flex half of it, priority double; prompts above 100 tokens twice as dear, but for priority nothing is said.
+ModelInfo tiered() {
+  return {.name = "m", .price = {.input = {1'000'000'000}, .output = {2'000'000'000}, .cache_read = Price{100'000'000}}, .tier_above = 100,
+          .tier = {.input = {2'000'000'000}, .output = {4'000'000'000}},
+          .flex = TierPrices{.price = {.input = {500'000'000}, .output = {1'000'000'000}}, .above = PriceSet{.input = {900'000'000}, .output = {1'100'000'000}}},
+          .priority = TierPrices{.price = {.input = {3'000'000'000}, .output = {3'000'000'000}, .cache_read = Price{200'000'000}}, .above = {}},
+          .batch_percent = 50};
+}
+
+TEST(Prices, ACallCostsWhatTheTierCostsThatItWasServedAt) {
+  const ModelInfo m = tiered();
+  const auto cost_at = [&](ServiceTier tier, std::uint64_t in) {
+    return cost({.input_uncached = in, .cache_read = 10, .output = 10, .tier = tier}, m).nano;
+  };
+  EXPECT_EQ(cost_at(ServiceTier::standard, 50), 50 * 1000 + 10 * 100 + 10 * 2000);
+  EXPECT_EQ(cost_at(ServiceTier::flex, 50), 50 * 500 + 10 * 500 + 10 * 1000);
+  EXPECT_EQ(cost_at(ServiceTier::priority, 50), 50 * 3000 + 10 * 200 + 10 * 3000);
+  EXPECT_EQ(cost_at(ServiceTier::batch, 50), (50 * 1000 + 10 * 100 + 10 * 2000) / 2);
+  EXPECT_EQ(cost_at(ServiceTier::flex, 100), 110 * 900 + 10 * 1100);
+  EXPECT_EQ(cost_at(ServiceTier::priority, 100), 100 * 3000 + 10 * 2000 + 10 * 4000) << "each kind at the dearer of both lists";
+  EXPECT_EQ(cost({.output = 10, .tier = ServiceTier::priority}, {.price = {.output = {1'000'000'000}}}).nano, 10 * 1000) << "no price of its own";
+}
+
+TEST(Prices, TheCeilingIsOfTheTierThatWasAskedFor) {
+  const ModelInfo m = tiered();
+  const Extent standard{.text_bytes = 1000}, priority{.text_bytes = 1000, .priority = true};
+  EXPECT_EQ(ceiling(standard, m, 100)->nano, (1000 + 1024) * 2000 + 100 * 4000);
+  EXPECT_EQ(ceiling(priority, m, 100)->nano, (1000 + 1024) * 3000 + 100 * 4000);
+}
+
+TEST(Prices, AFeeForACallIsOnTopOfItsTokensAndWithinTheCeiling) {
+  const ModelInfo m{.name = "m", .price = {.input = {1'000'000'000}}, .per_request = Price{5'000'000 * 1'000'000ll}};
+  EXPECT_EQ(cost({.input_uncached = 7}, m).nano, 5'000'000 + 7 * 1000);
+  EXPECT_EQ(ceiling({.text_bytes = 7}, m, 1)->nano, 5'000'000 + (7 + 1024) * 1000);
+  EXPECT_FALSE(max_output_within({4'999'999}, {}, m));
+}
+
+TEST(Prices, AnUpliftMultipliesTheTableAndLeavesTheConfigurationsPrices) {
+  const auto book = PriceBook::shipped()->with({{.provider = "eu", .model = "gpt-5", .price = PriceSet{.input = {7}, .output = {7}}}}, {{"eu", 1'100'000}});
+  const auto plain = *book->find("openai", "openai", "gpt-5-mini"), eu = *book->find("eu", "openai", "gpt-5-mini");
+  EXPECT_EQ(plain.price.input, Price{250'000'000});
+  EXPECT_EQ(eu.price.input, Price{275'000'000});
+  EXPECT_EQ(eu.price.cache_read, Price{27'500'000});
+  ASSERT_TRUE(eu.flex && eu.priority);
+  EXPECT_EQ(eu.flex->price.output, Price{1'100'000'000});
+  EXPECT_EQ(book->find("eu", "openai", "gpt-5")->price.input, Price{7});
+  EXPECT_EQ(PriceBook::shipped()->with({}, {{"p", 1'000'001}})->find("p", "openai", "gpt-5-mini")->price.input, Price{250'000'250}) << "rounded up";
+}
+
+TEST(Prices, AnOverriddenPriceIsAllThereIsAndNotDisputed) {
+  EXPECT_FALSE(known("openai", "gpt-5.6-luna").disputed.empty());
+  EXPECT_EQ(known("openai", "gpt-5.6-luna").price.input, Price{1'000'000'000}) << "the dearer of two books";
+  const auto own = PriceBook::shipped()->with({{.provider = "openai", .model = "gpt-5.6-luna", .price = PriceSet{.input = {200'000'000}, .output = {1'200'000'000}}}});
+  const auto info = *own->find("openai", "openai", "gpt-5.6-luna");
+  EXPECT_TRUE(info.disputed.empty());
+  EXPECT_FALSE(info.flex || info.priority);
+  EXPECT_EQ(cost({.input_uncached = 10, .tier = ServiceTier::priority}, info).nano, 2000);
+}
+
+// Every wire's reply, whole and streamed, names its tier; both readers hear it.
+TEST(Prices, TheTierIsReadFromEveryWire) {
+  struct Row { Wire wire; const char *event, *body; ServiceTier tier; };
+  const Row rows[] = {
+      {Wire::openai_chat, "", R"({"id":"1","choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2},"service_tier":"priority"})", ServiceTier::priority},
+      {Wire::openai_chat, "", R"({"service_tier":"default","choices":[{"index":0,"message":{"content":"x"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}})", ServiceTier::standard},
+      {Wire::openai_chat, "", R"({"service_tier":null,"choices":[{"index":0,"message":{"content":"x"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}})", ServiceTier::standard},
+      {Wire::openai_responses, "", R"({"id":"r","status":"completed","output":[],"service_tier":"flex","usage":{"input_tokens":1,"output_tokens":2}})", ServiceTier::flex},
+      {Wire::anthropic_messages, "", R"({"id":"m","type":"message","role":"assistant","content":[{"type":"text","text":"x"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2,"service_tier":"batch"}})", ServiceTier::batch},
+      {Wire::gemini, "", R"({"candidates":[{"content":{"parts":[{"text":"x"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":2,"trafficType":"ON_DEMAND_PRIORITY"}})", ServiceTier::priority}};
+  for (const auto& [wire, event, body, tier] : rows) {
+    FactsReader facts;
+    const auto fast = facts.reply(wire, body);
+    ASSERT_TRUE(fast && fast->usage) << body;
+    EXPECT_EQ(fast->usage->tier, tier) << body;
+    const auto slow = parse_reply(wire, *parse_json(body));
+    ASSERT_TRUE(slow && slow->usage) << body;
+    EXPECT_EQ(slow->usage->tier, tier) << body;
+  }
+  const Row events[] = {
+      {Wire::openai_chat, "", R"({"id":"1","choices":[],"service_tier":"flex","usage":{"prompt_tokens":1,"completion_tokens":2}})", ServiceTier::flex},
+      {Wire::openai_responses, "response.completed", R"({"type":"response.completed","response":{"id":"r","status":"completed","output":[],"service_tier":"priority","usage":{"input_tokens":1,"output_tokens":2}}})", ServiceTier::priority},
+      {Wire::anthropic_messages, "message_start", R"({"type":"message_start","message":{"id":"m","usage":{"input_tokens":1,"output_tokens":2,"service_tier":"priority"}}})", ServiceTier::priority}};
+  for (const auto& [wire, event, body, tier] : events) {
+    FactsReader facts;
+    const auto fast = facts.chunk(wire, event, body);
+    ASSERT_TRUE(fast && fast->usage) << body;
+    EXPECT_EQ(fast->usage->tier, tier) << body;
+    StreamDecoder decoder(wire);
+    std::optional<ServiceTier> told;
+    std::vector<StreamEvent> decoded;
+    ASSERT_TRUE(decoder.push(event, body, decoded)) << body;
+    for (const auto& e : decoded)
+      if (const auto* u = std::get_if<UsageUpdate>(&e)) told = u->usage.tier;
+    EXPECT_EQ(told, tier) << body;
+  }
+  Usage total{.input_uncached = 5, .tier = ServiceTier::priority};
+  merge_usage(Wire::anthropic_messages, total, {.output = 9});
+  EXPECT_EQ(total.tier, ServiceTier::priority) << "the closing count does not say it again";
+  FactsReader facts;
+  const auto asks = [&](const char* tier) {
+    return facts.request(Wire::openai_chat, std::string(R"({"model":"m","messages":[{"role":"user","content":"x"}],"service_tier":)") + tier + "}")->priority;
+  };
+  EXPECT_TRUE(asks(R"("priority")") && asks(R"("flex","service_tier":"priority","service_tier":"flex")"));
+  EXPECT_FALSE(asks(R"("flex")") || asks(R"("auto")") || asks("null"));
 }
 
 TEST(Prices, AChangedTableSaysWhatChanged) {
