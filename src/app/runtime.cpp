@@ -6,12 +6,14 @@
 #include <thread>
 
 #include "app/cli.hpp"
+#include "app/restart.hpp"
 #include "base/log.hpp"
 #include "records/budgets.hpp"
 #include "records/idempotency.hpp"
 #include "records/ledger.hpp"
 #include "records/migrations.hpp"
 #include "server/key_rows.hpp"
+#include "server/state_metrics.hpp"
 
 namespace ballast::app {
 
@@ -49,6 +51,7 @@ std::chrono::milliseconds ms(Duration d) { return std::chrono::ceil<std::chrono:
 Result<std::unique_ptr<Runtime>> Runtime::start(Config config) {
   auto runtime = std::unique_ptr<Runtime>(new Runtime);
   runtime->config_ = std::move(config);
+  runtime->started_ = runtime->config_;
   using Step = Result<void> (Runtime::*)();
   for (const Step step : {&Runtime::open_records, &Runtime::restore_budgets, &Runtime::load_keyring, &Runtime::first_start, &Runtime::open_doors})
     if (auto done = (runtime.get()->*step)(); !done) return fail(std::move(done.error()));
@@ -162,6 +165,7 @@ Result<void> Runtime::open_doors() {
                              .journal = *journal_, .metrics = metrics_, .spans = spans_.get(),
                              .trace_sample = config_.telemetry.sample, .loops = loops_->size()};
   gateway_ = std::make_unique<gateway::Gateway>(world, setup_of(wired_));
+  server::export_state(metrics_, *gateway_, *database_);
   api_ = std::make_unique<server::Api>(server::Parts{*gateway_, *database_, metrics_, clock_, kVersion});
   loops_->start();
   journal_->start_importer(*database_);
@@ -186,9 +190,9 @@ Result<void> Runtime::open_doors() {
 Result<void> Runtime::reload(Config config) {
   auto made = wire(config, *client_, clock_, wired_.get());
   if (!made) return fail(std::move(made.error()));
-  if (config.listen.host != config_.listen.host || config.listen.port != config_.listen.port || config.database != config_.database ||
-      config.data_dir != config_.data_dir || config.threads != config_.threads)
-    log::warn("reload_needs_restart", {{"what", "listen, database, data_dir and threads take effect at the next start"}});
+  std::string waiting;
+  for (const auto& name : needs_restart(started_, config)) waiting += (waiting.empty() ? "" : ", ") + name;
+  if (!waiting.empty()) log::warn("reload_needs_restart", {{"settings", waiting}, {"what", "these changed and take effect at the next start"}});
   if (auto configured = keys_->configure(configured_keys(config)); !configured) return configured;
 
   Retired old{.wired = wired_, .budgets = wired_->setup.budgets, .carried = {}};
@@ -237,7 +241,7 @@ void Runtime::tick() {
   ++ticks_;
   for (auto& old : retired_) carry_budgets(*old.budgets, *wired_->setup.budgets, old.carried);
   std::erase_if(retired_, [](const Retired& old) { return old.wired.expired(); });
-  if (ticks_ % 5 == 0 && !config_.database.starts_with("sqlite:")) sync_keys();
+  if (ticks_ % 5 == 0 && !started_.database.starts_with("sqlite:")) sync_keys();
   if (ticks_ % 60 != 0) return;
   note_key_use();
   const WallTime now = clock_.wall();

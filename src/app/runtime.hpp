@@ -37,7 +37,7 @@ class Runtime {
   struct FirstKeys { std::string admin, app; };
   const FirstKeys& first_keys() const { return first_keys_; }
 
-  // Swaps routes, providers, limits, budgets, prices, keys and the log level; what needs a restart is logged as such.
+  // Swaps routes, providers, limits, budgets, prices, keys and the log level; each setting that needs a restart is named in the log.
   // On an error everything stays as it was.
   Result<void> reload(Config config);
   // Housekeeping: budgets of a retired setup, expired idempotency keys, old calls, keys made by other nodes.
@@ -65,6 +65,7 @@ class Runtime {
   };
 
   Config config_;
+  Config started_;                             // what of it a reload cannot change is still in force
   SystemClock clock_;
   metrics::Registry metrics_;
   FirstKeys first_keys_;

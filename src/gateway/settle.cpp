@@ -108,6 +108,7 @@ trace::SpanRecord span_of(const records::AttemptRecord& at, const trace::SpanCon
   a.emplace_back("gen_ai.usage.input_tokens", static_cast<std::int64_t>(at.usage.input + at.usage.cached + at.usage.cache_write));
   a.emplace_back("gen_ai.usage.output_tokens", static_cast<std::int64_t>(at.usage.output + at.usage.reasoning));
   a.emplace_back("http.response.status_code", static_cast<std::int64_t>(at.http_status));
+  if (span.failed) a.emplace_back("error.type", at.outcome);
   return span;
 }
 

@@ -1,8 +1,11 @@
 // Model servers on this machine: found by their list of models, free to call, and never a reason to wait.
 #include "app/local_servers.hpp"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "app/wiring.hpp"
 #include "base/text.hpp"
@@ -13,7 +16,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Answers every path with what it is told, or not at all until the test ends.
+// Answers every path with what it is told.
 struct Fake final : net::Handler {
   explicit Fake(int code, std::string text) : status(code), body(std::move(text)), loops(1, clock), server(loops, {}, *this) { loops.start(); }
   Task<void> handle(net::Exchange& exchange) override {
@@ -51,6 +54,17 @@ TEST(LocalServers, NobodyThereIsNoError) {
   { Fake gone(200, ""); closed = gone.server.port(); }
   EXPECT_TRUE(find_local_servers({{"gone", "gone", fmt::format("http://127.0.0.1:{}/v1", closed)}}, 200ms).empty());
   EXPECT_TRUE(find_local_servers({}, 200ms).empty());
+}
+
+TEST(LocalServers, ASilentServerIsGivenUp) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);   // the kernel takes the connection, and nobody ever answers
+  sockaddr_in address{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(fd, 4), 0);
+  ASSERT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  EXPECT_TRUE(find_local_servers({{"silent", "silent", fmt::format("http://127.0.0.1:{}/v1", ntohs(address.sin_port))}}, 50ms).empty());
+  ::close(fd);
 }
 
 TEST(LocalServers, OurOwnPortIsLeftOut) {
