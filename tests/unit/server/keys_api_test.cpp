@@ -1,0 +1,55 @@
+// /api/keys: who may, what is refused by name, and that a secret is shown once.
+#include "api_house.hpp"
+
+namespace ballast::server::test {
+namespace {
+
+TEST(KeysApi, OnlyAnAdminKeyMay) {
+  House house;
+  for (const auto& [method, path] : {std::pair("GET", "/api/keys"), {"POST", "/api/keys"}, {"DELETE", "/api/keys/key_1"}}) {
+    expect_problem(house.ask(method, path), 401, "authorization", path);
+    for (const auto secret : {kReader, kCaller, kWatcher}) EXPECT_EQ(house.ask(method, path, secret).status, 403) << method << " " << secret;
+  }
+}
+
+TEST(KeysApi, AKeyIsMadeShownOnceUsedAndRevoked) {
+  House house;
+  const auto made = house.ask("POST", "/api/keys", kAdmin, R"({"name":"web","scopes":["call","usage"],"models":["chat"],"team":"t","expires":"2027-01-01"})");
+  ASSERT_EQ(made.status, 201) << made.text;
+  const std::string secret = made.at("secret"), id = made.at("id");
+  EXPECT_TRUE(secret.starts_with("blst_") && id.starts_with("key_"));
+  EXPECT_EQ(made.at("expires"), "2027-01-01T00:00:00.000Z");
+  const auto listed = house.ask("GET", "/api/keys", kAdmin);
+  EXPECT_NE(listed.text.find(id), std::string::npos);
+  EXPECT_EQ(listed.text.find(secret), std::string::npos) << "its hash is all there is";
+  EXPECT_EQ(house.ask("GET", "/api/usage", secret).status, 200);
+  EXPECT_EQ(house.ask("GET", "/api/keys", secret).status, 403);
+  EXPECT_NE(house.ask("GET", "/api/keys", kAdmin).text.find(R"("last_used":"2026-11-21T14:00:0)"), std::string::npos);
+  EXPECT_EQ(house.ask("DELETE", "/api/keys/" + id, kAdmin).status, 200);
+  EXPECT_EQ(house.ask("GET", "/api/usage", secret).status, 401);
+  EXPECT_EQ(house.ask("GET", "/api/keys", kAdmin).text.find(id), std::string::npos);
+  EXPECT_NE(house.ask("GET", "/api/keys?revoked=true", kAdmin).text.find(id), std::string::npos);
+}
+
+TEST(KeysApi, BadInputNamesItsField) {
+  House house;
+  struct Row { std::string body, field; };
+  for (const auto& [body, field] : {Row{"{}", "name"}, {R"({"name":""})", "name"}, {R"({"name":7})", "name"}, {R"({"name":")" + std::string(200, 'x') + "\"}", "name"},
+                                    {R"({"name":"a","scopes":"fly"})", "scopes"}, {R"({"name":"a","scopes":[1]})", "scopes[0]"}, {R"({"name":"a","models":{}})", "models"},
+                                    {R"({"name":"a","team":[]})", "team"}, {R"({"name":"a","expires":"soon"})", "expires"},
+                                    {R"({"name":"a","expires":"2020-01-01"})", "expires"}})
+    expect_problem(house.ask("POST", "/api/keys", kAdmin, body), 400, field, body);
+  for (const std::string body : {"", "{", "[]", "\"x\"", R"({"name":"a"} trailing)"}) EXPECT_EQ(house.ask("POST", "/api/keys", kAdmin, body).status, 400) << body;
+  EXPECT_EQ(house.ask("GET", "/api/keys", kAdmin).count("keys"), 4u) << "nothing was made";
+}
+
+TEST(KeysApi, WhatCannotBeRevokedSaysWhy) {
+  House house;
+  EXPECT_EQ(house.ask("DELETE", "/api/keys/key_nobody", kAdmin).status, 404);
+  expect_problem(house.ask("DELETE", "/api/keys/config%3Acaller", kAdmin), 409, "id");
+  EXPECT_EQ(house.ask("PUT", "/api/keys", kAdmin).status, 404);
+  EXPECT_EQ(house.ask("DELETE", "/api/keys", kAdmin).status, 404) << "all of them at once is no route";
+}
+
+}  // namespace
+}  // namespace ballast::server::test

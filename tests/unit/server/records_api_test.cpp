@@ -1,0 +1,81 @@
+// /api/usage, /api/calls, /api/decisions: who sees what, page by page, and mistakes by name.
+#include "api_house.hpp"
+
+namespace ballast::server::test {
+namespace {
+
+using ballast::test::call_id;
+
+TEST(RecordsApi, AKeyOfItsOwnSeesItsOwn) {
+  House house;
+  house.calls("config:watcher", 1, 3);
+  house.calls("key_of_another", 10, 4);
+  EXPECT_EQ(house.ask("GET", "/api/usage").status, 401);
+  EXPECT_EQ(house.ask("GET", "/api/usage", kCaller).status, 403);
+  EXPECT_EQ(house.ask("GET", "/api/calls", kWatcher).count("calls"), 3u);
+  EXPECT_EQ(house.ask("GET", "/api/calls?key=key_of_another", kWatcher).count("calls"), 3u) << "asking for another's changes nothing";
+  EXPECT_EQ(house.ask("GET", "/api/calls", kReader).status, 403) << "read is of state; usage is of calls";
+  EXPECT_EQ(house.ask("GET", "/api/calls", kAdmin).count("calls"), 7u);
+  EXPECT_EQ(house.ask("GET", "/api/calls?key=key_of_another", kAdmin).count("calls"), 4u);
+  const std::string mine = "/api/decisions/" + to_string(call_id(1), "call"), theirs = "/api/decisions/" + to_string(call_id(10), "call");
+  EXPECT_EQ(house.ask("GET", mine, kWatcher).status, 200);
+  EXPECT_EQ(house.ask("GET", theirs, kWatcher).status, 404) << "not found, not forbidden";
+  EXPECT_EQ(house.ask("GET", theirs, kAdmin).status, 200);
+}
+
+TEST(RecordsApi, UsageAddsUpAndGroups) {
+  House house;
+  house.calls("key_a", 1, 3);
+  house.calls("key_b", 10, 2);
+  const auto all = house.ask("GET", "/api/usage", kAdmin).body().as_object().at("rows").as_array();
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0].as_object().at("calls").to_number<int>(), 5);
+  EXPECT_EQ(all[0].as_object().at("billed_usd").as_string(), "0.000625000");
+  EXPECT_EQ(house.ask("GET", "/api/usage?by=key,hour", kAdmin).count("rows"), 2u);
+  EXPECT_EQ(house.ask("GET", "/api/usage?by=key&from=2026-11-21T12:01:00Z&to=2026-11-21T12:02:00Z", kAdmin).count("rows"), 2u);
+  EXPECT_EQ(house.ask("GET", "/api/usage?by=key&from=2026-11-21T12:02:00Z", kAdmin).count("rows"), 1u);
+}
+
+TEST(RecordsApi, EveryPageComesOnceAndTheLastSaysSo) {
+  House house;
+  house.calls("key_a", 1, 7);
+  std::vector<std::string> seen;
+  std::string next;
+  for (int page = 0; page < 10; ++page) {
+    const auto answer = house.ask("GET", "/api/calls?limit=3" + (next.empty() ? "" : "&before=" + next), kAdmin);
+    ASSERT_EQ(answer.status, 200) << answer.text;
+    const json::value body = answer.body();
+    for (const auto& call : body.as_object().at("calls").as_array()) seen.emplace_back(call.as_object().at("id").as_string());
+    next = answer.at("next");
+    if (next.empty()) break;
+  }
+  ASSERT_EQ(seen.size(), 7u);
+  EXPECT_TRUE(std::ranges::is_sorted(seen, std::greater())) << "newest first";
+  EXPECT_EQ(std::ranges::adjacent_find(seen), seen.end());
+  const auto usage = house.ask("GET", "/api/usage?by=hour,status&limit=1", kAdmin);
+  EXPECT_EQ(usage.at("next_offset"), "1");
+  EXPECT_EQ(house.ask("GET", "/api/usage?by=hour,status&limit=1&offset=1", kAdmin).at("next_offset"), "");
+}
+
+TEST(RecordsApi, BadInputNamesItsField) {
+  House house;
+  struct Row { const char *target, *field; };
+  for (const auto& [target, field] : {Row{"/api/usage?by=planet", "by"}, {"/api/usage?by=key,", "by"}, {"/api/usage?from=yesterday", "from"}, {"/api/usage?to=2026-02-30", "to"},
+                                      {"/api/usage?limit=-1", "limit"}, {"/api/usage?limit=10001", "limit"}, {"/api/usage?offset=x", "offset"},
+                                      {"/api/calls?limit=1001", "limit"}, {"/api/calls?from=x", "from"}, {"/api/calls?before=call_", "before"},
+                                      {"/api/decisions/nothing", "id"}, {"/api/decisions/", "id"}, {"/api/decisions/key_01jd0000000000000000000001", "id"}})
+    expect_problem(house.ask("GET", target, kAdmin), 400, field, target);
+  EXPECT_EQ(house.ask("GET", "/api/decisions/" + to_string(call_id(99), "call"), kAdmin).status, 404);
+  EXPECT_EQ(house.ask("POST", "/api/usage", kAdmin).status, 404);
+}
+
+TEST(RecordsApi, ACallJustAnsweredIsWaitedForAndThenNotFound) {
+  House house;
+  const Id now{static_cast<std::uint64_t>(unix_ms(house.clock.wall())) << 16, 1};
+  const MonoTime before = house.clock.mono();
+  EXPECT_EQ(house.ask("GET", "/api/decisions/" + to_string(now, "call"), kAdmin).status, 404);
+  EXPECT_GE(house.clock.mono() - before, 3s) << "the importer had time to bring it";
+}
+
+}  // namespace
+}  // namespace ballast::server::test
