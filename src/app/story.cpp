@@ -40,6 +40,7 @@ constexpr Phrase kPhrases[] = {
     {"rested", "every target rested: waited for one"},
     {"early_try", "nobody else to ask: {target} was asked although its breaker rests"},
     {"another_round", "all had failed ({why}); began again with {target}"},
+    {"rounds_used_up", "all had failed ({why}), and so had too many other calls: no further round"},
     {"not_blamed", "{target} is not to blame: it was given less than its own time"},
     {"breaker_open", "left {target} out: its breaker is open"},
     {"no_credential", "left {target} out: no usable credential ({why})"},

@@ -40,13 +40,15 @@ struct Grip {
   MonoTime started;
 };
 
-// What became of the money of an attempt.
-enum class Charge : std::uint8_t { nothing, usage, unknown };
+// What became of the money of an attempt: refused; what the provider reported; no report, but all it made was seen; no report,
+// and it may go on making what nobody sees.
+enum class Charge : std::uint8_t { nothing, usage, seen, unknown };
 
 struct Ending {
   Result<void> end;
   Charge charge = Charge::nothing;
   std::optional<llm::Usage> usage;
+  std::uint64_t seen_bytes = 0;          // Charge::seen: every token made is contained in so many bytes
   int http_status = 0;
   std::optional<MonoTime> first_content;
   bool cut = false;
@@ -108,16 +110,32 @@ Result<Grip> take_hold(const Scene& scene, const Asked& asked, Planned& plan, co
   return grip;
 }
 
+// Tokens of an answer that its text does not show: separators, ends, the framing of tool calls.
+constexpr std::uint64_t kUnseenTokens = 64;
+
+// What an attempt without a report cost at most, when all that was made was seen: the whole prompt, and a token for each byte. A
+// model that thinks unseen has no such bound but its ceiling.
+std::optional<Money> seen_bound(const Asked& asked, const Candidate& c, std::uint64_t bytes) {
+  if (!c.info || !c.info->priced || c.info->reasoning || asked.facts.wants_reasoning || !asked.chat) return std::nullopt;
+  const auto bound = llm::ceiling(llm::extent_of(asked.facts), *c.info, bytes + kUnseenTokens);
+  return bound ? std::optional(std::min(*bound, c.ceiling)) : std::nullopt;
+}
+
+// Into the books: what was reported, what can be proven, or the ceiling until somebody reconciles it.
+Money book(const Asked& asked, Planned& plan, const Candidate& c, const Grip& grip, const Ending& ending) {
+  std::optional<Money> known;
+  if (ending.charge == Charge::nothing) known = Money{};
+  if (ending.charge == Charge::usage && ending.usage) known = c.info ? llm::cost(*ending.usage, *c.info) : Money{};
+  if (ending.charge == Charge::seen) known = seen_bound(asked, c, ending.seen_bytes);
+  if (known) plan.hold.end(grip.hold_attempt, *known);
+  else plan.hold.end_unknown(grip.hold_attempt);
+  return known.value_or(c.ceiling);
+}
+
 // Books what the attempt cost and tells breaker, credential and limits how it went.
-void let_go(const Scene& scene, Planned& plan, const Candidate& c, Grip& grip, const Ending& ending, Trail& trail, Money* billed) {
-  Money incurred;
-  if (ending.charge == Charge::usage && ending.usage && c.info) incurred = llm::cost(*ending.usage, *c.info);
-  if (ending.charge == Charge::unknown || (ending.charge == Charge::usage && !ending.usage)) {
-    incurred = c.ceiling;
-    plan.hold.end_unknown(grip.hold_attempt);
-  } else {
-    plan.hold.end(grip.hold_attempt, incurred);
-  }
+void let_go(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c, Grip& grip, const Ending& ending, Trail& trail,
+            Money* billed) {
+  const Money incurred = book(asked, plan, c, grip, ending);
   auto& r = trail.record.attempts[grip.record];
   const Duration took = scene.now() - grip.started;
   r.latency_us = micros(took);
@@ -219,11 +237,13 @@ Task<Ending> receive_whole(const Scene& scene, const Asked& asked, net::ClientRe
     co_return ending;
   }
   ending.first_content = scene.now();
+  ending.seen_bytes = body->size();
   ending.end = read_reply(scene, asked, wire, std::move(*body), answer);
   answer.status = ending.http_status;
   if (!asked.chat && !type.empty()) answer.content_type = type;
   ending.usage = answer.usage;
-  if (ending.end || answer.usage) ending.charge = Charge::usage;
+  if (answer.usage) ending.charge = Charge::usage;
+  else if (ending.end) ending.charge = Charge::seen;
   co_return ending;
 }
 
@@ -242,11 +262,11 @@ Task<Ending> receive_stream(const Scene& scene, const Asked& asked, const Candid
   const bool late = !ending.end && ending.end.error().code == ErrorCode::provider_timeout;
   ending.ours = late && (pumped.nobody_listened || (!relay.content_seen() && cut_short(granted, t.first_token)));
   ending.usage = relay.usage();
+  ending.seen_bytes = relay.token_bytes() + (continuing ? relay.text().size() : 0);   // the words so far are part of its prompt
   ending.charge = relay.usage() && (ending.end || relay.finished()) ? Charge::usage
-                  : ending.end || relay.content_seen()              ? Charge::unknown
-                  : ending.end.error().code == ErrorCode::provider_timeout || ending.end.error().code == ErrorCode::caller_cancelled
-                      ? Charge::unknown
-                      : Charge::nothing;
+                  : !pumped.theirs                                  ? Charge::unknown
+                  : ending.end || relay.content_seen()              ? Charge::seen
+                                                                    : Charge::nothing;
   ending.cut = !ending.end;
   answer.streamed = true;
   answer.usage = relay.usage();
@@ -315,7 +335,7 @@ Task<AttemptOutcome> attempt_once(const Scene& scene, const Asked& asked, Planne
   outcome.record = grip->record;
   Ending ending = co_await exchange(scene, asked, candidate, *grip, options, out, relay, outcome.answer, trail);
   const bool answered = ending.end.has_value();
-  let_go(scene, plan, candidate, *grip, ending, trail, answered ? &outcome.answer.billed : nullptr);
+  let_go(scene, asked, plan, candidate, *grip, ending, trail, answered ? &outcome.answer.billed : nullptr);
   if (answered) {
     auto& r = trail.record;
     r.billed_nano = outcome.answer.billed.nano;

@@ -87,6 +87,7 @@ BreakerView Breaker::view() const {
   const std::int64_t now = ns(clock_.mono());
   const std::lock_guard hold(lock_);
   BreakerView v{.state = state_, .latency = known(latency_ns_), .first_token = known(first_token_ns_)};
+  v.changes = epoch_;
   if (state_ == BreakerState::open && now >= retry_at_) v.state = BreakerState::half_open;
   v.admits = v.state == BreakerState::closed || (v.state == BreakerState::half_open && !probe_out_);
   if (v.state == BreakerState::open) v.retry_at = MonoTime(Duration(retry_at_));

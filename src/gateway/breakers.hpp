@@ -53,6 +53,7 @@ struct BreakerView {
   bool early = false;                                  // it rests, and an early try would be given now
   MonoTime early_at = MonoTime::max();                 // when it rests: the next early try
   MonoTime down_since{};                               // not closed: when it opened, the failed probes since not counted
+  std::uint64_t changes = 0;                           // openings and closings so far
   std::optional<Duration> latency;                     // averages; nullopt before the first success
   std::optional<Duration> first_token;
 };

@@ -10,6 +10,8 @@ void Relay::begin(llm::Wire upstream, bool continuing) {
   finish_ = llm::FinishReason::none;
   finishes_ = 0;
   usage_.reset();
+  token_bytes_ = 0;
+  told_error_ = false;
   if (!continuing) {
     content_seen_ = false;
     only_text_ = true;
@@ -45,9 +47,11 @@ Result<void> Relay::direct_event(const net::SseEvent& event, std::string& out) {
   const auto facts = reader_.chunk(upstream_, event.event, event.data);
   if (!facts) {
     ++malformed_;
+    token_bytes_ += event.data.size();
     return {};
   }
   if (facts->has_error) {
+    told_error_ = true;
     scratch_.clear();
     llm::StreamDecoder once(upstream_);
     const auto read = once.push(event.event, event.data, scratch_);
@@ -66,6 +70,7 @@ Result<void> Relay::direct_event(const net::SseEvent& event, std::string& out) {
   if (facts->text_bytes || facts->reasoning_bytes || facts->has_tool_delta) {
     content_seen_ = true;
     ++content_events_;
+    token_bytes_ += facts->has_tool_delta ? event.data.size() : facts->text_bytes + facts->reasoning_bytes;
     if (facts->has_tool_delta || facts->reasoning_bytes) only_text_ = false;
     if (auto ok = grow(facts->text_bytes + facts->reasoning_bytes); !ok) return ok;
   }
@@ -84,9 +89,11 @@ Result<void> Relay::translated_event(const net::SseEvent& event, std::string& ou
   scratch_.clear();
   if (!decoder_->push(event.event, event.data, scratch_)) {
     ++malformed_;
+    token_bytes_ += event.data.size();
     return {};
   }
   for (const auto& e : scratch_) {
+    if (std::holds_alternative<llm::ToolStart>(e)) token_bytes_ += event.data.size();   // names and ids are tokens too
     if (auto ok = note(e); !ok) return ok;
     if (options_.collect) collector_.push(e);
     if (continuing_ && std::holds_alternative<llm::StreamStart>(e)) continue;   // the caller's stream has started
@@ -97,7 +104,10 @@ Result<void> Relay::translated_event(const net::SseEvent& event, std::string& ou
 }
 
 Result<void> Relay::note(const llm::StreamEvent& event) {
-  if (const auto* failure = std::get_if<llm::StreamFailure>(&event)) return ballast::fail(failure->error);
+  if (const auto* failure = std::get_if<llm::StreamFailure>(&event)) {
+    told_error_ = true;
+    return ballast::fail(failure->error);
+  }
   if (const auto* usage = std::get_if<llm::UsageUpdate>(&event)) usage_ = usage->usage;
   if (const auto* end = std::get_if<llm::Finish>(&event)) {
     finish_ = end->reason;
@@ -122,6 +132,7 @@ Result<void> Relay::note(const llm::StreamEvent& event) {
   if (bytes == 0) return {};
   content_seen_ = true;
   ++content_events_;
+  token_bytes_ += bytes;
   return grow(bytes);
 }
 

@@ -49,6 +49,10 @@ class Relay {
   bool all_finished() const { return finishes_ >= options_.choices; }
   bool terminal() const { return terminal_; }               // the upstream said its last word
   std::uint64_t content_bytes() const { return content_bytes_; }
+  // Bytes of the present upstream stream in which every token it has sent is contained, a token being one byte at least: its
+  // text and thoughts, and all of an event that carries anything else.
+  std::uint64_t token_bytes() const { return token_bytes_; }
+  bool told_error() const { return told_error_; }           // the upstream ended its stream with an error of its own
   std::uint64_t tokens_seen() const { return content_events_; }   // events with content: a token or a few each
   std::uint32_t malformed() const { return malformed_; }
   llm::FinishReason finish() const { return finish_; }
@@ -72,7 +76,8 @@ class Relay {
   bool terminal_ = false;
   bool content_seen_ = false;
   bool only_text_ = true;
-  std::uint64_t content_bytes_ = 0, content_events_ = 0;
+  bool told_error_ = false;
+  std::uint64_t content_bytes_ = 0, content_events_ = 0, token_bytes_ = 0;
   std::uint32_t malformed_ = 0;
   std::uint32_t finishes_ = 0;
   llm::FinishReason finish_ = llm::FinishReason::none;

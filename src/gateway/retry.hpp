@@ -2,6 +2,8 @@
 // (`x-should-retry`: false forbids the same target, true allows it once more where the class would not). One attempt budget
 // and one deadline bound a call, however many targets and credentials it has.
 #pragma once
+#include <algorithm>
+#include <chrono>
 #include <optional>
 
 #include "base/clock.hpp"
@@ -48,6 +50,25 @@ struct RetryState {
 struct RetryDecision {
   Next next = Next::stop;
   Duration wait{};                      // before the next attempt
+};
+
+// What a loop's calls may spend on further rounds: rounds help the few whom chance hit everywhere, and would bury providers that
+// are late for all. One round for twenty calls and one each ten seconds, at most `most` in store. One thread's.
+class RoundBudget {
+ public:
+  static constexpr double per_call = 0.05, per_second = 0.1, most = 10;
+  void called() { store_ = std::min(store_ + per_call, most); }
+  bool take(MonoTime now) {
+    if (last_ != MonoTime{}) store_ = std::min(store_ + per_second * std::chrono::duration<double>(now - last_).count(), most);
+    last_ = now;
+    if (store_ < 1) return false;
+    store_ -= 1;
+    return true;
+  }
+
+ private:
+  double store_ = most / 2;
+  MonoTime last_{};
 };
 
 // Never decides for an attempt that the budget or the deadline does not allow. `random` draws the jitter.

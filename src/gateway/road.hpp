@@ -25,6 +25,7 @@ struct PerLoop {
   SeededRandom random{os_seed()};
   IdGenerator ids;
   std::string scratch;                            // for log lines
+  RoundBudget rounds;
 };
 
 // Where a step happens: who else is there. References only; all of it outlives the call.
@@ -72,7 +73,8 @@ struct Candidate {
   TargetView view;
   std::optional<std::int64_t> max_tokens;         // what to send, where it differs from what was asked
   Money ceiling;                                  // proven; zero where no budget applies and nothing is known
-  unsigned tries = 0;                             // of this call
+  unsigned tries = 0;                             // of this call; its breaker at the last of them:
+  std::uint64_t breaker_changes = 0;
 };
 struct Planned {
   std::vector<Candidate> candidates;              // in the order to try; behind the admitted those that rest

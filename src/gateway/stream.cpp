@@ -85,20 +85,25 @@ Task<PumpResult> pump(net::ClientResponse& response, Relay& relay, StreamOut& ou
     auto bytes = co_await response.read_some(read_deadline(relay, timers, now, dispatched, left_at));
     if (!bytes && !relay.all_finished()) {
       result.nobody_listened = left_at.has_value();
+      const ErrorCode code = bytes.error().code;
+      result.theirs = code != ErrorCode::provider_timeout && code != ErrorCode::caller_cancelled;
       result.end = fail(name_timer(std::move(bytes.error()), relay));
       co_return result;
     }
     if (!bytes || bytes->empty()) {
+      result.theirs = true;
       result.end = relay.end(out.pending());
       co_return result;
     }
     auto fed = feed(parser, *bytes, relay, out.pending());
     if (relay.content_seen() && !result.first_content) result.first_content = clock.mono();
     if (!fed) {
+      result.theirs = relay.told_error();
       result.end = std::move(fed);
       co_return result;
     }
     if (relay.terminal()) {
+      result.theirs = true;
       result.end = relay.end(out.pending());
       co_return result;
     }

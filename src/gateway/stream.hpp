@@ -53,6 +53,7 @@ struct PumpResult {
   Result<void> end;                          // the stream's own end: clean, or why not
   std::optional<MonoTime> first_content;
   bool nobody_listened = false;              // it was given up because the caller had left, not because it was late
+  bool theirs = false;                       // the provider ended it, well or badly: it makes no more that we do not see
 };
 
 // Reads `response` to its end. On a clean end the last bytes stay in `out.pending()`: the road settles before they go.

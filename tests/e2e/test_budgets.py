@@ -122,6 +122,15 @@ def test_half_of_the_callers_leave(upstream, gateway, stream):
     assert g.usage()["incurred"] == g.spent() == charged(upstream) == BUDGET, "a caller that leaves is read on for the usage"
 
 
+def test_a_stream_that_never_says_what_it_cost_is_charged_for_what_was_seen(upstream, gateway):
+    """No usage, a proper end: a token is a byte at least, so the bytes bound the bill, far below what might have been."""
+    upstream.script("model", ok(TOKENS, usage=False))
+    g = gateway(config(upstream, amount=EACH * 1000))
+    assert g.app.chat("chat", max_tokens=4000, stream=True).succeeded()
+    assert charged(upstream) <= g.spent() <= 10 * EACH < cost_nano(0, 4000, 0, 10)
+    assert g.usage()["incurred"] == g.spent()
+
+
 def test_a_caller_leaves_and_the_rest_is_not_waited_for(upstream, gateway):
     """With nothing read on, the outcome is unknown: what the provider may charge stays charged, never less."""
     upstream.script("model", ok(TOKENS, gap=0.05))

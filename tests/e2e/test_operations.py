@@ -190,9 +190,7 @@ def test_keys_made_at_run_time(upstream, gateway):
 def test_breakers_are_shown(upstream, gateway):
     upstream.script("model", error(503))
     g = gateway(one_provider(upstream, route={"retries": {"attempts": 1}}))
-    for _ in range(25):
-        g.app.chat("chat")
-    assert "open" in g.admin.get("/api/breakers").body.decode()
+    wait_until(lambda: g.app.chat("chat").status >= 500 and g.breaker("up", "model")["state"] == "open")
 
 
 def test_the_degradation_chain(upstream, gateway):

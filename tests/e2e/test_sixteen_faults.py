@@ -324,6 +324,21 @@ def test_15_a_half_open_breaker_lets_exactly_one_probe_through(upstream, gateway
 
 
 @BOTH
+def test_15_alone_a_recovered_provider_is_found_before_its_rest_is_over(upstream, gateway, stream):
+    """Nobody else can answer: the call waits for the next early try, and its success opens the road to all."""
+    upstream.script("alpha", error(500))
+    config = two_providers(upstream, targets=["primary/alpha"], breakers={"cool_down": "80s", "max_cool_down": "80s"})
+    config["routes"]["chat"]["retries"]["attempts"] = 1
+    g = gateway(config)
+    wait_until(lambda: g.app.chat("chat").status >= 500 and g.breaker("primary", "alpha")["state"] == "open")
+    upstream.script("alpha", ok(words(60, "a")))
+    reply = g.app.chat("chat", stream=stream)
+    assert reply.succeeded() and reply.text() == ALPHA and reply.seconds < PROMPTLY
+    assert g.breaker("primary", "alpha")["state"] == "closed" and g.breaker("primary", "alpha")["early_tries"] >= 1
+    assert "early_try" in json.dumps(g.decision(reply))
+
+
+@BOTH
 def test_16_after_a_failover_the_caller_sees_and_pays_the_fallback_alone(upstream, gateway, stream):
     upstream.script("alpha", ok(words(60, "a"), cut_after=40) if stream else error(503))
     healthy_fallback(upstream)

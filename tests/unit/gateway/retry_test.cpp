@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/sim_loop.hpp"
 #include "llm/errors.hpp"
 
 namespace ballast::gateway {
@@ -107,6 +108,27 @@ TEST(Retry, WhereSeveralTargetsFailedAnotherRoundFollows) {
   state.deadline_left = 1ns;
   state.more_targets = false;
   EXPECT_EQ(course(failed(ErrorCode::provider_timeout), state).back(), stop);
+}
+
+TEST(Retry, RoundsAreAShareOfTheCalls) {
+  SimClock clock;
+  RoundBudget budget;
+  int rounds = 0;
+  while (budget.take(clock.mono())) ++rounds;
+  EXPECT_EQ(rounds, 5) << "in store at the start";
+  rounds = 0;
+  for (int call = 0; call < 1000; ++call) {
+    budget.called();
+    rounds += budget.take(clock.mono());
+  }
+  EXPECT_NEAR(rounds, 50, 1);
+  for (int call = 0; call < 100'000; ++call) budget.called();
+  rounds = 0;
+  while (budget.take(clock.mono())) ++rounds;
+  EXPECT_EQ(rounds, 10) << "no more than that is saved up";
+  clock.advance(20s);
+  EXPECT_TRUE(budget.take(clock.mono()) && budget.take(clock.mono())) << "where there are few calls, time counts too";
+  EXPECT_FALSE(budget.take(clock.mono()));
 }
 
 TEST(Retry, TheProvidersOwnVerdictWins) {
