@@ -266,6 +266,14 @@ std::vector<PriceBook::Change> PriceBook::changes(const PriceBook& before, const
     compare("image_out", p.image_out.value_or(p.output), q.image_out.value_or(q.output));
     compare("tier input", was.tier.input, now->second.tier.input);
     compare("tier output", was.tier.output, now->second.tier.output);
+    compare("per_request", was.per_request.value_or(Price{}), now->second.per_request.value_or(Price{}));
+    for (const auto& [name, tier] : {std::pair("flex", &ModelInfo::flex), {"priority", &ModelInfo::priority}}) {
+      const auto &a = was.*tier, &b = now->second.*tier;
+      if (!a && !b) continue;
+      compare((std::string(name) + " input").c_str(), a ? a->price.input : p.input, b ? b->price.input : q.input);
+      compare((std::string(name) + " output").c_str(), a ? a->price.output : p.output, b ? b->price.output : q.output);
+    }
+    if (was.disputed != now->second.disputed) out.push_back({kind, model, now->second.disputed.empty() ? "no longer disputed" : "disputed: " + now->second.disputed});
   }
   for (const auto& [key, is] : after.models_)
     if (!before.models_.contains(key)) out.push_back({split(key).first, split(key).second, "new"});

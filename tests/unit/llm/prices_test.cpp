@@ -226,12 +226,16 @@ TEST(Prices, TheTierIsReadFromEveryWire) {
 TEST(Prices, AChangedTableSaysWhatChanged) {
   const auto table = [](const char* models) { return *PriceBook::parse(std::string(R"({"as_of":"2026-01-01","models":{)") + models + "}}"); };
   const auto before = table(R"("openai/a":{"input":"2","output":"8"},"openai/b":{"input":"1"})");
-  const auto after = table(R"("openai/a":{"input":"2.5","output":"8"},"openai/c":{"input":"1"})");
+  const auto after = table(R"("openai/a":{"input":"2.5","output":"8","priority":{"input":"5","output":"8"},"per_request":"5000","disputed":"input 2"},"openai/c":{"input":"1"})");
   const auto changes = PriceBook::changes(*before, *after);
   const auto has = [&](std::string_view model, std::string_view what) {
     return std::ranges::any_of(changes, [&](const auto& c) { return c.model == model && c.what == what; });
   };
   EXPECT_TRUE(has("a", "input 2.000000000 → 2.500000000"));
+  EXPECT_TRUE(has("a", "priority input 2.000000000 → 5.000000000"));
+  EXPECT_TRUE(has("a", "per_request 0.000000000 → 5000.000000000"));
+  EXPECT_TRUE(has("a", "disputed: input 2"));
+  EXPECT_FALSE(has("a", "priority output 8.000000000 → 8.000000000"));
   EXPECT_TRUE(has("b", "gone"));
   EXPECT_TRUE(has("c", "new"));
   EXPECT_FALSE(std::ranges::any_of(changes, [](const auto& c) { return c.what.starts_with("output"); }));
