@@ -37,9 +37,9 @@ struct JournalOptions {
   std::chrono::milliseconds sync_every{50};                // the power-loss window; 0: only when `sync` asks
   std::uint64_t segment_bytes = 64ull << 20;
   std::uint64_t max_bytes = 16ull << 30;                   // of all files: beyond it intents are refused (a long database outage)
-  std::size_t import_batch = 2048;                         // calls per transaction, about 10 ms of the SQLite writer
+  std::size_t import_batch = 2048;                         // calls per transaction, about 1 ms of the SQLite writer; up to 8 times as many when behind
   std::chrono::milliseconds import_every{100};             // how often the importer looks
-  std::chrono::milliseconds import_behind{5'000};          // beyond this lag it stops yielding to other threads
+  std::chrono::milliseconds import_behind{5'000};          // beyond this lag a helper of higher priority takes over
   std::chrono::hours abandon_after{6};                     // an intent this old counts as unknown though its process lives
   const Clock* clock = nullptr;                            // null: the system's
 };

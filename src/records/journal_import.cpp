@@ -31,8 +31,11 @@ std::uint64_t CallJournal::State::behind_bytes() const {
 
 Duration CallJournal::State::behind() const { return clock->mono().time_since_epoch() - Duration(level_ns.load()); }
 
-// Who is behind takes more at a time: fewer commits, fewer pages written twice.
-std::size_t CallJournal::State::batch_size() const { return behind() > std::chrono::seconds(1) ? options.import_batch * 4 : options.import_batch; }
+// Who is behind takes more at a time: on a busy core a turn is mostly waiting for its threads to be given a share, and for the disk.
+std::size_t CallJournal::State::batch_size() const {
+  if (behind() > options.import_behind) return options.import_batch * 8;
+  return behind() > std::chrono::seconds(1) ? options.import_batch * 4 : options.import_batch;
+}
 
 // One turn: reads what fits a batch, sends it, deletes what is done with. Under import_mutex.
 Result<std::uint64_t> CallJournal::State::step(store::Database& db) {
@@ -331,7 +334,8 @@ void CallJournal::State::import_loop(store::Database& db, bool helping) {
   while (!importer_stopping) {
     lock.unlock();
     Result<std::uint64_t> done = 0;
-    const bool wanted = !helping || (behind_bytes() > 0 && behind() > options.import_behind);
+    // One of the two at a time: a batch in the hands of the slower one would hold up the other for a second.
+    const bool wanted = helping == (behind() > options.import_behind && behind_bytes() > 0);
     if (wanted) {
       std::lock_guard importing(import_mutex);
       done = step(db);

@@ -1,6 +1,6 @@
 // The ledger: every call, once, with what it cost. Written only by the journal's importer; read by everyone.
 //
-// Time: a call's time is its id's millisecond, ranges are [from, to). Sums are exact beyond 64 bits (two halves in SQL, joined here).
+// Time: a call's time is its id's millisecond, ranges are [from, to). Sums are exact beyond 64 bits.
 // Money by provider and model is by attempt: a failed attempt that cost something counts for whom it was sent to.
 // Repositories take a Tx and never begin one.
 #pragma once
@@ -47,7 +47,7 @@ struct UsageRow {
 struct UsageQuery {
   CallFilter filter;
   std::vector<GroupBy> by;               // empty: one row of totals; at most 4, else caller_invalid_request
-  std::size_t limit = 1000;              // rows
+  std::size_t limit = 1000;              // rows; limit and offset reach 200,000
   std::size_t offset = 0;                // rows are ordered by their group, so pages are stable
 };
 Result<std::vector<UsageRow>> usage(store::Tx& tx, const UsageQuery& query);
@@ -61,7 +61,8 @@ Result<std::vector<CallRecord>> list_calls(store::Tx& tx, const CallFilter& filt
 // it and the difference is charged. Updates budget_spend in step. Returns the number added or replaced. Used by the importer.
 Result<std::uint64_t> add_calls(store::Tx& tx, std::span<const CallRecord> records);
 
-// Deletes at most `limit` of the oldest calls older than `before`; returns how many. Retention runs it in small transactions.
+// Deletes about `limit` of the oldest calls older than `before`, whole blocks of them (at least one): a call may stay a minute longer than it
+// must. Returns how many. Retention runs it in small transactions.
 Result<std::uint64_t> delete_calls(store::Tx& tx, WallTime before, std::size_t limit);
 
 }  // namespace ballast::records
