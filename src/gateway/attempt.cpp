@@ -60,14 +60,11 @@ bool cut_short(Duration granted, Duration own) { return granted < own / 2; }
 
 std::uint64_t micros(Duration d) { return static_cast<std::uint64_t>(std::max<std::int64_t>(d.count() / 1000, 0)); }
 
-Result<void> write_intent(const Scene& scene, const Planned& plan, const Candidate& c, const Trail& trail) {
-  const auto& r = trail.record;
-  records::CallIntent intent{.id = r.id, .key_id = r.key_id, .key_name = r.key_name, .team = r.team, .user = r.user, .feature = r.feature,
-                             .route = r.route, .requested_model = r.requested_model, .operation = r.operation, .api = r.api,
-                             .provider = c.target->provider, .model = c.target->model, .arrived = r.arrived, .trace_id = r.trace_id};
-  for (auto& charge : plan.hold.charges()) intent.charges.push_back({std::move(charge.window), charge.amount.nano});
-  intent.hold_nano = std::max(plan.hold.ceiling().nano, r.incurred_nano + c.ceiling.nano);
-  return scene.world.journal.intent(scene.loop(), intent);
+Result<void> write_intent(const Scene& scene, const Planned& plan, const Candidate& c, Trail& trail) {
+  auto& r = trail.record;
+  plan.hold.charges(r.charges);
+  const std::int64_t hold_nano = std::max(plan.hold.ceiling().nano, r.incurred_nano + c.ceiling.nano);
+  return scene.world.journal.intent(scene.loop(), {r, c.target->provider, c.target->model, hold_nano});
 }
 
 // Breaker, credential, limits, money, journal: all, or a reason why not and nothing taken.

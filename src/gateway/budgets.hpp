@@ -22,6 +22,7 @@
 #include "base/clock.hpp"
 #include "base/money.hpp"
 #include "base/result.hpp"
+#include "records/call_record.hpp"
 
 namespace ballast::gateway {
 
@@ -54,12 +55,6 @@ struct BudgetSubject {
   std::string_view key, user, feature, team;
 };
 
-// An amount charged to one window. `window` is stable across restarts: "budget|value|start in unix seconds".
-struct WindowCharge {
-  std::string window;
-  Money amount;
-};
-
 // The money one call may still spend. Move-only. Made by `BudgetBook::hold`, then for each attempt `begin` … `end`, then
 // `settle` exactly once. A Hold that dies unsettled keeps its attempts charged at their ceilings and is put among the
 // unknown outcomes: money never returns silently.
@@ -86,7 +81,8 @@ class Hold {
   Money incurred() const;                  // by ended attempts
   bool settled() const;
   // What stands charged to each window now: with `settle` done, the outcome; before, the intent's worst case.
-  std::vector<WindowCharge> charges() const;
+  // A window's name is stable across restarts: "budget|value|start in unix seconds". Overwrites `out`, reusing its room.
+  void charges(std::vector<records::BudgetCharge>& out) const;
 
  private:
   friend class BudgetBook;
@@ -96,7 +92,7 @@ class Hold {
 };
 
 struct BudgetStatus {
-  std::string window;                      // as in WindowCharge
+  std::string window;                      // its name: "budget|value|start in unix seconds"
   std::string budget;
   BudgetScope scope = BudgetScope::system;
   std::string value;                       // the key, user, …; "*" for system

@@ -146,17 +146,28 @@ Money Hold::incurred() const {
 
 bool Hold::settled() const { return !state_ || state_->settled; }
 
-std::vector<WindowCharge> Hold::charges() const {
-  std::vector<WindowCharge> out;
-  if (!state_) return out;
-  for (const auto& piece : state_->caller) out.push_back({piece.window->id(), state_->held});
-  for (const auto& piece : state_->models) {
-    auto id = piece.window->id();
-    const auto same = std::ranges::find(out, id, &WindowCharge::window);
-    if (same != out.end()) same->amount += piece.amount;
-    else out.push_back({std::move(id), piece.amount});
+void Hold::charges(std::vector<records::BudgetCharge>& out) const {
+  const std::size_t callers = state_ ? state_->caller.size() : 0;
+  std::size_t n = 0;
+  const auto next = [&]() -> records::BudgetCharge& { return n < out.size() ? out[n++] : (++n, out.emplace_back()); };
+  for (std::size_t i = 0; i < callers; ++i) {
+    auto& charge = next();
+    state_->caller[i].window->id(charge.window);
+    charge.nano = state_->held.nano;
   }
-  return out;
+  for (std::size_t i = 0; state_ && i < state_->models.size(); ++i) {
+    const auto& piece = state_->models[i];
+    auto& charge = next();
+    piece.window->id(charge.window);
+    charge.nano = piece.amount.nano;
+    for (std::size_t k = callers; k + 1 < n; ++k) {      // an earlier attempt on the same model
+      if (out[k].window != charge.window) continue;
+      out[k].nano = (Money{out[k].nano} + piece.amount).nano;
+      --n;
+      break;
+    }
+  }
+  out.resize(n);
 }
 
 }  // namespace ballast::gateway

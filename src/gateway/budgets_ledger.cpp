@@ -1,5 +1,7 @@
 #include "gateway/budgets_ledger.hpp"
 
+#include <charconv>
+
 #include <algorithm>
 #include <cassert>
 
@@ -9,8 +11,13 @@
 
 namespace ballast::gateway {
 
-std::string BudgetBook::Window::id() const {
-  return fmt::format("{}|{}|{}", budget, value, std::chrono::floor<std::chrono::seconds>(span.start).time_since_epoch().count());
+void BudgetBook::Window::id(std::string& out) const {
+  char number[24];
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(span.start).time_since_epoch().count();
+  const char* end = std::to_chars(number, number + sizeof number, seconds).ptr;
+  out.clear();
+  out.reserve(budget.size() + value.size() + sizeof number + 2);
+  out.append(budget).append("|").append(value).append("|").append(number, static_cast<std::size_t>(end - number));
 }
 
 BudgetBook::Ledger::Ledger(Options o) : options(o), seed(os_seed()) {}

@@ -35,7 +35,8 @@ struct BudgetBook::Window {
   }
   void add(Money amount) { charged.fetch_add(amount.nano, std::memory_order_acq_rel); }
   void spend(Money amount) { spent.fetch_add(amount.nano, std::memory_order_acq_rel); }
-  std::string id() const;                  // "budget|value|start in unix seconds"
+  void id(std::string& out) const;         // "budget|value|start in unix seconds", over what `out` holds
+  std::string id() const { std::string text; id(text); return text; }
 };
 
 // A window pinned by a hold, and what the hold has charged to it.

@@ -34,16 +34,9 @@ struct Call {
   std::string_view anthropic_beta;                     // passed through to Anthropic targets
 };
 
-// A reply header of ours; names are lower-case literals.
-struct ReplyHeader {
-  std::string_view name;
-  std::string value;
-};
-
 struct ReplyHead {
   int status = 200;
-  std::string_view content_type = "application/json";
-  std::vector<ReplyHeader> headers;
+  net::Headers headers;                                               // `content-type` first
 };
 
 // Where the answer goes. Exactly one of: `reply` once; or `begin`, `write`*, then `end` or `abort`.

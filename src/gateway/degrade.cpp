@@ -64,9 +64,9 @@ Task<void> answer_error(const Scene& scene, Error error, Trail& trail) {
   if (!domain.starts_with("caller_") && !domain.starts_with("policy_")) error.field.clear();   // of ours, not of the request
   llm::ErrorReply told = llm::write_error(scene.call.wire, error);
   ReplyHead head = reply_head(trail, told.status, "application/json", true);
-  head.headers.push_back({"x-ballast-error", std::string(to_string(error.code))});
+  head.headers.add("x-ballast-error", to_string(error.code));
   for (auto& [name, value] : told.headers)
-    if (name != "content-type") head.headers.push_back({name, value});
+    if (name != "content-type") head.headers.add(name, value);
   const auto sent = co_await scene.sink.reply(std::move(head), told.body);
   if (!sent) log::debug("caller_left", {{"call", trail.call_id}});
 }

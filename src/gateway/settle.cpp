@@ -133,7 +133,7 @@ Task<void> settle(const Scene& scene, const Asked*, Planned* plan, Trail& trail)
   auto& r = trail.record;
   if (plan) {
     plan->hold.settle();
-    for (const auto& charge : plan->hold.charges()) r.charges.push_back({charge.window, charge.amount.nano});
+    plan->hold.charges(r.charges);
   }
   r.latency_us = micros(scene.now() - trail.started);
   emit_spans(scene, trail);

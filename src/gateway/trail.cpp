@@ -13,18 +13,19 @@ Trail::Trail(Id id, MonoTime start, WallTime arrived, const Call& call)
 }
 
 ReplyHead reply_head(const Trail& trail, int status, std::string_view content_type, bool settled) {
-  ReplyHead head{.status = status, .content_type = content_type};
-  const auto add = [&](std::string_view name, std::string value) {
-    if (!value.empty()) head.headers.push_back({name, std::move(value)});
+  ReplyHead head{.status = status, .headers = {}};
+  head.headers.reserve(640, 16);
+  const auto add = [&](std::string_view name, std::string_view value) {
+    if (!value.empty()) head.headers.add(name, value);
   };
-  head.headers.reserve(14);
+  add("content-type", content_type);
   const auto& r = trail.record;
   add("x-ballast-call-id", trail.call_id);
   add("x-request-id", trail.call_id);
   if (r.api == llm::to_string(llm::Wire::anthropic_messages)) add("request-id", trail.call_id);
   add("x-ballast-served-by", r.served_by);
   if (!r.model.empty()) add("x-ballast-model", r.provider + "/" + r.model);
-  add("x-ballast-cache", std::string(records::to_string(r.cache)));
+  add("x-ballast-cache", records::to_string(r.cache));
   if (!r.attempts.empty()) add("x-ballast-attempts", std::to_string(r.attempts.size()));
   if (settled) add("x-ballast-cost-usd", to_usd({r.billed_nano}));
   add("x-ballast-warning", trail.warning);

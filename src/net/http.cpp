@@ -75,6 +75,11 @@ std::size_t Headers::remove(std::string_view name) {
   return gone;
 }
 
+void Headers::reserve(std::size_t bytes, std::size_t fields) {
+  text_.reserve(bytes);
+  entries_.reserve(fields);
+}
+
 void Headers::clear() {
   text_.clear();
   entries_.clear();

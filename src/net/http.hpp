@@ -38,6 +38,8 @@ class Headers {
   bool set(std::string_view name, std::string_view value);
   std::size_t remove(std::string_view name);
   void clear();
+  // Room for so many bytes in wire form and so many fields, made at once.
+  void reserve(std::size_t bytes, std::size_t fields);
 
   // The first value of that name, trimmed of blanks; empty if absent (see `has`).
   std::string_view get(std::string_view name) const;

@@ -1,7 +1,7 @@
 // What each budget window has spent, as stored. The importer adds to it in the transaction that adds the calls, so it is exact
 // for everything imported, however often the process died; gateway::BudgetBook holds the present in memory.
 //
-// A window is named "budget|value|start in unix seconds" (gateway::WindowCharge). Amounts are nano-dollars.
+// A window is named "budget|value|start in unix seconds". Amounts are nano-dollars.
 // Repositories take a Tx and never begin one.
 #pragma once
 #include <cstdint>

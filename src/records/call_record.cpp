@@ -23,7 +23,7 @@ TokenCounts tokens(ByteReader& r) {
   return t;
 }
 
-void put(ByteWriter& w, const std::vector<BudgetCharge>& charges) {
+void put(ByteWriter& w, std::span<const BudgetCharge> charges) {
   w.varint(charges.size());
   for (const BudgetCharge& c : charges) {
     w.text(c.window);
@@ -41,7 +41,7 @@ std::vector<BudgetCharge> charges(ByteReader& r) {
   return out;
 }
 
-std::size_t bound(const std::vector<BudgetCharge>& charges) {
+std::size_t bound(std::span<const BudgetCharge> charges) {
   std::size_t n = kNumber;
   for (const BudgetCharge& c : charges) n += c.window.size() + 2 * kNumber;
   return n;
@@ -292,18 +292,23 @@ Result<void> read_call(std::string_view bytes, CallView& v) {
   return {};
 }
 
-void encode(std::string& out, const CallIntent& i) {
-  const auto texts = {std::string_view(i.key_id), std::string_view(i.key_name), std::string_view(i.team), std::string_view(i.user), std::string_view(i.feature),
-                      std::string_view(i.route), std::string_view(i.requested_model), std::string_view(i.operation), std::string_view(i.api),
-                      std::string_view(i.provider), std::string_view(i.model), std::string_view(i.trace_id)};
+IntentView::IntentView(const CallIntent& i)
+    : id(i.id), texts{i.key_id, i.key_name, i.team, i.user, i.feature, i.route, i.requested_model, i.operation, i.api, i.provider, i.model, i.trace_id},
+      arrived(i.arrived), charges(i.charges), hold_nano(i.hold_nano) {}
+
+IntentView::IntentView(const CallRecord& r, std::string_view provider, std::string_view model, std::int64_t hold)
+    : id(r.id), texts{r.key_id, r.key_name, r.team, r.user, r.feature, r.route, r.requested_model, r.operation, r.api, provider, model, r.trace_id},
+      arrived(r.arrived), charges(r.charges), hold_nano(hold) {}
+
+void encode(std::string& out, const IntentView& i) {
   std::size_t most = 17 + 4 * kNumber + bound(i.charges);
-  for (const std::string_view t : texts) most += t.size() + kNumber;
+  for (const std::string_view t : i.texts) most += t.size() + kNumber;
   const std::size_t start = out.size();
   out.resize(start + most);
   ByteWriter w(out.data() + start);
   w.byte(kVersion);
   w.id(i.id);
-  for (const std::string_view t : texts) w.text(t);
+  for (const std::string_view t : i.texts) w.text(t);
   w.zigzag(nanos(i.arrived));
   w.zigzag(i.hold_nano);
   put(w, i.charges);

@@ -4,7 +4,9 @@
 // Codec: a version byte, then fixed little-endian numbers, varints and length-prefixed strings, about 300 ns a record.
 // Forward tolerant: a newer writer appends fields to a section whose length is known, an older reader skips them.
 #pragma once
+#include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,7 +28,7 @@ struct TokenCounts {
   friend bool operator==(const TokenCounts&, const TokenCounts&) = default;
 };
 
-// `nano` dollars charged to one budget window ("budget|value|start in unix seconds", as gateway::WindowCharge).
+// `nano` dollars charged to one budget window ("budget|value|start in unix seconds").
 struct BudgetCharge {
   std::string window;
   std::int64_t nano = 0;
@@ -103,9 +105,20 @@ struct CallIntent {
 // The call as it is charged when its outcome never came: status unknown, incurred = billed = the hold.
 CallRecord unknown_outcome(const CallIntent& intent);
 
+// An intent as it is written, from wherever its parts are: a CallIntent, or the record that is growing. Borrows everything.
+struct IntentView {
+  IntentView(const CallIntent& intent);
+  IntentView(const CallRecord& so_far, std::string_view provider, std::string_view model, std::int64_t hold_nano);
+  Id id;
+  std::array<std::string_view, 12> texts;  // in the order of CallIntent's members
+  WallTime arrived;
+  std::span<const BudgetCharge> charges;
+  std::int64_t hold_nano;
+};
+
 // Append to `out`, so that a writer reuses its buffer.
 void encode(std::string& out, const CallRecord& record);
-void encode(std::string& out, const CallIntent& intent);
+void encode(std::string& out, const IntentView& intent);
 // Errors: internal_error "truncated", "impossible length", "unknown version". Never reads past `bytes`, whatever they are.
 Result<CallRecord> decode_call(std::string_view bytes);
 Result<CallIntent> decode_intent(std::string_view bytes);

@@ -131,7 +131,7 @@ Result<std::unique_ptr<CallJournal>> CallJournal::open(JournalOptions options) {
   return std::unique_ptr<CallJournal>(new CallJournal(std::move(s)));
 }
 
-Result<void> CallJournal::intent(unsigned loop, const CallIntent& intent) {
+Result<void> CallJournal::intent(unsigned loop, const IntentView& intent) {
   assert(loop < state_->writers.size());
   if (state_->sick.load(std::memory_order_relaxed)) [[unlikely]] {
     ++state_->writers[loop]->errors;

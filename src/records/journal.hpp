@@ -54,7 +54,7 @@ class CallJournal {
   ~CallJournal();                                          // stops the threads, syncs; imports nothing
 
   // Fail closed: internal_unavailable when the disk is full, failing, or `max_bytes` is reached. The call is then not dispatched.
-  Result<void> intent(unsigned loop, const CallIntent& intent);
+  Result<void> intent(unsigned loop, const IntentView& intent);
   // For calls that were refused or served from a cache, too: they need no intent. Errors as above; room reserved for outcomes makes
   // them rarer. An outcome that cannot be written is kept in memory (bounded) and written before the loop's next record.
   Result<void> outcome(unsigned loop, const CallRecord& record);

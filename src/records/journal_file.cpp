@@ -84,29 +84,14 @@ Result<bool> FrameReader::fill(std::size_t wanted, std::uint64_t limit) {
   return true;
 }
 
-// Is nothing but room left? A file is made at its full size, and a process that was killed did not cut it. Leaves `at_` behind the zeros
-// it has seen if so; else where it was.
-Result<bool> FrameReader::only_zeros(std::uint64_t limit) {
-  const auto begins_with_zero = [&] { return in_chunk_ < chunk_.size() && chunk_[in_chunk_] == 0; };
-  if (!begins_with_zero()) return false;
-  const std::uint64_t from = at_;
-  std::string chunk;
-  for (std::uint64_t at = from; at < limit;) {
-    chunk.resize(std::min<std::uint64_t>(kChunk, limit - at));
-    const ssize_t n = ::pread(fd_, chunk.data(), chunk.size(), static_cast<off_t>(at));
-    if (n < 0) return std::unexpected(system_error("the call journal cannot be read", errno));
-    if (n == 0) break;
-    if (chunk.find_first_not_of('\0') < static_cast<std::size_t>(n)) return false;
-    at += static_cast<std::uint64_t>(n);
-  }
-  at_ = limit;
-  chunk_.clear();
-  in_chunk_ = 0;
-  return true;
-}
-
 Result<std::optional<Frame>> FrameReader::next(std::uint64_t limit, bool final) {
   Frame frame;
+  std::uint64_t skipped = 0;
+  bool unfinished = false;   // what is skipped began where a frame's first bytes, its last to be written, are missing
+  const auto nothing = [&] {
+    if (!unfinished) damaged_ += skipped;
+    return std::optional<Frame>();
+  };
   for (;;) {
     Look seen = look(frame);
     if (seen == Look::more) {
@@ -119,25 +104,23 @@ Result<std::optional<Frame>> FrameReader::next(std::uint64_t limit, bool final) 
       auto filled = fill(wanted, limit);
       if (!filled) return std::unexpected(filled.error());
       if (*filled) continue;
-      if (!final || at_ >= limit) return std::optional<Frame>();
+      if (!final || at_ >= limit) return nothing();
       seen = Look::bad;  // torn: nothing will complete it
     }
     if (seen == Look::frame) {
+      damaged_ += skipped;
       in_chunk_ += frame.end - at_;
       at_ = frame.end;
       return std::optional(frame);
     }
-    if (auto nothing = only_zeros(limit); !nothing || *nothing) {
-      if (!nothing) return std::unexpected(nothing.error());
-      return std::optional<Frame>();
-    }
     // Damage: on to the next place where a frame may begin.
     const std::size_t next = std::min(chunk_.find(static_cast<char>(kMagic & 0xff), in_chunk_ + 1), chunk_.size());
-    const std::size_t skipped = std::max<std::size_t>(1, next - in_chunk_);
-    if (in_chunk_ >= chunk_.size()) return std::optional<Frame>();
-    damaged_ += skipped;
-    at_ += skipped;
-    in_chunk_ += skipped;
+    if (in_chunk_ >= chunk_.size()) return nothing();
+    if (skipped == 0) unfinished = chunk_[in_chunk_] == 0;
+    const std::size_t step = std::max<std::size_t>(1, next - in_chunk_);
+    skipped += step;
+    at_ += step;
+    in_chunk_ += step;
   }
 }
 

@@ -36,8 +36,8 @@ struct Frame {
 };
 
 // Reads frames in order from an open file. `limit` says how far the file is written; a writer may raise it between calls.
-// Damage is skipped to the next valid frame; at the end of the file a torn frame is damage only if `final`. Zeros to the end are room
-// that nobody used.
+// Damage is skipped to the next valid frame; at the end of the file a torn frame is damage only if `final`. What begins with
+// zeros and holds no frame to its end is no damage: room that nobody used, or the one frame a kill interrupted.
 class FrameReader {
  public:
   FrameReader(int fd, std::uint64_t from) : fd_(fd), at_(from) {}
@@ -51,7 +51,6 @@ class FrameReader {
   enum class Look : unsigned char { frame, more, bad };
   Look look(Frame& frame) const;
   Result<bool> fill(std::size_t wanted, std::uint64_t limit);
-  Result<bool> only_zeros(std::uint64_t limit);
   int fd_;
   std::uint64_t at_;         // in the file: the next byte to look at
   std::string chunk_;

@@ -65,9 +65,7 @@ class Caller final : public ReplySink {
   void leave() { gone_.cancel(); }
 
   std::string header(std::string_view name) const {
-    for (const auto& h : head.headers)
-      if (h.name == name) return h.value;
-    return {};
+    return std::string(head.headers.get(name));
   }
 
   int replies = 0, begins = 0, ends = 0, aborts = 0;

@@ -185,6 +185,30 @@ TEST_P(JournalTest, TornAndRottenFramesAreSkippedTheRestIsRead) {
   EXPECT_EQ(files().size(), 0u);
 }
 
+// A kill leaves the room that nobody used, and perhaps one frame without its first bytes: neither is damage.
+TEST_P(JournalTest, UnusedRoomAndAnInterruptedFrameAreNoDamage) {
+  for (std::uint64_t i = 0; i < 10; ++i) call(i);
+  close();
+  const auto file = files().at(0);
+  const auto size = fs::file_size(file);
+  for (const std::string_view left : {""sv, "\0\0\2\1 a payload without its beginning \xb1\x4a and some more"sv}) {
+    fs::resize_file(file, size + left.size());
+    std::fstream f(file, std::ios::in | std::ios::out | std::ios::binary);
+    f.seekp(static_cast<std::streamoff>(size));
+    f.write(left.data(), static_cast<std::streamsize>(left.size()));
+    f.close();
+    fs::resize_file(file, size + (3u << 20));
+    std::uint64_t outcomes = 0;
+    const auto damaged = CallJournal::read_directory(file.parent_path().string(), {.intent = {}, .outcome = [&](const CallRecord&) { ++outcomes; }});
+    ASSERT_TRUE(damaged);
+    EXPECT_EQ(*damaged, 0u);
+    EXPECT_EQ(outcomes, 10u);
+  }
+  open();
+  EXPECT_EQ(import(), 10u);
+  EXPECT_EQ(journal().stats().damaged_bytes, 0u);
+}
+
 TEST_P(JournalTest, AFullDiskRefusesIntentsAndKeepsOutcomes) {
   ASSERT_TRUE(journal().intent(0, test::sample_intent(1)));
   journal().inject(ENOSPC, 0);
