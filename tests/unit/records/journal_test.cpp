@@ -17,6 +17,7 @@ namespace ballast::records {
 namespace {
 
 namespace fs = std::filesystem;
+using namespace std::string_view_literals;
 
 class JournalTest : public test::OnBothDatabases {
  protected:
@@ -191,7 +192,7 @@ TEST_P(JournalTest, UnusedRoomAndAnInterruptedFrameAreNoDamage) {
   close();
   const auto file = files().at(0);
   const auto size = fs::file_size(file);
-  for (const std::string_view left : {""sv, "\0\0\2\1 a payload without its beginning \xb1\x4a and some more"sv}) {
+  for (const std::string_view left : {std::string_view(), "\0\0\2\1 a payload without its beginning \xb1\x4a and some more"sv}) {
     fs::resize_file(file, size + left.size());
     std::fstream f(file, std::ios::in | std::ios::out | std::ios::binary);
     f.seekp(static_cast<std::streamoff>(size));
@@ -199,7 +200,7 @@ TEST_P(JournalTest, UnusedRoomAndAnInterruptedFrameAreNoDamage) {
     f.close();
     fs::resize_file(file, size + (3u << 20));
     std::uint64_t outcomes = 0;
-    const auto damaged = CallJournal::read_directory(file.parent_path().string(), {.intent = {}, .outcome = [&](const CallRecord&) { ++outcomes; }});
+    const auto damaged = CallJournal::read_directory(fs::path(file).parent_path().string(), {.intent = {}, .outcome = [&](const CallRecord&) { ++outcomes; }});
     ASSERT_TRUE(damaged);
     EXPECT_EQ(*damaged, 0u);
     EXPECT_EQ(outcomes, 10u);
