@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -98,7 +99,10 @@ IoResult Channel::receive(char* to, std::size_t room) {
   }
   for (;;) {
     const auto n = ::recv(fd(), to, room, 0);
-    if (n > 0) return {IoResult::Kind::bytes, static_cast<std::size_t>(n)};
+    if (n > 0) {
+      drained_ = static_cast<std::size_t>(n) < room;
+      return {IoResult::Kind::bytes, static_cast<std::size_t>(n)};
+    }
     if (n == 0) return {IoResult::Kind::end};
     if (errno == EINTR) continue;
     if (errno == EAGAIN) return {IoResult::Kind::would_block};
@@ -163,7 +167,7 @@ IoResult Channel::tls_result(int result) {
   return {IoResult::Kind::broken};    // without close_notify: a cut, not an end
 }
 
-bool Channel::surely_blocked() const { return read_armed_ && (!ssl_ || SSL_pending(ssl_) == 0); }
+bool Channel::surely_blocked() const { return (read_armed_ || drained_) && (!ssl_ || SSL_pending(ssl_) == 0); }
 
 void Channel::arm(Side side) {
   bool& armed = side == Side::read ? read_armed_ : write_armed_;
@@ -175,6 +179,7 @@ void Channel::arm(Side side) {
 
 void Channel::happened(Side side) {
   (side == Side::read ? read_armed_ : write_armed_) = false;
+  if (side == Side::read) drained_ = false;
   if (closed_) return;
   if (waiting_ == side) return wake(Wake::ready, true);
   if (side == Side::read && watch_) watch_(watch_context_);
@@ -208,6 +213,11 @@ void Channel::watch(Watch watch, void* context) {
   watch_ = watch;
   watch_context_ = context;
   if (watch) arm(Side::read);
+}
+
+void Channel::acknowledge_late() {
+  const int off = 0;
+  if (!closed_) ::setsockopt(fd(), IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off);
 }
 
 void Channel::shutdown_send() {

@@ -40,7 +40,8 @@ class Channel {
   // The same at the end of the loop's turn, together with what others have to send: for whole messages.
   Gathered send_with_others(iovec* pieces, std::size_t count);
 
-  // Has nothing arrived since the last attempt, as far as is known? Then waiting comes before trying.
+  // Has nothing arrived since the last attempt, as far as is known? Then waiting comes before trying: a wait is told at once of what
+  // came meanwhile, and an attempt that took less than there was room for has taken all.
   bool surely_blocked() const;
   struct Awaiter;
   Awaiter readable(Deadline deadline);
@@ -51,6 +52,8 @@ class Channel {
   // Immediately; `reset` sends RST. The waiter is resumed from the loop with Wake::cancelled. Idempotent.
   void close(bool reset = false);
   void shutdown_send();
+  // Before a body that comes in pieces: the kernel may acknowledge several at once, instead of each as soon as it is read.
+  void acknowledge_late();
   bool open() const { return !closed_; }
   int fd() { return socket_.native_handle(); }
   Loop& loop() { return loop_; }
@@ -87,7 +90,7 @@ class Channel {
   unsigned refs_ = 0;
   Side waiting_ = Side::none;
   Wake how_ = Wake::ready;
-  bool read_armed_ = false, write_armed_ = false, closed_ = false, tls_up_ = false;
+  bool drained_ = false, read_armed_ = false, write_armed_ = false, closed_ = false, tls_up_ = false;
 };
 
 struct Channel::Awaiter {

@@ -286,6 +286,7 @@ Task<Result<std::unique_ptr<ClientResponse>>> Client::send(Scheduler& loop, cons
       c->decoder.reset();
       c->complete = head.framing.kind == Framing::Kind::none;
       if (c->complete && !c->unread.empty()) c->failed = true;
+      if (!c->complete && head.framing.kind != Framing::Kind::length) c->channel->acknowledge_late();
       co_return std::unique_ptr<ClientResponse>(new PooledResponse(c));
     }
     const bool replay = ended.stale && !again && request.replay_safe;

@@ -33,7 +33,7 @@ class Outbox {
   void add(QueuedSend& message);
 
  private:
-  static constexpr unsigned kMost = 32;  // sent at the latest when so many wait
+  static constexpr unsigned kMost = 16;  // sent at the latest when so many wait
   void send_all();
   void flush();
   asio::io_context& io_;

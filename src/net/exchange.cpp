@@ -167,7 +167,7 @@ Task<Result<void>> ServerConnection::write(Pieces bytes) {
   if (chunked_out_) pieces[n++] = piece({size_line, write_chunk_line(size, size_line)});
   for (const auto p : bytes) pieces[n++] = piece(p);
   if (chunked_out_) pieces[n++] = piece("\r\n");
-  co_return co_await send_rest(pieces, n);
+  co_return co_await send_rest(pieces, n, When::turn_ends);
 }
 
 Task<Result<void>> ServerConnection::finish(std::string_view last) {
