@@ -7,9 +7,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <boost/asio/ip/address.hpp>
 #include <cassert>
 #include <cerrno>
+#include <cstring>
+
+#include "net/resolver.hpp"
 
 namespace ballast::net {
 namespace {
@@ -54,17 +56,19 @@ void advance(iovec* pieces, std::size_t count, std::size_t n) {
 
 }  // namespace
 
-Channel::Channel(Loop& loop, int fd) : loop_(loop), socket_(loop.core().io.get_executor()) {
-  boost::system::error_code failed;
-  socket_.assign(asio::ip::tcp::v4(), fd, failed);   // the family is not looked at again
-  if (failed) {
-    errno_ = failed.value();
-    ::close(fd);
-    closed_ = true;
-  }
+Channel::Channel(Loop& loop, int fd) : loop_(loop), fd_(fd) {
+  if (loop_.core().add(fd, *this)) return;
+  errno_ = errno;
+  ::close(fd);
+  closed_ = true;
 }
 
-Channel::~Channel() { SSL_free(ssl_); }
+Channel::~Channel() {
+  SSL_free(ssl_);
+  if (closed_) return;
+  loop_.core().forget(*this);
+  ::close(fd_);
+}
 
 IoResult Channel::receive(Bytes& out) {
   assert(out.empty());
@@ -100,12 +104,15 @@ IoResult Channel::receive(char* to, std::size_t room) {
   for (;;) {
     const auto n = ::recv(fd(), to, room, 0);
     if (n > 0) {
-      drained_ = static_cast<std::size_t>(n) < room;
+      readable_ = static_cast<std::size_t>(n) == room;
       return {IoResult::Kind::bytes, static_cast<std::size_t>(n)};
     }
     if (n == 0) return {IoResult::Kind::end};
     if (errno == EINTR) continue;
-    if (errno == EAGAIN) return {IoResult::Kind::would_block};
+    if (errno == EAGAIN) {
+      readable_ = false;
+      return {IoResult::Kind::would_block};
+    }
     errno_ = errno;
     return {IoResult::Kind::broken};
   }
@@ -146,7 +153,10 @@ IoResult Channel::send(iovec* pieces, std::size_t count) {
       return {IoResult::Kind::bytes, static_cast<std::size_t>(n)};
     }
     if (errno == EINTR) continue;
-    if (errno == EAGAIN) return {IoResult::Kind::would_block};
+    if (errno == EAGAIN) {
+      writable_ = false;
+      return {IoResult::Kind::would_block};
+    }
     errno_ = errno;
     return {IoResult::Kind::broken};
   }
@@ -154,6 +164,8 @@ IoResult Channel::send(iovec* pieces, std::size_t count) {
 
 IoResult Channel::tls_result(int result) {
   const int why = SSL_get_error(ssl_, result);
+  if (why == SSL_ERROR_WANT_READ) readable_ = false;
+  if (why == SSL_ERROR_WANT_WRITE) writable_ = false;
   if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) return {IoResult::Kind::would_block};
   if (why == SSL_ERROR_ZERO_RETURN) return {IoResult::Kind::end};
   if (const auto code = ERR_peek_last_error()) {
@@ -167,22 +179,16 @@ IoResult Channel::tls_result(int result) {
   return {IoResult::Kind::broken};    // without close_notify: a cut, not an end
 }
 
-bool Channel::surely_blocked() const { return (read_armed_ || drained_) && (!ssl_ || SSL_pending(ssl_) == 0); }
+bool Channel::surely_blocked() const { return !readable_ && !ended_ && (!ssl_ || SSL_pending(ssl_) == 0); }
 
-void Channel::arm(Side side) {
-  bool& armed = side == Side::read ? read_armed_ : write_armed_;
-  if (armed || closed_) return;
-  armed = true;
-  socket_.async_wait(side == Side::read ? Socket::wait_read : Socket::wait_write,
-                     [self = Ref(this), side](const boost::system::error_code&) { self->happened(side); });
-}
-
-void Channel::happened(Side side) {
-  (side == Side::read ? read_armed_ : write_armed_) = false;
-  if (side == Side::read) drained_ = false;
-  if (closed_) return;
-  if (waiting_ == side) return wake(Wake::ready, true);
-  if (side == Side::read && watch_) watch_(watch_context_);
+void Channel::happened(std::uint32_t events) {
+  const Ref keep(this);
+  told_again_ = false;
+  if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) readable_ = true;
+  if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) writable_ = true;
+  if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) ended_ = true;
+  if (waiting_ == Side::read ? readable_ || ended_ : waiting_ == Side::write && writable_) return wake(Wake::ready, true);
+  if (watch_ && readable_) std::exchange(watch_, nullptr)(watch_context_);
 }
 
 void Channel::wake(Wake how, bool now) {
@@ -206,13 +212,14 @@ void Channel::Awaiter::await_suspend(std::coroutine_handle<> h) {
                         keep->wake(Wake::timeout, true);
                       },
                       &channel);
-  channel.arm(side);
 }
 
 void Channel::watch(Watch watch, void* context) {
   watch_ = watch;
   watch_context_ = context;
-  if (watch) arm(Side::read);
+  if (!watch || closed_ || told_again_ || !(readable_ || ended_)) return;
+  told_again_ = true;
+  loop_.core().tell_again(*this);
 }
 
 void Channel::acknowledge_late() {
@@ -238,8 +245,8 @@ void Channel::close(bool reset) {
     SSL_shutdown(ssl_);
     ERR_clear_error();
   }
-  boost::system::error_code ignored;
-  socket_.close(ignored);
+  loop_.core().forget(*this);
+  ::close(fd_);
   wake(Wake::cancelled, false);
 }
 
@@ -253,9 +260,7 @@ bool Channel::start_tls(void* context, const std::string* host) {
   SSL_set_mode(ssl_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
   if (!host) { SSL_set_accept_state(ssl_); return true; }
   SSL_set_connect_state(ssl_);
-  boost::system::error_code no_address;
-  asio::ip::make_address(*host, no_address);
-  if (!no_address) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_), host->c_str()) == 1;
+  if (literal_address(*host, 0)) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_), host->c_str()) == 1;
   SSL_set_hostflags(ssl_, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
   return SSL_set1_host(ssl_, host->c_str()) == 1 && SSL_set_tlsext_host_name(ssl_, host->c_str()) == 1;
 }

@@ -3,7 +3,6 @@
 #pragma once
 #include <sys/uio.h>
 
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/intrusive_ptr.hpp>
 #include <string>
 
@@ -40,9 +39,11 @@ class Channel {
   // The same at the end of the loop's turn, together with what others have to send: for whole messages.
   Gathered send_with_others(iovec* pieces, std::size_t count);
 
-  // Has nothing arrived since the last attempt, as far as is known? Then waiting comes before trying: a wait is told at once of what
-  // came meanwhile, and an attempt that took less than there was room for has taken all.
+  // Has nothing arrived since the last attempt? Then waiting comes before trying: a wait ends at once if something came meanwhile,
+  // and an attempt that took less than there was room for has taken all.
   bool surely_blocked() const;
+  // Whoever read from `fd()` by other means has found nothing there.
+  void found_nothing() { readable_ = false; }
   struct Awaiter;
   Awaiter readable(Deadline deadline);
   Awaiter writable(Deadline deadline);
@@ -55,7 +56,7 @@ class Channel {
   // Before a body that comes in pieces: the kernel may acknowledge several at once, instead of each as soon as it is read.
   void acknowledge_late();
   bool open() const { return !closed_; }
-  int fd() { return socket_.native_handle(); }
+  int fd() const { return fd_; }
   Loop& loop() { return loop_; }
   int last_errno() const { return errno_; }
 
@@ -69,17 +70,16 @@ class Channel {
  private:
   friend void intrusive_ptr_add_ref(Channel* c) { ++c->refs_; }
   friend void intrusive_ptr_release(Channel* c) { if (--c->refs_ == 0) delete c; }
-  using Socket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::executor_type>;
   enum class Side : unsigned char { none, read, write };
   Channel(Loop& loop, int fd);
   ~Channel();
-  void arm(Side side);
-  void happened(Side side);
+  friend struct Loop::Core;
+  void happened(std::uint32_t events);    // what epoll has to say
   void wake(Wake how, bool now);
   IoResult tls_result(int result);
 
   Loop& loop_;
-  Socket socket_;
+  int fd_;
   SSL* ssl_ = nullptr;
   std::coroutine_handle<> waiter_;
   Timer timer_;
@@ -90,7 +90,9 @@ class Channel {
   unsigned refs_ = 0;
   Side waiting_ = Side::none;
   Wake how_ = Wake::ready;
-  bool drained_ = false, read_armed_ = false, write_armed_ = false, closed_ = false, tls_up_ = false;
+  // As epoll last said, or an attempt has found since; `ended_`: the peer sends no more, or the connection is broken.
+  bool readable_ = false, writable_ = false, ended_ = false, told_again_ = false;
+  bool closed_ = false, tls_up_ = false;
 };
 
 struct Channel::Awaiter {
@@ -98,9 +100,8 @@ struct Channel::Awaiter {
   Side side;
   Deadline deadline;
   bool await_ready() {
-    if (!channel.closed_) return false;
-    channel.how_ = Wake::cancelled;
-    return true;
+    channel.how_ = channel.closed_ ? Wake::cancelled : Wake::ready;
+    return channel.closed_ || (side == Side::read ? channel.readable_ || channel.ended_ : channel.writable_);
   }
   void await_suspend(std::coroutine_handle<> h);
   Wake await_resume() const { return channel.how_; }

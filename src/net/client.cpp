@@ -240,12 +240,13 @@ Task<Attempt> attempt(ClientConnection& c, const ClientRequest& request, Duratio
 
 }  // namespace
 
-Client::Client(LoopGroup& loops, ClientOptions options) : loops_(loops), options_(std::move(options)) {
+Client::Client(LoopGroup& loops, ClientOptions options)
+    : loops_(loops), options_(std::move(options)), resolver_(std::make_unique<Resolver>()) {
   auto context = make_tls_client_context(options_.tls);
   if (!context) throw std::runtime_error(describe(context.error()));
   tls_ = std::move(*context);
   for (unsigned i = 0; i < loops.size(); ++i)
-    pools_.push_back(std::make_unique<Pool>(loops.at(i), options_, tls_.get(), loops.size()));
+    pools_.push_back(std::make_unique<Pool>(loops.at(i), options_, tls_.get(), loops.size(), *resolver_));
 }
 
 Client::~Client() {

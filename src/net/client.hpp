@@ -8,6 +8,8 @@
 
 namespace ballast::net {
 
+class Resolver;
+
 struct ClientOptions {
   unsigned connections_per_origin = 4096;        // over all loops; above it a send waits, within its connect timeout
   unsigned idle_per_origin = 512;                // kept open and unused, over all loops
@@ -38,6 +40,7 @@ class Client final : public Transport {
   LoopGroup& loops_;
   ClientOptions options_;
   TlsContext tls_;
+  std::unique_ptr<Resolver> resolver_;
   std::vector<std::unique_ptr<Pool>> pools_;
 };
 

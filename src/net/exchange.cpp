@@ -55,7 +55,7 @@ class ServerConnection::HeadLines {
     if (!c.persists()) put("connection: close\r\n");
     else if (c.parser_.head().minor_version == 0) put("connection: keep-alive\r\n");
     put("date: ");
-    put(c.home_.loop->core().http_date(c.home_.loop->clock()));
+    put(c.home_.loop->core().http_date());
     put("\r\n\r\n");
   }
   std::string_view status_line() const { return {text_, first_}; }

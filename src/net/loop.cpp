@@ -1,18 +1,22 @@
 #include "net/loop.hpp"
 
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <boost/asio/post.hpp>
+#include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <ctime>
 #include <exception>
+#include <iterator>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "base/log.hpp"
-#include "net/core.hpp"
+#include "net/channel.hpp"
 
 namespace ballast::net {
 namespace {
@@ -37,17 +41,117 @@ void ask_for_short_slices() {
 
 }  // namespace
 
-// UNSAFE_IO: sockets and timers are touched by the loop's thread only, so the reactor needs no locks; posting keeps its own.
-Loop::Core::Core(const Clock& clock)
-    : io(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO), work(io.get_executor()), wheel(clock.mono()), wake(io) {}
+Loop::Core::Core(const Clock& clock) : clock_(clock), wheel_(clock.mono()) {
+  epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
+  wake_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.ptr = nullptr}};
+  if (epoll_ < 0 || wake_ < 0 || ::epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) != 0)
+    throw std::system_error(errno, std::generic_category(), "an event loop cannot be made");
+}
+
+Loop::Core::~Core() {
+  if (epoll_ >= 0) ::close(epoll_);
+  if (wake_ >= 0) ::close(wake_);
+}
+
+void Loop::Core::run() {
+  while (!stopping_.load(std::memory_order_acquire)) turn();
+}
+
+void Loop::Core::stop() {
+  stopping_.store(true, std::memory_order_release);
+  const std::uint64_t one = 1;
+  (void)!::write(wake_, &one, sizeof one);
+}
+
+int Loop::Core::patience() const {
+  if (!posted_here_.empty() || !running_.empty() || !again_.empty() || !telling_.empty() || !outbox.empty() || posted_.load(std::memory_order_acquire)) return 0;
+  if (wake_at_ == MonoTime::max()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(wake_at_ - clock_.mono()).count();
+  return static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
+}
+
+void Loop::Core::turn() {
+  if (event_ == events_end_) {            // else a handler threw, and the rest of its turn follows
+    const int n = ::epoll_wait(epoll_, events_.data(), static_cast<int>(events_.size()), patience());
+    event_ = 0;
+    events_end_ = static_cast<std::size_t>(std::max(n, 0));
+  }
+  tell_channels();
+  if (wake_at_ != MonoTime::max()) {
+    if (const MonoTime now = clock_.mono(); now >= wake_at_) {
+      wheel_.advance(now);
+      wake_at_ = wheel_.next_due().value_or(MonoTime::max());
+    }
+  }
+  run_posted();
+  outbox.flush();
+}
+
+void Loop::Core::tell_channels() {
+  if (telling_.empty()) telling_.swap(again_);
+  while (telling_at_ < telling_.size())
+    if (Channel* channel = telling_[telling_at_++]) channel->happened(EPOLLIN);
+  telling_.clear();
+  telling_at_ = 0;
+  while (event_ < events_end_) {
+    const epoll_event& event = events_[event_++];
+    if (auto* channel = static_cast<Channel*>(event.data.ptr)) channel->happened(event.events);
+  }
+}
+
+void Loop::Core::run_posted() {
+  if (running_.empty()) {
+    running_.swap(posted_here_);
+    if (posted_.exchange(false, std::memory_order_acq_rel)) {
+      const std::lock_guard lock(mutex_);
+      std::ranges::move(posted_elsewhere_, std::back_inserter(running_));
+      posted_elsewhere_.clear();
+    }
+  }
+  while (running_at_ < running_.size()) {
+    Posted next = std::move(running_[running_at_++]);
+    if (next.handle) next.handle.resume();
+    else next.function();
+  }
+  running_.clear();
+  running_at_ = 0;
+}
+
+void Loop::Core::post(std::coroutine_handle<> h, std::function<void()> f) {
+  if (current_loop && &current_loop->core() == this) {
+    posted_here_.push_back({h, std::move(f)});
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    posted_elsewhere_.push_back({h, std::move(f)});
+  }
+  if (posted_.exchange(true, std::memory_order_acq_rel)) return;     // it has been woken
+  const std::uint64_t one = 1;
+  (void)!::write(wake_, &one, sizeof one);
+}
+
+void Loop::Core::arm(Timer& timer, MonoTime due, Timer::Callback callback, void* context) {
+  wheel_.arm(timer, due, callback, context);
+  wake_at_ = std::min(wake_at_, due);
+}
+
+bool Loop::Core::add(int fd, Channel& channel) {
+  epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = &channel}};
+  return ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void Loop::Core::forget(const Channel& channel) {
+  for (std::size_t i = event_; i < events_end_; ++i)
+    if (events_[i].data.ptr == &channel) events_[i].data.ptr = nullptr;
+  for (auto* list : {&again_, &telling_}) std::ranges::replace(*list, const_cast<Channel*>(&channel), nullptr);
+}
+
+void Loop::Core::tell_again(Channel& channel) { again_.push_back(&channel); }
 
 void Outbox::add(QueuedSend& message) {
-  if (!first_) {
-    first_ = &message;
-    asio::post(io_, [this] { flush(); });
-  } else {
-    last_->next = &message;
-  }
+  (first_ ? last_->next : first_) = &message;
   last_ = &message;
   if (!unsent_) unsent_ = &message;
   if (++count_ >= kMost) send_all();
@@ -59,60 +163,40 @@ void Outbox::send_all() {
   count_ = 0;
 }
 
-// Everything is sent before anybody goes on: whoever goes on may add to the next turn's messages.
 void Outbox::flush() {
   send_all();
-  auto* m = std::exchange(first_, nullptr);
-  last_ = nullptr;
-  while (m) {
-    auto* next = m->next;                // `m` dies with the frame that goes on
-    m->waiter.resume();
-    m = next;
+  if (!sent_) {
+    sent_ = std::exchange(first_, nullptr);
+    last_ = nullptr;
+  }
+  while (sent_) {
+    auto* next = std::exchange(sent_, sent_->next);     // it dies with the frame that goes on
+    next->waiter.resume();
   }
 }
 
-void Loop::Core::schedule(Loop& loop) {
-  const auto due = wheel.next_due();
-  if (!due) return;                    // a wake-up that finds nothing costs less than taking it back
-  if (*due >= wake_at) return;
-  wake_at = *due;
-  const Duration wait = *due - loop.clock().mono();
-  wake.expires_after(wait.count() > 0 ? wait : Duration(0));
-  wake.async_wait([this, &loop](const boost::system::error_code& failed) {
-    if (failed) return;                // re-armed for an earlier time
-    wake_at = MonoTime::max();
-    advancing = true;
-    wheel.advance(loop.clock().mono());
-    advancing = false;
-    schedule(loop);
-  });
-}
-
-std::string_view Loop::Core::http_date(const Clock& clock) {
-  const MonoTime now = clock.mono();
-  if (now >= date_until) {
-    const WallTime wall = clock.wall();
+std::string_view Loop::Core::http_date() {
+  const MonoTime now = clock_.mono();
+  if (now >= date_until_) {
+    const WallTime wall = clock_.wall();
     const auto seconds = std::chrono::floor<std::chrono::seconds>(wall.time_since_epoch());
     const std::time_t t = seconds.count();
     std::tm parts{};
     gmtime_r(&t, &parts);
-    std::strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
-    date_until = now + (seconds + std::chrono::seconds(1) - wall.time_since_epoch());
+    std::strftime(date_, sizeof date_, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+    date_until_ = now + (seconds + std::chrono::seconds(1) - wall.time_since_epoch());
   }
-  return {date, 29};
+  return {date_, 29};
 }
 
 Loop::Loop(LoopGroup&, unsigned index, const Clock& clock) : clock_(clock), index_(index), core_(std::make_unique<Core>(clock)) {}
 Loop::~Loop() = default;
 
-void Loop::post(std::function<void()> f) { asio::post(core_->io, std::move(f)); }
-void Loop::resume(std::coroutine_handle<> h) {
-  asio::post(core_->io, [h] { h.resume(); });
-}
+void Loop::post(std::function<void()> f) { core_->post({}, std::move(f)); }
+void Loop::resume(std::coroutine_handle<> h) { core_->post(h, {}); }
 void Loop::arm(Timer& timer, MonoTime due, Timer::Callback callback, void* context) {
   assert(on_this_thread() || current_loop == nullptr);
-  core_->wheel.arm(timer, due, callback, context);
-  if (!core_->advancing && due < core_->wake_at) core_->schedule(*this);
+  core_->arm(timer, due, callback, context);
 }
 bool Loop::on_this_thread() const { return current_loop == this; }
 
@@ -135,7 +219,7 @@ void LoopGroup::start() {
       ::pthread_setname_np(::pthread_self(), ("loop-" + std::to_string(l->index())).c_str());
       for (bool ended = false; !ended;) {
         try {
-          l->core().io.run();
+          l->core().run();
           ended = true;
         } catch (const std::exception& e) {   // from a posted function: a bug, but not the end of every other call
           log::error("loop_escaped", {{"what", log::redact(e.what())}, {"loop", l->index()}});
@@ -148,7 +232,7 @@ void LoopGroup::start() {
 bool LoopGroup::running() const { return !threads_->threads.empty(); }
 
 void LoopGroup::stop() {
-  for (auto& loop : loops_) loop->core().io.stop();
+  for (auto& loop : loops_) loop->core().stop();
   for (auto& t : threads_->threads) t.join();
   threads_->threads.clear();
 }

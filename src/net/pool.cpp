@@ -4,7 +4,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <boost/asio/ip/address.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -33,6 +32,16 @@ Error ClientConnection::failure(Wake how, std::string_view timer, const char* br
   return {.code = ErrorCode::provider_unreachable, .message = broken, .field = origin.key.authority, .retryable = true};
 }
 
+// Anything that an idle connection has to say means its end.
+void ClientConnection::watch_idle() {
+  channel->watch([](void* self) {
+    auto* c = static_cast<ClientConnection*>(self);
+    char unexpected;
+    if (c->channel->receive(&unexpected, 1).kind == IoResult::Kind::would_block) return c->watch_idle();
+    c->pool.drop(c);
+  }, this);
+}
+
 void ClientConnection::forget_response() {
   hook.detach();
   head.release();
@@ -42,9 +51,9 @@ void ClientConnection::forget_response() {
   complete = failed = resent = false;
 }
 
-Client::Pool::Pool(Loop& l, const ClientOptions& o, void* tls_context, unsigned loops)
+Client::Pool::Pool(Loop& l, const ClientOptions& o, void* tls_context, unsigned loops, Resolver& names)
     : loop(l), options(o), tls(tls_context), most_open(std::max(1u, o.connections_per_origin / loops)),
-      most_idle(std::max(1u, o.idle_per_origin / loops)), resolver(l.core().io) {}
+      most_idle(std::max(1u, o.idle_per_origin / loops)), resolver(names) {}
 
 Client::Pool::~Pool() { close_idle(); }
 
@@ -87,11 +96,7 @@ void Client::Pool::park(ClientConnection* c) {
   o.newest = c;
   ++o.idle;
   idle.fetch_add(1, std::memory_order_relaxed);
-  // Anything that an idle connection has to say means its end.
-  c->channel->watch([](void* self) {
-    auto* dead = static_cast<ClientConnection*>(self);
-    dead->pool.drop(dead);
-  }, c);
+  c->watch_idle();
   loop.arm(c->idle_timer, loop.now() + options.idle_timeout,
            [](void* self) {
              auto* old = static_cast<ClientConnection*>(self);
@@ -170,52 +175,46 @@ Task<Result<ClientConnection*>> Client::Pool::connect(OriginPool& o, Deadline de
 }
 
 Task<Result<void>> Client::Pool::resolve(OriginPool& o, Deadline deadline, CancelToken cancel) {
-  boost::system::error_code failed;
-  const auto literal = asio::ip::make_address(o.key.host, failed);
-  if (!failed) {
-    if (o.addresses.empty()) o.addresses.emplace_back(literal, o.key.port);
+  if (const auto literal = literal_address(o.key.host, o.key.port)) {
+    if (o.addresses.empty()) o.addresses.push_back(*literal);
     co_return Result<void>{};
   }
   if (loop.now() < o.addresses_until) co_return Result<void>{};
   // The answer may come after we have given up: it then finds nobody.
   struct Answer {
     Gate* gate = nullptr;
-    boost::system::error_code failed;
-    asio::ip::tcp::resolver::results_type found;
+    Resolved found;
   };
   auto answer = std::make_shared<Answer>();
   Gate gate(loop);
   answer->gate = &gate;
   gate.open_on(cancel);
-  resolver.async_resolve(o.key.host, std::to_string(o.key.port), asio::ip::tcp::resolver::numeric_service,
-                         [answer](const boost::system::error_code& e, asio::ip::tcp::resolver::results_type found) {
-                           answer->failed = e;
-                           answer->found = std::move(found);
-                           if (answer->gate) answer->gate->open();
-                         });
+  resolver.resolve(loop, o.key.host, o.key.port, [answer](Resolved found) {
+    answer->found = std::move(found);
+    if (answer->gate) answer->gate->open();
+  });
   const Wake woke = co_await gate.wait(deadline);
   answer->gate = nullptr;
   if (woke == Wake::cancelled) co_return fail(ErrorCode::caller_cancelled, "cancelled");
   if (woke == Wake::timeout)
     co_return fail(Error{.code = ErrorCode::provider_timeout, .message = "the name " + o.key.host + " was not resolved in time",
                          .field = "connect", .retryable = true});
-  if (answer->failed || answer->found.empty())
+  if (answer->found.addresses.empty())
     co_return fail(Error{.code = ErrorCode::provider_unreachable,
-                         .message = "cannot resolve " + o.key.host + ": " + answer->failed.message(), .field = o.key.authority,
+                         .message = "cannot resolve " + o.key.host + ": " + answer->found.failure, .field = o.key.authority,
                          .retryable = true});
-  o.addresses.clear();
-  for (const auto& entry : answer->found) o.addresses.push_back(entry.endpoint());
+  o.addresses = std::move(answer->found.addresses);
   o.addresses_until = loop.now() + options.dns_ttl;
   co_return Result<void>{};
 }
 
-Task<Result<void>> Client::Pool::connect_to(ClientConnection& c, const asio::ip::tcp::endpoint& where, Deadline deadline, CancelToken cancel) {
+Task<Result<void>> Client::Pool::connect_to(ClientConnection& c, const Address& where, Deadline deadline, CancelToken cancel) {
   const int fd = ::socket(where.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0)
     co_return fail(Error{.code = ErrorCode::internal_unavailable, .message = std::string("no socket: ") + std::strerror(errno), .retryable = true});
   const int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  int error = ::connect(fd, where.data(), static_cast<socklen_t>(where.size())) == 0 ? 0 : errno;
+  int error = ::connect(fd, where.data(), where.size) == 0 ? 0 : errno;
   c.channel = Channel::make(loop, fd);
   c.obey(cancel);
   if (error == EINPROGRESS && !c.cancelled) {

@@ -1,7 +1,6 @@
 // Private to net/: one loop's client connections.
 #pragma once
 #include <atomic>
-#include <boost/asio/ip/tcp.hpp>
 #include <memory>
 #include <vector>
 
@@ -9,6 +8,7 @@
 #include "net/channel.hpp"
 #include "net/client.hpp"
 #include "net/codec.hpp"
+#include "net/resolver.hpp"
 
 namespace ballast::net {
 
@@ -23,6 +23,7 @@ struct ClientConnection {
   // The error for an operation that ended early.
   Error failure(Wake how, std::string_view timer, const char* broken) const;
   void forget_response();
+  void watch_idle();
 
   Client::Pool& pool;
   OriginPool& origin;
@@ -52,12 +53,12 @@ struct OriginPool {
   ClientConnection* oldest = nullptr;
   unsigned open = 0, idle = 0;
   std::vector<Gate*> waiting;             // sends that wait for a free connection, in order
-  std::vector<asio::ip::tcp::endpoint> addresses;
+  std::vector<Address> addresses;
   MonoTime addresses_until{};
 };
 
 struct Client::Pool {
-  Pool(Loop& l, const ClientOptions& o, void* tls_context, unsigned loops);
+  Pool(Loop& l, const ClientOptions& o, void* tls_context, unsigned loops, Resolver& names);
   ~Pool();
   OriginPool& of(const Origin& origin);
   ClientConnection* take_idle(OriginPool& origin);
@@ -69,7 +70,7 @@ struct Client::Pool {
   Task<Result<void>> wait_for_place(OriginPool& origin, Deadline deadline, CancelToken cancel);
   Task<Result<ClientConnection*>> connect(OriginPool& origin, Deadline deadline, CancelToken cancel);
   Task<Result<void>> resolve(OriginPool& origin, Deadline deadline, CancelToken cancel);
-  Task<Result<void>> connect_to(ClientConnection& c, const asio::ip::tcp::endpoint& where, Deadline deadline, CancelToken cancel);
+  Task<Result<void>> connect_to(ClientConnection& c, const Address& where, Deadline deadline, CancelToken cancel);
   Task<Result<void>> secure(ClientConnection& c, Deadline deadline);
 
   Loop& loop;
@@ -77,7 +78,7 @@ struct Client::Pool {
   void* tls;
   unsigned most_open, most_idle;
   std::vector<std::unique_ptr<OriginPool>> origins;
-  asio::ip::tcp::resolver resolver;
+  Resolver& resolver;
   std::atomic<std::uint64_t> opened{0}, reused{0}, resent{0};
   std::atomic<std::uint32_t> open{0}, idle{0};
 };

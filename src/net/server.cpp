@@ -100,6 +100,7 @@ bool Server::State::accept_one() {
     loops.at(0).arm(retry, loops.at(0).now() + starved_retry, [](void* s) { static_cast<State*>(s)->accept_ready(); }, this);
     return false;
   }
+  if (errno == EAGAIN) acceptor->found_nothing();
   return errno == ECONNABORTED || errno == EINTR;
 }
 
