@@ -364,6 +364,8 @@ void write(Level level, std::string_view event, Fields fields) {
   write_all(s, s.fd, line);
 }
 
+void append_time(std::string& out, WallTime at) { append_time(out, at, my_buffer()); }
+
 void access(std::string_view line) {
   if (!enabled(Level::info)) return;
   State& s = state();

@@ -284,21 +284,21 @@ Task<Ending> exchange(const Scene& scene, const Asked& asked, const Candidate& c
   Outgoing body;
   if (auto made = make_outgoing(body, scene, asked, c, call->wire, continuing ? std::string_view(relay.text()) : std::string_view()); !made)
     co_return Ending{.end = fail(std::move(made.error()))};
-  call->headers.set("content-type", body.content_type);
+  call->headers.add("content-type", body.content_type);
   if (!scene.call.anthropic_beta.empty() && call->wire == llm::Wire::anthropic_messages)
-    call->headers.set("anthropic-beta", scene.call.anthropic_beta);
+    call->headers.add("anthropic-beta", scene.call.anthropic_beta);
 
   if (trail.span.valid()) {
     trail.attempt_spans.resize(grip.record + 1);
     trail.attempt_spans[grip.record] = trace::child_of(trail.span, scene.here.random);
-    call->headers.set("traceparent", trace::format_traceparent(trail.attempt_spans[grip.record]));
+    call->headers.add("traceparent", trace::format_traceparent(trail.attempt_spans[grip.record]));
   }
 
   const auto& t = c.access->spec.timeouts;
   const MonoTime start_by = std::max(trail.started + asked.route->retries.deadline, grip.started + std::chrono::milliseconds(1));
   Abandon abandon(scene.sink.loop(), scene.sink.gone(), options.cancel, scene.setup.drain_on_disconnect);
   const std::string_view pieces[] = {body.bytes};
-  const net::ClientRequest request{.method = call->method, .url = &call->url, .headers = std::move(call->headers), .body = pieces};
+  const net::ClientRequest request{.method = call->method, .url = call->base, .target = call->target, .headers = std::move(call->headers), .body = pieces};
   const Duration granted = std::min<Duration>(t.headers, start_by - scene.now());
   auto response = co_await c.access->transport->send(scene.sink.loop(), request, {.connect = t.connect, .headers = granted}, abandon.token());
   if (!response) {

@@ -6,6 +6,8 @@
 #include <shared_mutex>
 #include <tuple>
 
+#include <fmt/format.h>
+
 #include "base/random.hpp"
 #include "gateway/retry.hpp"
 
@@ -58,9 +60,9 @@ Breaker::Breaker(std::string provider, std::string model, const Clock& clock, co
     : provider_(std::move(provider)), model_(std::move(model)), clock_(clock), options_(options), jitter_(std::move(jitter)) {}
 
 std::optional<Permit> Breaker::try_acquire() {
-  const std::int64_t now = ns(clock_.mono());
   const std::lock_guard hold(lock_);
   if (state_ == BreakerState::closed) return Permit(this, Permit::Kind::ordinary, epoch_);
+  const std::int64_t now = ns(clock_.mono());
   if (state_ == BreakerState::open && now >= retry_at_) state_ = BreakerState::half_open;
   if (state_ == BreakerState::open || probe_out_) return std::nullopt;
   probe_out_ = true;
@@ -84,14 +86,18 @@ std::optional<Permit> Breaker::try_early() {
 }
 
 BreakerView Breaker::view() const {
-  const std::int64_t now = ns(clock_.mono());
   const std::lock_guard hold(lock_);
   BreakerView v{.state = state_, .latency = known(latency_ns_), .first_token = known(first_token_ns_)};
   v.changes = epoch_;
+  if (state_ == BreakerState::closed) {              // nothing of it depends on the time
+    v.admits = true;
+    return v;
+  }
+  const std::int64_t now = ns(clock_.mono());
   if (state_ == BreakerState::open && now >= retry_at_) v.state = BreakerState::half_open;
-  v.admits = v.state == BreakerState::closed || (v.state == BreakerState::half_open && !probe_out_);
+  v.admits = v.state == BreakerState::half_open && !probe_out_;
   if (v.state == BreakerState::open) v.retry_at = MonoTime(Duration(retry_at_));
-  if (state_ != BreakerState::closed) v.down_since = MonoTime(Duration(down_since_));
+  v.down_since = MonoTime(Duration(down_since_));
   if (options_.early_every > Duration::zero() && rests(now)) {
     v.early_at = MonoTime(Duration(early_at_));
     v.early = now >= early_at_;
@@ -211,13 +217,15 @@ Breakers::Breakers(const Clock& clock, Options options)
 Breakers::~Breakers() = default;
 
 Breaker& Breakers::of(std::string_view provider, std::string_view model) {
-  std::string name;
-  name.reserve(provider.size() + model.size() + 1);
-  name.append(provider).append("/").append(model);
+  fmt::basic_memory_buffer<char, 128> key;
+  key.append(provider);
+  key.push_back('/');
+  key.append(model);
   {
     const std::shared_lock hold(table_->mutex);
-    if (const auto it = table_->by_name.find(name); it != table_->by_name.end()) return *it->second;
+    if (const auto it = table_->by_name.find(std::string_view(key.data(), key.size())); it != table_->by_name.end()) return *it->second;
   }
+  std::string name(key.data(), key.size());
   const std::unique_lock hold(table_->mutex);
   if (table_->by_name.size() >= options_.max_targets && !table_->by_name.contains(name)) {
     name = std::string(provider) + "/*";

@@ -47,17 +47,18 @@ Result<unsigned> Hold::begin(std::string_view model, Money ceiling) {
   };
   for (; more > Money{} && extended < s.caller.size(); ++extended)
     if (auto charged = book.charge_more(s.caller[extended], more); !charged) return back_out(std::move(charged.error()));
-  const WallTime now = book.clock_.wall();
+  std::optional<WallTime> now;                     // read for the first rule that binds the model
   for (std::size_t i = 0; i < book.rules_.size(); ++i) {
     const BudgetRule& rule = book.rules_[i];
     if (rule.scope != BudgetScope::request && rule.scope != BudgetScope::model) continue;
     if (!rule.match.empty() && !name_matches(rule.match, model)) continue;
+    if (!now) now = book.clock_.wall();
     if (rule.scope == BudgetScope::request) {
-      if (s.committed + ceiling > rule.amount) return back_out(book.refusal(rule, {}, s.committed + ceiling, rule.amount, now));
+      if (s.committed + ceiling > rule.amount) return back_out(book.refusal(rule, {}, s.committed + ceiling, rule.amount, *now));
       continue;
     }
     BudgetBook::Piece piece;
-    if (auto charged = book.charge(i, model, ceiling, now, piece); !charged) return back_out(std::move(charged.error()));
+    if (auto charged = book.charge(i, model, ceiling, *now, piece); !charged) return back_out(std::move(charged.error()));
     piece.attempt = static_cast<unsigned>(s.attempts.size());
     s.models.push_back(piece);
   }
@@ -148,6 +149,7 @@ bool Hold::settled() const { return !state_ || state_->settled; }
 
 void Hold::charges(std::vector<records::BudgetCharge>& out) const {
   const std::size_t callers = state_ ? state_->caller.size() : 0;
+  if (state_) out.reserve(callers + state_->models.size());
   std::size_t n = 0;
   const auto next = [&]() -> records::BudgetCharge& { return n < out.size() ? out[n++] : (++n, out.emplace_back()); };
   for (std::size_t i = 0; i < callers; ++i) {

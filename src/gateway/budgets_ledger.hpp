@@ -7,6 +7,8 @@
 #include <mutex>
 #include <unordered_map>
 
+#include <boost/container/small_vector.hpp>
+
 #include "base/hash.hpp"
 #include "gateway/budgets.hpp"
 #include "gateway/spinlock.hpp"
@@ -108,9 +110,9 @@ struct Hold::State {
   };
   const BudgetBook* book = nullptr;
   std::string call;
-  std::vector<BudgetBook::Piece> caller;   // amount: `held`, in every one
-  std::vector<BudgetBook::Piece> models;
-  std::vector<Attempt> attempts;
+  boost::container::small_vector<BudgetBook::Piece, 4> caller;   // amount: `held`, in every one
+  boost::container::small_vector<BudgetBook::Piece, 2> models;
+  boost::container::small_vector<Attempt, 1> attempts;
   Money held;                              // charged to each of the caller's windows
   Money committed;                         // of it: incurred, unknown, and the ceilings of running attempts
   bool settled = false;

@@ -1,6 +1,8 @@
 // Steps 4 and 5 of the road: which targets, in which order, at what cost at most; and the money held for the dearest.
 #include <algorithm>
 
+#include <boost/container/small_vector.hpp>
+
 #include "gateway/road.hpp"
 
 namespace ballast::gateway {
@@ -78,11 +80,12 @@ TargetView view_of(const Scene& scene, const Candidate& c) {
   return v;
 }
 
-Candidate describe_target(const Scene& scene, const Asked& asked, const Target& target, bool budgeted, std::optional<Error>& refusal) {
+Candidate describe_target(const Scene& scene, const Asked& asked, const Target& target, bool budgeted, WallTime now,
+                          std::optional<Error>& refusal) {
   Candidate c{.target = &target};
   const auto access = scene.setup.providers.find(target.provider);
   c.access = &access->second;
-  c.info = scene.setup.prices->find(target.provider, llm::to_string(c.access->spec.kind), target.model, scene.world.clock.wall());
+  c.info = scene.setup.prices->find(target.provider, llm::to_string(c.access->spec.kind), target.model, now);
   c.view = view_of(scene, c);
   const bool priced = c.info && c.info->priced;
   c.view.priced_enough = priced || !budgeted;
@@ -102,10 +105,17 @@ Candidate describe_target(const Scene& scene, const Asked& asked, const Target& 
 }
 
 void tell_plan(const Scene& scene, const Route& route, const Plan& plan, Trail& trail) {
-  std::string order;
+  std::string several;
+  std::string_view order;
   for (const auto i : plan.order) {
-    if (!order.empty()) order += ' ';
-    order += route.targets[i].name;
+    if (i == plan.order.front()) {
+      order = route.targets[i].name;
+      continue;
+    }
+    if (several.empty()) several = order;
+    several += ' ';
+    several += route.targets[i].name;
+    order = several;
   }
   trail.decision.step(scene.now(), "plan", {{"strategy", to_string(route.strategy)}, {"order", order}});
   for (const auto& s : plan.skipped) trail.decision.step(scene.now(), "skipped", {{"target", route.targets[s.target].name}, {"why", to_string(s.reason)}});
@@ -121,21 +131,22 @@ void tell_plan(const Scene& scene, const Route& route, const Plan& plan, Trail& 
 Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& trail) {
   const Route& route = *asked.route;
   Planned planned;
-  std::vector<std::string_view> names;
+  boost::container::small_vector<std::string_view, 8> names;
   for (const auto& t : route.targets) names.push_back(t.name);
   planned.budgeted = scene.setup.budgets->applies(budget_subject(asked), names);
 
   std::optional<Error> refusal;
   std::vector<Candidate> all;
-  std::vector<TargetView> views;
+  boost::container::small_vector<TargetView, 4> views;
   std::vector<double> chance;
+  const WallTime now = scene.world.clock.wall();
   all.reserve(route.targets.size());
   for (const auto& target : route.targets) {
-    all.push_back(describe_target(scene, asked, target, planned.budgeted, refusal));
+    all.push_back(describe_target(scene, asked, target, planned.budgeted, now, refusal));
     views.push_back(all.back().view);
     if (route.strategy == Strategy::weighted) chance.push_back(scene.here.random.uniform());
   }
-  const Plan plan = make_plan(route, needs_of(scene, asked), views, scene.world.clock.wall(), chance);
+  const Plan plan = make_plan(route, needs_of(scene, asked), views, now, chance);
   tell_plan(scene, route, plan, trail);
   if (plan.order.empty() && plan.resting.empty()) {
     const bool money = refusal && std::all_of(plan.skipped.begin(), plan.skipped.end(), [](const Skipped& s) {
@@ -144,6 +155,11 @@ Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& t
     return fail(money ? std::move(*refusal) : nothing_to_try(route, plan, scene.now()));
   }
   planned.admitted = plan.order.size();
+  if (all.size() == 1) {
+    planned.candidates = std::move(all);
+    return planned;
+  }
+  planned.candidates.reserve(plan.order.size() + plan.resting.size());
   for (const auto i : plan.order) planned.candidates.push_back(std::move(all[i]));
   for (const auto i : plan.resting) planned.candidates.push_back(std::move(all[i]));
   return planned;

@@ -56,6 +56,17 @@ struct CredentialPool::Entry {
   std::uint64_t picked = 0, limited = 0;
 };
 
+namespace {
+
+// The time, or 0 where nothing depends on it: most credentials have no rates and never rested. With the pool locked.
+template <class Entries>
+std::int64_t time_for(const Entries& entries, const Clock& clock) {
+  const bool timed = std::ranges::any_of(entries, [](const auto& e) { return e.dead || e.cool_until != 0 || e.requests.amount != 0 || e.tokens.amount != 0; });
+  return timed ? ns(clock.mono()) : 0;
+}
+
+}  // namespace
+
 CredentialPool::CredentialPool(std::string provider, const Clock& clock, Options options)
     : provider_(std::move(provider)), clock_(clock), options_(options) {}
 CredentialPool::~CredentialPool() = default;
@@ -109,8 +120,8 @@ bool CredentialPool::all_dead() const {
 }
 
 Result<CredentialLease> CredentialPool::pick(std::uint64_t token_estimate, TriedCredentials exclude) {
-  const std::int64_t now = ns(clock_.mono());
   const std::lock_guard hold(mutex_);
+  const std::int64_t now = time_for(entries_, clock_);
   Entry* best = nullptr;
   std::int64_t earliest = kNever;
   const bool none_alive = all_dead();
@@ -146,8 +157,8 @@ Result<CredentialLease> CredentialPool::pick(std::uint64_t token_estimate, Tried
 }
 
 bool CredentialPool::available(TriedCredentials exclude) const {
-  const std::int64_t now = ns(clock_.mono());
   const std::lock_guard hold(mutex_);
+  const std::int64_t now = time_for(entries_, clock_);
   for (std::size_t i = 0; i < entries_.size(); ++i)
     if (((exclude >> i) & 1) == 0 && ready_at(entries_[i], 0, now) <= now) return true;
   return false;
@@ -171,8 +182,8 @@ std::vector<CredentialPool::Listing> CredentialPool::list() const {
 
 // The attempt is over. A credential on probation that was neither confirmed nor refused stays dead, free to be tried again.
 void CredentialPool::release(unsigned index, std::uint64_t estimate, std::uint64_t actual, bool succeeded) {
-  const std::int64_t now = ns(clock_.mono());
   const std::lock_guard hold(mutex_);
+  const std::int64_t now = time_for(entries_, clock_);
   Entry& e = entries_[index];
   --e.in_flight;
   e.tokens.drain(now);

@@ -291,13 +291,13 @@ bool Limits::take(const Rule& rule, std::string_view value, std::uint64_t tokens
 
 std::expected<Admission, Refusal> Limits::admit(const LimitSubject& subject, std::uint64_t token_estimate, bool waited) {
   Admission admission;
-  if (rules_.empty()) return admission;
-  const std::int64_t now = clock_.mono().time_since_epoch().count();
+  std::int64_t now = 0;                    // read for the first rule that applies
   admission.limits_ = this;
   admission.estimate_ = token_estimate;
   for (const Rule& rule : rules_) {
     const auto value = value_for(rule.scope, subject);
     if (value.empty() || (!rule.match.empty() && !name_matches(rule.match, value))) continue;
+    if (now == 0) now = clock_.mono().time_since_epoch().count();
     Bucket* taken = nullptr;
     Denial denial;
     if (!take(rule, value, token_estimate, waited, now, taken, admission.figures_, denial)) {
@@ -407,7 +407,7 @@ void Limits::give_back(Bucket& b, std::uint64_t tokens, bool tell_waiters) {
 
 void Limits::finish(Bucket& b, std::uint64_t estimate, std::uint64_t actual) {
   const Rule& rule = rules_[b.rule];
-  const std::int64_t now = clock_.mono().time_since_epoch().count();
+  const std::int64_t now = rule.tokens ? clock_.mono().time_since_epoch().count() : 0;
   release(b, true, [&] {
     if (rule.tokens) {
       b.tokens.drain(*rule.tokens, now);

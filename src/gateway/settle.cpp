@@ -32,7 +32,7 @@ void log_access(std::string& line, const Trail& trail) {
   const auto& r = trail.record;
   line.clear();
   line += "{\"time\":\"";
-  line += to_rfc3339(r.arrived);
+  log::append_time(line, r.arrived);
   line += "\",\"level\":\"info\",\"event\":\"call\"";
   append_field(line, "call", trail.call_id);
   append_field(line, "key", r.key_name);
@@ -135,9 +135,10 @@ Task<void> settle(const Scene& scene, const Asked*, Planned* plan, Trail& trail)
     plan->hold.settle();
     plan->hold.charges(r.charges);
   }
-  r.latency_us = micros(scene.now() - trail.started);
+  const MonoTime now = scene.now();
+  r.latency_us = micros(now - trail.started);
   emit_spans(scene, trail);
-  trail.decision.step(scene.now(), "settled", {{"outcome", r.error.empty() ? std::string_view("ok") : std::string_view(r.error)},
+  trail.decision.step(now, "settled", {{"outcome", r.error.empty() ? std::string_view("ok") : std::string_view(r.error)},
                                                {"incurred_nano", r.incurred_nano}, {"billed_nano", r.billed_nano}});
   r.decision = trail.decision.take();
   const auto written = scene.world.journal.outcome(scene.loop(), r);

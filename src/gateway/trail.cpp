@@ -1,5 +1,9 @@
 #include "gateway/trail.hpp"
 
+#include <charconv>
+
+#include <fmt/format.h>
+
 #include "base/money.hpp"
 
 namespace ballast::gateway {
@@ -18,25 +22,35 @@ ReplyHead reply_head(const Trail& trail, int status, std::string_view content_ty
   const auto add = [&](std::string_view name, std::string_view value) {
     if (!value.empty()) head.headers.add(name, value);
   };
+  const auto add_number = [&](std::string_view name, std::uint64_t value) {
+    char digits[24];
+    head.headers.add(name, {digits, static_cast<std::size_t>(std::to_chars(digits, digits + sizeof digits, value).ptr - digits)});
+  };
   add("content-type", content_type);
   const auto& r = trail.record;
   add("x-ballast-call-id", trail.call_id);
   add("x-request-id", trail.call_id);
   if (r.api == llm::to_string(llm::Wire::anthropic_messages)) add("request-id", trail.call_id);
   add("x-ballast-served-by", r.served_by);
-  if (!r.model.empty()) add("x-ballast-model", r.provider + "/" + r.model);
+  if (!r.model.empty()) {
+    fmt::basic_memory_buffer<char, 128> model;
+    model.append(r.provider);
+    model.push_back('/');
+    model.append(r.model);
+    add("x-ballast-model", {model.data(), model.size()});
+  }
   add("x-ballast-cache", records::to_string(r.cache));
-  if (!r.attempts.empty()) add("x-ballast-attempts", std::to_string(r.attempts.size()));
+  if (!r.attempts.empty()) add_number("x-ballast-attempts", r.attempts.size());
   if (settled) add("x-ballast-cost-usd", to_usd({r.billed_nano}));
   add("x-ballast-warning", trail.warning);
   if (const auto& q = trail.limits.requests) {
-    add("x-ratelimit-limit-requests", std::to_string(q->limit));
-    add("x-ratelimit-remaining-requests", std::to_string(q->remaining));
+    add_number("x-ratelimit-limit-requests", q->limit);
+    add_number("x-ratelimit-remaining-requests", q->remaining);
     add("x-ratelimit-reset-requests", reset_text(q->reset));
   }
   if (const auto& q = trail.limits.tokens) {
-    add("x-ratelimit-limit-tokens", std::to_string(q->limit));
-    add("x-ratelimit-remaining-tokens", std::to_string(q->remaining));
+    add_number("x-ratelimit-limit-tokens", q->limit);
+    add_number("x-ratelimit-remaining-tokens", q->remaining);
     add("x-ratelimit-reset-tokens", reset_text(q->reset));
   }
   return head;

@@ -1,5 +1,7 @@
 #include <stdexcept>
 
+#include <fmt/format.h>
+
 #include "base/json.hpp"
 #include "llm/prices.hpp"
 
@@ -101,6 +103,20 @@ Result<ModelInfo> model_info(std::string name, const JsonRef& at) {
   m.priced = at.find("input").has_value() || m.per_image.has_value();
   return m;
 }
+
+// "owner/name", made where it stands: a price is looked up for every target of every call.
+class TableKey {
+ public:
+  TableKey(std::string_view owner, std::string_view name) {
+    text_.append(owner);
+    text_.push_back('/');
+    text_.append(name);
+  }
+  operator std::string_view() const { return {text_.data(), text_.size()}; }
+
+ private:
+  fmt::basic_memory_buffer<char, 128> text_;
+};
 
 // "gpt-5-mini-2025-08-07" → "gpt-5-mini"; "claude-haiku-4-5-20251001" → "claude-haiku-4-5"; "x-latest" → "x".
 std::string_view undated(std::string_view model) {
@@ -207,7 +223,7 @@ std::optional<ModelInfo> PriceBook::find(std::string_view provider, std::string_
   std::optional<ModelInfo> found;
   const std::string_view shorter = undated(model);
   for (const std::string_view name : {model, shorter}) {
-    const auto at = models_.find(std::string(kind) + "/" + std::string(name));
+    const auto at = models_.find(std::string_view(TableKey(kind, name)));
     if (at == models_.end()) continue;
     found = at->second;
     if (const auto later = later_.find(at->first); later != later_.end())
@@ -217,7 +233,7 @@ std::optional<ModelInfo> PriceBook::find(std::string_view provider, std::string_
     break;
   }
   for (const std::string_view name : {model, shorter}) {
-    const auto at = overrides_.find(std::string(provider) + "/" + std::string(name));
+    const auto at = overrides_.find(std::string_view(TableKey(provider, name)));
     if (at == overrides_.end()) continue;
     if (!found) found = ModelInfo{.name = std::string(provider) + "/" + std::string(model), .prefill = true, .priced = false};
     apply(*found, at->second);

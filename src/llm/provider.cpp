@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include <fmt/format.h>
+
 namespace ballast::llm {
 
 std::string_view to_string(Operation operation) {
@@ -34,8 +36,30 @@ std::string_view default_base_url(ProviderKind kind) {
 
 namespace {
 
+// Room for what a call's head usually holds: ours here, then the content type and a trace.
+constexpr std::size_t kUsualHead = 384, kUsualFields = 6;
+
+// At `path` below the provider's base.
+UpstreamCall call_to(const ProviderSpec& spec, Wire wire, std::string_view path, std::string_view rest = {}) {
+  UpstreamCall call{.base = &spec.base, .wire = wire};
+  const auto& below = spec.base.target;
+  call.target.reserve(below.size() + path.size() + rest.size());
+  call.target.append(below).append(path).append(rest);
+  call.headers.reserve(kUsualHead, kUsualFields);
+  return call;
+}
+
 void bearer(net::Headers& headers, std::string_view secret) {
-  if (!secret.empty()) headers.set("authorization", "Bearer " + std::string(secret));
+  constexpr std::string_view scheme = "Bearer ";
+  if (secret.empty()) return;
+  fmt::basic_memory_buffer<char, 256> value;
+  value.append(scheme);
+  value.append(secret);
+  headers.add("authorization", {value.data(), value.size()});
+}
+
+Wire openai_wire(Wire caller, bool serves_responses) {
+  return caller == Wire::openai_responses && serves_responses ? Wire::openai_responses : Wire::openai_chat;
 }
 
 std::unexpected<Error> cannot(const ProviderSpec& spec, Operation operation) {
@@ -54,75 +78,68 @@ std::string_view openai_path(Operation operation, Wire wire) {
   }
 }
 
-Result<UpstreamCall> openai_call(const ProviderSpec& spec, std::string_view secret, Operation operation, Wire caller) {
-  UpstreamCall call{.url = spec.base};
-  call.wire = caller == Wire::openai_responses && spec.quirks.responses ? Wire::openai_responses : Wire::openai_chat;
-  const auto path = openai_path(operation, call.wire);
+Result<UpstreamCall> openai_call(const ProviderSpec& spec, std::string_view secret, Operation operation, Wire caller, bool serves_responses) {
+  const Wire wire = openai_wire(caller, serves_responses);
+  const auto path = openai_path(operation, wire);
   if (path.empty()) return cannot(spec, operation);
+  auto call = call_to(spec, wire, path);
   if (operation == Operation::models) call.method = "GET";
-  call.url.target += path;
   bearer(call.headers, secret);
   return call;
 }
 
 Result<UpstreamCall> azure_call(const ProviderSpec& spec, std::string_view secret, Operation operation, Wire caller, std::string_view model) {
-  UpstreamCall call{.url = spec.base};
-  call.wire = caller == Wire::openai_responses && spec.quirks.responses ? Wire::openai_responses : Wire::openai_chat;
-  const auto path = openai_path(operation, call.wire);
+  const Wire wire = openai_wire(caller, spec.quirks.responses);
+  const auto path = openai_path(operation, wire);
   if (path.empty() || operation == Operation::models) return cannot(spec, operation);
-  call.url.target += "/openai/deployments/" + net::percent_encode(model);
-  call.url.target += path;
-  call.url.target += "?api-version=" + (spec.api_version.empty() ? std::string("2024-10-21") : spec.api_version);
-  if (!secret.empty()) call.headers.set("api-key", secret);
+  auto call = call_to(spec, wire, "/openai/deployments/", net::percent_encode(model));
+  call.target += path;
+  call.target += "?api-version=";
+  call.target += spec.api_version.empty() ? std::string_view("2024-10-21") : std::string_view(spec.api_version);
+  if (!secret.empty()) call.headers.add("api-key", secret);
   return call;
 }
 
 Result<UpstreamCall> anthropic_call(const ProviderSpec& spec, std::string_view secret, Operation operation) {
-  UpstreamCall call{.url = spec.base, .wire = Wire::anthropic_messages};
-  if (operation == Operation::models) {
-    call.method = "GET";
-    call.url.target += "/models";
-  } else if (operation == Operation::count_tokens) {
-    call.url.target += "/messages/count_tokens";
-  } else if (is_conversation(operation)) {
-    call.url.target += "/messages";
-  } else {
-    return cannot(spec, operation);
-  }
-  if (!secret.empty()) call.headers.set("x-api-key", secret);
-  call.headers.set("anthropic-version", spec.api_version.empty() ? std::string_view("2023-06-01") : std::string_view(spec.api_version));
+  const std::string_view path = operation == Operation::models         ? "/models"
+                                : operation == Operation::count_tokens ? "/messages/count_tokens"
+                                : is_conversation(operation)           ? "/messages"
+                                                                       : "";
+  if (path.empty()) return cannot(spec, operation);
+  auto call = call_to(spec, Wire::anthropic_messages, path);
+  if (operation == Operation::models) call.method = "GET";
+  if (!secret.empty()) call.headers.add("x-api-key", secret);
+  call.headers.add("anthropic-version", spec.api_version.empty() ? std::string_view("2023-06-01") : std::string_view(spec.api_version));
   return call;
+}
+
+// What follows the model in the path; empty: not served.
+std::string_view gemini_action(Operation operation, bool stream) {
+  if (is_conversation(operation)) return stream ? ":streamGenerateContent?alt=sse" : ":generateContent";
+  if (operation == Operation::count_tokens) return ":countTokens";
+  if (operation == Operation::embeddings) return ":batchEmbedContents";       // GeminiTransport translates the body
+  return {};
 }
 
 // The key goes into a header, never into the URL: URLs reach logs.
 Result<UpstreamCall> gemini_call(const ProviderSpec& spec, std::string_view secret, Operation operation, std::string_view model, bool stream) {
-  UpstreamCall call{.url = spec.base, .wire = Wire::gemini};
-  const std::string path = "/models/" + net::percent_encode(model);
-  if (is_conversation(operation)) {
-    call.url.target += path + (stream ? ":streamGenerateContent?alt=sse" : ":generateContent");
-  } else if (operation == Operation::count_tokens) {
-    call.url.target += path + ":countTokens";
-  } else if (operation == Operation::embeddings) {
-    call.url.target += path + ":batchEmbedContents";       // GeminiTransport translates the body
-  } else if (operation == Operation::models) {
-    call.method = "GET";
-    call.url.target += "/models";
-  } else {
-    return cannot(spec, operation);
-  }
-  if (!secret.empty()) call.headers.set("x-goog-api-key", secret);
+  const bool list = operation == Operation::models;
+  const auto action = gemini_action(operation, stream);
+  if (!list && action.empty()) return cannot(spec, operation);
+  auto call = list ? call_to(spec, Wire::gemini, "/models") : call_to(spec, Wire::gemini, "/models/", net::percent_encode(model));
+  if (list) call.method = "GET";
+  call.target += action;
+  if (!secret.empty()) call.headers.add("x-goog-api-key", secret);
   return call;
 }
 
 // The simulator speaks whatever the caller speaks.
 Result<UpstreamCall> simulator_call(const ProviderSpec& spec, std::string_view secret, Operation operation, Wire caller, std::string_view model,
                                     bool stream) {
-  ProviderSpec as = spec;
-  as.quirks.responses = true;
   switch (caller) {
-    case Wire::anthropic_messages: return anthropic_call(as, secret, operation);
-    case Wire::gemini: return gemini_call(as, secret, operation, model, stream);
-    default: return openai_call(as, secret, operation, caller);
+    case Wire::anthropic_messages: return anthropic_call(spec, secret, operation);
+    case Wire::gemini: return gemini_call(spec, secret, operation, model, stream);
+    default: return openai_call(spec, secret, operation, caller, true);
   }
 }
 
@@ -131,7 +148,7 @@ Result<UpstreamCall> simulator_call(const ProviderSpec& spec, std::string_view s
 Result<UpstreamCall> make_call(const ProviderSpec& spec, std::string_view secret, Operation operation, Wire caller, std::string_view model,
                                bool stream) {
   switch (spec.kind) {
-    case ProviderKind::openai: return openai_call(spec, secret, operation, caller);
+    case ProviderKind::openai: return openai_call(spec, secret, operation, caller, spec.quirks.responses);
     case ProviderKind::azure: return azure_call(spec, secret, operation, caller, model);
     case ProviderKind::anthropic: return anthropic_call(spec, secret, operation);
     case ProviderKind::gemini: return gemini_call(spec, secret, operation, model, stream);

@@ -50,10 +50,11 @@ struct ProviderSpec {
 // The usual base URL of a kind; empty where there is none.
 std::string_view default_base_url(ProviderKind kind);
 
-// A request's address and head. Secrets are in `headers` and nowhere else.
+// A request's address and head. Secrets are in `headers` and nowhere else. `base` is the spec's: borrowed.
 struct UpstreamCall {
   std::string_view method = "POST";
-  net::Url url;
+  const net::Url* base = nullptr;        // its origin is where the request goes
+  std::string target;                    // path and query, the base's path included
   net::Headers headers;
   Wire wire = Wire::openai_chat;
 };

@@ -64,7 +64,7 @@ bool HeadParser::add_field(std::string_view bytes, std::string_view line, Header
   const auto name = line.substr(0, colon);
   const auto value = trim_blanks(line.substr(colon + 1));
   if (name.size() > 0xffff) return refuse(431, "a header field name is too long"), false;
-  if (!all(value, value_char)) return refuse(400, "a control character in a header field"), false;
+  if (!all_value(value)) return refuse(400, "a control character in a header field"), false;
   headers.entries_.push_back({static_cast<std::uint32_t>(name.data() - bytes.data()),
                               static_cast<std::uint32_t>(value.data() - bytes.data()),
                               static_cast<std::uint32_t>(value.size()), static_cast<std::uint16_t>(name.size())});

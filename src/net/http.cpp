@@ -1,5 +1,7 @@
 #include "net/http.hpp"
 
+#include <functional>
+
 #include "base/text.hpp"
 #include "net/chars.hpp"
 
@@ -44,7 +46,7 @@ Headers& Headers::operator=(Headers&& other) noexcept {
 
 bool Headers::add(std::string_view name, std::string_view value) {
   value = trim_blanks(value);
-  if (name.empty() || name.size() > 0xffff || !all(name, token_char) || !all(value, value_char)) return false;
+  if (name.empty() || name.size() > 0xffff || !all(name, token_char) || !all_value(value)) return false;
   own();
   if (entries_.capacity() == 0) { entries_.reserve(8); text_.reserve(256); }
   const auto at = static_cast<std::uint32_t>(text_.size());
@@ -56,7 +58,10 @@ bool Headers::add(std::string_view name, std::string_view value) {
 
 bool Headers::set(std::string_view name, std::string_view value) {
   value = trim_blanks(value);
-  if (name.empty() || !all(name, token_char) || !all(value, value_char)) return false;
+  if (name.empty() || !all(name, token_char) || !all_value(value)) return false;
+  const std::less<const char*> before;
+  const bool ours = !before(value.data(), text_.data()) && before(value.data(), text_.data() + text_.size());
+  if (!ours && find(name) == npos) return add(name, value);
   const std::string kept(value);      // it may point into our own text
   remove(name);
   return add(name, kept);
