@@ -80,9 +80,9 @@ TargetView view_of(const Scene& scene, const Candidate& c) {
   return v;
 }
 
-Candidate describe_target(const Scene& scene, const Asked& asked, const Target& target, bool budgeted, WallTime now,
-                          std::optional<Error>& refusal) {
-  Candidate c{.target = &target};
+// Filled in where it stands: a candidate is a kilobyte and more.
+void describe_target(const Scene& scene, const Asked& asked, Candidate& c, bool budgeted, WallTime now, std::optional<Error>& refusal) {
+  const Target& target = *c.target;
   const auto access = scene.setup.providers.find(target.provider);
   c.access = &access->second;
   c.info = scene.setup.prices->find(target.provider, llm::to_string(c.access->spec.kind), target.model, now);
@@ -92,7 +92,7 @@ Candidate describe_target(const Scene& scene, const Asked& asked, const Target& 
   if (!priced) {
     if (budgeted)
       refusal = Error{ErrorCode::policy_unpriced_model, "a budget applies and " + target.name + " has no price: add one under models in the configuration", "model"};
-    return c;
+    return;
   }
   auto b = bound(scene, asked, c, budgeted);
   c.ceiling = b.ceiling;
@@ -101,7 +101,6 @@ Candidate describe_target(const Scene& scene, const Asked& asked, const Target& 
     c.view.affordable = false;
     refusal = std::move(b.refusal);
   }
-  return c;
 }
 
 void tell_plan(const Scene& scene, const Route& route, const Plan& plan, Trail& trail) {
@@ -142,7 +141,7 @@ Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& t
   const WallTime now = scene.world.clock.wall();
   all.reserve(route.targets.size());
   for (const auto& target : route.targets) {
-    all.push_back(describe_target(scene, asked, target, planned.budgeted, now, refusal));
+    describe_target(scene, asked, all.emplace_back(Candidate{.target = &target}), planned.budgeted, now, refusal);
     views.push_back(all.back().view);
     if (route.strategy == Strategy::weighted) chance.push_back(scene.here.random.uniform());
   }

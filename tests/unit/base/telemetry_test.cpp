@@ -58,6 +58,15 @@ TEST_F(Log, WritesOneJsonObjectALine) {
   EXPECT_EQ(lines()[0], R"({"time":"2026-11-21T04:01:13.345Z","level":"info","event":"call","provider":"openai","status":503,"cost":0.25,"ok":false,"tokens":7,"wait":20,"code":"provider_timeout","raw":[1],"text":"a\"b\n"})");
 }
 
+TEST_F(Log, ATimeForAPrebuiltLineReadsAsEveryOther) {
+  for (const std::int64_t ms : {1795233672345, 1795233672346, 1795233673000, 951782399999, 0L, -1L}) {
+    const WallTime at{std::chrono::milliseconds(ms)};
+    std::string line = "at ";
+    log::append_time(line, at);
+    EXPECT_EQ("at " + to_rfc3339(at), line);
+  }
+}
+
 TEST_F(Log, AnErrorIsOnDiskBeforeItsCallReturnsWithAllBeforeIt) {
   start({.flush_every = 1h});
   log::info("first");

@@ -223,5 +223,24 @@ TEST(Headers, NeverSplitAMessage) {
   EXPECT_EQ("a: x\r\n", moved.wire());
 }
 
+TEST(Headers, RefuseAControlWhereverItStandsInAValue) {
+  const std::string_view around = "a value of some twenty bytes";
+  for (std::size_t at = 1; at + 1 < around.size(); ++at)
+    for (unsigned c = 0; c < 256; ++c) {
+      std::string value(around);
+      value[at] = static_cast<char>(c);
+      const bool allowed = c == '\t' || (c >= 0x20 && c != 0x7f);
+      EXPECT_EQ(allowed, Headers().add("a", value)) << "byte " << c << " at " << at;
+      Headers set{{"a", "x"}};
+      EXPECT_EQ(allowed, set.set("b", value));
+    }
+}
+
+TEST(Headers, AFieldCanBeSetToTheTextOfAnother) {
+  Headers h{{"a", "long enough not to be kept in place, and longer than the room that is left"}};
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(h.set("b" + std::to_string(i), h.get("a")));
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(h.get("a"), h.get("b" + std::to_string(i)));
+}
+
 }  // namespace
 }  // namespace ballast::net
