@@ -1,5 +1,5 @@
 // Scheduler: one event loop as the rest of the house sees it; time, wake-ups and posting from other threads.
-// Implemented by net::Loop (Asio) and by sim::Loop (simulated time, tests).
+// Implemented by net::Loop (epoll) and by sim::Loop (simulated time, tests).
 //
 // Everything but `post` is called on the loop's own thread.
 #pragma once

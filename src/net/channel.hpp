@@ -21,7 +21,7 @@ struct IoResult {
 };
 
 // At most one coroutine waits (for either direction); while none waits for reading, a watch may be set. Closing wakes the
-// waiter with `cancelled`. Kept alive by its owner and by the operations Asio holds.
+// waiter with `cancelled`. Kept alive by its owner.
 class Channel {
  public:
   using Ref = boost::intrusive_ptr<Channel>;

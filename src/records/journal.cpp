@@ -206,6 +206,11 @@ Result<void> CallJournal::State::open_segment(Writer& w) {
   w.current = std::move(segment);
   w.offset = 0;
   w.rotate = false;
+  {
+    const std::lock_guard syncing(sync_mutex);
+    unprepared = true;
+  }
+  sync_wake.notify_one();
   return {};
 }
 
@@ -250,10 +255,11 @@ void CallJournal::State::sync_loop() {
     std::vector<std::function<void(Result<void>)>> waiters;
     {
       std::unique_lock lock(sync_mutex);
-      const auto ready = [&] { return stopping || !sync_waiters.empty(); };
+      const auto ready = [&] { return stopping || !sync_waiters.empty() || unprepared; };
       if (options.sync_every.count() > 0) sync_wake.wait_for(lock, options.sync_every, ready);
       else sync_wake.wait(lock, ready);
       waiters.swap(sync_waiters);
+      unprepared = false;
       last = stopping;
     }
     if (sick) probe();

@@ -76,6 +76,7 @@ struct CallJournal::State {
   std::condition_variable sync_wake;
   std::vector<std::function<void(Result<void>)>> sync_waiters;
   bool stopping = false;
+  bool unprepared = false;                      // a file was opened whose pages are not there yet
   std::atomic<bool> sick{false};                // a sync failed; intents are refused until a probe succeeds
   std::atomic<std::uint64_t> syncs{0};
 
