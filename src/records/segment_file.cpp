@@ -19,6 +19,7 @@ namespace ballast::records {
 namespace {
 
 constexpr std::uint64_t kAhead = std::uint64_t{16} << 20;   // prepared beyond what is written: 0.4 s at full load, a slow fdatasync and more
+constexpr std::uint64_t kPage = 65536;                      // of any machine: madvise takes whole pages only
 constexpr std::uint64_t kFirst = std::uint64_t{256} << 10;  // prepared by the writer itself, for a file it opens unprepared
 
 bool promises_blocks(int fd) {
@@ -53,7 +54,7 @@ Result<void> SegmentFile::create(const std::string& path, std::uint64_t bytes) {
   if (map == MAP_FAILED) return {};      // pwrite does as well
   map_ = static_cast<char*>(map);
   room_ = bytes;
-  prepared_ = std::min(kFirst, room_);
+  prepared_ = std::min(kFirst, room_) & ~(kPage - 1);
   populate(map_, prepared_);
   return {};
 }
@@ -69,7 +70,7 @@ Result<void> SegmentFile::write(std::string_view frame, std::uint64_t at, int in
 
 void SegmentFile::prepare(std::uint64_t written) {
   if (!map_ || prepared_ >= room_ || written + kAhead / 2 < prepared_) return;
-  const std::uint64_t until = std::min(room_, written + kAhead);
+  const std::uint64_t until = std::min(room_, written + kAhead) & ~(kPage - 1);
   if (until <= prepared_) return;
   populate(map_ + prepared_, until - prepared_);
   prepared_ = until;
