@@ -45,7 +45,7 @@ struct Grip {
 enum class Charge : std::uint8_t { nothing, usage, seen, unknown };
 
 struct Ending {
-  Result<void> end;
+  Result<void>& end;                     // the answer's
   Charge charge = Charge::nothing;
   std::optional<llm::Usage> usage;
   std::uint64_t seen_bytes = 0;          // Charge::seen: every token made is contained in so many bytes
@@ -68,7 +68,8 @@ Result<void> write_intent(const Scene& scene, const Planned& plan, const Candida
 }
 
 // Breaker, credential, limits, money, journal: all, or a reason why not and nothing taken.
-Result<Grip> take_hold(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c, const AttemptOptions& options, Trail& trail) {
+Result<void> take_hold(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c, const AttemptOptions& options, Trail& trail,
+                       std::optional<Grip>& into) {
   auto& breaker = scene.world.breakers.of(c.target->provider, c.target->model);
   auto permit = breaker.try_acquire();
   if (!permit && options.early) permit = breaker.try_early();
@@ -95,7 +96,7 @@ Result<Grip> take_hold(const Scene& scene, const Asked& asked, Planned& plan, co
     trail.decision.step(scene.now(), "budget_refused", {{"target", c.target->name}, {"why", held.error().message}});
     return fail(std::move(held.error()));
   }
-  Grip grip{std::move(*permit), std::move(*lease), std::move(*admission), *held, trail.record.attempts.size(), scene.now()};
+  Grip& grip = into.emplace(std::move(*permit), std::move(*lease), std::move(*admission), *held, trail.record.attempts.size(), scene.now());
   if (auto ok = write_intent(scene, plan, c, trail); !ok) {
     plan.hold.end(grip.hold_attempt, {});
     grip.admission.refund();
@@ -104,7 +105,7 @@ Result<Grip> take_hold(const Scene& scene, const Asked& asked, Planned& plan, co
   trail.record.attempts.push_back({.id = scene.here.ids.next(scene.world.clock.wall()), .n = static_cast<std::uint32_t>(grip.record),
                                    .provider = c.target->provider, .model = c.target->model,
                                    .credential = std::string(grip.lease.name()), .started = scene.world.clock.wall()});
-  return grip;
+  return {};
 }
 
 // Tokens of an answer that its text does not show: separators, ends, the framing of tool calls.
@@ -169,11 +170,12 @@ llm::RetryHeaders retry_headers(const net::ResponseHead& head, WallTime now) {
 }
 
 // A failure that carries its status: the provider refused, so nothing is charged.
-Task<Ending> read_refusal(const Scene& scene, net::ClientResponse& response, llm::Wire wire, MonoTime deadline) {
+Task<void> read_refusal(const Scene& scene, net::ClientResponse& response, llm::Wire wire, MonoTime deadline, Ending& ending) {
   const int status = response.head().status;
   auto body = co_await response.read_all(kErrorBody, deadline);
   Error error = llm::parse_error(wire, status, retry_headers(response.head(), scene.world.clock.wall()), body ? *body : std::string());
-  co_return Ending{.end = fail(std::move(error)), .http_status = status};
+  ending.end = fail(std::move(error));
+  ending.http_status = status;
 }
 
 // Usage of an embeddings or images reply.
@@ -222,16 +224,16 @@ Result<void> read_reply(const Scene& scene, const Asked& asked, llm::Wire wire, 
   return {};
 }
 
-Task<Ending> receive_whole(const Scene& scene, const Asked& asked, net::ClientResponse& response, llm::Wire wire, MonoTime deadline,
-                           Answer& answer) {
-  Ending ending{.http_status = response.head().status};
+Task<void> receive_whole(const Scene& scene, const Asked& asked, net::ClientResponse& response, llm::Wire wire, MonoTime deadline,
+                         Answer& answer, Ending& ending) {
+  ending.http_status = response.head().status;
   const std::string type(response.head().headers.get("content-type"));
   auto body = co_await response.read_all(scene.setup.max_reply_bytes, deadline);
   if (!body) {
     ending.charge = Charge::unknown;
     ending.cut = true;
     ending.end = fail(std::move(body.error()));
-    co_return ending;
+    co_return;
   }
   ending.first_content = scene.now();
   ending.seen_bytes = body->size();
@@ -241,23 +243,14 @@ Task<Ending> receive_whole(const Scene& scene, const Asked& asked, net::ClientRe
   ending.usage = answer.usage;
   if (answer.usage) ending.charge = Charge::usage;
   else if (ending.end) ending.charge = Charge::seen;
-  co_return ending;
 }
 
-Task<Ending> receive_stream(const Scene& scene, const Asked& asked, const Candidate& c, const Grip& grip, net::ClientResponse& response,
-                            llm::Wire wire, bool continuing, StreamOut& out, Relay& relay, Answer& answer, MonoTime start_by) {
-  const auto& t = c.access->spec.timeouts;
-  const Duration granted = std::min<Duration>(t.first_token, start_by - grip.started);
-  const StreamTimers timers{.first_token = granted, .idle = t.idle,
-                            .drain = scene.setup.drain_on_disconnect, .total = grip.started + t.total};
-  Ending ending{.http_status = response.head().status};
-  relay.begin(wire, continuing);
-  const unsigned hold_back = asked.route->rescue.mode == RescueMode::error || continuing ? 0 : asked.route->rescue.hold_back;
-  auto pumped = co_await pump(response, relay, out, scene.sink, timers, grip.started, hold_back);
-  ending.end = std::move(pumped.end);
+// What a stream that was pumped to its end says of the attempt.
+void conclude(const Scene& scene, const Relay& relay, const StreamOut& out, const PumpResult& pumped, bool short_of_time, bool continuing,
+              Answer& answer, Ending& ending) {
   ending.first_content = pumped.first_content;
   const bool late = !ending.end && ending.end.error().code == ErrorCode::provider_timeout;
-  ending.ours = late && (pumped.nobody_listened || (!relay.content_seen() && cut_short(granted, t.first_token)));
+  ending.ours = late && (pumped.nobody_listened || (!relay.content_seen() && short_of_time));
   ending.usage = relay.usage();
   ending.seen_bytes = relay.token_bytes() + (continuing ? relay.text().size() : 0);   // the words so far are part of its prompt
   ending.charge = relay.usage() && (ending.end || relay.finished()) ? Charge::usage
@@ -270,83 +263,130 @@ Task<Ending> receive_stream(const Scene& scene, const Asked& asked, const Candid
   answer.finish = relay.finish();
   answer.caller_left = out.caller_left();
   if (relay.malformed()) scene.metrics.malformed.add(relay.malformed());
-  co_return ending;
 }
 
 bool says_event_stream(const net::ResponseHead& head) { return head.headers.get("content-type").starts_with("text/event-stream"); }
 
-// Sends and receives. The grip is held by the caller.
-Task<Ending> exchange(const Scene& scene, const Asked& asked, const Candidate& c, const Grip& grip, AttemptOptions options, StreamOut& out,
-                      Relay& relay, Answer& answer, Trail& trail) {
-  const bool continuing = options.continuing;
-  auto call = llm::make_call(c.access->spec, grip.lease.secret(), scene.call.operation, scene.call.wire, c.target->model, asked.facts.stream);
-  if (!call) co_return Ending{.end = fail(std::move(call.error()))};
+// One exchange with a provider, from the request to the response's end.
+struct Passage {
+  const Scene& scene;
+  const Asked& asked;
+  const Candidate& candidate;
+  const Grip& grip;
+  const AttemptOptions& options;
+  StreamOut& out;
+  Relay& relay;
+  Trail& trail;
+  Answer& answer;
+  Ending& ending;
+  MonoTime start_by{};                   // the first token is due, whatever the target's own timers say
+  llm::Wire wire{};                      // the target's
+};
+
+// Sends the request and waits for the head. What was sent is let go before the answer streams. Null: `ending` says why.
+Task<std::unique_ptr<net::ClientResponse>> dispatch(Passage& p, CancelToken cancel) {
+  const Scene& scene = p.scene;
+  const Candidate& c = p.candidate;
+  Trail& trail = p.trail;
+  auto call = llm::make_call(c.access->spec, p.grip.lease.secret(), scene.call.operation, scene.call.wire, c.target->model, p.asked.facts.stream);
+  if (!call) {
+    p.ending.end = fail(std::move(call.error()));
+    co_return nullptr;
+  }
+  p.wire = call->wire;
   Outgoing body;
-  if (auto made = make_outgoing(body, scene, asked, c, call->wire, continuing ? std::string_view(relay.text()) : std::string_view()); !made)
-    co_return Ending{.end = fail(std::move(made.error()))};
+  const auto text = p.options.continuing ? std::string_view(p.relay.text()) : std::string_view();
+  if (auto made = make_outgoing(body, scene, p.asked, c, call->wire, text); !made) {
+    p.ending.end = fail(std::move(made.error()));
+    co_return nullptr;
+  }
   call->headers.add("content-type", body.content_type);
   if (!scene.call.anthropic_beta.empty() && call->wire == llm::Wire::anthropic_messages)
     call->headers.add("anthropic-beta", scene.call.anthropic_beta);
 
   if (trail.span.valid()) {
-    trail.attempt_spans.resize(grip.record + 1);
-    trail.attempt_spans[grip.record] = trace::child_of(trail.span, scene.here.random);
-    call->headers.add("traceparent", trace::format_traceparent(trail.attempt_spans[grip.record]));
+    trail.attempt_spans.resize(p.grip.record + 1);
+    trail.attempt_spans[p.grip.record] = trace::child_of(trail.span, scene.here.random);
+    call->headers.add("traceparent", trace::format_traceparent(trail.attempt_spans[p.grip.record]));
   }
 
   const auto& t = c.access->spec.timeouts;
-  const MonoTime start_by = std::max(trail.started + asked.route->retries.deadline, grip.started + std::chrono::milliseconds(1));
-  Abandon abandon(scene.sink.loop(), scene.sink.gone(), options.cancel, scene.setup.drain_on_disconnect);
   const std::string_view pieces[] = {body.bytes};
   const net::ClientRequest request{.method = call->method, .url = call->base, .target = call->target, .headers = std::move(call->headers), .body = pieces};
-  const Duration granted = std::min<Duration>(t.headers, start_by - scene.now());
-  auto response = co_await c.access->transport->send(scene.sink.loop(), request, {.connect = t.connect, .headers = granted}, abandon.token());
-  if (!response) {
-    const ErrorCode code = response.error().code;
-    const bool maybe_charged = code == ErrorCode::caller_cancelled || (code == ErrorCode::provider_timeout && response.error().field != "connect");
-    const bool ours = code == ErrorCode::provider_timeout && response.error().field == "headers" && cut_short(granted, t.headers);
-    co_return Ending{.end = fail(std::move(response.error())), .charge = maybe_charged ? Charge::unknown : Charge::nothing, .ours = ours};
-  }
-  net::ClientResponse& got = **response;
-  if (got.head().status >= 300) co_return co_await read_refusal(scene, got, call->wire, scene.now() + t.idle);
-  trail.record.provider = c.target->provider;
-  trail.record.model = c.target->model;
-  trail.record.served_by = c.target->name;
-  if (asked.facts.stream && says_event_stream(got.head()))
-    co_return co_await receive_stream(scene, asked, c, grip, got, call->wire, continuing, out, relay, answer, start_by);
-  co_return co_await receive_whole(scene, asked, got, call->wire, grip.started + t.total, answer);
+  const Duration granted = std::min<Duration>(t.headers, p.start_by - scene.now());
+  auto response = co_await c.access->transport->send(scene.sink.loop(), request, {.connect = t.connect, .headers = granted}, cancel);
+  if (response) co_return std::move(*response);
+  const ErrorCode code = response.error().code;
+  const bool maybe_charged = code == ErrorCode::caller_cancelled || (code == ErrorCode::provider_timeout && response.error().field != "connect");
+  p.ending.charge = maybe_charged ? Charge::unknown : Charge::nothing;
+  p.ending.ours = code == ErrorCode::provider_timeout && response.error().field == "headers" && cut_short(granted, t.headers);
+  p.ending.end = fail(std::move(response.error()));
+  co_return nullptr;
+}
+
+// Sends and receives. The grip is held by the caller.
+Task<void> exchange(Passage& p) {
+  const Scene& scene = p.scene;
+  const auto& t = p.candidate.access->spec.timeouts;
+  const MonoTime started = p.grip.started;
+  p.start_by = std::max(p.trail.started + p.asked.route->retries.deadline, started + std::chrono::milliseconds(1));
+  Abandon abandon(scene.sink.loop(), scene.sink.gone(), p.options.cancel, scene.setup.drain_on_disconnect);
+  const auto response = co_await dispatch(p, abandon.token());
+  if (!response) co_return;
+  const int status = response->head().status;
+  if (status >= 300) co_return co_await read_refusal(scene, *response, p.wire, scene.now() + t.idle, p.ending);
+  p.trail.record.provider = p.candidate.target->provider;
+  p.trail.record.model = p.candidate.target->model;
+  p.trail.record.served_by = p.candidate.target->name;
+  if (!p.asked.facts.stream || !says_event_stream(response->head()))
+    co_return co_await receive_whole(scene, p.asked, *response, p.wire, started + t.total, p.answer, p.ending);
+
+  p.ending.http_status = status;
+  const bool continuing = p.options.continuing;
+  const Duration granted = std::min<Duration>(t.first_token, p.start_by - started);
+  p.relay.begin(p.wire, continuing);
+  const auto& rescue = p.asked.route->rescue;
+  PumpResult pumped{.end = p.ending.end};
+  co_await pump(*response, p.relay, p.out, scene.sink,
+                {.first_token = granted, .idle = t.idle, .drain = scene.setup.drain_on_disconnect, .total = started + t.total}, started,
+                rescue.mode == RescueMode::error || continuing ? 0 : rescue.hold_back, pumped);
+  conclude(scene, p.relay, p.out, pumped, cut_short(granted, t.first_token), continuing, p.answer, p.ending);
+}
+
+// Of an answer, into the call's record.
+void note_answer(const Answer& answer, const Ending& ending, Trail& trail) {
+  auto& r = trail.record;
+  r.billed_nano = answer.billed.nano;
+  r.http_status = static_cast<std::uint16_t>(answer.status);
+  if (ending.usage) r.usage = token_counts(*ending.usage);
+  if (ending.first_content) r.first_token_us = micros(*ending.first_content - trail.started);
+  if (answer.caller_left) r.status = records::CallStatus::cancelled;
 }
 
 }  // namespace
 
-Task<AttemptOutcome> attempt_once(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& candidate, AttemptOptions options,
-                                  StreamOut& out, Relay& relay, Trail& trail) {
-  AttemptOutcome outcome;
-  auto grip = take_hold(scene, asked, plan, candidate, options, trail);
-  if (!grip) {
-    outcome.answer.end = fail(std::move(grip.error()));
-    co_return outcome;
+Task<void> attempt_once(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& candidate, AttemptOptions options,
+                        StreamOut& out, Relay& relay, Trail& trail, AttemptOutcome& outcome) {
+  Answer& answer = outcome.answer;
+  std::optional<Grip> held;
+  if (auto ok = take_hold(scene, asked, plan, candidate, options, trail, held); !ok) {
+    answer.end = std::move(ok);
+    co_return;
   }
-  outcome.credential = grip->lease.bit();
+  Grip& grip = *held;
+  outcome.credential = grip.lease.bit();
   outcome.dispatched = true;
-  outcome.record = grip->record;
-  Ending ending = co_await exchange(scene, asked, candidate, *grip, options, out, relay, outcome.answer, trail);
+  outcome.record = grip.record;
+  Ending ending{.end = answer.end};
+  Passage passage{scene, asked, candidate, grip, options, out, relay, trail, answer, ending};
+  co_await exchange(passage);
   const bool answered = ending.end.has_value();
-  let_go(scene, asked, plan, candidate, *grip, ending, trail, answered ? &outcome.answer.billed : nullptr);
-  if (answered) {
-    auto& r = trail.record;
-    r.billed_nano = outcome.answer.billed.nano;
-    r.http_status = static_cast<std::uint16_t>(outcome.answer.status);
-    if (ending.usage) r.usage = token_counts(*ending.usage);
-    if (ending.first_content) r.first_token_us = micros(*ending.first_content - trail.started);
-    if (outcome.answer.caller_left) r.status = records::CallStatus::cancelled;
-  } else {
-    trail.record.served_by.clear();
-  }
-  trail.decision.step(scene.now(), "attempt", {{"target", candidate.target->name}, {"outcome", trail.record.attempts[grip->record].outcome},
-                                               {"http_status", ending.http_status}, {"incurred_nano", trail.record.attempts[grip->record].incurred_nano}});
-  outcome.answer.end = std::move(ending.end);
-  co_return outcome;
+  let_go(scene, asked, plan, candidate, grip, ending, trail, answered ? &answer.billed : nullptr);
+  if (answered) note_answer(answer, ending, trail);
+  else trail.record.served_by.clear();
+  const auto& r = trail.record.attempts[grip.record];
+  trail.decision.step(scene.now(), "attempt", {{"target", candidate.target->name}, {"outcome", r.outcome},
+                                               {"http_status", ending.http_status}, {"incurred_nano", r.incurred_nano}});
 }
 
 }  // namespace ballast::gateway

@@ -11,15 +11,16 @@ struct AttemptOptions {
   CancelToken cancel = nullptr;          // another attempt won
 };
 
+// Results are written in place, here and in all that an attempt calls: a stream's frames live as long as the stream.
 struct AttemptOutcome {
-  Answer answer;                         // `answer.end` says whether it is one
+  Answer& answer;                        // `answer.end` says whether it is one
   TriedCredentials credential = 0;       // the one that was used
   bool dispatched = false;               // bytes went towards the provider
   std::size_t record = 0;                // its place in the trail's attempts, if dispatched
 };
 
 // Adds its AttemptRecord to the trail and its money to the hold, however it ends. A stream's last bytes stay in `out`.
-Task<AttemptOutcome> attempt_once(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& candidate,
-                                  AttemptOptions options, StreamOut& out, Relay& relay, Trail& trail);
+Task<void> attempt_once(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& candidate, AttemptOptions options,
+                        StreamOut& out, Relay& relay, Trail& trail, AttemptOutcome& outcome);
 
 }  // namespace ballast::gateway

@@ -107,11 +107,30 @@ Task<bool> steer(const Scene& scene, const Asked& asked, const Planned& plan, co
   co_return true;
 }
 
+// After an attempt without an answer: true to try again along `course`; else `answer` says why not.
+Task<bool> recover(const Scene& scene, const Asked& asked, const Planned& plan, Lane& lane, Course& course, Trail& trail, Answer& answer) {
+  const Error why = std::move(answer.end.error());
+  answer = Answer{.dispatched = answer.dispatched};
+  const auto gone = scene.sink.gone();
+  StreamOut& out = lane.out;
+  if (out.caller_left() || (gone && gone->cancelled())) {
+    answer.caller_left = true;
+    answer.end = fail(ErrorCode::caller_cancelled, "the caller left before the answer was complete");
+    co_return false;
+  }
+  if (!out.committed()) out.discard();
+  const bool again = co_await steer(scene, asked, plan, lane.relay, out, why, course, trail);
+  if (again) co_return true;
+  answer.end = fail(why);
+  Error& told = answer.end.error();
+  if (answer.dispatched && !told.retry_after && llm::http_status(why.code, scene.call.wire) >= 500) told.retry_after = std::chrono::seconds(1);
+  co_return false;
+}
+
 }  // namespace
 
-Task<Answer> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, const LaneMaker& make_lane, std::unique_ptr<Lane>& lane,
-                         Trail& trail) {
-  Answer answer;
+Task<void> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, const LaneMaker& make_lane, std::unique_ptr<Lane>& lane,
+                       Trail& trail, Answer& answer) {
   Course course;
   scene.here.rounds.called();
   if (!plan.warm())
@@ -123,29 +142,15 @@ Task<Answer> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, 
     now.breaker_changes = now.tries == 1 && plan.warm() ? now.view.breaker.changes : breaker_of(scene, now).view().changes;
     const AttemptOptions options{.continuing = course.continuing, .early = course.early, .exclude = course.tried};
     const bool hedged = asked.route->hedge.after && asked.route->hedge.max > 0 && !course.continuing && course.at + 1 < plan.admitted;
-    AttemptOutcome outcome = hedged ? co_await attempt_hedged(scene, asked, plan, course.at, options, make_lane, lane, trail)
-                                    : co_await attempt_once(scene, asked, plan, plan.candidates[course.at], options, lane->out, lane->relay, trail);
+    AttemptOutcome outcome{.answer = answer};
+    const bool dispatched = answer.dispatched;
+    if (hedged) co_await attempt_hedged(scene, asked, plan, course.at, options, make_lane, lane, trail, outcome);
+    else co_await attempt_once(scene, asked, plan, plan.candidates[course.at], options, lane->out, lane->relay, trail, outcome);
     course.tried |= outcome.credential;
-    answer.dispatched |= outcome.dispatched;
-    if (outcome.answer.end) {
-      outcome.answer.dispatched = true;
-      co_return std::move(outcome.answer);
-    }
-    const Error why = outcome.answer.end.error();
-    const auto gone = scene.sink.gone();
-    StreamOut& out = lane->out;
-    if (out.caller_left() || (gone && gone->cancelled())) {
-      answer.caller_left = true;
-      answer.end = fail(ErrorCode::caller_cancelled, "the caller left before the answer was complete");
-      co_return answer;
-    }
-    if (!out.committed()) out.discard();
-    const bool again = co_await steer(scene, asked, plan, lane->relay, out, why, course, trail);
-    if (again) continue;
-    answer.end = fail(why);
-    Error& told = answer.end.error();
-    if (answer.dispatched && !told.retry_after && llm::http_status(why.code, scene.call.wire) >= 500) told.retry_after = std::chrono::seconds(1);
-    co_return answer;
+    answer.dispatched = dispatched || outcome.dispatched || answer.end.has_value();
+    if (answer.end) co_return;
+    const bool again = co_await recover(scene, asked, plan, *lane, course, trail, answer);
+    if (!again) co_return;
   }
 }
 

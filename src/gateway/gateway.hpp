@@ -47,8 +47,8 @@ class Gateway {
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
 
-  // `call`'s views and `sink` outlive the task.
-  Task<void> serve(Call call, ReplySink& sink);
+  // `call`, what it borrows and `sink` outlive the task.
+  Task<void> serve(const Call& call, ReplySink& sink);
 
   // The tokens a request's prompt is estimated at (count_tokens), after authentication; answers through the sink.
   Task<void> count_tokens(Call call, ReplySink& sink);

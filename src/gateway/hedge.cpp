@@ -8,7 +8,9 @@ struct Racer {
   std::size_t candidate = 0;
   std::unique_ptr<Lane> lane;
   CancelSource cancel;
-  std::optional<AttemptOutcome> outcome;
+  Answer answer;
+  AttemptOutcome outcome{.answer = answer};
+  bool done = false;
 };
 
 // The race of one call: single-threaded, on the call's loop.
@@ -44,14 +46,14 @@ class Race {
   Change change(MonoTime due) { return {*this, due, {}}; }
 
   bool over() const {
-    if (winner_) return racers_[*winner_]->outcome.has_value();
+    if (winner_) return racers_[*winner_]->done;
     return unfinished() == 0;
   }
   bool decided() const { return winner_.has_value(); }
   std::size_t started() const { return racers_.size(); }
   std::size_t unfinished() const {
     std::size_t n = 0;
-    for (const auto& r : racers_) n += !r->outcome;
+    for (const auto& r : racers_) n += !r->done;
     return n;
   }
   auto finish() { return group_.join(); }
@@ -60,12 +62,12 @@ class Race {
   Racer& result() { return winner_ ? *racers_[*winner_] : *racers_.back(); }
   bool dispatched() const {
     for (const auto& r : racers_)
-      if (r->outcome->dispatched) return true;
+      if (r->outcome.dispatched) return true;
     return false;
   }
   void mark_hedges() {
     for (std::size_t i = 1; i < racers_.size(); ++i)
-      if (racers_[i]->outcome->dispatched) trail_.record.attempts[racers_[i]->outcome->record].hedged = true;
+      if (racers_[i]->outcome.dispatched) trail_.record.attempts[racers_[i]->outcome.record].hedged = true;
   }
 
  private:
@@ -85,9 +87,9 @@ class Race {
   Task<void> run(Racer& r, std::size_t index) {
     AttemptOptions options = options_;
     options.cancel = &r.cancel;
-    auto outcome = co_await attempt_once(scene_, asked_, plan_, plan_.candidates[r.candidate], options, r.lane->out, r.lane->relay, trail_);
-    if (outcome.answer.end) claim(index);
-    r.outcome = std::move(outcome);
+    co_await attempt_once(scene_, asked_, plan_, plan_.candidates[r.candidate], options, r.lane->out, r.lane->relay, trail_, r.outcome);
+    if (r.answer.end) claim(index);
+    r.done = true;
     wake();
   }
 
@@ -110,8 +112,8 @@ class Race {
 
 }  // namespace
 
-Task<AttemptOutcome> attempt_hedged(const Scene& scene, const Asked& asked, Planned& plan, std::size_t& at, AttemptOptions options,
-                                    const LaneMaker& make_lane, std::unique_ptr<Lane>& lane, Trail& trail) {
+Task<void> attempt_hedged(const Scene& scene, const Asked& asked, Planned& plan, std::size_t& at, AttemptOptions options,
+                          const LaneMaker& make_lane, std::unique_ptr<Lane>& lane, Trail& trail, AttemptOutcome& outcome) {
   const HedgeOptions& hedge = asked.route->hedge;
   Race race(scene, asked, plan, options, trail);
   std::size_t next = at;
@@ -128,7 +130,9 @@ Task<AttemptOutcome> attempt_hedged(const Scene& scene, const Asked& asked, Plan
   co_await race.finish();
   race.mark_hedges();
   Racer& result = race.result();
-  AttemptOutcome outcome = std::move(*result.outcome);
+  outcome.answer = std::move(result.answer);
+  outcome.credential = result.outcome.credential;
+  outcome.record = result.outcome.record;
   outcome.dispatched = race.dispatched();
   lane = std::move(result.lane);
   lane->out.race(nullptr);
@@ -141,7 +145,6 @@ Task<AttemptOutcome> attempt_hedged(const Scene& scene, const Asked& asked, Plan
     trail.record.billed_nano = outcome.answer.billed.nano;
     if (outcome.answer.usage) trail.record.usage = token_counts(*outcome.answer.usage);
   }
-  co_return outcome;
 }
 
 }  // namespace ballast::gateway

@@ -17,7 +17,7 @@ struct Lane {
 
 // Starts at candidate `at` with `lane`; after the route's `hedge.after` without a first byte starts the next, up to
 // `hedge.max` more. On success `lane` is the winner's and `at` its candidate; on failure `at` is the last one tried.
-Task<AttemptOutcome> attempt_hedged(const Scene& scene, const Asked& asked, Planned& plan, std::size_t& at, AttemptOptions options,
-                                    const LaneMaker& make_lane, std::unique_ptr<Lane>& lane, Trail& trail);
+Task<void> attempt_hedged(const Scene& scene, const Asked& asked, Planned& plan, std::size_t& at, AttemptOptions options,
+                          const LaneMaker& make_lane, std::unique_ptr<Lane>& lane, Trail& trail, AttemptOutcome& outcome);
 
 }  // namespace ballast::gateway

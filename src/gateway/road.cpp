@@ -140,7 +140,30 @@ Task<void> give_up(const Scene& scene, const Asked& asked, Planned& plan, Memory
   }
 }
 
-Task<void> walk(Scene scene, Trail& trail) {
+// No target admits: wait for one, or make `plan` the error.
+Task<void> await_opening(const Scene& scene, const Asked& asked, const Memory& memory, Result<Planned>& plan, Trail& trail) {
+  auto opened = co_await wait_for_any(scene, asked, memory, *plan, trail);
+  if (!opened) plan = fail(std::move(opened.error()));
+}
+
+void hold_if_planned(const Scene& scene, const Asked& asked, Result<Planned>& plan, Trail& trail) {
+  if (!plan) return;
+  if (auto held = hold_money(scene, asked, *plan, trail); !held) plan = fail(std::move(held.error()));
+}
+
+// There is nothing to try, or no money for it: degrade where that may be, else say why.
+Task<void> refuse_planned(const Scene& scene, const Asked& asked, Memory& memory, Error why, Trail& trail) {
+  const bool degradable = why.code == ErrorCode::provider_all_failed;
+  auto instead = degradable ? degrade(scene, asked, memory, why, trail) : std::nullopt;
+  if (!instead) co_return co_await refuse(scene, &asked, &memory, std::move(why), trail);
+  if (memory.claim.held()) co_await memory.claim.release();
+  memory.lead.abandon();
+  co_await settle(scene, &asked, nullptr, trail);
+  co_await answer_whole(scene, instead->stream, asked.facts.include_usage, 200, "application/json", instead->body, trail);
+}
+
+// The frames of `walk` and of what it awaits for an answer live as long as a stream does: what is rare has a frame of its own.
+Task<void> walk(const Scene& scene, Trail& trail) {
   auto asked = read_request(scene, trail);
   if (!asked) co_return co_await refuse(scene, nullptr, nullptr, std::move(asked.error()), trail);
 
@@ -159,20 +182,11 @@ Task<void> walk(Scene scene, Trail& trail) {
   }
 
   auto plan = make_candidates(scene, *asked, trail);
-  if (plan && !plan->warm())
-    if (auto opened = co_await wait_for_any(scene, *asked, *memory, *plan, trail); !opened) plan = fail(std::move(opened.error()));
-  if (plan)
-    if (auto held = hold_money(scene, *asked, *plan, trail); !held) plan = fail(std::move(held.error()));
+  if (plan && !plan->warm()) co_await await_opening(scene, *asked, *memory, plan, trail);
+  hold_if_planned(scene, *asked, plan, trail);
   if (!plan) {
     admission->refund();
-    Error why = std::move(plan.error());
-    const bool degradable = why.code == ErrorCode::provider_all_failed;
-    auto instead = degradable ? degrade(scene, *asked, *memory, why, trail) : std::nullopt;
-    if (!instead) co_return co_await refuse(scene, &*asked, &*memory, std::move(why), trail);
-    if (memory->claim.held()) co_await memory->claim.release();
-    memory->lead.abandon();
-    co_await settle(scene, &*asked, nullptr, trail);
-    co_return co_await answer_whole(scene, instead->stream, asked->facts.include_usage, 200, "application/json", instead->body, trail);
+    co_return co_await refuse_planned(scene, *asked, *memory, std::move(plan.error()), trail);
   }
 
   const RelayOptions shape{.client = scene.call.wire, .include_usage = asked->facts.include_usage, .choices = asked->facts.n,
@@ -183,7 +197,8 @@ Task<void> walk(Scene scene, Trail& trail) {
                                   StreamOut(scene.sink, [&trail] { return reply_head(trail, 200, "text/event-stream", false); }));
   };
   std::unique_ptr<Lane> lane = make_lane();
-  Answer answer = co_await attempt_all(scene, *asked, *plan, make_lane, lane, trail);
+  Answer answer;
+  co_await attempt_all(scene, *asked, *plan, make_lane, lane, trail, answer);
   const auto& used = trail.record.usage;
   if (!answer.end && !answer.dispatched)
     admission->refund();                 // nothing went out: a refused call consumes nothing
@@ -205,9 +220,17 @@ void begin_trace(const World& world, PerLoop& here, const Call& call, Trail& tra
   trail.record.trace_id = trace::trace_id_hex(trail.span);
 }
 
+Task<void> answer_escaped(const Scene& scene, std::string what, Trail& trail) {
+  log::error("call_escaped", {{"call", trail.call_id}, {"what", what}});
+  Error error{ErrorCode::internal_error, "this node failed; the call's id is in the reply's headers"};
+  note_outcome(trail, error, 500);
+  co_await settle(scene, nullptr, nullptr, trail);
+  co_await answer_error(scene, std::move(error), trail);
+}
+
 }  // namespace
 
-Task<void> Gateway::serve(Call call, ReplySink& sink) {
+Task<void> Gateway::serve(const Call& call, ReplySink& sink) {
   PerLoop& here = *room_->loops[sink.loop().index() % room_->loops.size()];
   const SetupPtr held = setup();
   const WallTime arrived = world_.clock.wall();
@@ -222,12 +245,7 @@ Task<void> Gateway::serve(Call call, ReplySink& sink) {
     escaped = e.what();
   }
   room_->metrics.in_flight.add(-1);
-  if (escaped.empty()) co_return;
-  log::error("call_escaped", {{"call", trail.call_id}, {"what", escaped}});
-  Error error{ErrorCode::internal_error, "this node failed; the call's id is in the reply's headers"};
-  note_outcome(trail, error, 500);
-  co_await settle(scene, nullptr, nullptr, trail);
-  co_await answer_error(scene, std::move(error), trail);
+  if (!escaped.empty()) co_await answer_escaped(scene, std::move(escaped), trail);
 }
 
 }  // namespace ballast::gateway

@@ -115,9 +115,9 @@ struct Answer {
 };
 struct Lane;                                      // hedge.hpp: a relay and the caller's side of a stream
 using LaneMaker = std::function<std::unique_ptr<Lane>()>;
-// `lane` may be another one afterwards: the winner's.
-Task<Answer> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, const LaneMaker& make_lane, std::unique_ptr<Lane>& lane,
-                         Trail& trail);
+// Into `answer`. `lane` may be another one afterwards: the winner's.
+Task<void> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, const LaneMaker& make_lane, std::unique_ptr<Lane>& lane,
+                       Trail& trail, Answer& answer);
 
 // Step 7 to 9, `settle.cpp`: exactly once, whatever happened. After it the last bytes may go.
 Task<void> settle(const Scene& scene, const Asked* asked, Planned* plan, Trail& trail);

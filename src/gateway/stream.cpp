@@ -70,42 +70,47 @@ Error name_timer(Error error, const Relay& relay) {
   return error;
 }
 
+// What a read brought: true if there is more to read; else `result` says how the stream ended.
+bool digest(Result<std::string_view>& bytes, net::SseParser& parser, Relay& relay, StreamOut& out, const Clock& clock, PumpResult& result) {
+  if (!bytes && !relay.all_finished()) {
+    const ErrorCode code = bytes.error().code;
+    result.theirs = code != ErrorCode::provider_timeout && code != ErrorCode::caller_cancelled;
+    result.end = fail(name_timer(std::move(bytes.error()), relay));
+    return false;
+  }
+  if (!bytes || bytes->empty()) {
+    result.theirs = true;
+    result.end = relay.end(out.pending());
+    return false;
+  }
+  auto fed = feed(parser, *bytes, relay, out.pending());
+  if (relay.content_seen() && !result.first_content) result.first_content = clock.mono();
+  if (!fed) {
+    result.theirs = relay.told_error();
+    result.end = std::move(fed);
+    return false;
+  }
+  if (!relay.terminal()) return true;
+  result.theirs = true;
+  result.end = relay.end(out.pending());
+  return false;
+}
+
 }  // namespace
 
-Task<PumpResult> pump(net::ClientResponse& response, Relay& relay, StreamOut& out, ReplySink& sink, StreamTimers timers,
-                      MonoTime dispatched, unsigned hold_back) {
+Task<void> pump(net::ClientResponse& response, Relay& relay, StreamOut& out, ReplySink& sink, StreamTimers timers, MonoTime dispatched,
+                unsigned hold_back, PumpResult& result) {
   net::SseParser parser;
-  PumpResult result;
   std::optional<MonoTime> left_at;
-  const Clock& clock = sink.loop().clock();
   for (;;) {
+    const Clock& clock = sink.loop().clock();
     const MonoTime now = clock.mono();
     const auto gone = sink.gone();
     if (!left_at && (out.caller_left() || (gone && gone->cancelled()))) left_at = now;
-    auto bytes = co_await response.read_some(read_deadline(relay, timers, now, dispatched, left_at));
-    if (!bytes && !relay.all_finished()) {
-      result.nobody_listened = left_at.has_value();
-      const ErrorCode code = bytes.error().code;
-      result.theirs = code != ErrorCode::provider_timeout && code != ErrorCode::caller_cancelled;
-      result.end = fail(name_timer(std::move(bytes.error()), relay));
-      co_return result;
-    }
-    if (!bytes || bytes->empty()) {
-      result.theirs = true;
-      result.end = relay.end(out.pending());
-      co_return result;
-    }
-    auto fed = feed(parser, *bytes, relay, out.pending());
-    if (relay.content_seen() && !result.first_content) result.first_content = clock.mono();
-    if (!fed) {
-      result.theirs = relay.told_error();
-      result.end = std::move(fed);
-      co_return result;
-    }
-    if (relay.terminal()) {
-      result.theirs = true;
-      result.end = relay.end(out.pending());
-      co_return result;
+    {
+      auto bytes = co_await response.read_some(read_deadline(relay, timers, now, dispatched, left_at));
+      if (!bytes && !relay.all_finished()) result.nobody_listened = left_at.has_value();
+      if (!digest(bytes, parser, relay, out, clock, result)) co_return;
     }
     const bool commit = relay.content_seen() && relay.tokens_seen() >= hold_back;
     if (out.committed() || commit) co_await out.flush();

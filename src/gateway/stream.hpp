@@ -50,7 +50,7 @@ class StreamOut {
 };
 
 struct PumpResult {
-  Result<void> end;                          // the stream's own end: clean, or why not
+  Result<void>& end;                         // the stream's own end: clean, or why not
   std::optional<MonoTime> first_content;
   bool nobody_listened = false;              // it was given up because the caller had left, not because it was late
   bool theirs = false;                       // the provider ended it, well or badly: it makes no more that we do not see
@@ -58,7 +58,7 @@ struct PumpResult {
 
 // Reads `response` to its end. On a clean end the last bytes stay in `out.pending()`: the road settles before they go.
 // `hold_back` tokens are kept back before the commitment (0: commit with the first content).
-Task<PumpResult> pump(net::ClientResponse& response, Relay& relay, StreamOut& out, ReplySink& sink, StreamTimers timers,
-                      MonoTime dispatched, unsigned hold_back);
+Task<void> pump(net::ClientResponse& response, Relay& relay, StreamOut& out, ReplySink& sink, StreamTimers timers, MonoTime dispatched,
+                unsigned hold_back, PumpResult& result);
 
 }  // namespace ballast::gateway

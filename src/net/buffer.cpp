@@ -9,8 +9,9 @@
 namespace ballast::net {
 namespace {
 
-constexpr std::size_t smallest = 512, class_count = 8;   // 512 B … 64 KB
-static_assert(smallest << (class_count - 1) == Bytes::scratch);
+constexpr std::size_t smallest = 256, class_count = 17;  // 256, 384, 512, 768, … 64 KB
+constexpr std::size_t size_of(std::size_t c) { return (smallest << (c / 2)) + (c % 2 ? smallest << (c / 2) >> 1 : 0); }
+static_assert(size_of(class_count - 1) == Bytes::scratch);
 [[maybe_unused]] constexpr std::size_t kept_per_class = 512 * 1024;
 
 #if defined(__has_feature)
@@ -32,7 +33,9 @@ thread_local FreeLists free_lists;
 // The class that holds `n`, or class_count.
 std::size_t class_of(std::size_t n) {
   if (n > Bytes::scratch) return class_count;
-  return n <= smallest ? 0 : static_cast<std::size_t>(std::bit_width((n - 1) / smallest));
+  if (n <= smallest) return 0;
+  const auto doubled = static_cast<std::size_t>(std::bit_width((n - 1) / smallest)) * 2;   // the power of two at or above
+  return n <= size_of(doubled - 1) ? doubled - 1 : doubled;
 }
 
 char* allocate(std::size_t n) {
@@ -49,7 +52,7 @@ void Bytes::reserve(std::size_t capacity) {
   char* fresh = nullptr;
   std::size_t fresh_capacity = capacity;
   if (c < class_count) {
-    fresh_capacity = smallest << c;
+    fresh_capacity = size_of(c);
     auto& list = free_lists.lists[c];
     if (!list.empty()) {
       fresh = list.back();

@@ -8,7 +8,8 @@
 
 namespace ballast::net {
 
-// A growable run of bytes with one owner. Sizes up to 64 KB come in powers of two from the thread's free lists.
+// A growable run of bytes with one owner. Sizes up to 64 KB come from the thread's free lists: powers of two and the halves
+// between them, so that at most a third of a block is unused.
 class Bytes {
  public:
   static constexpr std::size_t scratch = 64 * 1024;

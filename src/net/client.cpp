@@ -63,9 +63,12 @@ class PooledResponse final : public ClientResponse {
   Task<Result<std::string_view>> read_some(Deadline deadline) override;
 
  private:
-  enum class Got : unsigned char { bytes, none, cut, malformed };
+  enum class Got : unsigned char { bytes, none, wait, end, cancelled, cut, malformed };
   // Payload among the bytes that are here; `none`: more are needed, or it is the end (`complete`).
   Got take(std::string_view& out);
+  // The same, from the socket too if `look`; never `none`.
+  Got look_for(std::string_view& out, bool look);
+  Error broken(Got got);
   ClientConnection* c_;
   bool reused_, resent_;
 };
@@ -96,45 +99,53 @@ PooledResponse::Got PooledResponse::take(std::string_view& out) {
   return Got::bytes;
 }
 
-Task<Result<std::string_view>> PooledResponse::read_some(Deadline deadline) {
+PooledResponse::Got PooledResponse::look_for(std::string_view& out, bool look) {
   auto& c = *c_;
-  for (bool last_look = false;;) {
-    if (c.cancelled) co_return fail(ErrorCode::caller_cancelled, "cancelled");
-    std::string_view out;
+  for (;;) {
+    if (c.cancelled) return Got::cancelled;
     const Got got = take(out);
-    if (got == Got::bytes) co_return out;
-    if (got == Got::malformed) {
-      c.failed = true;
-      c.channel->close();
-      co_return bad_response("the response body is malformed: " + std::string(c.decoder.refusal().reason));
-    }
-    if (c.complete) co_return std::string_view{};
-    if (c.failed) co_return bad_response("the response was cut");
+    if (got != Got::none) return got;
+    if (c.complete) return Got::end;
+    if (c.failed) return Got::cut;
     c.body.release();
-    if (last_look || !c.channel->surely_blocked()) {
-      const IoResult in = c.channel->receive(c.body);
-      if (in.kind == IoResult::Kind::bytes) {
-        c.unread = c.body.view();
-        continue;
-      }
-      if (in.kind == IoResult::Kind::end && c.parser.head().framing.kind == Framing::Kind::until_close) {
-        c.complete = true;
-        co_return std::string_view{};
-      }
-      if (in.kind != IoResult::Kind::would_block) {
-        if (c.cancelled) continue;
-        c.failed = true;
-        co_return bad_response("the response was cut before its end");
-      }
+    if (!look && c.channel->surely_blocked()) return Got::wait;
+    const IoResult in = c.channel->receive(c.body);
+    if (in.kind == IoResult::Kind::would_block) return Got::wait;
+    if (in.kind == IoResult::Kind::bytes) {
+      c.unread = c.body.view();
+    } else if (in.kind == IoResult::Kind::end && c.parser.head().framing.kind == Framing::Kind::until_close) {
+      c.complete = true;
+    } else if (!c.cancelled) {
+      return Got::cut;
     }
-    const Wake woke = co_await c.channel->readable(deadline);
+  }
+}
+
+Error PooledResponse::broken(Got got) {
+  auto& c = *c_;
+  if (got == Got::cancelled) return {.code = ErrorCode::caller_cancelled, .message = "cancelled"};
+  Error error{.code = ErrorCode::provider_bad_response, .message = c.failed ? "the response was cut" : "the response was cut before its end", .retryable = true};
+  c.failed = true;
+  if (got != Got::malformed) return error;
+  c.channel->close();
+  error.message = "the response body is malformed: " + std::string(c.decoder.refusal().reason);
+  return error;
+}
+
+// A stream waits here nearly all its life: what the frame need not hold is made elsewhere.
+Task<Result<std::string_view>> PooledResponse::read_some(Deadline deadline) {
+  for (bool last_look = false;;) {
+    std::string_view out;
+    const Got got = look_for(out, last_look);
+    if (got == Got::bytes || got == Got::end) co_return out;
+    if (got != Got::wait) co_return fail(broken(got));
+    const Wake woke = co_await c_->channel->readable(deadline);
+    if (woke != Wake::timeout) continue;
     // A loop that was kept from running may hear of the timer before the bytes that came in time.
-    if (woke == Wake::timeout && !std::exchange(last_look, true)) continue;
-    if (woke == Wake::timeout) {
-      c.failed = true;
-      c.channel->close();
-      co_return fail(c.failure(woke, "read", ""));
-    }
+    if (!std::exchange(last_look, true)) continue;
+    c_->failed = true;
+    c_->channel->close();
+    co_return fail(c_->failure(woke, "read", ""));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/log.hpp"
 
@@ -14,7 +15,7 @@ constexpr std::size_t ahead_limit = 16 * 1024;      // pipelined bytes taken in 
 constexpr std::size_t first_body_block = 64 * 1024; // a declared length is not believed beyond this until bytes come
 }  // namespace
 
-ServerConnection::ServerConnection(Server::State& server, ServerLoop& home, int fd, const sockaddr_storage& peer)
+ServerConnection::ServerConnection(Server::State& server, ServerLoop& home, int fd, const Peer& peer)
     : server_(server), home_(home), channel_(Channel::make(*home.loop, fd)), parser_(server.options.limits), peer_(peer) {
   next_ = home_.first;
   if (next_) next_->prev_ = this;
@@ -27,7 +28,13 @@ ServerConnection::~ServerConnection() {
   if (next_) next_->prev_ = prev_;
 }
 
-Task<void> ServerConnection::serve(std::shared_ptr<Server::State> server, ServerLoop& home, int fd, sockaddr_storage peer) {
+Task<void> ServerConnection::serve(std::shared_ptr<Server::State> server, ServerLoop& home, int fd, const sockaddr_storage& peer) {
+  Peer small;
+  std::memcpy(&small, &peer, sizeof small);
+  return live(std::move(server), home, fd, small);
+}
+
+Task<void> ServerConnection::live(std::shared_ptr<Server::State> server, ServerLoop& home, int fd, Peer peer) {
   {
     ServerConnection connection(*server, home, fd, peer);
     try {
@@ -206,17 +213,22 @@ Task<void> ServerConnection::answer() {
     log::error("handler_threw", {{"path", parser_.head().path}});
   }
   if (sent_ == Sent::nothing && !left_ && channel_->open()) {
-    if (!threw) log::error("handler_gave_no_answer", {{"path", parser_.head().path}});
-    const auto body = server_.handler.refused(500, "internal error");
-    const Headers headers{{"content-type", body.content_type}};
-    const auto sent = co_await Exchange::respond(500, headers, body.body);
-    if (!sent) close_after_ = true;
+    co_await answer_for_handler(threw);
   } else if (sent_ == Sent::stream) {
     abort();
   }
   handling_ = false;
   channel_->watch(nullptr, nullptr);
   home_.in_flight.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// The handler threw, or gave no answer.
+Task<void> ServerConnection::answer_for_handler(bool threw) {
+  if (!threw) log::error("handler_gave_no_answer", {{"path", parser_.head().path}});
+  const auto body = server_.handler.refused(500, "internal error");
+  const Headers headers{{"content-type", body.content_type}};
+  const auto sent = co_await Exchange::respond(500, headers, body.body);
+  if (!sent) close_after_ = true;
 }
 
 // While a handler runs, a pending read is what notices that the client has left.
@@ -226,9 +238,9 @@ void ServerConnection::watch_for_leaving() {
 }
 
 void ServerConnection::on_readable() {
-  ahead_.reserve(ahead_limit);
-  const IoResult got = channel_->receive(ahead_.tail(), ahead_limit - ahead_.size());
-  if (got.kind == IoResult::Kind::bytes) ahead_.resize(ahead_.size() + got.bytes);
+  Bytes block(ahead_limit - ahead_.size());
+  const IoResult got = channel_->receive(block.data(), ahead_limit - ahead_.size());
+  if (got.kind == IoResult::Kind::bytes) ahead_.append({block.data(), got.bytes});
   if (got.kind == IoResult::Kind::bytes || got.kind == IoResult::Kind::would_block) return watch_for_leaving();
   left_ = true;
   channel_->watch(nullptr, nullptr);
@@ -271,13 +283,13 @@ std::string_view ServerConnection::peer() const {
   if (peer_text_[0] == 0) {
     char host[INET6_ADDRSTRLEN] = "?";
     unsigned port = 0;
-    if (peer_.ss_family == AF_INET) {
-      const auto& a = reinterpret_cast<const sockaddr_in&>(peer_);
+    if (peer_.any.sa_family == AF_INET) {
+      const auto& a = peer_.v4;
       inet_ntop(AF_INET, &a.sin_addr, host, sizeof host);
       port = ntohs(a.sin_port);
       std::snprintf(peer_text_, sizeof peer_text_, "%s:%u", host, port);
     } else {
-      const auto& a = reinterpret_cast<const sockaddr_in6&>(peer_);
+      const auto& a = peer_.v6;
       inet_ntop(AF_INET6, &a.sin6_addr, host, sizeof host);
       port = ntohs(a.sin6_port);
       std::snprintf(peer_text_, sizeof peer_text_, "[%s]:%u", host, port);

@@ -55,12 +55,18 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
 // One connection, from its handshake to its end, living in the frame of `serve`.
 class ServerConnection final : public Exchange {
  public:
-  ServerConnection(Server::State& server, ServerLoop& home, int fd, const sockaddr_storage& peer);
+  // An IPv4 or IPv6 address; sockaddr_storage is four times as large.
+  union Peer {
+    sockaddr any;
+    sockaddr_in v4;
+    sockaddr_in6 v6;
+  };
+  ServerConnection(Server::State& server, ServerLoop& home, int fd, const Peer& peer);
   ~ServerConnection();
   ServerConnection(const ServerConnection&) = delete;
   ServerConnection& operator=(const ServerConnection&) = delete;
   // The whole story of a connection.
-  static Task<void> serve(std::shared_ptr<Server::State> server, ServerLoop& home, int fd, sockaddr_storage peer);
+  static Task<void> serve(std::shared_ptr<Server::State> server, ServerLoop& home, int fd, const sockaddr_storage& peer);
 
   const RequestHead& request() const override { return parser_.head(); }
   std::string_view body() const override { return body_view_; }
@@ -87,6 +93,7 @@ class ServerConnection final : public Exchange {
   enum class When : unsigned char { now, turn_ends };
   class HeadLines;
 
+  static Task<void> live(std::shared_ptr<Server::State> server, ServerLoop& home, int fd, Peer peer);
   Task<void> run();
   Task<bool> tls_handshake();
   Task<Read> read_request();
@@ -95,6 +102,7 @@ class ServerConnection final : public Exchange {
   Task<Read> read_chunked_body();
   Task<Wake> more(Bytes& into, std::size_t most, Deadline deadline);
   Task<void> answer();
+  Task<void> answer_for_handler(bool threw);
   Task<void> refuse();
   Task<void> linger();
   // All of the pieces; the fast path is one system call.
@@ -118,7 +126,7 @@ class ServerConnection final : public Exchange {
   std::string_view body_view_;
   std::optional<CancelSource> gone_;
   Refusal refusal_;
-  sockaddr_storage peer_;
+  Peer peer_;
   mutable char peer_text_[56] = {};
   Sent sent_ = Sent::nothing;
   bool idle_ = true;                      // no byte of a request has arrived

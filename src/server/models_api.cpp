@@ -33,19 +33,22 @@ gateway::Call call_of(const net::Exchange& exchange, llm::Wire wire, llm::Operat
           .anthropic_beta = h.get("anthropic-beta")};
 }
 
-Task<void> serve(net::Exchange& exchange, const Parts& parts, gateway::Call call) {
+Task<bool> serve(net::Exchange& exchange, const Parts& parts, llm::Wire wire, llm::Operation operation) {
+  const gateway::Call call = call_of(exchange, wire, operation);
   ExchangeSink sink(exchange);
-  if (call.operation == llm::Operation::count_tokens)
+  if (operation == llm::Operation::count_tokens)
     co_await parts.gateway.count_tokens(call, sink);
   else
     co_await parts.gateway.serve(call, sink);
+  co_return true;
 }
 
-Task<void> method_not_allowed(net::Exchange& exchange, llm::Wire wire) {
+Task<bool> method_not_allowed(net::Exchange& exchange, llm::Wire wire) {
   const auto told = llm::write_error(wire, Error{ErrorCode::caller_invalid_request, "this path takes POST"});
   const net::Headers headers{{"content-type", "application/json"}, {"allow", "POST"}};
   const auto sent = co_await exchange.respond(405, headers, told.body);
   (void)sent;                            // a caller that left wants nothing
+  co_return true;
 }
 
 // /v1beta/models/MODEL:generateContent
@@ -61,7 +64,11 @@ Task<bool> gemini(net::Exchange& exchange, const Parts& parts) {
   gateway::Call call = call_of(exchange, llm::Wire::gemini, action == "countTokens" ? llm::Operation::count_tokens : llm::Operation::generate);
   call.path_model = model;
   call.path_stream = action == "streamGenerateContent";
-  co_await serve(exchange, parts, call);
+  ExchangeSink sink(exchange);
+  if (call.operation == llm::Operation::count_tokens)
+    co_await parts.gateway.count_tokens(call, sink);
+  else
+    co_await parts.gateway.serve(call, sink);
   co_return true;
 }
 
@@ -73,11 +80,12 @@ json::object model_entry(const gateway::RouteTable::Name& name) {
 }
 
 // Both OpenAI's and Anthropic's lists: their fields do not collide.
-Task<void> list_models(net::Exchange& exchange, const Parts& parts) {
+Task<bool> list_models(net::Exchange& exchange, const Parts& parts) {
   const auto who = require_scope(exchange, parts, gateway::Scope::call);
   if (!who) {
     const auto told = llm::write_error(llm::Wire::openai_chat, who.error());
-    co_return co_await reply_text(exchange, told.status, "application/json", told.body);
+    co_await reply_text(exchange, told.status, "application/json", told.body);
+    co_return true;
   }
   json::array data;
   const std::string_view path = exchange.request().path;
@@ -86,11 +94,14 @@ Task<void> list_models(net::Exchange& exchange, const Parts& parts) {
   for (const auto& name : parts.gateway.setup()->routes->names()) {
     if (!gateway::require_model(*who, name.name, name.leads_to.empty() ? name.name : name.leads_to)) continue;
     if (wanted.empty()) data.push_back(model_entry(name));
-    if (!wanted.empty() && name.name == wanted) co_return co_await reply_json(exchange, 200, model_entry(name));
+    if (wanted.empty() || name.name != wanted) continue;
+    co_await reply_json(exchange, 200, model_entry(name));
+    co_return true;
   }
   if (!wanted.empty()) {
     const auto told = llm::write_error(llm::Wire::openai_chat, Error{ErrorCode::caller_not_found, "the model " + wanted + " does not exist", "model"});
-    co_return co_await reply_text(exchange, told.status, "application/json", told.body);
+    co_await reply_text(exchange, told.status, "application/json", told.body);
+    co_return true;
   }
   json::object body{{"object", "list"}, {"served_by", "ballast"}, {"has_more", false}, {"first_id", nullptr}, {"last_id", nullptr}};
   if (!data.empty()) {
@@ -99,25 +110,21 @@ Task<void> list_models(net::Exchange& exchange, const Parts& parts) {
   }
   body["data"] = std::move(data);
   co_await reply_json(exchange, 200, std::move(body));
+  co_return true;
 }
 
 }  // namespace
 
+// No coroutine itself: a stream would hold its frame.
 Task<bool> models_api(net::Exchange& exchange, const Parts& parts) {
   const auto& request = exchange.request();
   for (const Route& route : kRoutes) {
     if (request.path != route.path) continue;
-    if (request.method == "POST")
-      co_await serve(exchange, parts, call_of(exchange, route.wire, route.operation));
-    else
-      co_await method_not_allowed(exchange, route.wire);
-    co_return true;
+    return request.method == "POST" ? serve(exchange, parts, route.wire, route.operation) : method_not_allowed(exchange, route.wire);
   }
-  if (request.method == "GET" && (request.path == "/v1/models" || request.path.starts_with("/v1/models/"))) {
-    co_await list_models(exchange, parts);
-    co_return true;
-  }
-  co_return co_await gemini(exchange, parts);
+  if (request.method == "GET" && (request.path == "/v1/models" || request.path.starts_with("/v1/models/")))
+    return list_models(exchange, parts);
+  return gemini(exchange, parts);
 }
 
 }  // namespace ballast::server
