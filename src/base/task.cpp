@@ -1,6 +1,7 @@
 #include "base/task.hpp"
 
 #include <array>
+#include <cstdint>
 #include <cstdlib>
 
 namespace ballast {
@@ -21,6 +22,7 @@ constexpr bool pooled = true;
 constexpr std::size_t class_bytes = 64;
 constexpr std::size_t class_count = 64;                      // frames up to 4 KB are kept
 constexpr std::size_t keep_bytes = std::size_t{4} << 20;     // per thread, over all classes
+constexpr std::size_t keep_per_class = std::size_t{128} << 10;   // a burst's frames of one kind serve no other kind
 
 struct FreeFrame {
   FreeFrame* next;
@@ -28,6 +30,7 @@ struct FreeFrame {
 // Plain data, so that access needs no initialisation guard.
 struct FramePool {
   std::array<FreeFrame*, class_count> free{};
+  std::array<std::uint32_t, class_count> count{};
   std::size_t kept = 0;
   bool closed = false;  // the thread is ending
   bool watched = false; // the sweeper exists
@@ -61,6 +64,7 @@ void* frame_allocate(std::size_t bytes) {
   if (FreeFrame* frame = p.free[c]) [[likely]] {
     p.free[c] = frame->next;
     p.kept -= (c + 1) * class_bytes;
+    --p.count[c];
     return frame;
   }
   return from_heap((c + 1) * class_bytes);
@@ -74,7 +78,8 @@ void frame_release(void* frame, std::size_t bytes) noexcept {
     p.watched = true;
     static_cast<void>(&sweeper);  // first use registers its destructor for this thread
   }
-  if (p.closed || p.kept >= keep_bytes) [[unlikely]] return std::free(frame);
+  if (p.closed || p.kept >= keep_bytes || p.count[c] * ((c + 1) * class_bytes) >= keep_per_class) [[unlikely]] return std::free(frame);
+  ++p.count[c];
   p.free[c] = ::new (frame) FreeFrame{p.free[c]};
   p.kept += (c + 1) * class_bytes;
 }

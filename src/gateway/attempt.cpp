@@ -68,8 +68,9 @@ Result<void> write_intent(const Scene& scene, const Planned& plan, const Candida
 }
 
 // Breaker, credential, limits, money, journal: all, or a reason why not and nothing taken.
-Result<void> take_hold(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c, const AttemptOptions& options, Trail& trail,
-                       std::optional<Grip>& into) {
+// Not inlined, like all that only begins or ends an attempt: a coroutine's frame would have room for what they use.
+[[gnu::noinline]] Result<void> take_hold(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c,
+                                         const AttemptOptions& options, Trail& trail, std::optional<Grip>& into) {
   auto& breaker = scene.world.breakers.of(c.target->provider, c.target->model);
   auto permit = breaker.try_acquire();
   if (!permit && options.early) permit = breaker.try_early();
@@ -246,8 +247,8 @@ Task<void> receive_whole(const Scene& scene, const Asked& asked, net::ClientResp
 }
 
 // What a stream that was pumped to its end says of the attempt.
-void conclude(const Scene& scene, const Relay& relay, const StreamOut& out, const PumpResult& pumped, bool short_of_time, bool continuing,
-              Answer& answer, Ending& ending) {
+[[gnu::noinline]] void conclude(const Scene& scene, const Relay& relay, const StreamOut& out, const PumpResult& pumped, bool short_of_time, bool continuing,
+                                Answer& answer, Ending& ending) {
   ending.first_content = pumped.first_content;
   const bool late = !ending.end && ending.end.error().code == ErrorCode::provider_timeout;
   ending.ours = late && (pumped.nobody_listened || (!relay.content_seen() && short_of_time));
@@ -353,6 +354,20 @@ Task<void> exchange(Passage& p) {
   conclude(scene, p.relay, p.out, pumped, cut_short(granted, t.first_token), continuing, p.answer, p.ending);
 }
 
+// Takes what an attempt needs; false: `answer` says why it cannot be.
+[[gnu::noinline]] bool begin_attempt(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c, const AttemptOptions& options,
+                                     Trail& trail, std::optional<Grip>& grip, AttemptOutcome& outcome) {
+  auto ok = take_hold(scene, asked, plan, c, options, trail, grip);
+  if (!ok) {
+    outcome.answer.end = std::move(ok);
+    return false;
+  }
+  outcome.credential = grip->lease.bit();
+  outcome.dispatched = true;
+  outcome.record = grip->record;
+  return true;
+}
+
 // Of an answer, into the call's record.
 void note_answer(const Answer& answer, const Ending& ending, Trail& trail) {
   auto& r = trail.record;
@@ -363,30 +378,26 @@ void note_answer(const Answer& answer, const Ending& ending, Trail& trail) {
   if (answer.caller_left) r.status = records::CallStatus::cancelled;
 }
 
+[[gnu::noinline]] void end_attempt(Passage& p, Planned& plan, Grip& grip) {
+  const bool answered = p.ending.end.has_value();
+  let_go(p.scene, p.asked, plan, p.candidate, grip, p.ending, p.trail, answered ? &p.answer.billed : nullptr);
+  if (answered) note_answer(p.answer, p.ending, p.trail);
+  else p.trail.record.served_by.clear();
+  const auto& r = p.trail.record.attempts[grip.record];
+  p.trail.decision.step(p.scene.now(), "attempt", {{"target", p.candidate.target->name}, {"outcome", r.outcome},
+                                                   {"http_status", p.ending.http_status}, {"incurred_nano", r.incurred_nano}});
+}
+
 }  // namespace
 
 Task<void> attempt_once(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& candidate, AttemptOptions options,
                         StreamOut& out, Relay& relay, Trail& trail, AttemptOutcome& outcome) {
-  Answer& answer = outcome.answer;
-  std::optional<Grip> held;
-  if (auto ok = take_hold(scene, asked, plan, candidate, options, trail, held); !ok) {
-    answer.end = std::move(ok);
-    co_return;
-  }
-  Grip& grip = *held;
-  outcome.credential = grip.lease.bit();
-  outcome.dispatched = true;
-  outcome.record = grip.record;
-  Ending ending{.end = answer.end};
-  Passage passage{scene, asked, candidate, grip, options, out, relay, trail, answer, ending};
+  std::optional<Grip> grip;
+  if (!begin_attempt(scene, asked, plan, candidate, options, trail, grip, outcome)) co_return;
+  Ending ending{.end = outcome.answer.end};
+  Passage passage{scene, asked, candidate, *grip, options, out, relay, trail, outcome.answer, ending};
   co_await exchange(passage);
-  const bool answered = ending.end.has_value();
-  let_go(scene, asked, plan, candidate, grip, ending, trail, answered ? &answer.billed : nullptr);
-  if (answered) note_answer(answer, ending, trail);
-  else trail.record.served_by.clear();
-  const auto& r = trail.record.attempts[grip.record];
-  trail.decision.step(scene.now(), "attempt", {{"target", candidate.target->name}, {"outcome", r.outcome},
-                                               {"http_status", ending.http_status}, {"incurred_nano", r.incurred_nano}});
+  end_attempt(passage, plan, *grip);
 }
 
 }  // namespace ballast::gateway

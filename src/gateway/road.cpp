@@ -38,7 +38,7 @@ Result<Principal> Gateway::authenticate(unsigned loop, std::string_view secret) 
 namespace {
 
 // Refused before anything was dispatched: the caller's key is free again, the story is told, nothing is owed.
-Task<void> refuse(const Scene& scene, const Asked* asked, Memory* memory, Error error, Trail& trail) {
+Task<void> refuse(const Scene& scene, const Asked* asked, Memory* memory, Error& error, Trail& trail) {
   if (memory && memory->claim.held()) {
     const auto freed = co_await memory->claim.release();
     if (!freed) log::warn("idempotency_release_failed", {{"call", trail.call_id}, {"error", freed.error().message}});
@@ -146,16 +146,16 @@ Task<void> await_opening(const Scene& scene, const Asked& asked, const Memory& m
   if (!opened) plan = fail(std::move(opened.error()));
 }
 
-void hold_if_planned(const Scene& scene, const Asked& asked, Result<Planned>& plan, Trail& trail) {
+[[gnu::noinline]] void hold_if_planned(const Scene& scene, const Asked& asked, Result<Planned>& plan, Trail& trail) {
   if (!plan) return;
   if (auto held = hold_money(scene, asked, *plan, trail); !held) plan = fail(std::move(held.error()));
 }
 
 // There is nothing to try, or no money for it: degrade where that may be, else say why.
-Task<void> refuse_planned(const Scene& scene, const Asked& asked, Memory& memory, Error why, Trail& trail) {
+Task<void> refuse_planned(const Scene& scene, const Asked& asked, Memory& memory, Error& why, Trail& trail) {
   const bool degradable = why.code == ErrorCode::provider_all_failed;
   auto instead = degradable ? degrade(scene, asked, memory, why, trail) : std::nullopt;
-  if (!instead) co_return co_await refuse(scene, &asked, &memory, std::move(why), trail);
+  if (!instead) co_return co_await refuse(scene, &asked, &memory, why, trail);
   if (memory.claim.held()) co_await memory.claim.release();
   memory.lead.abandon();
   co_await settle(scene, &asked, nullptr, trail);
@@ -165,15 +165,15 @@ Task<void> refuse_planned(const Scene& scene, const Asked& asked, Memory& memory
 // The frames of `walk` and of what it awaits for an answer live as long as a stream does: what is rare has a frame of its own.
 Task<void> walk(const Scene& scene, Trail& trail) {
   auto asked = read_request(scene, trail);
-  if (!asked) co_return co_await refuse(scene, nullptr, nullptr, std::move(asked.error()), trail);
+  if (!asked) co_return co_await refuse(scene, nullptr, nullptr, asked.error(), trail);
 
   auto admission = co_await admit(scene, *asked, trail);
-  if (!admission) co_return co_await refuse(scene, &*asked, nullptr, std::move(admission.error()), trail);
+  if (!admission) co_return co_await refuse(scene, &*asked, nullptr, admission.error(), trail);
 
   auto memory = co_await look_up(scene, *asked, trail);
   if (!memory) {
     admission->refund();
-    co_return co_await refuse(scene, &*asked, nullptr, std::move(memory.error()), trail);
+    co_return co_await refuse(scene, &*asked, nullptr, memory.error(), trail);
   }
   if (memory->hit || memory->replay) {
     admission->settle(0);
@@ -186,7 +186,7 @@ Task<void> walk(const Scene& scene, Trail& trail) {
   hold_if_planned(scene, *asked, plan, trail);
   if (!plan) {
     admission->refund();
-    co_return co_await refuse_planned(scene, *asked, *memory, std::move(plan.error()), trail);
+    co_return co_await refuse_planned(scene, *asked, *memory, plan.error(), trail);
   }
 
   const RelayOptions shape{.client = scene.call.wire, .include_usage = asked->facts.include_usage, .choices = asked->facts.n,

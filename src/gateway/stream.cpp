@@ -70,8 +70,10 @@ Error name_timer(Error error, const Relay& relay) {
   return error;
 }
 
-// What a read brought: true if there is more to read; else `result` says how the stream ended.
-bool digest(Result<std::string_view>& bytes, net::SseParser& parser, Relay& relay, StreamOut& out, const Clock& clock, PumpResult& result) {
+// What a read brought: true if there is more to read; else `result` says how the stream ended. Not inlined: the pump's frame, which
+// lives as long as the stream, would have room for all of it.
+[[gnu::noinline]] bool digest(Result<std::string_view>& bytes, net::SseParser& parser, Relay& relay, StreamOut& out, const Clock& clock,
+                              PumpResult& result) {
   if (!bytes && !relay.all_finished()) {
     const ErrorCode code = bytes.error().code;
     result.theirs = code != ErrorCode::provider_timeout && code != ErrorCode::caller_cancelled;

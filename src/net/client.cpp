@@ -63,12 +63,22 @@ class PooledResponse final : public ClientResponse {
   Task<Result<std::string_view>> read_some(Deadline deadline) override;
 
  private:
-  enum class Got : unsigned char { bytes, none, wait, end, cancelled, cut, malformed };
+  enum class Got : unsigned char { bytes, none, wait, end, cancelled, late, cut, malformed };
   // Payload among the bytes that are here; `none`: more are needed, or it is the end (`complete`).
   Got take(std::string_view& out);
   // The same, from the socket too if `look`; never `none`.
   Got look_for(std::string_view& out, bool look);
   Error broken(Got got);
+  // What `read_some` returns, made where it is kept: errors made in the coroutine would have room in its frame.
+  struct Verdict {
+    PooledResponse& response;
+    Got got;
+    std::string_view out;
+    operator Result<std::string_view>() const {
+      if (got == Got::bytes || got == Got::end) return out;
+      return fail(response.broken(got));
+    }
+  };
   ClientConnection* c_;
   bool reused_, resent_;
 };
@@ -99,7 +109,7 @@ PooledResponse::Got PooledResponse::take(std::string_view& out) {
   return Got::bytes;
 }
 
-PooledResponse::Got PooledResponse::look_for(std::string_view& out, bool look) {
+[[gnu::noinline]] PooledResponse::Got PooledResponse::look_for(std::string_view& out, bool look) {
   auto& c = *c_;
   for (;;) {
     if (c.cancelled) return Got::cancelled;
@@ -121,9 +131,14 @@ PooledResponse::Got PooledResponse::look_for(std::string_view& out, bool look) {
   }
 }
 
-Error PooledResponse::broken(Got got) {
+[[gnu::noinline]] Error PooledResponse::broken(Got got) {
   auto& c = *c_;
   if (got == Got::cancelled) return {.code = ErrorCode::caller_cancelled, .message = "cancelled"};
+  if (got == Got::late) {
+    c.failed = true;
+    c.channel->close();
+    return c.failure(Wake::timeout, "read", "");
+  }
   Error error{.code = ErrorCode::provider_bad_response, .message = c.failed ? "the response was cut" : "the response was cut before its end", .retryable = true};
   c.failed = true;
   if (got != Got::malformed) return error;
@@ -137,15 +152,10 @@ Task<Result<std::string_view>> PooledResponse::read_some(Deadline deadline) {
   for (bool last_look = false;;) {
     std::string_view out;
     const Got got = look_for(out, last_look);
-    if (got == Got::bytes || got == Got::end) co_return out;
-    if (got != Got::wait) co_return fail(broken(got));
+    if (got != Got::wait) co_return Verdict{*this, got, out};
     const Wake woke = co_await c_->channel->readable(deadline);
-    if (woke != Wake::timeout) continue;
     // A loop that was kept from running may hear of the timer before the bytes that came in time.
-    if (!std::exchange(last_look, true)) continue;
-    c_->failed = true;
-    c_->channel->close();
-    co_return fail(c_->failure(woke, "read", ""));
+    if (woke == Wake::timeout && std::exchange(last_look, true)) co_return Verdict{*this, Got::late, {}};
   }
 }
 

@@ -31,7 +31,17 @@ std::string_view wire_of(const Headers& headers, Headers& copy) {
 
 iovec piece(std::string_view bytes) { return {const_cast<char*>(bytes.data()), bytes.size()}; }
 
-Error client_left() { return {.code = ErrorCode::caller_cancelled, .message = "the client closed the connection"}; }
+// Failures, made where the result is kept: as values of a coroutine each would have room of its own in the frame.
+struct Failure {
+  ErrorCode code;
+  const char* message;
+  const char* field = "";
+  operator Result<void>() const { return fail(Error{.code = code, .message = message, .field = field}); }
+};
+constexpr Failure client_left{ErrorCode::caller_cancelled, "the client closed the connection"};
+constexpr Failure answered_already{ErrorCode::internal_error, "an answer was sent already"};
+constexpr Failure no_stream{ErrorCode::internal_error, "no stream is open"};
+constexpr Failure takes_nothing{ErrorCode::caller_timeout, "the client takes no more bytes", "write"};
 
 }  // namespace
 
@@ -74,7 +84,7 @@ Task<Result<void>> ServerConnection::send_rest(iovec* pieces, std::size_t count,
   std::size_t total = 0;
   for (std::size_t i = 0; i < count; ++i) total += pieces[i].iov_len;
   for (bool first = true;; first = false) {
-    if (left_) co_return fail(client_left());
+    if (left_) co_return client_left;
     IoResult sent{IoResult::Kind::broken};
     if (first && when == When::turn_ends) sent = co_await channel_->send_with_others(pieces, count);
     else sent = channel_->send(pieces, count);
@@ -85,24 +95,24 @@ Task<Result<void>> ServerConnection::send_rest(iovec* pieces, std::size_t count,
     }
     if (sent.kind != IoResult::Kind::would_block) {
       left_ = true;
-      co_return fail(client_left());
+      co_return client_left;
     }
     const Wake woke = co_await channel_->writable(home_.loop->now() + server_.options.write_timeout);
     if (woke == Wake::timeout) {
       left_ = true;
       channel_->close(true);
-      co_return fail(ErrorCode::caller_timeout, "the client takes no more bytes", "write");
+      co_return takes_nothing;
     }
     if (woke == Wake::cancelled) {
       left_ = true;
-      co_return fail(client_left());
+      co_return client_left;
     }
   }
 }
 
 Task<Result<void>> ServerConnection::respond(int status, const Headers& headers, Pieces body) {
-  if (sent_ != Sent::nothing) co_return fail(ErrorCode::internal_error, "an answer was sent already");
-  if (left_) co_return fail(client_left());
+  if (sent_ != Sent::nothing) co_return answered_already;
+  if (left_) co_return client_left;
   std::size_t length = 0;
   for (const auto p : body) length += p.size();
   if (!persists()) close_after_ = true;
@@ -126,8 +136,8 @@ Task<Result<void>> ServerConnection::respond(int status, const Headers& headers,
 }
 
 Task<Result<void>> ServerConnection::start_stream(int status, const Headers& headers, std::string_view first) {
-  if (sent_ != Sent::nothing) co_return fail(ErrorCode::internal_error, "an answer was sent already");
-  if (left_) co_return fail(client_left());
+  if (sent_ != Sent::nothing) co_return answered_already;
+  if (left_) co_return client_left;
   chunked_out_ = parser_.head().minor_version == 1 && !bodyless(status);
   if (!chunked_out_ && !bodyless(status)) close_after_ = true;
   if (!persists()) close_after_ = true;
@@ -150,8 +160,8 @@ Task<Result<void>> ServerConnection::start_stream(int status, const Headers& hea
 }
 
 Task<Result<void>> ServerConnection::write(Pieces bytes) {
-  if (sent_ != Sent::stream) co_return fail(ErrorCode::internal_error, "no stream is open");
-  if (left_) co_return fail(client_left());
+  if (sent_ != Sent::stream) co_return no_stream;
+  if (left_) co_return client_left;
   std::size_t size = 0;
   for (const auto p : bytes) size += p.size();
   if (size == 0 || head_only_) co_return Result<void>{};
@@ -171,8 +181,8 @@ Task<Result<void>> ServerConnection::write(Pieces bytes) {
 }
 
 Task<Result<void>> ServerConnection::finish(std::string_view last) {
-  if (sent_ != Sent::stream) co_return fail(ErrorCode::internal_error, "no stream is open");
-  if (left_) co_return fail(client_left());
+  if (sent_ != Sent::stream) co_return no_stream;
+  if (left_) co_return client_left;
   char size_line[24];
   std::array<iovec, 3> pieces;
   std::size_t n = 0;

@@ -11,8 +11,8 @@ Task<Result<void>> ExchangeSink::begin(gateway::ReplyHead head) {
   co_return co_await exchange_.start_stream(head.status, head.headers);
 }
 
-Task<Result<void>> ExchangeSink::write(std::string_view bytes) { co_return co_await exchange_.write(bytes); }
+Task<Result<void>> ExchangeSink::write(std::string_view bytes) { return exchange_.write(bytes); }
 
-Task<Result<void>> ExchangeSink::end() { co_return co_await exchange_.finish(); }
+Task<Result<void>> ExchangeSink::end() { return exchange_.finish(); }
 
 }  // namespace ballast::server
