@@ -32,6 +32,7 @@ struct FramePool {
   std::array<FreeFrame*, class_count> free{};
   std::array<std::uint32_t, class_count> count{};
   std::size_t kept = 0;
+  std::size_t in_use = 0;   // modulo 2^64: a frame may end on another thread than it began
   bool closed = false;  // the thread is ending
   bool watched = false; // the sweeper exists
 };
@@ -57,6 +58,7 @@ std::size_t class_of(std::size_t bytes) { return (bytes - 1) / class_bytes; }
 }  // namespace
 
 void* frame_allocate(std::size_t bytes) {
+  pool.in_use += bytes;
   if constexpr (!pooled) return from_heap(bytes);
   const std::size_t c = class_of(bytes);
   if (c >= class_count) [[unlikely]] return from_heap(bytes);
@@ -71,6 +73,7 @@ void* frame_allocate(std::size_t bytes) {
 }
 
 void frame_release(void* frame, std::size_t bytes) noexcept {
+  pool.in_use -= bytes;
   const std::size_t c = class_of(bytes);
   if (!pooled || c >= class_count) return std::free(frame);
   FramePool& p = pool;
@@ -83,6 +86,8 @@ void frame_release(void* frame, std::size_t bytes) noexcept {
   p.free[c] = ::new (frame) FreeFrame{p.free[c]};
   p.kept += (c + 1) * class_bytes;
 }
+
+std::size_t frame_bytes_in_use() noexcept { return pool.in_use; }
 
 }  // namespace detail
 

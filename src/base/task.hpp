@@ -17,6 +17,8 @@ namespace ballast {
 namespace detail {
 void* frame_allocate(std::size_t bytes);
 void frame_release(void* frame, std::size_t bytes) noexcept;
+// Of the frames that live on this thread: what its coroutines hold while they wait.
+std::size_t frame_bytes_in_use() noexcept;
 
 struct TaskPromiseBase {
   std::coroutine_handle<> awaiter = std::noop_coroutine();

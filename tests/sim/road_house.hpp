@@ -29,7 +29,7 @@ inline constexpr std::string_view kFirstSays = "The first provider answers this 
 inline constexpr std::string_view kSecondSays = "The second provider has an answer of its own, and tells it to the very end.";
 
 // The caller: keeps what it is told and checks that it is told in order.
-class Caller final : public ReplySink {
+class Caller : public ReplySink {
  public:
   explicit Caller(SimLoop& loop) : loop_(loop) {}
   Scheduler& loop() override { return loop_; }
