@@ -253,14 +253,20 @@ Result<void> CallJournal::sync_now() {
 void CallJournal::State::sync_loop() {
   for (bool last = false; !last;) {
     std::vector<std::function<void(Result<void>)>> waiters;
+    bool prepare = false;
     {
       std::unique_lock lock(sync_mutex);
       const auto ready = [&] { return stopping || !sync_waiters.empty() || unprepared; };
       if (options.sync_every.count() > 0) sync_wake.wait_for(lock, options.sync_every, ready);
       else sync_wake.wait(lock, ready);
       waiters.swap(sync_waiters);
-      unprepared = false;
       last = stopping;
+      prepare = std::exchange(unprepared, false) && waiters.empty() && !last;
+    }
+    if (prepare) {
+      for (auto& segment : open_segments())
+        if (!segment->sealed.load(std::memory_order_acquire)) segment->file.prepare(segment->written.load(std::memory_order_acquire));
+      continue;
     }
     if (sick) probe();
     auto result = sync_pass();
@@ -269,17 +275,19 @@ void CallJournal::State::sync_loop() {
   }
 }
 
+std::vector<SegmentPtr> CallJournal::State::open_segments() {
+  std::vector<SegmentPtr> out;
+  std::lock_guard lock(files_mutex);
+  for (auto& [key, chain] : chains)
+    if (!chain.dead)
+      for (auto& segment : chain.segments)
+        if (segment->file.is_open()) out.push_back(segment);
+  return out;
+}
+
 Result<void> CallJournal::State::sync_pass() {
-  std::vector<SegmentPtr> dirty;
-  {
-    std::lock_guard lock(files_mutex);
-    for (auto& [key, chain] : chains)
-      if (!chain.dead)
-        for (auto& segment : chain.segments)
-          if (segment->file.is_open()) dirty.push_back(segment);
-  }
   Result<void> result;
-  for (auto& segment : dirty) {
+  for (auto& segment : open_segments()) {
     const bool sealed = segment->sealed.load(std::memory_order_acquire);
     const std::uint64_t written = segment->written.load(std::memory_order_acquire);
     if (!sealed) segment->file.prepare(written);

@@ -123,6 +123,7 @@ struct CallJournal::State {
   Result<void> open_segment(Writer& w);
   void sync_loop();
   Result<void> sync_pass();
+  std::vector<SegmentPtr> open_segments();                  // those that a writer or the next sync needs
   void probe();
   // journal_import.cpp
   Result<std::uint64_t> step(store::Database& db);          // calls imported; 0 with nothing left: level

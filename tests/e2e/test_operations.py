@@ -225,3 +225,11 @@ def test_several_credentials_rotate_and_a_dead_one_rests(upstream, gateway):
     assert all(g.app.chat("chat").succeeded() for _ in range(12))
     used = [s.headers["authorization"][-3:] for s in upstream.seen()]
     assert {"one", "two"} <= set(used) and used.count("ead") <= 2
+
+
+def test_every_json_answer_says_that_it_is_json(upstream, gateway):
+    upstream.script("model", ok(20))
+    g = gateway(one_provider(upstream))
+    ask = {"model": "chat", "max_tokens": 8, "messages": [{"role": "user", "content": "hello"}]}
+    for reply in (g.app.post("/v1/messages/count_tokens", ask), g.app.post("/v1/messages", ask), g.app.post("/v1/messages", {}), g.app.get("/v1/models")):
+        assert reply.headers["content-type"] == "application/json", reply.body
