@@ -11,7 +11,7 @@ namespace ballast::net {
 class Resolver;
 
 struct ClientOptions {
-  unsigned connections_per_origin = 4096;        // over all loops; above it a send waits, within its connect timeout
+  unsigned connections_per_origin = 16'384;      // over all loops; above it a send waits, within its connect timeout
   unsigned idle_per_origin = 512;                // kept open and unused, over all loops
   Duration idle_timeout = std::chrono::seconds(55);
   Duration write_timeout = std::chrono::seconds(30);   // no progress in sending
