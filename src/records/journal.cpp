@@ -293,7 +293,7 @@ Result<void> CallJournal::State::sync_pass() {
     if (!sealed) segment->file.prepare(written);
     if (written > segment->synced) {
       int e = injected_sync.load(std::memory_order_relaxed);
-      if (!e) e = segment->file.sync();
+      if (!e) e = segment->file.sync(segment->synced, written);
       if (e) {
         // What the kernel failed to write it may have dropped: this file is never trusted again.
         result = std::unexpected(system_error("the call journal cannot be synced", e));

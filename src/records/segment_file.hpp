@@ -1,6 +1,6 @@
 // The file a journal writer appends to: through a shared mapping where the file system has promised the blocks, else by pwrite.
 //
-// A store into a shared mapping is in the kernel's page cache as a write would be: it survives SIGKILL, and fdatasync brings it to the
+// A store into a shared mapping is in the kernel's page cache as a write would be: it survives SIGKILL, and msync brings it to the
 // disk. It costs 0.2 µs where pwrite costs 1.2. What it cannot do is fail: a page without a block behind it would end the process
 // (SIGBUS). So it is used only where fallocate is a promise (ext4, XFS, tmpfs); elsewhere, copy-on-write file systems among them, the
 // frames go through pwrite, which says when the disk is full.
@@ -31,8 +31,8 @@ class SegmentFile {
   Result<void> write(std::string_view frame, std::uint64_t at, int injected_errno);
   // Readies the pages behind `written` so that the writer does not wait for them.
   void prepare(std::uint64_t written);
-  // fdatasync. 0 or errno.
-  int sync();
+  // Brings to the disk what was written between `from` and `to`; what is readied behind `to` stays where it is. 0 or errno.
+  int sync(std::uint64_t from, std::uint64_t to);
   // Cuts the file to `written` bytes and closes it.
   void finish(std::uint64_t written);
   void close();
