@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/json.hpp"
+#include "base/log.hpp"
 
 namespace ballast::gateway {
 
@@ -149,7 +150,9 @@ Task<Result<IdempotencyEntry>> Idempotency::claim(std::string slot, records::Ide
   auto found = co_await store_.begin(loop, mine, clock_.wall());
   if (!found) {
     end(slot, Ending::again, nullptr);
-    co_return fail(std::move(found.error()));
+    log::warn("idempotency_not_recorded", {{"why", found.error().message}});  // it may name hosts and files: not for callers
+    co_return fail(ErrorCode::internal_unavailable, "the database cannot be reached, and a call with an Idempotency-Key is not sent before "
+                                                    "the key is recorded: send it again later");
   }
   using State = records::IdempotencyState;
   if (found->state != State::fresh && found->body_hash != mine.body_hash) {

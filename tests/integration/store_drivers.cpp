@@ -1,8 +1,10 @@
 // What each driver promises beyond the common contract: full disks, lost connections, commits of unknown fate.
 #include <atomic>
+#include <future>
 #include <thread>
 
 #include "../support/databases.hpp"
+#include "base/sim_loop.hpp"
 
 namespace ballast::store {
 namespace {
@@ -173,6 +175,28 @@ TEST_F(PostgresDriver, WorkWaitsOutARestartOfTheServer) {
   writing.join();
   EXPECT_TRUE(r) << describe(r.error());
   EXPECT_EQ(*count(*db), 2);
+}
+
+TEST_F(PostgresDriver, AServerThatStaysAwayIsNotWaitedForAgainAndAgain) {
+  SimClock clock;
+  db = std::move(*open_database(test::Postgres::instance()->fresh_url(), {.clock = &clock}));
+  ASSERT_TRUE(execute(*db, "CREATE TABLE t (id BIGINT PRIMARY KEY)"));
+  test::Postgres::instance()->stop(SIGQUIT);
+  const auto insert = [&](int id) {
+    return db->write_now([id](Tx& tx) { return tx.run("INSERT INTO t (id) VALUES ($1)", {id}); }, {.limit = std::chrono::hours(24)});
+  };
+  auto waiting = std::async(std::launch::async, [&] { return insert(1); });
+  for (int i = 0; i < 20 && waiting.wait_for(std::chrono::seconds(1)) != std::future_status::ready; ++i) clock.advance(std::chrono::seconds(6));
+  EXPECT_EQ(waiting.wait_for(std::chrono::seconds(0)), std::future_status::ready) << "it waits for the whole of its limit";
+  clock.advance(std::chrono::hours(48));
+  EXPECT_EQ(fault_of(waiting.get().error()), Fault::unavailable);
+  EXPECT_EQ(fault_of(insert(2).error()), Fault::unavailable) << "at once: no time passes";
+  EXPECT_TRUE(test::Postgres::instance()->start());
+  EXPECT_TRUE(insert(3));
+  test::Postgres::instance()->stop(SIGQUIT);
+  waiting = std::async(std::launch::async, [&] { return insert(4); });
+  EXPECT_TRUE(test::Postgres::instance()->start());
+  EXPECT_TRUE(waiting.get()) << "the next restart is waited out again";
 }
 
 }  // namespace

@@ -3,8 +3,12 @@
 // A write reruns after a serialisation failure, a deadlock, or a connection lost before COMMIT (the server has then rolled back).
 // When the connection is lost during COMMIT, another one asks pg_xact_status about the transaction's id; only when nobody can
 // answer (unreachable until the deadline, or another timeline: a standby took over) does the caller get commit_unknown.
+//
+// Work waits out a restart of the server: for its whole limit until the first connection stands, later for kBridged. A server that
+// is away for longer is away: what comes then tries once, and is told at once.
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <thread>
 
 #include "store/drivers.hpp"
@@ -17,6 +21,7 @@ namespace {
 
 constexpr unsigned kWriters = 2;
 constexpr int kMaxReruns = 10;
+constexpr auto kBridged = std::chrono::seconds(5);
 
 // The transaction's id and the server's timeline: what a later connection needs to learn its fate.
 struct CommitKey {
@@ -66,23 +71,33 @@ class PostgresDatabase final : public Database {
     bool connected_before = false;
     while (Job* job = queue.take(1)) {
       auto result = writes ? write(connection, connected_before, *job) : read(connection, connected_before, *job);
+      if (result) given_up_at_ = MonoTime::max();
       job->finish(std::move(result));
     }
   }
 
-  // A live connection, or Fault::unavailable when there is none by `due`.
+  // A live connection, or Fault::unavailable when there is none by `due`, or sooner: see above.
   Result<void> connect(Connection& connection, bool& connected_before, MonoTime due) {
     if (connection && connection->alive()) return {};
     connection.reset();
+    return reconnect(connection, connected_before, [&] { return std::min(due, given_up_at_.load()); });
+  }
+
+  // `until`: when to give up. It may come nearer meanwhile.
+  Result<void> reconnect(Connection& connection, bool& connected_before, const std::function<MonoTime()>& until) {
     for (auto pause = std::chrono::milliseconds(20);; pause = std::min(pause * 2, std::chrono::milliseconds(1'000))) {
       auto opened = PostgresConnection::open(url_, options_.connect_timeout);
       if (opened) {
         connection = std::move(*opened);
         if (connected_before) ++reconnects_;
-        connected_before = true;
+        connected_before = ever_connected_ = true;
+        given_up_at_ = MonoTime::max();
         return {};
       }
-      if (clock_.mono() + pause >= due || !wait(pause)) return std::unexpected(opened.error());
+      const MonoTime now = clock_.mono();
+      MonoTime never = MonoTime::max();
+      if (ever_connected_) given_up_at_.compare_exchange_strong(never, now + kBridged);
+      if (now + pause >= until() || !wait(pause)) return std::unexpected(opened.error());
     }
   }
 
@@ -137,7 +152,9 @@ class PostgresDatabase final : public Database {
       return std::unexpected(make_error(Fault::commit_unknown, "the connection was lost during COMMIT and its outcome cannot be learnt"));
     };
     for (;;) {
-      if (auto ready = connect(connection, connected_before, due); !ready) return unknown();
+      if (!connection->alive()) connection.reset();
+      if (!connection)
+        if (auto ready = reconnect(connection, connected_before, [&] { return due; }); !ready) return unknown();
       auto timeline = connection->simple("SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)");
       if (timeline && *timeline != key.timeline) return unknown();
       auto status = timeline ? connection->simple("SELECT coalesce(pg_xact_status('" + key.xid + "'), 'forgotten')") : timeline;
@@ -183,6 +200,8 @@ class PostgresDatabase final : public Database {
   std::mutex nap_mutex_;
   std::condition_variable nap_;
   bool closing_ = false;
+  std::atomic<bool> ever_connected_ = false;
+  std::atomic<MonoTime> given_up_at_ = MonoTime::max();   // while the server is away
   std::atomic<std::uint64_t> transactions_{0}, reruns_{0}, read_count_{0}, reconnects_{0};
   std::vector<std::jthread> threads_;
 };
