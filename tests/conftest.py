@@ -7,10 +7,27 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from support.fake_upstream import Upstream  # noqa: E402
 from support.gateway import Gateway, binary  # noqa: E402
+from support.postgres import Postgres, binaries  # noqa: E402
+
+
+DATABASES = ("sqlite", "postgres")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--extended", action="store_true", help="also run the long tests")
+    parser.addoption("--extended", action="store_true", help="also run the long tests, and every test on both databases")
+    parser.addoption("--database", choices=DATABASES, help="run every gateway on this one (default: SQLite, and what is marked "
+                                                           "`databases` on PostgreSQL too)")
+
+
+def pytest_generate_tests(metafunc):
+    """A test with a gateway runs on each database that the run asks for."""
+    if "database" not in metafunc.fixturenames:
+        return
+    chosen = metafunc.config.getoption("--database")
+    both = metafunc.config.getoption("--extended") or metafunc.definition.get_closest_marker("databases")
+    names = [chosen] if chosen else DATABASES if both else DATABASES[:1]
+    if names != DATABASES[:1]:
+        metafunc.parametrize("database", names, indirect=True)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -35,13 +52,53 @@ def upstream():
     u.stop()
 
 
+def started_postgres() -> Postgres:
+    if not binaries():
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    return Postgres(binaries())
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The session's PostgreSQL server."""
+    server = started_postgres()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def gateway(tmp_path):
+def own_postgres():
+    """A PostgreSQL server that the test may kill."""
+    server = started_postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database(request):
+    """`database()` is the URL of a fresh database for a gateway; None: a SQLite file of its own."""
+    if getattr(request, "param", DATABASES[0]) == "sqlite":
+        yield lambda: None
+        return
+    server = request.getfixturevalue("postgres")
+    made: list[str] = []
+
+    def fresh() -> str:
+        made.append(server.fresh_url())
+        return made[-1]
+    yield fresh
+    for url in made:
+        server.drop(url)
+
+
+@pytest.fixture
+def gateway(tmp_path, database):
     """`gateway(config)` starts one; all are stopped at the end, and a crash of any fails the test."""
     made: list[Gateway] = []
 
     def make(config: dict, start: bool = True, **kw) -> Gateway:
-        g = Gateway(tmp_path / f"gateway{len(made)}", config, **kw)
+        url = None if "database" in config else database()
+        g = Gateway(tmp_path / f"gateway{len(made)}", {**({"database": url} if url else {}), **config}, **kw)
         made.append(g)
         return g.start() if start else g
 

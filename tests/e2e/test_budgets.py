@@ -13,6 +13,8 @@ from support.configs import one_provider
 from support.fake_upstream import ok, words
 from support.gateway import cost_nano, nano
 
+pytestmark = pytest.mark.databases
+
 CALLERS, PAID = 2000, 100
 TOKENS = 50
 FREE_INPUT = {"input": "$0", "output": "$10"}    # so that the ceiling of a call is its cost: 50 tokens, 500,000 nano

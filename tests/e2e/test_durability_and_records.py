@@ -10,6 +10,8 @@ from support.configs import INPUT, OUTPUT, one_provider, two_providers
 from support.fake_upstream import delta, error, ok, words
 from support.gateway import APP_KEY, ADMIN_KEY, cost_nano, nano
 
+pytestmark = pytest.mark.databases
+
 
 def test_after_kill_9_under_load_no_call_is_missing(upstream, gateway):
     upstream.script("model", ok(20, delay=0.02))

@@ -11,6 +11,8 @@ from support.client import Caller
 from support.configs import one_provider
 from support.gateway import binary, free_port, wait_port
 
+pytestmark = pytest.mark.databases
+
 
 @pytest.fixture
 def local_server(tmp_path):

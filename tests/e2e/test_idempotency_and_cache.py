@@ -9,6 +9,8 @@ from support.configs import INPUT, OUTPUT, one_provider
 from support.fake_upstream import ok, words
 from support.gateway import APP_KEY, cost_nano, nano, wait_until
 
+pytestmark = pytest.mark.databases
+
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 KEY = {"idempotency-key": "order-7-retry-safe"}
 OTHER_KEY = "sk-ballast-e2e-other-0123456789abcdef012345"

@@ -8,6 +8,8 @@ import pytest
 from support.configs import PROMPTLY, one_provider
 from support.fake_upstream import Gate, ok
 
+pytestmark = pytest.mark.databases
+
 
 def at_once(g, n, gate: Gate | None = None, meanwhile: int = 0):
     """`n` calls at once. The provider's `gate` opens when `meanwhile` of them have been answered."""

@@ -16,6 +16,8 @@ from support.configs import one_provider
 from support.fake_upstream import Gate, error, ok, words
 from support.gateway import binary, free_port, wait_port, wait_until
 
+pytestmark = pytest.mark.databases
+
 
 def test_health_readiness_and_metrics(upstream, gateway):
     g = gateway(one_provider(upstream))

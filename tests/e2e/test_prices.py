@@ -6,6 +6,8 @@ import pytest
 from support.configs import provider
 from support.gateway import nano
 
+pytestmark = pytest.mark.databases
+
 PRICE = {"input": "$1", "output": "$2", "flex": {"input": "$0.5", "output": "$1"}, "priority": {"input": "$3", "output": "$4"}}
 USAGE = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
 COST = {"default": 10 * 1000 + 20 * 2000, "flex": 10 * 500 + 20 * 1000, "priority": 10 * 3000 + 20 * 4000}

@@ -9,19 +9,30 @@ import pytest
 
 from support.configs import one_provider
 
+pytestmark = pytest.mark.databases
 
-def test_refused_calls_come_back_by_command(upstream, gateway):
+
+REFUSAL = {"sqlite": ["CREATE TRIGGER refusal BEFORE INSERT ON budget_spend BEGIN SELECT RAISE(ABORT, 'not today'); END"],
+           "postgres": ["CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN RAISE EXCEPTION 'not today'; END $f$",
+                        "CREATE TRIGGER refusal BEFORE INSERT ON budget_spend FOR EACH ROW EXECUTE FUNCTION refuse()"]}
+CONSENT = {"sqlite": "DROP TRIGGER refusal", "postgres": "DROP TRIGGER refusal ON budget_spend"}
+
+
+def test_refused_calls_come_back_by_command(upstream, gateway, request):
     g = gateway(one_provider(upstream, budgets=[{"name": "all", "scope": "system", "amount": "$1", "per": "day"}]))
-    if not g.config["database"].startswith("sqlite:"):
-        pytest.skip("the refusal is made in SQLite's own words")
-    database = g.config["database"].removeprefix("sqlite:")
+    kind, _, file = g.config["database"].partition(":")
     rejected = g.folder / "data" / "journal" / "rejected"
 
     def run(sql: str) -> None:
-        with sqlite3.connect(database, timeout=20) as db:
+        if kind == "postgres":
+            server = request.getfixturevalue("postgres")
+            server.run(sql, server.name_of(g.config["database"]))
+            return
+        with sqlite3.connect(file, timeout=20) as db:
             db.execute(sql)
 
-    run("CREATE TRIGGER refusal BEFORE INSERT ON budget_spend BEGIN SELECT RAISE(ABORT, 'not today'); END")
+    for statement in REFUSAL[kind]:
+        run(statement)
     reply = g.app.chat("chat")
     assert reply.succeeded(), "the caller does not suffer"
     end = time.monotonic() + 20
@@ -36,7 +47,7 @@ def test_refused_calls_come_back_by_command(upstream, gateway):
     assert said["calls"][0]["call"] == reply.headers["x-ballast-call-id"]
     assert "still in" in g.command("journal", "import-rejected", check=False).stdout
 
-    run("DROP TRIGGER refusal")
+    run(CONSENT[kind])
     done = json.loads(g.command("journal", "import-rejected", "--json").stdout)
     assert (done["imported"], done["refused"], rejected.exists()) == (1, 0, False)
     assert "no rejected calls" in g.command("journal", "import-rejected").stdout

@@ -5,7 +5,11 @@ import json
 import signal
 import time
 
+import pytest
+
 from support.configs import one_provider
+
+pytestmark = pytest.mark.databases
 
 
 EVENTS = ("reload_needs_restart", "reloaded")

@@ -1,0 +1,114 @@
+"""A private PostgreSQL server for tests: Debian's binaries, a data folder of its own, a Unix socket, no TCP.
+
+One serves a whole session, and every gateway gets a fresh database on it; a test that kills the server has its own.
+As root it runs as the user postgres. It dies with the session, whatever ends that.
+"""
+from __future__ import annotations
+
+import ctypes
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+PR_SET_PDEATHSIG = 1
+
+
+def binaries() -> pathlib.Path | None:
+    """The newest installed version's programs; None when PostgreSQL is not installed."""
+    found = [p.parent for p in pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres")]
+    return max(found, key=lambda p: int(p.parent.name), default=None)
+
+
+class Postgres:
+    def __init__(self, bin_folder: pathlib.Path):
+        self.bin = bin_folder
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ballast-pg-", dir="/tmp"))   # a socket's path must be short
+        self.as_user: dict = {}
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+            self.as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self.made = 0
+        self.process: subprocess.Popen | None = None
+        subprocess.run([self.bin / "initdb", "-D", self.folder / "data", "-A", "trust", "-U", "ballast", "--no-sync", "-E", "UTF8",
+                        "--locale=C"], check=True, capture_output=True, cwd=self.folder, **self.as_user)
+        self.start()
+
+    def start(self) -> "Postgres":
+        """To be called by the main thread: the server ends with the thread that has started it."""
+        libc = ctypes.CDLL(None)
+        options = {"listen_addresses": "", "fsync": "off", "max_connections": "100", "shared_buffers": "32MB", "max_wal_size": "256MB"}
+        with open(self.folder / "log", "ab") as out:
+            self.process = subprocess.Popen(
+                [self.bin / "postgres", "-D", self.folder / "data", "-k", self.folder, *[w for k, v in options.items() for w in ("-c", f"{k}={v}")]],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder,
+                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT), **self.as_user)
+        end = time.monotonic() + 90
+        while not self._run("SELECT 1", "postgres").returncode == 0:
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError("PostgreSQL does not start:\n" + (self.folder / "log").read_text()[-3000:])
+            time.sleep(0.02)
+        return self
+
+    def kill(self) -> None:
+        """kill -9 of the server and of all it has started, as the machine would: no goodbye, no checkpoint."""
+        listed = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        self.process.kill()
+        self.process.wait(60)
+        for child in map(int, listed.split()):
+            try:
+                os.kill(child, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            while pathlib.Path(f"/proc/{child}").exists() and "\nState:\tZ" not in self._status(child):
+                time.sleep(0.01)
+
+    def kill_backend(self) -> None:
+        """kill -9 of one client's backend: the server ends all of them and recovers by itself."""
+        found = self._run("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() LIMIT 1",
+                          "postgres").stdout.split()
+        for pid in found:
+            os.kill(int(pid), signal.SIGKILL)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait(60)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def fresh_url(self) -> str:
+        """The URL of a new, empty database."""
+        self.made += 1
+        name = f"gateway{self.made}"
+        self.run(f"CREATE DATABASE {name}", "postgres")
+        return f"postgres://ballast@/{name}?host={self.folder}"
+
+    def drop(self, url: str) -> None:
+        self.run(f"DROP DATABASE {self.name_of(url)} WITH (FORCE)", "postgres")
+
+    @staticmethod
+    def name_of(url: str) -> str:
+        return url.split("@/")[1].split("?")[0]
+
+    def run(self, sql: str, database: str) -> str:
+        """What psql prints: a line a row, columns by |."""
+        done = self._run(sql, database)
+        if done.returncode:
+            raise RuntimeError(f"{sql}: {done.stderr}")
+        return done.stdout.strip()
+
+    def _run(self, sql: str, database: str) -> subprocess.CompletedProcess:
+        return subprocess.run([self.bin / "psql", "-X", "-q", "-A", "-t", "-h", self.folder, "-U", "ballast", "-d", database, "-c", sql],
+                              capture_output=True, text=True, timeout=60)
+
+    @staticmethod
+    def _status(pid: int) -> str:
+        try:
+            return pathlib.Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            return "\nState:\tZ"
