@@ -1,9 +1,9 @@
 #include "net/channel.hpp"
 
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -179,7 +179,7 @@ IoResult Channel::tls_result(int result) {
   return {IoResult::Kind::broken};    // without close_notify: a cut, not an end
 }
 
-bool Channel::surely_blocked() const { return !readable_ && !ended_ && (!ssl_ || SSL_pending(ssl_) == 0); }
+bool Channel::surely_blocked() const { return !closed_ && !readable_ && !ended_ && (!ssl_ || SSL_pending(ssl_) == 0); }
 
 void Channel::happened(std::uint32_t events) {
   const Ref keep(this);
@@ -187,7 +187,8 @@ void Channel::happened(std::uint32_t events) {
   if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) readable_ = true;
   if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) writable_ = true;
   if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) ended_ = true;
-  if (waiting_ == Side::read ? readable_ || ended_ : waiting_ == Side::write && writable_) return wake(Wake::ready, true);
+  if (waiting_ == Side::read ? readable_ || ended_ : waiting_ == Side::write && writable_) wake(Wake::ready, true);
+  // The same event may hold news for the watch, and comes but once. The writer may have ended the watch or the channel meanwhile.
   if (watch_ && readable_) std::exchange(watch_, nullptr)(watch_context_);
 }
 

@@ -40,8 +40,10 @@ class Channel {
   Gathered send_with_others(iovec* pieces, std::size_t count);
 
   // Has nothing arrived since the last attempt? Then waiting comes before trying: a wait ends at once if something came meanwhile,
-  // and an attempt that took less than there was room for has taken all.
+  // and an attempt that took less than there was room for has taken all. Never of a closed channel.
   bool surely_blocked() const;
+  // The peer is known to send no more, or the connection to be broken; bytes that came before may still be unread.
+  bool peer_ended() const { return ended_; }
   // Whoever read from `fd()` by other means has found nothing there.
   void found_nothing() { readable_ = false; }
   struct Awaiter;

@@ -8,7 +8,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "base/text.hpp"
 #include "net/chars.hpp"
 #include "net/pool.hpp"
 
@@ -16,26 +15,6 @@ namespace ballast::net {
 namespace {
 
 iovec piece(std::string_view bytes) { return {const_cast<char*>(bytes.data()), bytes.size()}; }
-
-bool ours(std::string_view name) {
-  switch (name.size()) {
-    case 4: return iequals(name, "host");
-    case 6: return iequals(name, "expect");
-    case 10: return iequals(name, "connection") || iequals(name, "keep-alive");
-    case 14: return iequals(name, "content-length");
-    case 17: return iequals(name, "transfer-encoding");
-    default: return false;
-  }
-}
-
-std::string_view wire_of(const Headers& headers, Headers& copy) {
-  bool as_is = headers.empty() || !headers.wire().empty();
-  for (std::size_t i = 0; as_is && i < headers.size(); ++i) as_is = !ours(headers[i].name);
-  if (as_is) return headers.wire();
-  for (const auto f : headers)
-    if (!ours(f.name)) copy.add(f.name, f.value);
-  return copy.wire();
-}
 
 bool bodyless(std::string_view method) { return method == "GET" || method == "HEAD" || method == "DELETE" || method == "OPTIONS"; }
 
@@ -50,7 +29,8 @@ class PooledResponse final : public ClientResponse {
   ~PooledResponse() override {
     std::string_view unwanted;            // an unread body that is all here does not cost the connection
     while (!c_->complete && take(unwanted) == Got::bytes) {}
-    const bool keep = c_->complete && !c_->failed && !c_->cancelled && c_->channel->open() && c_->parser.head().keep_alive;
+    const bool keep = c_->complete && !c_->failed && !c_->cancelled && c_->channel->open() && !c_->channel->peer_ended() &&
+                      c_->parser.head().keep_alive;
     if (keep) c_->pool.park(c_);
     else c_->pool.drop(c_);
   }
@@ -246,7 +226,7 @@ Task<Attempt> attempt(ClientConnection& c, const ClientRequest& request, Duratio
   pieces[n++] = piece(" HTTP/1.1\r\nhost: ");
   pieces[n++] = piece(request.url->origin.authority);
   pieces[n++] = piece("\r\n");
-  pieces[n++] = piece(wire_of(request.headers, copy));
+  pieces[n++] = piece(wire_without_framing(request.headers, Sender::client, copy));
   pieces[n++] = piece({length_line, length_size});
   for (const auto p : request.body) pieces[n++] = piece(p);
   auto unsent = co_await send_pieces(c, pieces, n, c.pool.options.write_timeout);

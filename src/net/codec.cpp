@@ -338,4 +338,23 @@ std::size_t write_chunk_line(std::size_t size, char* out) {
   return n + 2;
 }
 
+std::string_view wire_without_framing(const Headers& headers, Sender sender, Headers& copy) {
+  const auto ours = [sender](std::string_view name) {
+    switch (name.size()) {
+      case 4: return iequals(name, sender == Sender::server ? "date" : "host");
+      case 6: return sender == Sender::client && iequals(name, "expect");
+      case 10: return iequals(name, "connection") || iequals(name, "keep-alive");
+      case 14: return iequals(name, "content-length");
+      case 17: return iequals(name, "transfer-encoding");
+      default: return false;
+    }
+  };
+  bool as_is = headers.empty() || !headers.wire().empty();
+  for (std::size_t i = 0; as_is && i < headers.size(); ++i) as_is = !ours(headers[i].name);
+  if (as_is) return headers.wire();
+  for (const auto f : headers)
+    if (!ours(f.name)) copy.add(f.name, f.value);
+  return copy.wire();
+}
+
 }  // namespace ballast::net

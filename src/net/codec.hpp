@@ -115,4 +115,10 @@ class ChunkedDecoder {
 // Writes `size` as a chunk's first line ("1f4\r\n") into `out` (at least 18 bytes); returns its length.
 std::size_t write_chunk_line(std::size_t size, char* out);
 
+// The fields as a message of `sender` carries them: without those that the codec writes itself (framing, the connection's
+// life; Date on the server, Host and Expect on the client). A view of `headers` if it owns its text and names none of
+// them, else of `copy`, which was empty.
+enum class Sender : std::uint8_t { client, server };
+std::string_view wire_without_framing(const Headers& headers, Sender sender, Headers& copy);
+
 }  // namespace ballast::net

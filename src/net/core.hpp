@@ -105,12 +105,14 @@ struct Loop::Core {
 class Gate {
  public:
   explicit Gate(Loop& loop) : loop_(loop) {}
-  void open(Wake how = Wake::ready) {
-    if (opened_) return;
+  // False: it was open already, and `how` is not heard.
+  bool open(Wake how = Wake::ready) {
+    if (opened_) return false;
     opened_ = true;
     how_ = how;
     timer_.cancel();
     if (waiter_) loop_.resume(std::exchange(waiter_, {}));
+    return true;
   }
   void open_on(CancelToken cancel) {
     hook_.attach(cancel, [](void* self) { static_cast<Gate*>(self)->open(Wake::cancelled); }, this);

@@ -3,31 +3,10 @@
 #include <charconv>
 #include <cstring>
 
-#include "base/text.hpp"
 #include "net/connection.hpp"
 
 namespace ballast::net {
 namespace {
-
-bool ours(std::string_view name) {
-  switch (name.size()) {
-    case 4: return iequals(name, "date");
-    case 10: return iequals(name, "connection") || iequals(name, "keep-alive");
-    case 14: return iequals(name, "content-length");
-    case 17: return iequals(name, "transfer-encoding");
-    default: return false;
-  }
-}
-
-// The fields in wire form: those of `headers` if it owns its text and names none of ours, else a copy without them.
-std::string_view wire_of(const Headers& headers, Headers& copy) {
-  bool as_is = headers.empty() || !headers.wire().empty();
-  for (std::size_t i = 0; as_is && i < headers.size(); ++i) as_is = !ours(headers[i].name);
-  if (as_is) return headers.wire();
-  for (const auto f : headers)
-    if (!ours(f.name)) copy.add(f.name, f.value);
-  return copy.wire();
-}
 
 iovec piece(std::string_view bytes) { return {const_cast<char*>(bytes.data()), bytes.size()}; }
 
@@ -127,7 +106,7 @@ Task<Result<void>> ServerConnection::respond(int status, const Headers& headers,
   }
   std::size_t n = 0;
   pieces[n++] = piece(lines.status_line());
-  pieces[n++] = piece(wire_of(headers, copy));
+  pieces[n++] = piece(wire_without_framing(headers, Sender::server, copy));
   pieces[n++] = piece(lines.fields());
   if (!bodyless(status))
     for (const auto p : body) pieces[n++] = piece(p);
@@ -146,7 +125,7 @@ Task<Result<void>> ServerConnection::start_stream(int status, const Headers& hea
   std::array<iovec, 6> pieces;
   std::size_t n = 0;
   pieces[n++] = piece(lines.status_line());
-  pieces[n++] = piece(wire_of(headers, copy));
+  pieces[n++] = piece(wire_without_framing(headers, Sender::server, copy));
   pieces[n++] = piece(lines.fields());
   char size_line[24];
   if (!first.empty() && !bodyless(status)) {

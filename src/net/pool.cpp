@@ -32,6 +32,15 @@ Error ClientConnection::failure(Wake how, std::string_view timer, const char* br
   return {.code = ErrorCode::provider_unreachable, .message = broken, .field = origin.key.authority, .retryable = true};
 }
 
+bool OriginPool::wake_one() {
+  while (!waiting.empty()) {
+    Gate* first = waiting.front();
+    waiting.erase(waiting.begin());
+    if (first->open()) return true;       // else it has given up, and has not had its turn yet to say so
+  }
+  return false;
+}
+
 // Anything that an idle connection has to say means its end.
 void ClientConnection::watch_idle() {
   channel->watch([](void* self) {
@@ -103,12 +112,7 @@ void Client::Pool::park(ClientConnection* c) {
              old->pool.drop(old);
            },
            c);
-  if (!o.waiting.empty()) {
-    o.waiting.front()->open();
-    o.waiting.erase(o.waiting.begin());
-  } else if (o.idle > most_idle) {
-    drop(o.oldest);
-  }
+  if (!o.wake_one() && o.idle > most_idle) drop(o.oldest);
 }
 
 void Client::Pool::drop(ClientConnection* c) {
@@ -117,10 +121,7 @@ void Client::Pool::drop(ClientConnection* c) {
   --o.open;
   open.fetch_sub(1, std::memory_order_relaxed);
   delete c;
-  if (!o.waiting.empty()) {
-    o.waiting.front()->open();
-    o.waiting.erase(o.waiting.begin());
-  }
+  o.wake_one();
 }
 
 Task<Result<ClientConnection*>> Client::Pool::acquire(OriginPool& o, bool fresh, Deadline deadline, CancelToken cancel) {

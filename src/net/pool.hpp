@@ -47,6 +47,8 @@ struct ClientConnection {
 
 struct OriginPool {
   OriginPool(Client::Pool& p, const Origin& o) : pool(p), key(o) {}
+  // One connection more may be had: wakes the first send that still waits for one. False: none does.
+  bool wake_one();
   Client::Pool& pool;
   Origin key;
   ClientConnection* newest = nullptr;     // idle ones, last in first out

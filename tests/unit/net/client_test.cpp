@@ -1,7 +1,9 @@
 #include "net/client.hpp"
 
+#include <netinet/tcp.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <sys/resource.h>
 
@@ -221,6 +223,59 @@ TEST(Client, WaitsForAConnectionAboveItsLimit) {
   busy.join();
 }
 
+TEST(Client, ACancelledWaiterPassesThePlaceOn) {
+  Upstream up({answers(ok, 2)});
+  ClientWorld w({.connections_per_origin = 1});
+  const Url url = up.url();
+  CancelSource cancel;
+  Got given_up, next;
+  std::promise<void> done;
+  auto into = [&](Got& got, CancelToken token, bool last) -> Task<void> {
+    got = co_await w.one(url, "{}", {20s, 20s}, 20s, true, token, "POST");
+    if (last) done.set_value();
+  };
+  run<int>(w.loops.at(0), [&]() -> Task<int> {
+    const ClientRequest request{.method = "GET", .url = &url};
+    auto first = co_await w.client.send(w.loops.at(0), request, {60s, 60s}, nullptr);
+    EXPECT_TRUE(first.has_value());
+    detach(into(given_up, &cancel, false), [](std::exception_ptr) {});
+    detach(into(next, nullptr, true), [](std::exception_ptr) {});
+    cancel.cancel();
+    first->reset();                       // the connection is free before the cancelled one has left the queue
+    co_return 0;
+  });
+  done.get_future().wait();
+  EXPECT_EQ(ErrorCode::caller_cancelled, given_up.code);
+  EXPECT_TRUE(next.ok) << next.message;
+  EXPECT_TRUE(next.reused);
+}
+
+TEST(Client, AConnectionThatEndsWithItsAnswerIsNotKept) {
+  ClientWorld w;
+  Loop& loop = w.loops.at(0);
+  std::promise<void> held, ended;
+  Upstream up({[&](Raw& raw) {
+                 request_of(raw);
+                 loop.post([&] {          // the loop hears of the answer and the end in one event
+                   held.set_value();
+                   ended.get_future().wait();
+                 });
+                 held.get_future().wait();
+                 raw.send(ok);
+                 raw.close();
+                 ended.set_value();
+               },
+               answers(ok)});
+  const auto [first, second] = run<std::pair<Got, Got>>(loop, [&]() -> Task<std::pair<Got, Got>> {
+    Got one = co_await w.one(up.url(), "{}", {60s, 60s}, 60s, false, nullptr, "POST");
+    Got two = co_await w.one(up.url(), "{}", {60s, 60s}, 60s, false, nullptr, "POST");
+    co_return std::pair{one, two};
+  });
+  EXPECT_TRUE(first.ok) << first.message;
+  EXPECT_TRUE(second.ok) << second.message;
+  EXPECT_FALSE(second.reused);
+}
+
 TEST(Client, ATargetCannotSplitTheRequest) {
   ClientWorld w;
   Url url = *parse_url("http://127.0.0.1:1/");
@@ -311,6 +366,39 @@ TEST(Tls, EndToEndAndVerified) {
   Raw plain(server.port());
   plain.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
   EXPECT_EQ(std::string::npos, plain.rest().find("HTTP/1.1 200"));
+}
+
+// A provider may ask for a renegotiation (TLS 1.2) and then say nothing more: a write must not wait for it on the loop.
+TEST(Tls, AnUnfinishedRenegotiationHoldsNoLoop) {
+  const Certificate certificate;
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_server_method()), &SSL_CTX_free);
+  SSL_CTX_set_max_proto_version(context.get(), TLS1_2_VERSION);
+  SSL_CTX_use_certificate_chain_file(context.get(), certificate.cert().c_str());
+  SSL_CTX_use_PrivateKey_file(context.get(), certificate.key_file().c_str(), SSL_FILETYPE_PEM);
+  std::promise<void> asked, done;
+  Upstream up({[&](Raw& raw) {
+    const std::unique_ptr<SSL, decltype(&SSL_free)> tls(SSL_new(context.get()), &SSL_free);
+    SSL_set_fd(tls.get(), raw.fd());
+    const int on = 1;
+    ::setsockopt(raw.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    EXPECT_EQ(1, SSL_accept(tls.get()));
+    char request[4096];
+    EXPECT_LT(0, SSL_read(tls.get(), request, sizeof request));
+    SSL_write(tls.get(), ok.data(), static_cast<int>(ok.size()));
+    SSL_renegotiate(tls.get());
+    SSL_do_handshake(tls.get());          // a HelloRequest, sent at once
+    asked.set_value();
+    done.get_future().wait();
+  }});
+  ClientWorld w({.tls = {.ca_file = certificate.cert()}});
+  const Url url = *parse_url("https://localhost:" + std::to_string(up.port()) + "/");
+  EXPECT_TRUE(w.call(url).ok);
+  asked.get_future().wait();
+  run<int>(w.loops.at(0), []() -> Task<int> { co_return 0; });    // the idle connection has heard of it
+  const Got second = w.call(url, "{}", {60s, 50ms});
+  EXPECT_EQ(ErrorCode::provider_timeout, second.code) << second.message;
+  EXPECT_EQ("headers", second.field);
+  done.set_value();
 }
 
 TEST(Server, AtTheDescriptorLimitCallsInFlightGoOn) {

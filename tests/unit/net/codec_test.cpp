@@ -223,6 +223,18 @@ TEST(Headers, NeverSplitAMessage) {
   EXPECT_EQ("a: x\r\n", moved.wire());
 }
 
+TEST(Headers, FramingIsTheCodecsOwn) {
+  const Headers all{{"Connection", "x"}, {"a", "1"}, {"Keep-Alive", "x"}, {"content-length", "9"}, {"Transfer-Encoding", "x"},
+                    {"Date", "d"}, {"Host", "h"}, {"expect", "e"}};
+  Headers from_client, from_server, unused;
+  EXPECT_EQ("a: 1\r\nDate: d\r\n", wire_without_framing(all, Sender::client, from_client));
+  EXPECT_EQ("a: 1\r\nHost: h\r\nexpect: e\r\n", wire_without_framing(all, Sender::server, from_server));
+  const Headers plain{{"a", "1"}};
+  EXPECT_EQ(plain.wire().data(), wire_without_framing(plain, Sender::server, unused).data());
+  EXPECT_EQ("", wire_without_framing(Headers{}, Sender::client, unused));
+  EXPECT_TRUE(unused.empty());
+}
+
 TEST(Headers, RefuseAControlWhereverItStandsInAValue) {
   const std::string_view around = "a value of some twenty bytes";
   for (std::size_t at = 1; at + 1 < around.size(); ++at)
