@@ -1,6 +1,9 @@
 // YAML text → the tree of config_document.hpp. The only file that sees yaml-cpp.
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
+
+#include <sstream>
 
 #include "base/config_document.hpp"
 #include "base/text.hpp"
@@ -68,6 +71,40 @@ Result<std::string> mask(std::string_view text, std::string_view file, std::vect
     i += length - 1;
   }
   return masked;
+}
+
+// Where each document's content begins.
+struct Beginnings final : YAML::EventHandler {
+  std::vector<YAML::Mark> marks;
+  bool fresh = false;
+  void note(const YAML::Mark& mark) {
+    if (std::exchange(fresh, false)) marks.push_back(mark);
+  }
+  void OnDocumentStart(const YAML::Mark&) override { fresh = true; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { note(mark); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { note(mark); }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t, const std::string&) override { note(mark); }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override { note(mark); }
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override { note(mark); }
+  void OnMapEnd() override {}
+};
+
+struct Refused {
+  YAML::Mark where;
+  std::string_view what;
+};
+
+// What follows the first document. Text that no value begins with (",") yields one empty document after the other, all at the
+// same place, and would keep YAML::LoadAll for ever. Throws YAML::Exception.
+std::optional<Refused> after_first(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  Beginnings begin;
+  if (!parser.HandleNextDocument(begin) || !parser.HandleNextDocument(begin) || begin.marks.size() < 2) return std::nullopt;
+  if (begin.marks[0].pos == begin.marks[1].pos) return Refused{begin.marks[0], "not valid YAML: no value begins like this"};
+  return Refused{begin.marks[1], "a second document; one file holds one"};
 }
 
 }  // namespace
@@ -153,17 +190,17 @@ Result<ConfigNode> parse_config(std::string_view text, std::string file, EnvLook
   const auto masked = mask(text, file, document->substitutions);
   if (!masked) return std::unexpected(masked.error());
 
-  std::vector<YAML::Node> roots;
+  YAML::Node yaml;
   try {
-    roots = YAML::LoadAll(*masked);
+    if (const auto second = after_first(*masked)) return at(file, second->where.line + 1, second->where.column + 1, second->what);
+    yaml = YAML::Load(*masked);
   } catch (const YAML::Exception& e) {
     const bool known = !e.mark.is_null();
     return at(file, known ? e.mark.line + 1 : 1, known ? e.mark.column + 1 : 1, "not valid YAML: " + document->unmask(e.msg));
   }
-  if (roots.size() > 1) return at(file, roots[1].Mark().line + 1, 1, "a second document; one file holds one");
 
   ConfigParser parser{*document, {}};
-  auto* root = parser.convert(roots.empty() ? YAML::Node() : roots[0], "", 0);
+  auto* root = parser.convert(yaml, "", 0);
   if (parser.failed) return fail(std::move(*parser.failed));
   using Kind = ConfigParser::Kind;
   if (root->kind == Kind::null) root->kind = Kind::map;  // an empty file

@@ -199,6 +199,10 @@ TEST(Config, SyntaxErrorsHaveAPosition) {
       {"a:\n\t- b\n", "ballast.yaml:2:"},
       {"{a: 1}: 2\n", "ballast.yaml:1:"},
       {"a: *nope\n", "ballast.yaml:1:"},
+      {",i", "ballast.yaml:1:1: not valid YAML"},          // found by fuzzing: the parser went round for ever
+      {"---\n,i", "ballast.yaml:2:1: not valid YAML"},
+      {"a: 1\n---\n,i", "ballast.yaml:3:1: a second document"},
+      {"a: 1\n...\n}", "ballast.yaml:3:1: not valid YAML"},
   };
   for (const auto& row : table) {
     const auto root = parse(row.text);
