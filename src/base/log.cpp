@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/json.hpp"
+#include "base/thread.hpp"
 
 namespace ballast::log {
 namespace {
@@ -224,6 +225,7 @@ void flush_all(State& s) {
 }
 
 void flush_loop(State& s, std::chrono::milliseconds every) {
+  name_this_thread("log");
   for (bool ending = false; !ending;) {
     {
       std::unique_lock lock(s.waking);

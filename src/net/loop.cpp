@@ -1,6 +1,5 @@
 #include "net/loop.hpp"
 
-#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 #include <thread>
 
 #include "base/log.hpp"
+#include "base/thread.hpp"
 #include "net/channel.hpp"
 
 namespace ballast::net {
@@ -216,7 +216,7 @@ void LoopGroup::start() {
     threads_->threads.emplace_back([l = loop.get()] {
       current_loop = l;
       ask_for_short_slices();
-      ::pthread_setname_np(::pthread_self(), ("loop-" + std::to_string(l->index())).c_str());
+      name_this_thread("loop-" + std::to_string(l->index()));
       for (bool ended = false; !ended;) {
         try {
           l->core().run();

@@ -8,6 +8,8 @@
 #include <memory>
 #include <system_error>
 
+#include "base/thread.hpp"
+
 namespace ballast::net {
 namespace {
 
@@ -70,6 +72,7 @@ void Resolver::resolve(Loop& loop, std::string host, std::uint16_t port, std::fu
 }
 
 void Resolver::work() {
+  name_this_thread("resolver");
   for (;;) {
     Question question;
     {

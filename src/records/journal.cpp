@@ -11,6 +11,7 @@
 #include <semaphore>
 
 #include "base/log.hpp"
+#include "base/thread.hpp"
 #include "records/journal_state.hpp"
 
 namespace ballast::records {
@@ -251,6 +252,7 @@ Result<void> CallJournal::sync_now() {
 }
 
 void CallJournal::State::sync_loop() {
+  name_this_thread("journal-sync");
   for (bool last = false; !last;) {
     std::vector<std::function<void(Result<void>)>> waiters;
     bool prepare = false;

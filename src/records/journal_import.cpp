@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.hpp"
+#include "base/thread.hpp"
 #include "records/journal_state.hpp"
 
 namespace ballast::records {
@@ -328,6 +329,7 @@ void CallJournal::State::remove_finished_files() {
 }
 
 void CallJournal::State::import_loop(store::Database& db, bool helping) {
+  name_this_thread(helping ? "import-helper" : "import");
   ::setpriority(PRIO_PROCESS, 0, helping ? kHelperNice : kImporterNice);  // Linux: of the calling thread
   auto pause = options.import_every;
   std::unique_lock lock(importer_mutex);

@@ -11,6 +11,7 @@
 #include <functional>
 #include <thread>
 
+#include "base/thread.hpp"
 #include "store/drivers.hpp"
 #include "store/job_queue.hpp"
 #include "store/postgres/connection.hpp"
@@ -67,6 +68,7 @@ class PostgresDatabase final : public Database {
   using Connection = std::unique_ptr<PostgresConnection>;
 
   void serve(JobQueue& queue, bool writes) {
+    name_this_thread(writes ? "db-write" : "db-read");
     Connection connection;
     bool connected_before = false;
     while (Job* job = queue.take(1)) {

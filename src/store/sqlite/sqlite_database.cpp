@@ -13,6 +13,7 @@
 #include <atomic>
 #include <thread>
 
+#include "base/thread.hpp"
 #include "store/drivers.hpp"
 #include "store/job_queue.hpp"
 #include "store/sqlite/connection.hpp"
@@ -35,6 +36,7 @@ class SqliteDatabase final : public Database {
     checkpointer_ = ::open((path + "-checkpointer").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (checkpointer_ >= 0) may_checkpoint_ = ::flock(checkpointer_, LOCK_EX | LOCK_NB) == 0;
     threads_.emplace_back([this] {
+      name_this_thread("db-write");
       ::setpriority(PRIO_PROCESS, 0, kWriterNice);   // Linux: of the calling thread
       write_groups();
     });
@@ -158,6 +160,7 @@ class SqliteDatabase final : public Database {
   }
 
   void serve_reads(SqliteConnection& connection) {
+    name_this_thread("db-read");
     while (Job* job = reads_.take(1)) {
       connection.set_deadline(job->due);
       auto result = connection.execute("BEGIN");
