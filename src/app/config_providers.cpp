@@ -153,6 +153,7 @@ llm::ModelOverride parse::model(const std::string& name, const ConfigNode& node)
   if (const auto percent = maybe_count(node, "batch_percent", 100)) m.batch_percent = static_cast<unsigned>(*percent);
   m.context = maybe_count(node, "context");
   m.max_output = maybe_count(node, "max_output");
+  m.image_tokens = maybe_count(node, "image_tokens");
   m.tools = maybe_bool(node, "tools");
   m.images = maybe_bool(node, "images");
   m.json = maybe_bool(node, "json");

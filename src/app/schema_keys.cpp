@@ -126,7 +126,8 @@ constexpr K providers[] = {
 };
 constexpr K models[] = {
     {"price", object, "Dollars per million tokens, instead of the shipped price table's.", {}, {}, {}, price},
-    {"per_image", money, "Per image made, where images are priced apiece.", "$0.04"},
+    {"per_image", money, "Per image made, the dearest size and quality; charged where tokens out have no price.", "$0.04"},
+    {"image_tokens", integer, "Tokens out at most for one image: what a budget holds, where the shipped table has no bound.", "6240"},
     {"per_request", money, "Per call answered, on top of its tokens.", "$0.005"},
     {"batch_percent", integer, "What the provider's batch service costs, of the price.", "50"},
     {"context", integer, "Context length in tokens.", "32768"},

@@ -113,10 +113,11 @@ Result<void> write_intent(const Scene& scene, const Planned& plan, const Candida
 constexpr std::uint64_t kUnseenTokens = 64;
 
 // What an attempt without a report cost at most, when all that was made was seen: the whole prompt, and a token for each byte. A
-// model that thinks unseen has no such bound but its ceiling.
-std::optional<Money> seen_bound(const Asked& asked, const Candidate& c, std::uint64_t bytes) {
+// model that thinks unseen has no such bound but its ceiling. Images are counted, where they are priced apiece.
+std::optional<Money> seen_bound(const Asked& asked, const Candidate& c, const Ending& ending) {
+  if (asked.images && c.info) return llm::untold_cost(*asked.images, ending.usage ? ending.usage->images : 0, *c.info);
   if (!c.info || !c.info->priced || c.info->reasoning || asked.facts.wants_reasoning || !asked.chat) return std::nullopt;
-  const auto bound = llm::ceiling(llm::extent_of(asked.facts), *c.info, bytes + kUnseenTokens);
+  const auto bound = llm::ceiling(asked.extent, *c.info, ending.seen_bytes + kUnseenTokens);
   return bound ? std::optional(std::min(*bound, c.ceiling)) : std::nullopt;
 }
 
@@ -125,7 +126,7 @@ Money book(const Asked& asked, Planned& plan, const Candidate& c, const Grip& gr
   std::optional<Money> known;
   if (ending.charge == Charge::nothing) known = Money{};
   if (ending.charge == Charge::usage && ending.usage) known = c.info ? llm::cost(*ending.usage, *c.info) : Money{};
-  if (ending.charge == Charge::seen) known = seen_bound(asked, c, ending.seen_bytes);
+  if (ending.charge == Charge::seen) known = seen_bound(asked, c, ending);
   if (known) plan.hold.end(grip.hold_attempt, *known);
   else plan.hold.end_unknown(grip.hold_attempt);
   return known.value_or(c.ceiling);
@@ -179,29 +180,24 @@ Task<void> read_refusal(const Scene& scene, net::ClientResponse& response, llm::
   ending.http_status = status;
 }
 
-// Usage of an embeddings or images reply.
-std::optional<llm::Usage> pass_through_usage(std::string_view body) {
-  const auto document = parse_json(body, {.max_bytes = 256u << 20});
-  if (!document) return std::nullopt;
-  const auto usage = JsonRef(*document).find("usage");
-  if (!usage) return std::nullopt;
-  const auto number = [&](const char* name) { return usage->maybe<std::uint64_t>(name).value_or(std::nullopt).value_or(0); };
-  llm::Usage u;
-  u.input_uncached = std::max(number("prompt_tokens"), number("input_tokens"));
-  u.output = std::max(number("completion_tokens"), number("output_tokens"));
-  if (const auto details = usage->find("input_tokens_details"))
-    u.image_in = details->maybe<std::uint64_t>("image_tokens").value_or(std::nullopt).value_or(0);
-  u.image_out = u.output;
-  return u;
+// Embeddings and images: the reply's bytes, and its usage.
+Result<void> read_passed_through(const Asked& asked, std::string body, Answer& answer) {
+  bool ended = true;
+  if (asked.images) {
+    const auto reply = llm::read_image_reply(body);
+    answer.usage = reply.usage;
+    ended = reply.ended;
+  } else if (const auto document = parse_json(body, {.max_bytes = 256u << 20}); document && JsonRef(*document).find("usage")) {
+    answer.usage = llm::read_told_usage(JsonRef(*document));
+  }
+  answer.body = std::move(body);
+  if (!ended) return fail(ErrorCode::provider_bad_response, "the provider's stream ended before the image was finished");
+  return {};
 }
 
 // The whole reply in the caller's wire, its usage and its finish.
 Result<void> read_reply(const Scene& scene, const Asked& asked, llm::Wire wire, std::string body, Answer& answer) {
-  if (!asked.chat) {
-    answer.usage = pass_through_usage(body);
-    answer.body = std::move(body);
-    return {};
-  }
+  if (!asked.chat) return read_passed_through(asked, std::move(body), answer);
   auto facts = scene.here.facts.reply(wire, body);
   if (!facts) return fail(ErrorCode::provider_bad_response, "the provider's reply is not what its API promises: " + facts.error().message);
   if (facts->has_error) return fail(llm::parse_error(wire, 200, {}, body));
@@ -242,7 +238,9 @@ Task<void> receive_whole(const Scene& scene, const Asked& asked, net::ClientResp
   answer.status = ending.http_status;
   if (!asked.chat && !type.empty()) answer.content_type = type;
   ending.usage = answer.usage;
-  if (answer.usage) ending.charge = Charge::usage;
+  const bool told = answer.usage && (!asked.images || answer.usage->total() > 0);
+  if (!ending.end && asked.images) ending.charge = Charge::unknown;    // a stream that broke off: the image may be made
+  else if (told) ending.charge = Charge::usage;
   else if (ending.end) ending.charge = Charge::seen;
 }
 

@@ -20,8 +20,11 @@ Needs needs_of(const Scene& scene, const Asked& asked) {
   return needs;
 }
 
-// What one attempt may put out at most: the request's word, else the model's.
-std::uint64_t output_bound(const llm::RequestFacts& f, const llm::ModelInfo& m) {
+// Tokens out at most, for each of the answers or images asked for: the request's word, else the model's. Embeddings are numbers.
+Result<std::uint64_t> output_bound(const Asked& asked, const llm::ModelInfo& m) {
+  if (asked.images) return llm::image_output_bound(*asked.images, m);
+  if (!asked.chat) return 0;
+  const auto& f = asked.facts;
   const std::uint64_t known = m.max_output ? m.max_output : kUnknownMaxOutput;
   return f.max_tokens ? std::min<std::uint64_t>(static_cast<std::uint64_t>(*f.max_tokens), std::max<std::uint64_t>(known, 1)) : known;
 }
@@ -39,13 +42,14 @@ struct Bound {
 // The proven ceiling of one attempt on `c`, with max_tokens clamped to what the budgets leave.
 Bound bound(const Scene& scene, const Asked& asked, const Candidate& c, bool budgeted) {
   Bound b;
-  const auto extent = llm::extent_of(asked.facts);
-  const std::uint64_t most = asked.chat ? output_bound(asked.facts, *c.info) : 0;
-  auto full = llm::ceiling(extent, *c.info, most);
+  const auto& extent = asked.extent;
+  const auto told = output_bound(asked, *c.info);
+  auto full = told ? llm::ceiling(extent, *c.info, *told) : Result<Money>(fail(told.error()));
   if (!full) {
     if (budgeted) b.refusal = std::move(full.error());
     return b;
   }
+  const std::uint64_t most = *told;
   b.ceiling = *full;
   if (!budgeted) return b;
   const Money prudent = scene.setup.budgets->prudent(c.target->name, *full);
@@ -87,7 +91,7 @@ void describe_target(const Scene& scene, const Asked& asked, Candidate& c, bool 
   c.access = &access->second;
   c.info = scene.setup.prices->find(target.provider, llm::to_string(c.access->spec.kind), target.model, now);
   c.view = view_of(scene, c);
-  const bool priced = c.info && c.info->priced;
+  const bool priced = c.info && (c.info->priced || (asked.images && c.info->per_image));
   c.view.priced_enough = priced || !budgeted;
   if (!priced) {
     if (budgeted)

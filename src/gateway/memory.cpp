@@ -76,7 +76,9 @@ Task<Result<Memory>> look_up(const Scene& scene, const Asked& asked, Trail& trai
     if (!entered) co_return fail(std::move(entered.error()));
     if (memory.replay) co_return memory;
   }
-  if (asked.route->cache.ttl > Duration::zero()) {
+  if (asked.images && asked.images->stream) {
+    // The cache knows one form of an answer, and a stream of images is passed on as it came.
+  } else if (asked.route->cache.ttl > Duration::zero()) {
     auto consulted = co_await consult_cache(scene, asked, memory, trail);
     if (!consulted) {
       if (memory.claim.held()) co_await memory.claim.release();

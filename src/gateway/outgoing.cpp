@@ -1,6 +1,7 @@
 #include "gateway/outgoing.hpp"
 
 #include "base/json.hpp"
+#include "llm/form.hpp"
 
 namespace ballast::gateway {
 
@@ -55,23 +56,20 @@ Result<void> translate(Outgoing& out, const Scene& scene, const Asked& asked, co
   return {};
 }
 
-// Embeddings and images: the model's name is all that changes.
+// Embeddings and images: the model's name is all that changes. JSON that asks for images is written anew all the same: of a
+// repeated member the provider might count another one than we did.
 Result<void> pass_through(Outgoing& out, const Scene& scene, const Asked& asked, const Candidate& c) {
-  out.content_type = scene.call.content_type.empty() ? std::string_view("application/json") : scene.call.content_type;
+  out.content_type = asked.document ? std::string_view("application/json") : scene.call.content_type;
   out.bytes = scene.call.body;
-  if (asked.facts.model == c.target->model) return {};
-  if (asked.document) {
-    json::object renamed = asked.document->as_object();
-    renamed["model"] = c.target->model;
-    out.owned = to_json(std::move(renamed));
+  const bool renamed = asked.facts.model != c.target->model;
+  if (asked.document && (renamed || asked.images)) {
+    json::object document = asked.document->as_object();
+    document["model"] = c.target->model;
+    out.owned = to_json(std::move(document));
+  } else if (renamed) {
+    out.owned = llm::rename_model(scene.call.body, *asked.images, c.target->model);
   } else {
-    const std::string_view body = scene.call.body;
-    const auto part = body.find("name=\"model\"");
-    const auto value = part == std::string_view::npos ? part : body.find("\r\n\r\n", part);
-    if (value == std::string_view::npos) return fail(ErrorCode::caller_invalid_request, "the form names no model", "model");
-    const auto end = body.find("\r\n--", value + 4);
-    if (end == std::string_view::npos) return fail(ErrorCode::caller_invalid_request, "the form is cut", "model");
-    out.owned.append(body.substr(0, value + 4)).append(c.target->model).append(body.substr(end));
+    return {};
   }
   out.bytes = out.owned;
   return {};

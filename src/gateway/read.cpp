@@ -1,6 +1,7 @@
 // Step 1 of the road: who asks, for what, along which route.
 #include "base/json.hpp"
 #include "gateway/road.hpp"
+#include "llm/form.hpp"
 
 namespace ballast::gateway {
 
@@ -16,40 +17,61 @@ bool speaks_chat(llm::Operation op) {
          op == llm::Operation::generate;
 }
 
-// The `name="field"` part of a multipart form, for image edits.
-std::string multipart_field(std::string_view body, std::string_view field) {
-  const std::string mark = "name=\"" + std::string(field) + "\"";
-  const auto at = body.find(mark);
-  if (at == std::string_view::npos) return {};
-  const auto begin = body.find("\r\n\r\n", at);
-  if (begin == std::string_view::npos) return {};
-  const auto end = body.find("\r\n--", begin + 4);
-  return end == std::string_view::npos ? std::string() : std::string(body.substr(begin + 4, end - begin - 4));
+bool makes_images(llm::Operation op) { return op == llm::Operation::images_generations || op == llm::Operation::images_edits; }
+
+// Images, asked for in JSON or as a form. A stream of them is read to its end and then passed on: `facts.stream` stays false.
+Result<void> read_images(const Call& call, Asked& asked) {
+  auto ask = asked.document ? llm::read_image_request(*asked.document, call.body.size()) : llm::read_image_form(call.body, call.content_type);
+  if (!ask) return fail(std::move(ask.error()));
+  auto& facts = asked.facts;
+  facts.model = ask->model;
+  facts.user = ask->user;
+  facts.n = ask->n;
+  facts.images = ask->images + ask->masks;
+  facts.text_bytes = ask->text_bytes;
+  asked.extent = llm::extent_of(*ask);
+  asked.images = std::move(*ask);
+  return {};
+}
+
+bool is_plain(const JsonRef& input) {
+  if (input.is_string() || input.is_number()) return true;
+  if (!input.is_array()) return false;
+  for (std::size_t i = 0; i < input.size(); ++i)
+    if (!input.item(i).is_number()) return false;
+  return true;
+}
+
+// A text has at most a token for each byte, and a list of tokens a byte and a comma for each; of anything else (an image's URL, say)
+// the request does not tell the tokens.
+Result<void> read_embeddings(const Call& call, Asked& asked) {
+  const JsonRef root(*asked.document);
+  auto model = root.get<std::string>("model");
+  if (!model) return fail(std::move(model.error()));
+  auto& facts = asked.facts;
+  facts.model = std::move(*model);
+  facts.text_bytes = call.body.size();
+  if (auto user = root.maybe<std::string>("user"); user && *user) facts.user = std::move(**user);
+  asked.extent = llm::extent_of(facts);
+  const auto input = root.find("input");
+  std::string unknown = input && (input->is_string() || input->is_array()) ? "" : "input";
+  for (std::size_t i = 0; unknown.empty() && input && i < input->size(); ++i)
+    if (const JsonRef item = input->item(i); !is_plain(item)) unknown = item.path();
+  asked.extent.unbounded = !unknown.empty();
+  asked.extent.unbounded_field = std::move(unknown);
+  return {};
 }
 
 // Embeddings and images pass through; only what accounting and routing need is read.
 Result<void> read_pass_through(const Call& call, Asked& asked) {
-  auto& facts = asked.facts;
-  facts.text_bytes = call.body.size();
-  if (call.content_type.starts_with("multipart/")) {
-    facts.model = multipart_field(call.body, "model");
-    facts.text_bytes = multipart_field(call.body, "prompt").size();
-    facts.images = 1;
-  } else {
+  const bool images = makes_images(call.operation);
+  if (!images || !llm::is_form(call.content_type)) {
     auto parsed = parse_json(call.body);
     if (!parsed) return fail(std::move(parsed.error()));
-    const JsonRef root(*parsed);
-    auto model = root.get<std::string>("model");
-    if (!model) return fail(std::move(model.error()));
-    facts.model = std::move(*model);
-    if (auto user = root.maybe<std::string>("user"); user && *user) facts.user = std::move(**user);
-    auto n = root.maybe_int("n", 1, 128);
-    if (!n) return fail(std::move(n.error()));
-    if (*n) facts.n = static_cast<std::uint32_t>(**n);
-    if (auto s = root.maybe<bool>("stream"); s && *s) facts.stream = **s;
     asked.document = std::move(*parsed);
   }
-  if (facts.model.empty()) return fail(ErrorCode::caller_invalid_request, "the request names no model", "model");
+  if (auto ok = images ? read_images(call, asked) : read_embeddings(call, asked); !ok) return fail(std::move(ok.error()));
+  if (asked.facts.model.empty()) return fail(ErrorCode::caller_invalid_request, "the request names no model", "model");
   return {};
 }
 
@@ -62,6 +84,7 @@ Result<void> read_facts(const Scene& scene, Asked& asked) {
   asked.facts = std::move(*facts);
   if (!call.path_model.empty()) asked.facts.model = call.path_model;
   if (call.path_stream) asked.facts.stream = true;
+  asked.extent = llm::extent_of(asked.facts);
   if (call.wire == llm::Wire::anthropic_messages && !asked.facts.max_tokens)
     return fail(ErrorCode::caller_invalid_request, "max_tokens: is required", "max_tokens");
   return {};
@@ -94,8 +117,8 @@ Result<Asked> read_request(const Scene& scene, Trail& trail) {
   if (auto ok = require_model(asked.who, asked.facts.model, asked.route->name); !ok) return fail(std::move(ok.error()));
 
   const auto& f = asked.facts;
-  const auto output = f.max_tokens ? static_cast<std::uint64_t>(*f.max_tokens) : kExpectedOutput;
-  asked.token_estimate = f.text_bytes / 4 + f.images * kExpectedImage + (asked.chat ? output * f.n : 0);
+  const auto output = asked.images ? kExpectedImage : !asked.chat ? 0 : f.max_tokens ? static_cast<std::uint64_t>(*f.max_tokens) : kExpectedOutput;
+  asked.token_estimate = f.text_bytes / 4 + f.images * kExpectedImage + output * f.n;
   trail.decision.step(scene.now(), "route", {{"model", f.model}, {"route", asked.route->name}, {"key", r.key_name}, {"stream", f.stream}});
   return asked;
 }

@@ -16,6 +16,7 @@
 #include "gateway/stream.hpp"
 #include "gateway/trail.hpp"
 #include "llm/facts.hpp"
+#include "llm/images.hpp"
 
 namespace ballast::gateway {
 
@@ -47,6 +48,8 @@ struct Asked {
   llm::RequestFacts facts;
   RoutePtr route;
   std::uint64_t token_estimate = 0;               // prompt and expected output, for limits
+  llm::Extent extent;                             // what bounds its cost
+  std::optional<llm::ImageAsk> images;            // a call that makes images
   std::optional<json::value> document;            // parsed already, where the fast reader does not apply
   bool chat = true;                               // a conversation; else embeddings or images, passed through
 };

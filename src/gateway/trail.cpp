@@ -62,7 +62,7 @@ records::TokenCounts token_counts(const llm::Usage& u) {
           .cache_write = u.cache_write_5m + u.cache_write_1h,
           .output = u.output - std::min(u.output, u.reasoning),
           .reasoning = u.reasoning,
-          .images = u.image_out};
+          .images = u.images};
 }
 
 }  // namespace ballast::gateway

@@ -63,6 +63,13 @@ std::optional<WallTime> day(std::string_view text) {
   return WallTime(std::chrono::sys_days(date).time_since_epoch());
 }
 
+std::optional<ImageTable> image_table(std::string_view name) {
+  if (name == "gpt-image-1") return ImageTable::gpt_image_1;
+  if (name == "gpt-image-1-mini") return ImageTable::gpt_image_1_mini;
+  if (name == "gpt-image-2") return ImageTable::gpt_image_2;
+  return std::nullopt;
+}
+
 Result<ModelInfo> model_info(std::string name, const JsonRef& at) {
   ModelInfo m{.name = std::move(name)};
   auto prices = price_set(at);
@@ -93,6 +100,11 @@ Result<ModelInfo> model_info(std::string name, const JsonRef& at) {
     auto tier = tier_prices(at, key);
     if (!tier) return fail(std::move(tier.error()));
     *where = *tier;
+  }
+  if (const auto table = at.find("image_tokens")) {
+    const auto known = image_table(table->as<std::string_view>().value_or(""));
+    if (!known) return table->error("names no table of image tokens that is known");
+    m.image_table = *known;
   }
   auto percent = at.maybe_int("batch_percent", 0, 100);
   if (!percent) return fail(std::move(percent.error()));
@@ -147,6 +159,7 @@ void apply(ModelInfo& m, const ModelOverride& o) {
   if (o.batch_percent) m.batch_percent = *o.batch_percent;
   if (o.context) m.context = *o.context;
   if (o.max_output) m.max_output = *o.max_output;
+  if (o.image_tokens) m.image_tokens = *o.image_tokens;
   if (o.tools) m.tools = *o.tools;
   if (o.images) m.images = *o.images;
   if (o.json) m.json = *o.json;

@@ -81,12 +81,7 @@ Money cost(const Usage& u, const ModelInfo& m, bool batch) {
   add(image_out, p.image_out.value_or(p.output));
   if (m.server_tool) sum.add(u.server_tool_calls, *m.server_tool);
   if (m.per_request) sum.add(1, *m.per_request);
-  return sum.total();
-}
-
-Money image_cost(std::uint64_t images, const ModelInfo& m) {
-  CostSum sum;
-  if (m.per_image) sum.add(images, *m.per_image);
+  if (u.images && priced_apiece(m)) sum.add(u.images, *m.per_image);
   return sum.total();
 }
 
@@ -129,15 +124,18 @@ PriceSet worst(const ModelInfo& m, bool priority) {
 
 }  // namespace
 
+bool prices_output(const ModelInfo& m) { return worst(m, true).output.nano_per_million > 0; }
+bool priced_apiece(const ModelInfo& m) { return m.per_image && !prices_output(m); }
+
 Result<Money> ceiling(const Extent& e, const ModelInfo& m, std::uint64_t max_output) {
-  if (!m.priced) return fail(ErrorCode::policy_unpriced_model, "a budget applies and model " + m.name + " has no price: add one under models in the configuration", "model");
+  if (!m.priced && !(e.makes_images && m.per_image)) return fail(ErrorCode::policy_unpriced_model, "a budget applies and model " + m.name + " has no price: add one under models in the configuration", "model");
   if (e.unbounded)
     return fail(ErrorCode::policy_unbounded_cost, "a budget applies and the cost of this request has no provable ceiling", e.unbounded_field);
   if (e.file_bytes && m.context == 0)
     return fail(ErrorCode::policy_unbounded_cost, "a budget applies, and the tokens of a file have no bound: the context of " + m.name + " is unknown", "file");
   const PriceSet p = worst(m, e.priority);
   CostSum sum;
-  sum.add(input_bound(e, m), p.input);
+  sum.add(times(input_bound(e, m), e.makes_images ? std::max(e.n, 1U) : 1), p.input);
   sum.add(times(max_output, e.n), p.output);
   if (m.per_image) sum.add(e.n, *m.per_image);
   if (m.per_request) sum.add(1, *m.per_request);

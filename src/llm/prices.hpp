@@ -31,13 +31,18 @@ struct TierPrices {
   friend bool operator==(const TierPrices&, const TierPrices&) = default;
 };
 
+// Vendors' tables of the tokens of one image, by size and quality (`images.cpp`).
+enum class ImageTable : std::uint8_t { none, gpt_image_1, gpt_image_1_mini, gpt_image_2 };
+
 struct ModelInfo {
   std::string name;                      // as priced
   PriceSet price;
   std::uint64_t tier_above = 0;          // input tokens above which `tier` applies to the whole call; 0: no tier
   PriceSet tier;
   std::optional<TierPrices> flex, priority;   // absent: that service tier is charged as the standard one
-  std::optional<Price> per_image;        // per million images made, where images are priced apiece
+  std::optional<Price> per_image;        // per million images made; charged where tokens out have no price
+  ImageTable image_table = ImageTable::none;
+  std::uint64_t image_tokens = 0;        // out at most for one image of any size; 0: as the table says
   std::optional<Price> server_tool;      // per million searches and the like
   std::optional<Price> per_request;      // per million calls answered, on top of their tokens
   unsigned batch_percent = 100;          // of the price, through the batch API
@@ -53,8 +58,10 @@ struct ModelInfo {
 // What the provider charges for a call with that usage, at the service tier it was served at: exact, rounded up once. `batch`: at
 // the batch price, whatever the usage says.
 Money cost(const Usage& usage, const ModelInfo& model, bool batch = false);
-// Images made, where they are priced apiece.
-Money image_cost(std::uint64_t images, const ModelInfo& model);
+// Do tokens out cost anything, at any tier?
+bool prices_output(const ModelInfo& model);
+// Are images charged apiece? Not where tokens out have a price: `per_image` is then a vendor's example of what they add up to.
+bool priced_apiece(const ModelInfo& model);
 
 // The parts of a request that bound its cost.
 struct Extent {
@@ -67,6 +74,7 @@ struct Extent {
   bool unbounded = false;                // remote files, stored responses, hosted tools
   std::string unbounded_field;           // which
   bool priority = false;                 // asks for the priority tier; another tier than asked for is never the dearer one
+  bool makes_images = false;             // n images: some vendors charge the prompt for each; a price per image is price enough
 };
 Extent extent_of(const RequestFacts& facts);
 inline constexpr std::uint64_t kFramingTokens = 16;      // per message, generously: role, separators, tool framing
@@ -86,7 +94,7 @@ struct ModelOverride {
   std::optional<TierPrices> flex, priority;    // with `price`
   std::optional<Price> per_image, per_request;
   std::optional<unsigned> batch_percent;
-  std::optional<std::uint64_t> context, max_output;
+  std::optional<std::uint64_t> context, max_output, image_tokens;
   std::optional<bool> tools, images, json, prefill;
 };
 

@@ -205,6 +205,7 @@ struct Usage {
   std::uint64_t image_in = 0;                // of `input_uncached`
   std::uint64_t image_out = 0;               // of `output`
   std::uint64_t server_tool_calls = 0;       // searches and the like that the provider ran, charged apart
+  std::uint64_t images = 0;                  // made by an images call, whether or not tokens were told for them
   ServiceTier tier = ServiceTier::standard;  // as the reply says
   std::uint64_t input() const { return input_uncached + cache_read + cache_write_5m + cache_write_1h; }
   std::uint64_t total() const { return input() + output; }

@@ -85,7 +85,8 @@ struct Upstream {
   Upstream(llm::SimConfig config, const Clock& clock) : simulator(std::move(config), clock) {}
 };
 
-inline llm::SimConfig config(std::string_view answer, std::vector<SimFault> faults, std::uint64_t seed) {
+inline llm::SimConfig config(std::string_view answer, std::vector<SimFault> faults, std::uint64_t seed, const std::optional<llm::SimModel>& model = {}) {
+  if (model) return {.models = {{"m", *model}}, .seed = seed};
   llm::SimModel m{.name = "m", .answer = std::string(answer), .faults = std::move(faults)};
   m.price = llm::PriceSet{.input = {1'000'000'000}, .output = {2'000'000'000}};
   return {.models = {{"m", std::move(m)}}, .seed = seed};
@@ -97,6 +98,9 @@ struct Options {
   std::vector<BudgetRule> budgets;
   llm::ProviderKind second_kind = llm::ProviderKind::simulator;
   std::uint64_t seed = 1;                    // of the providers' chances
+  std::optional<llm::SimModel> first_model;  // instead of the one that talks
+  net::Transport* first_transport = nullptr; // instead of the simulator
+  std::vector<llm::ModelOverride> prices;    // instead of the simulator's
 };
 
 struct House {
@@ -115,7 +119,7 @@ struct House {
   std::deque<Caller> callers;
   unsigned served = 0;
 
-  explicit House(Options o) : first(config(kFirstSays, o.first, o.seed), clock), second(config(kSecondSays, o.second, o.seed + 1000), clock) {
+  explicit House(Options o) : first(config(kFirstSays, o.first, o.seed, o.first_model), clock), second(config(kSecondSays, o.second, o.seed + 1000), clock) {
     static unsigned number = 0;
     dir = std::filesystem::temp_directory_path() / ("ballast_road_" + std::to_string(::getpid()) + "_" + std::to_string(++number));
     journal = *records::CallJournal::open({.directory = dir.string(), .sync_every = 0ms, .segment_bytes = 1 << 20, .clock = &clock});
@@ -133,8 +137,9 @@ struct House {
     auto prices = llm::sim_prices("a", first.simulator.config());
     const auto more = llm::sim_prices("b", second.simulator.config());
     prices.insert(prices.end(), more.begin(), more.end());
+    prices.insert(prices.end(), o.prices.begin(), o.prices.end());
     s->prices = llm::PriceBook::shipped()->with(prices);
-    s->providers["a"] = access("a", llm::ProviderKind::simulator, first.transport);
+    s->providers["a"] = access("a", llm::ProviderKind::simulator, o.first_transport ? *o.first_transport : first.transport);
     s->providers["b"] = access("b", o.second_kind, second.transport);
     o.route.name = "chat";
     if (o.route.targets.empty()) o.route.targets = {*target_from("a/m", "t"), *target_from("b/m", "t")};

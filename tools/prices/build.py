@@ -9,6 +9,7 @@ Prices become decimal US dollars per million units. Only facts are taken: figure
 import gzip
 import json
 import math
+import re
 import sys
 from decimal import ROUND_UP, Decimal
 
@@ -71,6 +72,16 @@ def batch_percent(entry):
               if entry.get(key + "_batches") and entry.get(key)]
     percent = math.ceil(max(shares) * 100) if shares else 100
     return percent if percent < 100 else None
+
+
+# Vendor's tables of the tokens of one image (src/llm/images.cpp), by undated name. Not gpt-image-1.5 and chatgpt-image-latest: they
+# think in text as well, charge it as output, and state no bound for it.
+IMAGE_TABLES = ("gpt-image-1", "gpt-image-1-mini", "gpt-image-2")
+
+
+def image_table(name):
+    undated = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name)
+    return undated if undated in IMAGE_TABLES else None
 
 
 def model(entry):
@@ -222,6 +233,8 @@ def main():
         if "/" in short or short.startswith("ft:"):
             continue
         out[f"{kind}/{short}"] = model(entry)
+        if table := image_table(short):
+            out[f"{kind}/{short}"]["image_tokens"] = table
     with open(genai) as f:
         overlay(out, json.load(f), date)
     out = dict(sorted(out.items()))

@@ -6,6 +6,8 @@
 #include "base/ids.hpp"
 #include "base/json.hpp"
 #include "llm/errors.hpp"
+#include "llm/form.hpp"
+#include "net/sse.hpp"
 
 namespace ballast::llm {
 
@@ -203,18 +205,36 @@ SimScript embed_batch(const JsonRef& root, const SimModel& model) {
   return script;
 }
 
-constexpr std::uint64_t kImageTokens = 256;   // in and out, each image
-
-// `files`: images to be edited, tokens in.
-SimScript paint(std::string_view prompt, std::uint64_t n, std::uint64_t files, std::int64_t now) {
-  json::array data;
-  for (std::uint64_t i = 0; i < n; ++i) data.push_back(json::object{{"b64_json", kPixel}});
-  const std::uint64_t text = sim_tokens(prompt), in = text + files * kImageTokens, out = n * kImageTokens;
+// As providers do, a model that charges for images alone tells no usage. A stream is told at once: its partial images, then each image.
+SimScript paint(const ImageAsk& ask, const SimModel& model, bool edit, std::int64_t now) {
+  const bool free_tokens = !model.price || *model.price == PriceSet{};
+  const std::uint64_t text = (ask.prompt_bytes + 3) / 4, files = (ask.images + ask.masks) * kSimImageTokens;
+  const std::uint64_t in = text + files, out = ask.n * kSimImageTokens;
   json::object usage{{"input_tokens", in}, {"output_tokens", out}, {"total_tokens", in + out}};
-  if (files) usage["input_tokens_details"] = json::object{{"text_tokens", text}, {"image_tokens", files * kImageTokens}};
-  auto script = reply_with({{"created", now}, {"data", std::move(data)}, {"usage", std::move(usage)}});
-  script.input_tokens = in;
-  script.output_tokens = out;
+  if (files) usage["input_tokens_details"] = json::object{{"text_tokens", text}, {"image_tokens", files}};
+  const bool tells = !(model.per_image && free_tokens);
+  SimScript script;
+  if (ask.stream) {
+    const std::string kind = edit ? "image_edit." : "image_generation.";
+    std::string events;
+    for (std::uint32_t i = 0; i < ask.n; ++i) {
+      for (std::uint32_t p = 0; p < ask.partial_images; ++p)
+        net::sse_write(events, kind + "partial_image", to_json(json::object{{"type", kind + "partial_image"}, {"partial_image_index", p}, {"b64_json", kPixel}}));
+      json::object done{{"type", kind + "completed"}, {"b64_json", kPixel}};
+      if (tells && i + 1 == ask.n) done["usage"] = usage;
+      net::sse_write(events, kind + "completed", to_json(std::move(done)));
+    }
+    script = {.steps = {SimHead{.headers = {{"content-type", "text/event-stream"}}, .stream = true}, SimBytes{std::move(events)}}};
+  } else {
+    json::array data;
+    for (std::uint32_t i = 0; i < ask.n; ++i) data.push_back(json::object{{"b64_json", kPixel}});
+    json::object reply{{"created", now}, {"data", std::move(data)}};
+    if (tells) reply["usage"] = std::move(usage);
+    script = reply_with(std::move(reply));
+  }
+  script.input_tokens = tells ? in : 0;
+  script.output_tokens = tells ? out : 0;
+  script.images = ask.n;
   return script;
 }
 
@@ -225,27 +245,24 @@ SimScript draft_pass_through(const SimRequest& request, const SimConfig& config,
     const ErrorReply reply = write_error(request.wire, error);
     return SimScript{.steps = {SimHead{.status = reply.status, .headers = {{"content-type", "application/json"}}}, SimBytes{reply.body}}};
   };
-  const bool form = request.operation == Operation::images_edits && !request.body.starts_with('{');
+  const bool edit = request.operation == Operation::images_edits, form = edit && is_form(request.content_type);
   const auto document = form ? Result<json::value>(json::object{}) : parse_json(request.body);
   if (!document) return told(document.error());
   const JsonRef root(*document);
+  const auto ask = form                                        ? read_image_form(request.body, request.content_type)
+                   : request.operation == Operation::embeddings ? Result<ImageAsk>()
+                                                                : read_image_request(*document, request.body.size());
+  if (!ask) return told(ask.error());
   const auto name = form || request.wire == Wire::gemini ? Result<std::string>(request.model) : root.get<std::string>("model");
   if (!name) return told(name.error());
   const auto model = config.models.find(*name);
   if (model == config.models.end()) return told(Error{ErrorCode::caller_not_found, "The model `" + *name + "` does not exist", "model"});
+  if (edit && ask->images == 0) return told(Error{ErrorCode::caller_invalid_request, "the request has no image", "image"});
   SimScript script;
-  if (form) {
-    const SimForm asked = read_form(request.body);
-    if (asked.files == 0) return told(Error{ErrorCode::caller_invalid_request, "the form has no image", "image"});
-    script = paint(asked.prompt, std::clamp<std::uint32_t>(asked.n, 1, 16), asked.files, now);
-  } else if (request.operation == Operation::embeddings) {
+  if (request.operation != Operation::embeddings)
+    script = paint(*ask, model->second, edit, now);
+  else
     script = request.wire == Wire::gemini ? embed_batch(root, model->second) : embed(root, model->second);
-  } else {
-    const auto n = root.maybe_int("n", 1, 16).value_or(std::nullopt).value_or(1);
-    const auto images = root.find("images");
-    const auto prompt = root.maybe<std::string>("prompt").value_or(std::nullopt).value_or("");
-    script = paint(prompt, static_cast<std::uint64_t>(n), images ? images->size() : 0, now);
-  }
   script.model = *name;
   return script;
 }

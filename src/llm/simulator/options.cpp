@@ -114,6 +114,7 @@ std::vector<ModelOverride> sim_prices(std::string_view provider, const SimConfig
     ModelOverride o{.provider = std::string(provider), .model = name, .price = m.price ? m.price : PriceSet{}, .per_image = m.per_image};
     o.context = m.context;
     o.max_output = 32'768;
+    o.image_tokens = kSimImageTokens;
     o.prefill = m.prefill;
     out.push_back(std::move(o));
   }

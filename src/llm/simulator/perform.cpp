@@ -141,8 +141,9 @@ SimScript Simulator::script(const SimRequest& asked) {
   auto& count = counts_[request.model];
   count.input_tokens += script.input_tokens;
   count.output_tokens += script.output_tokens;
-  if (model->second.price)
-    count.cost += llm::cost({.input_uncached = script.input_tokens, .output = script.output_tokens}, {.price = *model->second.price});
+  count.images += script.images;
+  count.cost += llm::cost({.input_uncached = script.input_tokens, .output = script.output_tokens, .images = script.images},
+                          {.price = model->second.price.value_or(PriceSet{}), .per_image = model->second.per_image});
   return script;
 }
 
@@ -155,7 +156,8 @@ Task<Result<std::unique_ptr<net::ClientResponse>>> SimTransport::send(Scheduler&
                                                                       CancelToken cancel) {
   std::string body;
   for (const auto piece : request.body) body.append(piece);
-  auto asked = sim_route(request.method, request.target.empty() ? std::string_view(request.url->target) : request.target, body);
+  auto asked = sim_route(request.method, request.target.empty() ? std::string_view(request.url->target) : request.target, body,
+                         request.headers.get("content-type"));
   auto response = std::make_unique<SimResponse>(loop, asked ? simulator_.script(*asked) : no_such_path(), cancel);
   auto begun = co_await response->begin(loop.clock().mono() + timeouts.headers);
   if (!begun) co_return fail(std::move(begun.error()));
@@ -167,7 +169,7 @@ namespace {
 Task<void> tell_counts(net::Exchange& exchange, const Simulator& simulator) {
   json::object out;
   for (const auto& [model, c] : simulator.counts())
-    out[model] = json::object{{"requests", c.requests}, {"input_tokens", c.input_tokens}, {"output_tokens", c.output_tokens}, {"cost_usd", to_usd(c.cost)}};
+    out[model] = json::object{{"requests", c.requests}, {"input_tokens", c.input_tokens}, {"output_tokens", c.output_tokens}, {"images", c.images}, {"cost_usd", to_usd(c.cost)}};
   const std::string body = to_json(json::value(std::move(out)));
   const auto sent = co_await exchange.respond(200, net::Headers{{"content-type", "application/json"}}, body);
   (void)sent;                            // a reader that left wants nothing
@@ -223,7 +225,7 @@ Task<void> SimHandler::handle(net::Exchange& exchange) {
     (void)sent;
     co_return;
   }
-  const auto asked = sim_route(request.method, request.target, exchange.body());
+  const auto asked = sim_route(request.method, request.target, exchange.body(), request.headers.get("content-type"));
   const SimScript script = asked ? simulator_.script(*asked) : no_such_path();
   co_await follow(exchange, script);
 }

@@ -7,6 +7,7 @@
 #include "base/json.hpp"
 #include "base/text.hpp"
 #include "llm/errors.hpp"
+#include "llm/form.hpp"
 #include "llm/simulator/answer.hpp"
 #include "llm/simulator/simulator.hpp"
 
@@ -30,28 +31,9 @@ Duration SimDelay::draw(Random& random) const {
 
 std::uint64_t sim_tokens(std::string_view text) { return (text.size() + 3) / 4; }
 
-namespace {
-
-// The value of a form's field: the bytes between its part's head and the next boundary. Empty if there is none.
-std::string form_field(std::string_view body, std::string_view field) {
-  const auto at = body.find("name=\"" + std::string(field) + "\"");
-  const auto begin = at == std::string_view::npos ? at : body.find("\r\n\r\n", at);
-  const auto end = begin == std::string_view::npos ? begin : body.find("\r\n--", begin);
-  return end == std::string_view::npos ? std::string() : std::string(body.substr(begin + 4, end - begin - 4));
-}
-
-}  // namespace
-
-SimForm read_form(std::string_view body) {
-  SimForm form{.model = form_field(body, "model"), .prompt = form_field(body, "prompt")};
-  if (const auto n = parse_int<std::uint32_t>(form_field(body, "n"))) form.n = *n;
-  for (auto at = body.find("filename=\""); at != std::string_view::npos; at = body.find("filename=\"", at + 1)) ++form.files;
-  return form;
-}
-
-std::optional<SimRequest> sim_route(std::string_view method, std::string_view target, std::string_view body) {
+std::optional<SimRequest> sim_route(std::string_view method, std::string_view target, std::string_view body, std::string_view content_type) {
   const std::string_view path = target.substr(0, target.find('?'));
-  SimRequest r{.body = body};
+  SimRequest r{.body = body, .content_type = content_type};
   if (method == "GET" && path.ends_with("/models")) {
     r.operation = Operation::models;
     if (path.starts_with("/v1beta")) r.wire = Wire::gemini;
@@ -74,7 +56,7 @@ std::optional<SimRequest> sim_route(std::string_view method, std::string_view ta
     r.operation = Operation::images_generations;
   } else if (path.ends_with("/images/edits")) {
     r.operation = Operation::images_edits;
-    r.model = read_form(body).model;
+    if (const auto form = is_form(content_type) ? read_image_form(body, content_type) : Result<ImageAsk>(); form) r.model = form->model;
   } else if (const auto colon = path.rfind(':'); colon != std::string_view::npos && path.find("/models/") != std::string_view::npos) {
     const auto from = path.find("/models/") + 8;
     r.model = net::percent_decode(path.substr(from, colon - from), false);

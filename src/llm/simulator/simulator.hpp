@@ -92,16 +92,10 @@ struct SimRequest {
   Wire wire = Wire::openai_chat;
   std::string model;                     // Gemini: from the path; image edits: from the form; else, if empty, the body's
   bool stream = false;                   // Gemini: from the path
-  std::string_view body;
+  std::string_view body, content_type;   // image edits: a form, or JSON
 };
-// What is read of a multipart form: image edits.
-struct SimForm {
-  std::string model, prompt;
-  std::uint32_t n = 1, files = 0;        // files: the images and the mask
-};
-SimForm read_form(std::string_view body);
 // Where a request goes, by path. nullopt: no such path.
-std::optional<SimRequest> sim_route(std::string_view method, std::string_view target, std::string_view body);
+std::optional<SimRequest> sim_route(std::string_view method, std::string_view target, std::string_view body, std::string_view content_type = {});
 
 struct SimWait { Duration time; };
 struct SimHead { int status = 200; std::vector<std::pair<std::string, std::string>> headers; bool stream = false; };
@@ -114,6 +108,7 @@ struct SimScript {
   std::vector<SimStep> steps;            // ends cleanly after the last one, unless that is a reset or silence
   std::string model;
   std::uint64_t input_tokens = 0, output_tokens = 0;     // what this script's usage says: what was served
+  std::uint64_t images = 0;              // made
 };
 
 // `request_number` counts the model's requests from 1. `since_start`: of the simulator.
@@ -121,6 +116,7 @@ SimScript plan(const SimRequest& request, const SimConfig& config, std::uint64_t
                Random& random);
 
 std::uint64_t sim_tokens(std::string_view text);
+inline constexpr std::uint64_t kSimImageTokens = 256;   // each, in and out
 
 // The simulator's own books: what it served, for tests to hold against the ledger. Thread-safe.
 class Simulator {
@@ -128,7 +124,7 @@ class Simulator {
   Simulator(SimConfig config, const Clock& clock);
   SimScript script(const SimRequest& request);
   const SimConfig& config() const { return config_; }
-  struct Count { std::uint64_t requests = 0, input_tokens = 0, output_tokens = 0; Money cost; };
+  struct Count { std::uint64_t requests = 0, input_tokens = 0, output_tokens = 0, images = 0; Money cost; };
   std::map<std::string, Count> counts() const;
 
  private:

@@ -127,7 +127,7 @@ TEST(PriceLaws, AHalfNanoIsAWholeOneAndNothingIsNothing) {
 
 TEST(PriceLaws, ImagesAndSearchesArePricedApiece) {
   const ModelInfo m{.per_image = Price{40'000'000'000'000}, .server_tool = Price{10'000'000'000'000}};
-  EXPECT_EQ(image_cost(3, m).nano, 3 * 40'000'000);
+  EXPECT_EQ(cost({.images = 3}, m).nano, 3 * 40'000'000);
   EXPECT_EQ(cost({.server_tool_calls = 2}, m).nano, 2 * 10'000'000);
   EXPECT_EQ(ceiling({.n = 2}, m, 0)->nano, 2 * 40'000'000);
 }

@@ -28,18 +28,19 @@ struct Bed {
     simulator.emplace(std::move(config), clock);
     transport.emplace(*simulator);
   }
-  Outcome call(std::string target, std::string body, CancelToken cancel = nullptr, Duration patience = 60s, std::string_view method = "POST") {
-    return loop.run(run(std::move(target), std::move(body), cancel, patience, method));
+  Outcome call(std::string target, std::string body, CancelToken cancel = nullptr, Duration patience = 60s, std::string_view method = "POST",
+               std::string type = "application/json") {
+    return loop.run(run(std::move(target), std::move(body), cancel, patience, method, std::move(type)));
   }
   Outcome chat(std::string_view more = "", CancelToken cancel = nullptr, Duration patience = 60s) {
     return call("/v1/chat/completions", R"({"model":"m","messages":[{"role":"user","content":"hello simulator"}])" + std::string(more) + "}", cancel, patience);
   }
-  Task<Outcome> run(std::string target, std::string body, CancelToken cancel, Duration patience, std::string_view method) {
+  Task<Outcome> run(std::string target, std::string body, CancelToken cancel, Duration patience, std::string_view method, std::string type) {
     Outcome out;
     const MonoTime start = clock.mono();
     const net::Url url = *net::parse_url("http://simulator" + target);
     const std::string_view piece = body;
-    const net::ClientRequest request{.method = method, .url = &url, .body = net::Pieces(&piece, 1)};
+    const net::ClientRequest request{.method = method, .url = &url, .headers = {{"content-type", type}}, .body = net::Pieces(&piece, 1)};
     auto sent = co_await transport->send(loop, request, {.headers = patience}, cancel);
     if (!sent) {
       out.error = sent.error();
@@ -303,16 +304,34 @@ TEST(Simulator, AnEditIsAFormAndItsImagesAreTokensIn) {
   const auto part = [](std::string_view head, std::string_view value) {
     return "--b\r\nContent-Disposition: form-data; " + std::string(head) + "\r\n\r\n" + std::string(value) + "\r\n";
   };
+  const auto edit = [&](std::string body) { return bed.call("/v1/images/edits", std::move(body), nullptr, 60s, "POST", "multipart/form-data; boundary=b"); };
   const std::string asked = part("name=\"model\"", "m") + part("name=\"prompt\"", "a red keel") + part("name=\"n\"", "2");
-  const auto two = bed.call("/v1/images/edits", asked + part("name=\"image\"; filename=\"a.png\"", "PNG") + "--b--\r\n");
+  const auto two = edit(asked + part("name=\"image\"; filename=\"a.png\"", "PNG") + "--b--\r\n");
   EXPECT_NE(two.body.find(R"("usage":{"input_tokens":259,"output_tokens":512,"total_tokens":771,"input_tokens_details":{"text_tokens":3,"image_tokens":256}})"),
             std::string::npos) << two.body;
   EXPECT_EQ(bed.simulator->counts().at("m").input_tokens, 259u);
-  EXPECT_EQ(bed.call("/v1/images/edits", asked + "--b--\r\n").status, 400) << "no image";
+  EXPECT_EQ(bed.simulator->counts().at("m").images, 2u);
+  EXPECT_EQ(edit(asked + "--b--\r\n").status, 400) << "no image";
   const auto as_json = bed.call("/v1/images/edits", R"({"model":"m","prompt":"a red keel","images":[{"image_url":"data:image/png;base64,AA=="}]})");
   EXPECT_NE(as_json.body.find(R"("input_tokens":259,"output_tokens":256)"), std::string::npos) << as_json.body;
-  EXPECT_EQ(bed.call("/v1/images/edits", part("name=\"model\"", "unknown") + "--b--\r\n").status, 404);
-  EXPECT_EQ(bed.call("/v1/images/edits", "not a form").status, 404);
+  EXPECT_EQ(edit(part("name=\"model\"", "unknown") + "--b--\r\n").status, 404);
+  EXPECT_EQ(edit("not a form").status, 400);
+  EXPECT_EQ(bed.simulator->counts().at("m").images, 3u);
+}
+
+TEST(Simulator, AModelPricedPerImageTellsNoTokensAndCountsImages) {
+  auto m = quick();
+  m.per_image = Price{40'000'000'000'000};
+  Bed bed(m);
+  const auto reply = bed.call("/v1/images/generations", R"({"model":"m","prompt":"a keel","n":3})");
+  EXPECT_EQ(reply.body.find("usage"), std::string::npos) << reply.body;
+  const auto streamed = bed.call("/v1/images/generations", R"({"model":"m","prompt":"a keel","stream":true,"partial_images":1})");
+  EXPECT_NE(streamed.body.find("event: image_generation.partial_image\n"), std::string::npos) << streamed.body;
+  EXPECT_NE(streamed.body.find("event: image_generation.completed\n"), std::string::npos);
+  const auto count = bed.simulator->counts().at("m");
+  EXPECT_EQ(count.images, 4u);
+  EXPECT_EQ(count.input_tokens + count.output_tokens, 0u);
+  EXPECT_EQ(count.cost.nano, 4 * 40'000'000);
 }
 
 TEST(Simulator, ItsBooksKnowWhatItWouldHaveCost) {
