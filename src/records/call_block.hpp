@@ -2,8 +2,8 @@
 // usage queries and filters read (about 50 bytes a call: numbers as varints, each text once a block) and the records themselves,
 // compressed together (about 70 bytes a call). Values; no database here.
 //
-// Why blocks: a row of its own costs a call some 8 µs and 1 KB in SQLite, its share of a block 1 µs and 120 bytes; a million calls
-// are summed up in a tenth of a second without an index.
+// Why blocks: a row of its own costs a call some 8 µs and 1 KB in SQLite, its share of a full block 1 µs and 120 bytes; a million calls are
+// summed up in 0.13 to 0.2 s of SQLite and 0.3 to 0.5 s of PostgreSQL without an index (docs/benchmarks.md).
 //
 // Summary: version, the names (count, texts), the calls (count, then each: id as difference and lower half, eight name numbers, flags,
 // money, a mask of token kinds with those that are not zero, latency, and its attempts where they differ from the call).

@@ -1,19 +1,24 @@
-// What a call costs here. Not a test of correctness and not run by default:
-//   test_records --gtest_also_run_disabled_tests --gtest_filter='*Cost*'      (release build)
+// What a call costs the journal, and its importer.
+//   bench_records_import [sqlite|postgres]         the price of each step, in CPU
+//   bench_records_import [sqlite|postgres] load    30 s beside a loop that never rests, all on one core: how far does the importer fall
+//                                                  behind, and what does it take from the loop?
 #include <sched.h>
 #include <time.h>
 
 #include <cstdio>
 #include <deque>
 #include <tuple>
+#include <vector>
 
-#include "../../support/databases.hpp"
-#include "../../support/records_samples.hpp"
+#include "../tests/support/records_samples.hpp"
 #include "records/journal.hpp"
-#include "records/migrations.hpp"
+#include "records_house.hpp"
 
-namespace ballast::records {
 namespace {
+
+using namespace ballast;
+using namespace ballast::records;
+using bench::must;
 
 double cpu_us(clockid_t clock) {
   timespec t{};
@@ -21,18 +26,18 @@ double cpu_us(clockid_t clock) {
   return static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_nsec) / 1e3;
 }
 
-class CostTest : public test::OnBothDatabases {};
-
-TEST_P(CostTest, DISABLED_JournalAndImport) {
-  ASSERT_TRUE(database().migrate(migrations()));
-  constexpr std::uint64_t kCalls = 200'000;
-  auto journal = CallJournal::open({.directory = directory() / "journal", .segment_bytes = 64 << 20});
-  ASSERT_TRUE(journal);
-  std::vector<CallRecord> records;
+std::vector<CallRecord> thousand_calls(std::uint64_t users) {
+  std::vector<CallRecord> out;
   for (std::uint64_t i = 0; i < 1000; ++i) {
-    records.push_back(test::sample_call(i));
-    records.back().user = "user-" + std::to_string(i % 5000);
+    out.push_back(test::sample_call(i));
+    out.back().user = "user-" + std::to_string(i % users);
   }
+  return out;
+}
+
+constexpr std::uint64_t kCalls = 200'000;
+
+void price_codec(const std::vector<CallRecord>& records) {
   std::string bytes;
   double begin = cpu_us(CLOCK_THREAD_CPUTIME_ID);
   for (std::uint64_t i = 0; i < kCalls; ++i) {
@@ -41,55 +46,49 @@ TEST_P(CostTest, DISABLED_JournalAndImport) {
   }
   std::printf("encode: %.3f us, %zu bytes\n", (cpu_us(CLOCK_THREAD_CPUTIME_ID) - begin) / kCalls, bytes.size());
   begin = cpu_us(CLOCK_THREAD_CPUTIME_ID);
-  for (std::uint64_t i = 0; i < kCalls; ++i) (void)decode_call(bytes);
+  for (std::uint64_t i = 0; i < kCalls; ++i) (void)must(decode_call(bytes));
   std::printf("decode: %.3f us\n", (cpu_us(CLOCK_THREAD_CPUTIME_ID) - begin) / kCalls);
+}
 
+void price(bench::House& house) {
+  std::vector<CallRecord> records = thousand_calls(5'000);
+  price_codec(records);
+  const auto journal = must(CallJournal::open({.directory = house.folder / "journal", .segment_bytes = 64 << 20}));
   CallIntent intent = test::sample_intent(0);
   double intents = 0, outcomes = 0;
   for (std::uint64_t first = 0; first < kCalls; first += 100) {  // a hundred calls in flight
-    begin = cpu_us(CLOCK_THREAD_CPUTIME_ID);
+    double begin = cpu_us(CLOCK_THREAD_CPUTIME_ID);
     for (std::uint64_t i = first; i < first + 100; ++i) {
       intent.id = test::call_id(i, static_cast<std::int64_t>(i / 50));
-      ASSERT_TRUE((*journal)->intent(0, intent));
+      must(journal->intent(0, intent));
     }
     const double between = cpu_us(CLOCK_THREAD_CPUTIME_ID);
     for (std::uint64_t i = first; i < first + 100; ++i) {
       CallRecord& r = records[i % 1000];
       r.id = test::call_id(i, static_cast<std::int64_t>(i / 50));
-      ASSERT_TRUE((*journal)->outcome(0, r));
+      must(journal->outcome(0, r));
     }
     intents += between - begin;
     outcomes += cpu_us(CLOCK_THREAD_CPUTIME_ID) - between;
   }
   std::printf("intent: %.3f us\noutcome: %.3f us\n", intents / kCalls, outcomes / kCalls);
 
-  begin = cpu_us(CLOCK_PROCESS_CPUTIME_ID);
-  const double own = cpu_us(CLOCK_THREAD_CPUTIME_ID);
-  const double wall = cpu_us(CLOCK_MONOTONIC);
-  auto imported = (*journal)->import_all(database());
-  ASSERT_TRUE(imported) << describe(imported.error());
-  EXPECT_EQ(*imported, kCalls);
+  const double begin = cpu_us(CLOCK_PROCESS_CPUTIME_ID), own = cpu_us(CLOCK_THREAD_CPUTIME_ID), wall = cpu_us(CLOCK_MONOTONIC);
+  if (must(journal->import_all(*house.database)) != kCalls) bench::stop("calls are missing from the ledger");
   std::printf("import: %.3f us of CPU a call, %.3f of them on the importer's thread; %.3f us of wall time\n",
               (cpu_us(CLOCK_PROCESS_CPUTIME_ID) - begin) / kCalls, (cpu_us(CLOCK_THREAD_CPUTIME_ID) - own) / kCalls, (cpu_us(CLOCK_MONOTONIC) - wall) / kCalls);
 }
 
-// A loop that never rests, on the core that the importer and the database's writer must share with it: every 25 µs a call. How far does
-// the importer fall behind, and what does it take from the loop?
-TEST_P(CostTest, DISABLED_ImportUnderFullLoad) {
-  ASSERT_TRUE(database().migrate(migrations()));
-  cpu_set_t all, one;
-  ASSERT_EQ(::sched_getaffinity(0, sizeof all, &all), 0);
+// The loop: a call every 25 µs of its CPU, 64 in flight; a line of figures a second.
+void load(bench::House& house) {
+  cpu_set_t one;
   CPU_ZERO(&one);
   CPU_SET(0, &one);
-  ASSERT_EQ(::sched_setaffinity(0, sizeof one, &one), 0);
-  reopen();  // its threads, and all that follow, on the one core
-  const auto journal = std::move(*CallJournal::open({.directory = directory() / "journal"}));
-  journal->start_importer(database());
-  std::vector<CallRecord> records;
-  for (std::uint64_t i = 0; i < 1000; ++i) {
-    records.push_back(test::sample_call(i));
-    records.back().user = "user-" + std::to_string(i);
-  }
+  if (::sched_setaffinity(0, sizeof one, &one) != 0) bench::stop("cannot stay on one core");
+  house.reopen();  // its threads, and all that follow, on the one core
+  const auto journal = must(CallJournal::open({.directory = house.folder / "journal"}));
+  journal->start_importer(*house.database);
+  std::vector<CallRecord> records = thousand_calls(1'000);
   CallIntent intent = test::sample_intent(0);
   std::uint64_t calls = 0, calls_before = 0, imported_before = 0;
   double longest_gap = 0, behind = 0, last = cpu_us(CLOCK_MONOTONIC);
@@ -99,13 +98,13 @@ TEST_P(CostTest, DISABLED_ImportUnderFullLoad) {
     const auto id = [&](std::uint64_t n) { return Id{(static_cast<std::uint64_t>(test::kNoonMs) + n / 40) << 16 | (n % 40), n * 0x9e3779b97f4a7c15ull}; };
     const double started = cpu_us(CLOCK_THREAD_CPUTIME_ID);
     intent.id = id(calls);
-    ASSERT_TRUE(journal->intent(0, intent));
+    must(journal->intent(0, intent));
     in_flight.push_back(calls);
     if (in_flight.size() > 64) {
       CallRecord& r = records[in_flight.front() % 1000];
       r.id = id(in_flight.front());
       in_flight.pop_front();
-      ASSERT_TRUE(journal->outcome(0, r));
+      must(journal->outcome(0, r));
     }
     while (cpu_us(CLOCK_THREAD_CPUTIME_ID) - started < 25) {}
     const double now = cpu_us(CLOCK_MONOTONIC);
@@ -124,10 +123,12 @@ TEST_P(CostTest, DISABLED_ImportUnderFullLoad) {
   }
   std::printf("%llu calls, %.0f a second; behind by %.0f ms at most\n", static_cast<unsigned long long>(calls), static_cast<double>(calls) / 30, behind);
   journal->stop_importer();
-  ::sched_setaffinity(0, sizeof all, &all);
 }
 
-BALLAST_ON_BOTH_DATABASES(CostTest);
-
 }  // namespace
-}  // namespace ballast::records
+
+int main(int argc, char** argv) {
+  bench::House house(argc > 1 ? argv[1] : "sqlite");
+  if (argc > 2 && std::string_view(argv[2]) != "load") bench::stop("bench_records_import [sqlite|postgres] [load]");
+  argc > 2 ? load(house) : price(house);
+}
