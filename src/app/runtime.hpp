@@ -57,6 +57,8 @@ class Runtime {
   Result<std::string> journal_id() const;
   void sync_keys();
   void note_key_use();
+  void sweep();                            // once a minute
+  void drop_old_calls();
 
   struct Retired {                             // a setup that calls under way may still use
     std::weak_ptr<const Wired> wired;
@@ -85,6 +87,7 @@ class Runtime {
   std::unique_ptr<net::Server> listener_;
   std::vector<Retired> retired_;
   std::uint64_t ticks_ = 0;
+  bool retention_due_ = false;             // calls older than the ledger's retention may be left
 };
 
 // Raises the limit of open files to what the system allows; returns the new one.

@@ -9,6 +9,8 @@ namespace ballast::records {
 
 namespace {
 
+constexpr std::size_t kMostDeleted = 1'024;   // blocks in one step: a short transaction, also where each holds a single call
+
 // A call that a page may show: where it is.
 struct Candidate {
   Id id;
@@ -104,7 +106,7 @@ Result<std::vector<CallRecord>> list_calls(store::Tx& tx, const CallFilter& filt
 
 Result<std::uint64_t> delete_calls(store::Tx& tx, WallTime before, std::size_t limit) {
   const std::string end = to_bytes(first_id(before));
-  auto oldest = tx.run("SELECT last_id, calls FROM call_blocks WHERE last_id < $1 ORDER BY last_id LIMIT 10000", {store::Value::bytes(end)});
+  auto oldest = tx.run("SELECT last_id, calls FROM call_blocks WHERE last_id < $1 ORDER BY last_id LIMIT $2", {store::Value::bytes(end), kMostDeleted});
   if (!oldest) return std::unexpected(oldest.error());
   std::uint64_t calls = 0;
   std::string last;

@@ -61,8 +61,8 @@ Result<std::vector<CallRecord>> list_calls(store::Tx& tx, const CallFilter& filt
 // it and the difference is charged. Updates budget_spend in step. Returns the number added or replaced. Used by the importer.
 Result<std::uint64_t> add_calls(store::Tx& tx, std::span<const CallRecord> records);
 
-// Deletes about `limit` of the oldest calls older than `before`, whole blocks of them (at least one): a call may stay a minute longer than it
-// must. Returns how many. Retention runs it in small transactions.
+// Deletes about `limit` of the oldest calls older than `before`, whole blocks of them (one at least, 1,024 at most): a call may stay a minute
+// longer than it must. Returns how many; retention runs it until that is none.
 Result<std::uint64_t> delete_calls(store::Tx& tx, WallTime before, std::size_t limit);
 
 }  // namespace ballast::records

@@ -8,7 +8,9 @@
 
 #include "app/local_servers.hpp"
 #include "records/keys.hpp"
+#include "records/ledger.hpp"
 #include "server/key_rows.hpp"
+#include "../../support/records_samples.hpp"
 #include "../../support/temp_dir.hpp"
 
 namespace ballast::app {
@@ -24,7 +26,8 @@ struct House {
     return runtime ? std::move(*runtime) : nullptr;
   }
   Config read(std::string_view more) const {
-    auto config = parse_config_text(fmt::format("listen: 127.0.0.1:0\nthreads: 1\nprobe_local: false\ndata_dir: {}\nledger: {{segment: 1MB}}\n{}", folder.path(), more),
+    auto config = parse_config_text(fmt::format("listen: 127.0.0.1:0\nthreads: 1\nprobe_local: false\ndata_dir: {}\n{}", folder.path(),
+                                                more.contains("ledger:") ? std::string(more) : fmt::format("ledger: {{segment: 1MB}}\n{}", more)),
                                     folder / "ballast.yaml", fixed_environment({}));
     EXPECT_TRUE(config) << config.error().message;
     return config ? std::move(*config) : Config{};
@@ -80,6 +83,27 @@ TEST(Runtime, WhenAKeyWasUsedIsWrittenDownOnceAMinuteAndAtTheEnd) {
   EXPECT_EQ(House::call(*brief, brief->first_keys().app), 200);
   brief.reset();
   EXPECT_TRUE(std::ranges::any_of(other.keys(), [](const auto& row) { return row.last_used.has_value(); })) << "a process that ends writes what it knows";
+}
+
+// 20,000 old calls, more than a minute's single step would drop; a call of the future stays.
+TEST(Runtime, RetentionGoesOnFromTickToTickUntilNothingOldIsLeft) {
+  House house;
+  auto runtime = house.start("ledger: {segment: 1MB, retention: 1h}\n");
+  ASSERT_TRUE(runtime);
+  auto database = store::open_database("sqlite:" + (house.folder / "ballast.db"));
+  std::vector<records::CallRecord> calls;
+  const std::int64_t day_ms = 86'400'000;
+  for (std::uint64_t i = 0; i < 20'000; ++i) calls.push_back(test::sample_call(i, -15'000 * day_ms + static_cast<std::int64_t>(i) * 10));
+  calls.push_back(test::sample_call(20'000, 36'500 * day_ms));
+  ASSERT_TRUE((*database)->write_now([&](store::Tx& tx) { return records::add_calls(tx, calls); }));
+  const auto left = [&] {
+    auto rows = (*database)->read_now([](store::Tx& tx) { return records::usage(tx, {}); });
+    return rows ? (*rows)[0].calls : 0;
+  };
+  for (int i = 0; i < 59; ++i) runtime->tick();
+  EXPECT_EQ(left(), 20'001u) << "looked for once a minute";
+  for (int i = 0; i < 10 && left() > 1; ++i) runtime->tick();
+  EXPECT_EQ(left(), 1u) << "but then to the end";
 }
 
 }  // namespace
