@@ -10,6 +10,7 @@
 #include <set>
 #include <sstream>
 
+#include "../support/unzipped.hpp"
 #include "base/json.hpp"
 #include "llm/prices.hpp"
 
@@ -75,16 +76,6 @@ std::optional<Price> price_of(const json::object& prices, std::string_view key) 
   return Price{std::llround(number.to_number<double>() * 1e9)};
 }
 
-std::string unzipped(const std::string& path) {
-  std::string out;
-  FILE* pipe = popen(("gzip -dc '" + path + "'").c_str(), "r");
-  if (!pipe) return out;
-  char buffer[65536];
-  for (std::size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) out.append(buffer, n);
-  pclose(pipe);
-  return out;
-}
-
 TEST(PricesContract, TheShippedTableAgreesWithAnIndependentBook) {
   const std::string path = std::string(BALLAST_SHARED_DATA) + "/prices/genai_prices.json";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
@@ -132,7 +123,7 @@ TEST(PricesContract, ADisputedPriceIsTheDearerOne) {
   std::stringstream text;
   text << std::ifstream(folder + "genai_prices.json").rdbuf();
   const auto genai = parse_json(text.view());
-  const auto litellm = parse_json(unzipped(folder + "litellm_2026-08-06.json.gz"));
+  const auto litellm = parse_json(test::unzipped(folder + "litellm_2026-08-06.json.gz"));
   ASSERT_TRUE(genai && litellm);
   std::set<std::string> disputed;
   const auto book = PriceBook::shipped();
@@ -161,7 +152,7 @@ TEST(PricesContract, ADisputedPriceIsTheDearerOne) {
 TEST(PricesContract, ServiceTiersAreWhatTheBookSays) {
   const std::string path = std::string(BALLAST_SHARED_DATA) + "/prices/litellm_2026-08-06.json.gz";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
-  const auto theirs = parse_json(unzipped(path));
+  const auto theirs = parse_json(test::unzipped(path));
   ASSERT_TRUE(theirs);
   const auto book = PriceBook::shipped();
   int equal = 0;

@@ -8,22 +8,13 @@
 #include <filesystem>
 #include <map>
 
+#include "../support/unzipped.hpp"
 #include "base/json.hpp"
 #include "llm/prices.hpp"
 #include "llm/wire/usage.hpp"
 
 namespace ballast::llm {
 namespace {
-
-std::string unzipped(const std::string& path) {
-  std::string out;
-  FILE* pipe = popen(("gzip -dc '" + path + "'").c_str(), "r");
-  if (!pipe) return out;
-  char buffer[65536];
-  for (std::size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) out.append(buffer, n);
-  pclose(pipe);
-  return out;
-}
 
 struct Flavor { std::string_view provider, flavor, kind; Wire wire; const char* usage; };
 constexpr Flavor kFlavors[] = {{"openai", "chat", "openai", Wire::openai_chat, "usage"},
@@ -47,7 +38,7 @@ TEST(PricesContract, RealUsageBlocksCostWhatThePriceBookSays) {
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
   const auto book = PriceBook::shipped();
   const WallTime then(std::chrono::sys_days(std::chrono::year(2026) / 8 / 21).time_since_epoch());   // the date of the truth
-  const std::string text = unzipped(path);
+  const std::string text = test::unzipped(path);
   std::map<std::string, int> matched, out_of_scope;
   std::string_view rest = text;
   while (!rest.empty()) {

@@ -3,14 +3,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <condition_variable>
-#include <deque>
-#include <mutex>
-
 #include "../../support/records_samples.hpp"
 #include "../../support/temp_dir.hpp"
+#include "../../support/waiting_loop.hpp"
 #include "base/json.hpp"
-#include "base/sim_loop.hpp"
 #include "gateway/gateway.hpp"
 #include "records/ledger.hpp"
 #include "records/migrations.hpp"
@@ -20,45 +16,6 @@
 namespace ballast::server::test {
 
 using namespace std::chrono_literals;
-
-// Waits for the database's threads; a timer fires at once, and time with it.
-class Loop final : public Scheduler {
- public:
-  explicit Loop(SimClock& clock) : clock_(clock) {}
-  const Clock& clock() const override { return clock_; }
-  void post(std::function<void()> f) override {
-    const std::lock_guard lock(mutex_);
-    ready_.push_back(std::move(f));
-    wake_.notify_one();
-  }
-  void resume(std::coroutine_handle<> h) override { post([h] { h.resume(); }); }
-  void arm(Timer&, MonoTime due, Timer::Callback callback, void* context) override {
-    if (due > clock_.mono()) clock_.advance(due - clock_.mono());
-    post([callback, context] { callback(context); });
-  }
-  unsigned index() const override { return 0; }
-  bool on_this_thread() const override { return true; }
-  void run(Task<void> task) {
-    bool done = false;
-    detach([](Task<void> inner, bool& flag) -> Task<void> { co_await inner; flag = true; }(std::move(task), done), [](std::exception_ptr) { std::abort(); });
-    while (!done) {
-      std::function<void()> next;
-      {
-        std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return !ready_.empty(); });
-        next = std::move(ready_.front());
-        ready_.pop_front();
-      }
-      next();
-    }
-  }
-
- private:
-  SimClock& clock_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> ready_;
-};
 
 class Asked final : public net::Exchange {
  public:
@@ -121,7 +78,7 @@ inline constexpr std::string_view kAdmin = "sk-admin-0123456789abcdef", kReader 
 struct House {
   ballast::test::TempDir folder;
   SimClock clock{WallTime(std::chrono::milliseconds(ballast::test::kNoonMs) + 2h)};
-  Loop loop{clock};
+  ballast::test::WaitingLoop loop{clock};
   metrics::Registry registry;
   std::unique_ptr<store::Database> database = std::move(*store::open_database("sqlite:" + (folder / "test.db")));
   gateway::KeyRing keys{{.loops = 1}};
