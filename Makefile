@@ -35,6 +35,7 @@ bench:  ## speed beside nginx, in one run, printed as tables
 	@tools/bench.sh
 
 lint:  ## floors, sizes, words; formatting of what changed
+	@tools/deps.sh test
 	@python3 tools/lint.py
 	@tools/format.sh
 
@@ -52,6 +53,7 @@ real:  ## the gateway in front of a real model on this machine
 	@tools/real-model/run
 
 docs:  ## docs/ballast.schema.json and docs/api.md from the binary
+	@tools/deps.sh test
 	@tools/build.sh release ballast
 	@tools/gen_docs.sh
 

@@ -6,7 +6,8 @@ set -euo pipefail
 
 build=(clang-19 lld-19 llvm-19 libclang-rt-19-dev cmake ninja-build ccache pkg-config
        libboost1.81-dev libboost-json1.81-dev libssl-dev libsqlite3-dev libpq-dev libyaml-cpp-dev
-       libcli11-dev libfmt-dev libsimdjson-dev libzstd-dev libgtest-dev libgmock-dev libbenchmark-dev)
+       libcli11-dev libfmt-dev libsimdjson-dev libzstd-dev libgtest-dev libgmock-dev libbenchmark-dev
+       ca-certificates)  # running: without them no provider can be reached over TLS
 test=(clang-format-19 postgresql wrk sqlite3)
 # Tools that a machine may have from elsewhere: the command, then Debian's package of it.
 commands=(make:make curl:curl)
@@ -38,7 +39,11 @@ if ! command -v apt-get >/dev/null; then
 fi
 root=()
 if [ "$(id -u)" -ne 0 ]; then
-  command -v sudo >/dev/null || { echo "deps: run as root once: apt-get install ${missing[*]}" >&2; exit 1; }
+  command -v sudo >/dev/null || {
+    echo "deps: installing needs root, and this machine has no sudo. As root, once:" >&2
+    echo "  apt-get update && apt-get install --no-install-recommends ${missing[*]}" >&2
+    exit 1
+  }
   root=(sudo)
 fi
 # A freshly installed server is not started: the tests start their own, in temporary directories.

@@ -41,8 +41,8 @@ python=$(command -v "$python")
 for stage in $stages; do
   case $stage in
     tools)
-      say "tools: the lint's own tests"
-      run_pytest tools tools/test_lint.py -c /dev/null --rootdir tools ;;
+      say "tools: their own tests"
+      run_pytest tools tools -c /dev/null --rootdir tools ;;
     unit)
       say "release build and its tests"
       if tools/build.sh release; then run_ctest build/release release; else broken+=(build); fi ;;
