@@ -1,4 +1,4 @@
-// Access: how `explain`, `keys` and `usage` reach the records: through the running server's HTTP API, or, when none answers,
+// Access: how `explain`, `keys`, `usage` and `budgets` reach the records: through the running server's HTTP API, or, when none answers,
 // in the database itself. Which of the two is said on standard error.
 #pragma once
 #include <memory>

@@ -53,6 +53,7 @@ constexpr Phrase kPhrases[] = {
     {"fail_over", "{from} failed ({why}); went on to {to}"},
     {"rescue", "the stream broke; rescued by {mode} on {to}"},
     {"rescue_impossible", "the stream broke and could not be rescued ({mode}): {why}"},
+    {"reconciled", "{by} said what attempt {attempt} cost, ${incurred_usd} instead of ${was_usd}, at {at}"},
     {"degraded", "every target failed ({why}); answered by {to}"},
 };
 
@@ -95,6 +96,13 @@ void headline(std::string& out, const json::object& r) {
   out += '\n';
 }
 
+std::string cost_text(const json::object& attempt) {
+  const std::string cost = text(attempt, "cost");
+  if (cost == "unknown") return ", its ceiling: nobody told what it cost";
+  if (cost == "reconciled") return fmt::format(", reconciled by {} (was ${})", text(attempt, "reconciled_by"), text(attempt, "was_usd"));
+  return "";
+}
+
 void attempts(std::string& out, const json::array& list) {
   if (list.empty()) return;
   out += "\nattempts\n";
@@ -102,9 +110,9 @@ void attempts(std::string& out, const json::array& list) {
     const auto* a = item.if_object();
     if (!a) continue;
     const std::string status = text(*a, "http_status");
-    out += fmt::format("  {}/{}  {}{}  {}  ${}{}{}\n", text(*a, "provider"), text(*a, "model"), text(*a, "outcome"),
+    out += fmt::format("  {}/{}  {}{}  {}  ${}{}{}{}\n", text(*a, "provider"), text(*a, "model"), text(*a, "outcome"),
                        status.empty() || status == "0" ? "" : " (HTTP " + status + ")", time_text(number(*a, "latency_us")),
-                       text(*a, "incurred_usd"), flag(*a, "hedged") ? ", hedged" : "", flag(*a, "cut") ? ", cut mid-stream" : "");
+                       text(*a, "incurred_usd"), flag(*a, "hedged") ? ", hedged" : "", flag(*a, "cut") ? ", cut mid-stream" : "", cost_text(*a));
   }
 }
 

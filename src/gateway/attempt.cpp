@@ -63,7 +63,8 @@ std::uint64_t micros(Duration d) { return static_cast<std::uint64_t>(std::max<st
 Result<void> write_intent(const Scene& scene, const Planned& plan, const Candidate& c, Trail& trail) {
   auto& r = trail.record;
   plan.hold.charges(r.charges);
-  const std::int64_t hold_nano = std::max(plan.hold.ceiling().nano, r.incurred_nano + c.ceiling.nano);
+  const Money most = Money{r.incurred_nano} + plan.running + c.ceiling;   // hedged attempts run beside it
+  const std::int64_t hold_nano = std::max(plan.hold.ceiling(), most).nano;
   return scene.world.journal.intent(scene.loop(), {r, c.target->provider, c.target->model, hold_nano});
 }
 
@@ -103,6 +104,7 @@ Result<void> write_intent(const Scene& scene, const Planned& plan, const Candida
     grip.admission.refund();
     return fail(std::move(ok.error()));
   }
+  plan.running += c.ceiling;
   trail.record.attempts.push_back({.id = scene.here.ids.next(scene.world.clock.wall()), .n = static_cast<std::uint32_t>(grip.record),
                                    .provider = c.target->provider, .model = c.target->model,
                                    .credential = std::string(grip.lease.name()), .started = scene.world.clock.wall()});
@@ -122,21 +124,29 @@ std::optional<Money> seen_bound(const Asked& asked, const Candidate& c, const En
 }
 
 // Into the books: what was reported, what can be proven, or the ceiling until somebody reconciles it.
-Money book(const Asked& asked, Planned& plan, const Candidate& c, const Grip& grip, const Ending& ending) {
+Money book(const Asked& asked, Planned& plan, const Candidate& c, const Grip& grip, const Ending& ending, records::AttemptRecord& r) {
   std::optional<Money> known;
   if (ending.charge == Charge::nothing) known = Money{};
   if (ending.charge == Charge::usage && ending.usage) known = c.info ? llm::cost(*ending.usage, *c.info) : Money{};
   if (ending.charge == Charge::seen) known = seen_bound(asked, c, ending);
-  if (known) plan.hold.end(grip.hold_attempt, *known);
-  else plan.hold.end_unknown(grip.hold_attempt);
-  return known.value_or(c.ceiling);
+  if (known) {
+    plan.hold.end(grip.hold_attempt, *known);
+    return *known;
+  }
+  auto left = plan.hold.end_unknown(grip.hold_attempt, static_cast<unsigned>(grip.record));
+  const Money charged = std::max(left.charged, c.ceiling);   // no budget holds less
+  if (charged == Money{}) return charged;                    // without a price there is nothing to find out
+  r.cost = records::Cost::unknown;
+  r.windows = std::move(left.windows);
+  return charged;
 }
 
 // Books what the attempt cost and tells breaker, credential and limits how it went.
 void let_go(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c, Grip& grip, const Ending& ending, Trail& trail,
             Money* billed) {
-  const Money incurred = book(asked, plan, c, grip, ending);
   auto& r = trail.record.attempts[grip.record];
+  const Money incurred = book(asked, plan, c, grip, ending, r);
+  plan.running -= c.ceiling;
   const Duration took = scene.now() - grip.started;
   r.latency_us = micros(took);
   if (ending.first_content) r.first_token_us = micros(*ending.first_content - grip.started);

@@ -106,7 +106,7 @@ Result<std::unique_ptr<BudgetBook>> BudgetBook::create(std::vector<BudgetRule> r
 }
 
 BudgetBook::BudgetBook(std::vector<BudgetRule> rules, const Clock& clock, std::shared_ptr<Ledger> ledger)
-    : clock_(clock), rules_(std::move(rules)), ledger_(std::move(ledger)) {}
+    : clock_(clock), made_(clock.wall()), rules_(std::move(rules)), ledger_(std::move(ledger)) {}
 BudgetBook::~BudgetBook() = default;
 
 bool BudgetBook::applies(const BudgetSubject& subject, std::span<const std::string_view> models) const {
@@ -215,27 +215,39 @@ bool BudgetBook::restore(std::string_view window, Money spent) {
   const auto span = window_at(*rule, now);
   if (std::chrono::floor<std::chrono::seconds>(span.start).time_since_epoch().count() != *start || now >= span.end) return false;
   Window& w = ledger_->pin({rule->name, window.substr(first + 1, last - first - 1), span}, now);
-  w.add(spent);
-  w.spend(spent);
+  // A correction gives back what is there at most.
+  const Money now_spent{w.spent.load(std::memory_order_acquire)};
+  const Money change = std::max(spent, Money{} - now_spent);
+  w.add(change);
+  w.spend(change);
   ledger_->unpin(w);
   return true;
 }
 
-bool BudgetBook::reconcile(std::string_view call, unsigned attempt, Money incurred) {
-  Ledger::Unknown found;
+bool BudgetBook::reconcile(const Reconciled& now) {
+  std::optional<Ledger::Unknown> found;
+  const bool restored = now.began < made_ && now.at >= made_;     // as it was before it was reconciled
   {
     const std::lock_guard lock(ledger_->rare);
-    const auto it = std::ranges::find_if(ledger_->unknown, [&](const Ledger::Unknown& u) { return u.outcome.call == call && u.outcome.attempt == attempt; });
-    if (it == ledger_->unknown.end()) return false;
-    found = std::move(*it);
-    ledger_->unknown.erase(it);
+    const auto it = std::ranges::find_if(ledger_->unknown, [&](const Ledger::Unknown& u) { return u.outcome.call == now.call && u.outcome.attempt == now.attempt; });
+    if (it != ledger_->unknown.end()) {
+      found = std::move(*it);
+      ledger_->unknown.erase(it);
+    } else if (!restored || ledger_->followed.size() >= ledger_->options.max_unknown ||
+               !ledger_->followed.emplace(std::string(now.call), now.attempt).second) {
+      return false;
+    }
   }
-  for (Window* w : found.windows) {
-    w->add(incurred - found.outcome.charged);
-    w->spend(incurred);
-    ledger_->unpin(*w);
+  if (found) {
+    for (Window* w : found->windows) {
+      w->add(now.incurred - found->outcome.charged);
+      w->spend(now.incurred);
+      ledger_->unpin(*w);
+    }
+  } else {
+    for (const std::string& window : now.windows) restore(window, now.incurred - now.charged);
   }
-  if (incurred > found.outcome.charged) book_over(found.outcome.model, found.outcome.charged, incurred);
+  if (now.incurred > now.charged) book_over(now.model, now.charged, now.incurred);
   return true;
 }
 

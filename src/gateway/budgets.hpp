@@ -9,7 +9,7 @@
 // Concurrency: BudgetBook is thread-safe; a Hold belongs to one call on one loop.
 // Bounds: `Options::max_windows` windows in memory (about 200 bytes each). A window that is past and unheld, or uncharged,
 // may be forgotten; if none is, new values of that budget share one overflow window with one value's amount: stricter,
-// never laxer. Unknown outcomes: `max_unknown` remain reconcilable; older ones stay charged for good.
+// never laxer. Unknown outcomes: `max_unknown` can be reconciled here; older ones in the ledger alone, until the next start.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -72,8 +72,13 @@ class Hold {
   // The attempt cost `incurred`; the rest of its ceiling is free for the next. Above the ceiling: booked as it is, and
   // the model's optimism stops. Each attempt ends once.
   void end(unsigned attempt, Money incurred);
-  // Nobody knows what the attempt cost: it stays charged at its ceiling until `BudgetBook::reconcile`.
-  void end_unknown(unsigned attempt);
+  // Nobody knows what the attempt cost: it stays charged at its ceiling until `BudgetBook::reconcile`. `recorded`: its number among the
+  // attempts of the call's record, where that is another.
+  struct Unsettled {
+    Money charged;                         // the ceiling, as held
+    std::vector<std::string> windows;      // where
+  };
+  Unsettled end_unknown(unsigned attempt, std::optional<unsigned> recorded = {});
   // Returns what no attempt used. Attempts still running end as unknown. Idempotent.
   void settle();
 
@@ -137,8 +142,16 @@ class BudgetBook {
   // At start, and for ledger rows imported from elsewhere: adds to a window's spent. Windows that are over or whose
   // budget is gone are ignored (false).
   bool restore(std::string_view window, Money spent);
-  // Replaces the charge of an unknown outcome by what is now known. False if it is not (or no longer) known.
-  bool reconcile(std::string_view call, unsigned attempt, Money incurred);
+  // Follows the ledger, where the charge of an attempt of unknown cost was replaced by what is known now. Each attempt once: false if the
+  // book followed before, or never had the charge (another node's).
+  struct Reconciled {
+    std::string_view call, model;          // "call_…", "provider/model"
+    unsigned attempt = 0;
+    Money charged, incurred;
+    std::span<const std::string> windows;
+    WallTime began{}, at{};                // the call; the reconciling
+  };
+  bool reconcile(const Reconciled& now);
   std::vector<UnknownOutcome> unknown() const;
 
   // Counts the overspend and doubles the model's later ceilings. `Hold::end` calls it.
@@ -179,6 +192,7 @@ class BudgetBook {
   BudgetStatus status_of(const BudgetRule& rule, std::string_view value, WallTime now) const;
 
   const Clock& clock_;
+  const WallTime made_;                    // earlier charges came by `restore`
   const std::vector<BudgetRule> rules_;
   const std::shared_ptr<Ledger> ledger_;
 };

@@ -93,24 +93,28 @@ void Hold::end(unsigned attempt, Money incurred) {
   if (incurred > a.ceiling) const_cast<BudgetBook*>(s.book)->book_over(a.model, a.ceiling, incurred);
 }
 
-void Hold::end_unknown(unsigned attempt) {
-  if (!state_) return;
+Hold::Unsettled Hold::end_unknown(unsigned attempt, std::optional<unsigned> recorded) {
+  if (!state_) return {};
   State& s = *state_;
   assert(attempt < s.attempts.size());
   State::Attempt& a = s.attempts[attempt];
-  if (a.at != State::Attempt::At::running) return;
+  if (a.at != State::Attempt::At::running) return {};
   a.at = State::Attempt::At::unknown;
   auto& ledger = *s.book->ledger_;
   std::vector<BudgetBook::Window*> windows;
   for (const auto& piece : s.caller) windows.push_back(piece.window);
   for (const auto& piece : s.models)
     if (piece.attempt == attempt) windows.push_back(piece.window);
-  for (auto* w : windows) ledger.pin_again(*w);
+  Unsettled left{.charged = a.ceiling};
+  for (auto* w : windows) {
+    ledger.pin_again(*w);
+    left.windows.push_back(w->id());
+  }
 
   std::optional<BudgetBook::Ledger::Unknown> given_up;
   {
     const std::lock_guard lock(ledger.rare);
-    ledger.unknown.push_back({{.call = s.call, .attempt = attempt, .model = a.model, .charged = a.ceiling}, std::move(windows)});
+    ledger.unknown.push_back({{.call = s.call, .attempt = recorded.value_or(attempt), .model = a.model, .charged = a.ceiling}, std::move(windows)});
     if (ledger.unknown.size() > ledger.options.max_unknown) {
       given_up = std::move(ledger.unknown.front());
       ledger.unknown.pop_front();
@@ -121,6 +125,7 @@ void Hold::end_unknown(unsigned attempt) {
       w->spend(given_up->outcome.charged);
       ledger.unpin(*w);
     }
+  return left;
 }
 
 void Hold::settle() {

@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <set>
 #include <unordered_map>
 
 #include <boost/container/small_vector.hpp>
@@ -97,6 +98,7 @@ struct BudgetBook::Ledger {
   mutable std::mutex rare;
   std::map<std::string, Distrust, std::less<>> distrust;
   std::deque<Unknown> unknown;
+  std::set<std::pair<std::string, unsigned>> followed;   // reconciled charges of earlier processes, at most `max_unknown`
   std::atomic<bool> any_distrust{false};
   std::uint64_t overspends = 0;
   Money overspent;

@@ -84,6 +84,7 @@ struct Planned {
   std::size_t admitted = 0;                       // 0: all that could serve rest; nothing is held yet
   Hold hold;
   Money ceiling;                                  // of the dearest
+  Money running;                                  // ceilings of the attempts under way
   bool budgeted = false;
   bool warm() const { return admitted > 0; }
 };

@@ -37,6 +37,18 @@ Result<void> add_spend(store::Tx& tx, std::span<const BudgetCharge> charges) {
   return {};
 }
 
+Result<void> correct_spend(store::Tx& tx, std::span<const BudgetCharge> changes) {
+  std::map<std::string_view, Money> sums;
+  for (const BudgetCharge& c : changes) sums[c.window] += Money{c.nano};
+  store::Batch batch(2);
+  for (const auto& [window, sum] : sums)
+    if (sum.nano != 0) batch.add({window, sum.nano});
+  if (batch.size() == 0) return {};
+  auto done = tx.run_many("UPDATE budget_spend SET nano = CASE WHEN nano + $2 < 0 THEN 0 ELSE nano + $2 END WHERE window_id = $1", batch);
+  if (!done) return std::unexpected(done.error());
+  return {};
+}
+
 Result<std::vector<BudgetCharge>> load_spend(store::Tx& tx, WallTime since, std::size_t limit) {
   std::vector<BudgetCharge> out;
   std::string after;

@@ -2,6 +2,7 @@
 
 #include <zstd.h>
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 
@@ -19,7 +20,7 @@ constexpr std::size_t kMaxPlain = std::size_t{32} << 20;   // a frame of the jou
 constexpr std::size_t kRowBound = 16 + 10 * 24;          // a call without attempts
 constexpr std::size_t kAttemptBound = 10 * 14;
 
-enum : std::uint8_t { kStatusBits = 0x03, kCacheShift = 2, kSplit = 0x20, kBilledIsIncurred = 0x40 };
+enum : std::uint8_t { kStatusBits = 0x03, kCacheShift = 2, kSplit = 0x20, kBilledIsIncurred = 0x40, kUntold = 0x80 };
 
 // Texts of one block, each once. Clean: valid UTF-8 without NUL, whatever callers call their users; the record keeps the original.
 class NameTable {
@@ -83,6 +84,10 @@ bool is_split(const CallView& c) {
   if (c.attempts.empty()) return false;
   const AttemptView& a = c.attempts.front();
   return c.attempts.size() > 1 || a.provider != c.provider || a.model != c.model || a.incurred_nano != c.incurred_nano;
+}
+
+bool is_untold(const CallView& c) {
+  return std::any_of(c.attempts.begin(), c.attempts.end(), [](const AttemptView& a) { return a.cost != Cost::known; });
 }
 
 void put_tokens(ByteWriter& w, const TokenCounts& t) {
@@ -173,7 +178,7 @@ class Packer {
     for (const std::string_view t : {c.key_id, c.team, c.user, c.feature, c.route, c.operation, c.provider, c.model}) w.varint(names.number(t));
     const bool split = is_split(c);
     w.byte(static_cast<std::uint8_t>((static_cast<unsigned>(c.status) & kStatusBits) | ((static_cast<unsigned>(c.cache) & 7u) << kCacheShift) |
-                                     (split ? kSplit : 0u) | (c.billed_nano == c.incurred_nano ? kBilledIsIncurred : 0u)));
+                                     (split ? kSplit : 0u) | (is_untold(c) ? kUntold : 0u) | (c.billed_nano == c.incurred_nano ? kBilledIsIncurred : 0u)));
     w.zigzag(c.incurred_nano);
     if (c.billed_nano != c.incurred_nano) w.zigzag(c.billed_nano);
     put_tokens(w, c.usage);
@@ -250,6 +255,7 @@ bool SummaryReader::next(CallRow& row) {
   const std::uint8_t flags = r.byte();
   row.status = static_cast<CallStatus>(flags & kStatusBits);
   row.cache = static_cast<CacheState>((flags >> kCacheShift) & 7);
+  row.told = !(flags & kUntold) && row.status != CallStatus::unknown;
   row.amounts = read_amounts(r, flags & kBilledIsIncurred);
   row.attempts.clear();
   if (flags & kSplit) {

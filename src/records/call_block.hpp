@@ -64,6 +64,7 @@ struct CallRow {
   std::array<std::uint32_t, kNames> names{};
   CallStatus status = CallStatus::ok;
   CacheState cache = CacheState::none;
+  bool told = true;                        // what each attempt cost was told by its provider
   Amounts amounts;
   std::vector<AttemptRow> attempts;        // empty when the call's only attempt is the call
   std::uint32_t name(Name n) const { return names[static_cast<std::size_t>(n)]; }

@@ -47,8 +47,12 @@ std::size_t bound(std::span<const BudgetCharge> charges) {
   return n;
 }
 std::size_t bound(const AttemptRecord& a) {
-  return a.provider.size() + a.model.size() + a.credential.size() + a.outcome.size() + 16 + 20 * kNumber;
+  std::size_t n = a.provider.size() + a.model.size() + a.credential.size() + a.outcome.size() + a.reconciled_by.size() + 16 + 24 * kNumber;
+  for (const std::string& w : a.windows) n += w.size() + kNumber;
+  return n;
 }
+
+enum : std::uint8_t { kHedged = 1, kCut = 2, kCostShift = 2 };
 
 void put(ByteWriter& w, const AttemptRecord& a) {
   w.id(a.id);
@@ -63,8 +67,15 @@ void put(ByteWriter& w, const AttemptRecord& a) {
   w.varint(a.http_status);
   put(w, a.usage);
   w.zigzag(a.incurred_nano);
-  w.byte(static_cast<std::uint8_t>((a.hedged ? 1 : 0) | (a.cut ? 2 : 0)));
+  w.byte(static_cast<std::uint8_t>((a.hedged ? kHedged : 0) | (a.cut ? kCut : 0) | (static_cast<unsigned>(a.cost) << kCostShift)));
+  if (a.cost == Cost::known) return;
+  w.varint(a.windows.size());
+  for (const std::string& window : a.windows) w.text(window);
+  w.zigzag(a.ceiling_nano);
+  w.zigzag(nanos(a.reconciled_at));
+  w.text(a.reconciled_by);
 }
+Cost cost_of(std::uint8_t flags) { return static_cast<Cost>((flags >> kCostShift) & 3); }
 AttemptRecord attempt(std::string_view bytes, bool& good) {
   ByteReader r(bytes);
   AttemptRecord a;
@@ -81,8 +92,15 @@ AttemptRecord attempt(std::string_view bytes, bool& good) {
   a.usage = tokens(r);
   a.incurred_nano = r.zigzag();
   const std::uint8_t flags = r.byte();
-  a.hedged = flags & 1;
-  a.cut = flags & 2;
+  a.hedged = flags & kHedged;
+  a.cut = flags & kCut;
+  a.cost = cost_of(flags);
+  if (a.cost != Cost::known) {
+    for (std::uint64_t i = 0, n = r.varint(); i < n && r.good(); ++i) a.windows.push_back(r.text());
+    a.ceiling_nano = r.zigzag();
+    a.reconciled_at = wall(r.zigzag());
+    a.reconciled_by = r.text();
+  }
   good = good && r.good();
   return a;
 }
@@ -102,7 +120,13 @@ AttemptView attempt_view(std::string_view bytes, bool& good) {
   (void)r.varint();  // http_status
   a.usage = tokens(r);
   a.incurred_nano = r.zigzag();
-  (void)r.byte();    // flags
+  a.cost = cost_of(r.byte());
+  if (a.cost != Cost::known) {
+    for (std::uint64_t i = 0, n = r.varint(); i < n && r.good(); ++i) (void)r.view();   // windows
+    (void)r.varint();  // ceiling
+    (void)r.varint();  // reconciled_at
+    (void)r.view();    // reconciled_by
+  }
   good = good && r.good();
   return a;
 }
@@ -143,7 +167,14 @@ void append_attempt(std::string& out, const AttemptRecord& a) {
   member(out, "http_status", static_cast<std::int64_t>(a.http_status));
   member(out, "tokens", a.usage);
   member(out, "incurred_usd", to_usd({a.incurred_nano}));
-  out.append(",\"hedged\":").append(a.hedged ? "true" : "false").append(",\"cut\":").append(a.cut ? "true}" : "false}");
+  out.append(",\"hedged\":").append(a.hedged ? "true" : "false").append(",\"cut\":").append(a.cut ? "true" : "false");
+  member(out, "cost", to_string(a.cost));
+  if (a.cost == Cost::reconciled) {
+    member(out, "was_usd", to_usd({a.ceiling_nano}));
+    member(out, "reconciled_by", a.reconciled_by);
+    member(out, "reconciled_at", to_rfc3339(a.reconciled_at));
+  }
+  out += '}';
 }
 
 }  // namespace
@@ -166,6 +197,10 @@ std::string_view to_string(CallStatus status) {
     case CallStatus::unknown: break;
   }
   return "unknown";
+}
+
+std::string_view to_string(Cost cost) {
+  return cost == Cost::known ? "known" : cost == Cost::unknown ? "unknown" : "reconciled";
 }
 
 std::string_view to_string(CacheState state) {
@@ -196,7 +231,25 @@ CallRecord unknown_outcome(const CallIntent& i) {
   r.decision = "[{\"step\":\"unknown\",\"why\":\"the process ended before the call's outcome was written; it is charged at its hold\"}]";
   r.trace_id = i.trace_id;
   r.charges = i.charges;
+  add_lost_attempt(r);
   return r;
+}
+
+void add_lost_attempt(CallRecord& c) {
+  AttemptRecord a{.id = c.id, .provider = c.provider, .model = c.model, .started = c.arrived, .outcome = "unknown", .incurred_nano = c.incurred_nano,
+                  .cost = Cost::unknown};
+  for (const BudgetCharge& charge : c.charges) a.windows.push_back(charge.window);
+  c.attempts = {std::move(a)};
+}
+
+bool knows_more(const CallRecord& a, const CallRecord& b) {
+  if (a.status == CallStatus::unknown || b.status == CallStatus::unknown) return a.status != b.status && b.status == CallStatus::unknown;
+  const auto known = [](const CallRecord& c) {
+    std::size_t n = 0;
+    for (const AttemptRecord& at : c.attempts) n += at.cost == Cost::known ? 2 : at.cost == Cost::reconciled ? 1 : 0;
+    return n;
+  };
+  return known(a) > known(b);
 }
 
 void encode(std::string& out, const CallRecord& c) {

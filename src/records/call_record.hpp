@@ -46,6 +46,11 @@ std::string_view to_string(CallStatus status);
 enum class CacheState : std::uint8_t { none = 0, miss = 1, hit = 2, semantic_hit = 3, stale = 4, bypass = 5, joined = 6, replay = 7 };
 std::string_view to_string(CacheState state);
 
+// How it is known what an attempt cost: from its provider; from nobody, so it stays charged at its ceiling; from a person who asked
+// the provider.
+enum class Cost : std::uint8_t { known = 0, unknown = 1, reconciled = 2 };
+std::string_view to_string(Cost cost);
+
 // One request sent to one provider.
 struct AttemptRecord {
   Id id;
@@ -61,6 +66,12 @@ struct AttemptRecord {
   std::int64_t incurred_nano = 0;
   bool hedged = false;                   // started beside another
   bool cut = false;                      // ended mid-stream
+  Cost cost = Cost::known;
+  // Where the cost is not known from the provider:
+  std::vector<std::string> windows;      // that it is charged to
+  std::int64_t ceiling_nano = 0;         // reconciled: what it was charged until then,
+  WallTime reconciled_at{};              // when
+  std::string reconciled_by;             // and by whom
   friend bool operator==(const AttemptRecord&, const AttemptRecord&) = default;
 };
 
@@ -90,20 +101,25 @@ struct CallRecord {
   friend bool operator==(const CallRecord&, const CallRecord&) = default;
 };
 
-// Written before the first byte goes to a provider. If no CallRecord follows, this is what the ledger learns.
+// Written before each attempt's first byte goes to a provider. If no CallRecord follows, the last of them is what the ledger learns.
 struct CallIntent {
   Id id;
   std::string key_id, key_name, team, user, feature;
   std::string route, requested_model, operation, api;
-  std::string provider, model;           // the first target
+  std::string provider, model;           // of the attempt
   WallTime arrived{};
   std::string trace_id;
-  std::vector<BudgetCharge> charges;     // the hold: the worst case, window by window
+  std::vector<BudgetCharge> charges;     // the hold so far: the worst case, window by window
   std::int64_t hold_nano = 0;            // the hold itself, also where no budget applies
   friend bool operator==(const CallIntent&, const CallIntent&) = default;
 };
-// The call as it is charged when its outcome never came: status unknown, incurred = billed = the hold.
+// The call as it is charged when its outcome never came: status unknown, incurred = billed = the hold, as one attempt of unknown cost.
 CallRecord unknown_outcome(const CallIntent& intent);
+// That attempt, where a record of an earlier version has none.
+void add_lost_attempt(CallRecord& call);
+// Of two records of one call, does `a` know more of it than `b`? An outcome more than none; a cost told by its provider more than one that
+// a person gave, and that more than none.
+bool knows_more(const CallRecord& a, const CallRecord& b);
 
 // An intent as it is written, from wherever its parts are: a CallIntent, or the record that is growing. Borrows everything.
 struct IntentView {
@@ -129,6 +145,7 @@ struct AttemptView {
   std::uint64_t latency_us = 0;
   TokenCounts usage;
   std::int64_t incurred_nano = 0;
+  Cost cost = Cost::known;
 };
 struct ChargeView {
   std::string_view window;

@@ -143,8 +143,13 @@ void CallJournal::State::take_frame(Chain& chain, const SegmentPtr& segment, con
     return;
   }
   if (frame.type == FrameType::intent) {
+    // Each attempt has one, and the last says what all of them may cost.
     const Pending p{segment.get(), &chain, frame.end - frame.payload.size(), static_cast<std::uint32_t>(frame.payload.size())};
-    if (pending.try_emplace(*id, p).second) ++segment->pins;
+    if (const auto [at, first] = pending.try_emplace(*id, p); !first) {
+      --at->second.segment->pins;
+      at->second = p;
+    }
+    ++segment->pins;
     return;
   }
   if (auto found = pending.find(*id); found != pending.end()) {

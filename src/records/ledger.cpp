@@ -59,31 +59,21 @@ Result<CallRecord> record_at(std::span<const std::string_view> records, std::siz
 }  // namespace
 
 Result<CallRecord> get_call(store::Tx& tx, Id id) {
-  BlockScan scan(BlockScan::Order::ascending, id, id);
-  for (;;) {
-    auto block = scan.next(tx);
-    if (!block) return std::unexpected(block.error());
-    if (!*block) return fail(ErrorCode::caller_not_found, "the ledger has no call " + to_string(id, "call"));
-    SummaryReader reader((*block)->summary);
-    std::size_t position = 0;
-    for (CallRow row; reader.next(row); ++position) {
-      if (row.id != id) continue;
-      auto details = read_details(tx, (*block)->key);
-      if (!details) return std::unexpected(details.error());
-      std::string plain;
-      auto records = unpack_details(*details, plain);
-      if (!records) return std::unexpected(records.error());
-      return record_at(*records, position);
-    }
-    if (!reader.good()) return std::unexpected(damaged_block());
-  }
+  const auto place = find_call(tx, id);
+  if (!place) return std::unexpected(place.error());
+  if (!*place) return fail(ErrorCode::caller_not_found, "the ledger has no call " + to_string(id, "call"));
+  auto details = read_details(tx, (*place)->block);
+  if (!details) return std::unexpected(details.error());
+  std::string plain;
+  auto records = unpack_details(*details, plain);
+  if (!records) return std::unexpected(records.error());
+  return record_at(*records, (*place)->position);
 }
 
 Result<std::vector<CallRecord>> list_calls(store::Tx& tx, const CallFilter& filter, std::size_t limit, std::optional<Id> before) {
   limit = std::min<std::size_t>(limit, 1000);
-  auto range = ids_of(filter);
-  if (range && before) range->second = std::min(range->second, Id{before->high - (before->low == 0), before->low - 1});
-  if (!range || limit == 0 || range->second < range->first || (before && !*before)) return std::vector<CallRecord>{};
+  const auto range = page_of(filter, before);
+  if (!range || limit == 0) return std::vector<CallRecord>{};
   auto found = find_newest(tx, filter, limit, *range);
   if (!found) return std::unexpected(found.error());
   std::vector<CallRecord> out(found->size());

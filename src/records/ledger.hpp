@@ -57,8 +57,8 @@ Result<CallRecord> get_call(store::Tx& tx, Id id);
 // Newest first; `before` is the cursor: the last id of the page before. At most 1000.
 Result<std::vector<CallRecord>> list_calls(store::Tx& tx, const CallFilter& filter, std::size_t limit, std::optional<Id> before = {});
 
-// Adds calls; one whose id is there already is left alone, unless it is there as unknown and `record` is not: then the record replaces
-// it and the difference is charged. Updates budget_spend in step. Returns the number added or replaced. Used by the importer.
+// Adds calls; one whose id is there already is left alone, unless `record` knows more of it: then the record replaces it and the
+// difference is charged. Updates budget_spend in step. Returns the number added or replaced. Used by the importer.
 Result<std::uint64_t> add_calls(store::Tx& tx, std::span<const CallRecord> records);
 
 // Deletes about `limit` of the oldest calls older than `before`, whole blocks of them (one at least, 1,024 at most): a call may stay a minute

@@ -33,15 +33,17 @@ class Charges {
   std::pair<const std::string_view, Money>* last_ = nullptr;  // calls of one key come in rows
 };
 
-bool is_unknown(std::string_view bytes) {
-  CallView view;
-  return read_call(bytes, view) && view.status == CallStatus::unknown;
+// Does `a` know more of a call than `b`, which is of the same?
+bool replaces(std::string_view a, std::string_view b) {
+  const auto one = decode_call(a);
+  const auto other = decode_call(b);
+  return one && (!other || knows_more(*one, *other));
 }
 
 // A call that is in the ledger already.
 struct Found {
   const EncodedCall* call;
-  CallStatus status;
+  bool told;                               // all is known of it
   BlockKey block;
 };
 
@@ -55,7 +57,7 @@ Result<void> find_near(store::Tx& tx, std::span<const EncodedCall> calls, std::v
     SummaryReader reader((*block)->summary);
     for (CallRow row; reader.next(row);) {
       const auto at = std::lower_bound(calls.begin(), calls.end(), row.id, [](const EncodedCall& c, Id id) { return c.id < id; });
-      if (at != calls.end() && at->id == row.id) out.push_back({&*at, row.status, (*block)->key});
+      if (at != calls.end() && at->id == row.id) out.push_back({&*at, row.told, (*block)->key});
     }
     if (!reader.good()) return std::unexpected(damaged_block());
   }
@@ -87,8 +89,10 @@ Result<void> insert(store::Tx& tx, std::span<const CallBlock> blocks) {
   return {};
 }
 
-// Rewrites a block without some of its calls, which are unknown; what they were charged goes to `refunds`.
-Result<void> take_out(store::Tx& tx, const BlockKey& key, const std::vector<Id>& unknowns, std::vector<BudgetCharge>& refunds) {
+// Rewrites a block without those of its calls of which `calls` know more; what they were charged goes to `refunds`, the ids of the others
+// to `stay`.
+Result<void> take_out(store::Tx& tx, const BlockKey& key, const std::vector<const EncodedCall*>& calls, std::vector<BudgetCharge>& refunds,
+                      std::vector<Id>& stay) {
   auto details = read_details(tx, key);
   if (!details) return std::unexpected(details.error());
   std::string plain;
@@ -98,17 +102,26 @@ Result<void> take_out(store::Tx& tx, const BlockKey& key, const std::vector<Id>&
   for (const std::string_view bytes : *records) {
     CallView view;
     if (auto read = read_call(bytes, view); !read) return read;
-    if (std::find(unknowns.begin(), unknowns.end(), view.id) == unknowns.end()) kept.push_back({view.id, bytes});
-    else
+    const auto again = std::find_if(calls.begin(), calls.end(), [&](const EncodedCall* c) { return c->id == view.id; });
+    if (again != calls.end() && replaces((*again)->bytes, bytes)) {
       for (const ChargeView& c : view.charges) refunds.push_back({std::string(c.window), -c.nano});
+      continue;
+    }
+    if (again != calls.end()) stay.push_back(view.id);
+    kept.push_back({view.id, bytes});
   }
-  auto gone = tx.run("DELETE FROM call_blocks WHERE last_id = $1 AND first_id = $2", {store::Value::bytes(key.last), store::Value::bytes(key.first)});
-  if (!gone) return std::unexpected(gone.error());
-  if (gone->affected() != 1) return std::unexpected(store::make_error(store::Fault::unavailable, "another node changed the ledger at the same place"));
-  return insert(tx, pack(kept));
+  if (kept.size() == records->size()) return {};
+  return replace_block(tx, key, kept);
 }
 
 }  // namespace
+
+Result<void> replace_block(store::Tx& tx, const BlockKey& key, std::span<const EncodedCall> calls) {
+  auto gone = tx.run("DELETE FROM call_blocks WHERE last_id = $1 AND first_id = $2", {store::Value::bytes(key.last), store::Value::bytes(key.first)});
+  if (!gone) return std::unexpected(gone.error());
+  if (gone->affected() != 1) return std::unexpected(store::make_error(store::Fault::unavailable, "another node changed the ledger at the same place"));
+  return insert(tx, pack(calls));
+}
 
 PreparedCalls prepare_calls(std::vector<EncodedCall> calls) {
   std::sort(calls.begin(), calls.end(), [](const EncodedCall& a, const EncodedCall& b) { return a.id < b.id; });
@@ -116,7 +129,7 @@ PreparedCalls prepare_calls(std::vector<EncodedCall> calls) {
   out.calls.reserve(calls.size());
   for (const EncodedCall& c : calls) {
     if (out.calls.empty() || out.calls.back().id != c.id) out.calls.push_back(c);
-    else if (is_unknown(out.calls.back().bytes)) out.calls.back() = c;
+    else if (replaces(c.bytes, out.calls.back().bytes)) out.calls.back() = c;
   }
   Charges charges;
   const PackWatch watch{
@@ -135,17 +148,17 @@ Result<std::uint64_t> add_prepared(store::Tx& tx, const PreparedCalls& prepared,
     if (!found->empty()) {
       std::vector<EncodedCall> rest;
       std::vector<BudgetCharge> refunds;
-      std::map<BlockKey, std::vector<Id>> outdated;
+      std::map<BlockKey, std::vector<const EncodedCall*>> untold;
       std::vector<Id> stay;
       for (const Found& f : *found) {
-        if (f.status == CallStatus::unknown && !is_unknown(f.call->bytes)) outdated[f.block].push_back(f.call->id);
-        else stay.push_back(f.call->id);
+        if (f.told) stay.push_back(f.call->id);
+        else untold[f.block].push_back(f.call);
       }
+      for (const auto& [block, calls] : untold)
+        if (auto out = take_out(tx, block, calls, refunds, stay); !out) return std::unexpected(out.error());
       std::sort(stay.begin(), stay.end());
       for (const EncodedCall& c : prepared.calls)
         if (!std::binary_search(stay.begin(), stay.end(), c.id)) rest.push_back(c);
-      for (const auto& [block, ids] : outdated)
-        if (auto out = take_out(tx, block, ids, refunds); !out) return std::unexpected(out.error());
       if (auto refunded = add_spend(tx, refunds); !refunded) return std::unexpected(refunded.error());
       return add_prepared(tx, prepare_calls(std::move(rest)), true);
     }

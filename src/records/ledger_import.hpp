@@ -1,11 +1,13 @@
 // How calls enter the ledger; for the journal's importer, which has the encoded form at hand.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
 #include "records/call_block.hpp"
 #include "records/call_record.hpp"
+#include "records/ledger_scan.hpp"
 #include "store/database.hpp"
 
 namespace ballast::records {
@@ -17,13 +19,16 @@ struct PreparedCalls {
   std::vector<BudgetCharge> charges;
   std::vector<std::pair<EncodedCall, Error>> unreadable;   // no ledger takes them; not among `calls`
 };
-// Of two records of one call the one that knows its outcome stays.
+// Of two records of one call the one that knows more stays.
 PreparedCalls prepare_calls(std::vector<EncodedCall> calls);
 
 // Adds them with what they charge; returns the number added or replaced. `all_new`: the caller knows that the ledger has none of them, so
-// nobody looks. Otherwise one that is there already is left alone, unless it is there as unknown and its outcome is known now: then it is
-// replaced and the difference charged.
+// nobody looks. Otherwise one that is there already is left alone, unless more of it is known now (`knows_more`): then it is replaced and
+// the difference charged.
 Result<std::uint64_t> add_prepared(store::Tx& tx, const PreparedCalls& prepared, bool all_new);
+
+// Writes a block anew, of these calls. Fault::unavailable when another node has just rewritten it.
+Result<void> replace_block(store::Tx& tx, const BlockKey& key, std::span<const EncodedCall> calls);
 
 // A step of the migration from a row for every call to blocks: moves the oldest rows. False when none is left.
 Result<bool> move_rows_to_blocks(store::Tx& tx);

@@ -58,6 +58,20 @@ Result<const BlockScan::Block*> BlockScan::next(store::Tx& tx) {
   return &block_;
 }
 
+Result<std::optional<CallPlace>> find_call(store::Tx& tx, Id id) {
+  BlockScan scan(BlockScan::Order::ascending, id, id);
+  for (;;) {
+    auto block = scan.next(tx);
+    if (!block) return std::unexpected(block.error());
+    if (!*block) return std::nullopt;
+    SummaryReader reader((*block)->summary);
+    std::size_t position = 0;
+    for (CallRow row; reader.next(row); ++position)
+      if (row.id == id) return CallPlace{(*block)->key, position};
+    if (!reader.good()) return std::unexpected(damaged_block());
+  }
+}
+
 Result<std::string> read_details(store::Tx& tx, const BlockKey& key) {
   auto rows = tx.run("SELECT details FROM call_blocks WHERE last_id = $1 AND first_id = $2", {store::Value::bytes(key.last), store::Value::bytes(key.first)});
   if (!rows) return std::unexpected(rows.error());
@@ -76,6 +90,14 @@ std::optional<std::pair<Id, Id>> ids_of(const CallFilter& f) {
   const Id to = first_id(f.to);
   if (to <= from) return std::nullopt;
   return std::pair(from, before(to));
+}
+
+std::optional<std::pair<Id, Id>> page_of(const CallFilter& f, std::optional<Id> cursor) {
+  auto range = ids_of(f);
+  if (!range || (cursor && !*cursor)) return std::nullopt;
+  if (cursor) range->second = std::min(range->second, before(*cursor));
+  if (range->second < range->first) return std::nullopt;
+  return range;
 }
 
 CallMatcher::CallMatcher(const CallFilter& f) : status_(f.status) {

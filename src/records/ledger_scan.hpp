@@ -39,11 +39,19 @@ class BlockScan {
   store::Rows rows_;
   Block block_;
 };
+// Where a call is; nullopt: the ledger does not hold it.
+struct CallPlace {
+  BlockKey block;
+  std::size_t position = 0;
+};
+Result<std::optional<CallPlace>> find_call(store::Tx& tx, Id id);
 // The compressed records of a block; Fault::unavailable when another node has just rewritten it.
 Result<std::string> read_details(store::Tx& tx, const BlockKey& key);
 
 // A filter's times as ids, both inclusive; nullopt: no call can match.
 std::optional<std::pair<Id, Id>> ids_of(const CallFilter& filter);
+// The same for a page of calls, newest first, that follows the call `before`.
+std::optional<std::pair<Id, Id>> page_of(const CallFilter& filter, std::optional<Id> before);
 // The first id of the first whole millisecond not before `t`.
 Id first_id(WallTime t);
 

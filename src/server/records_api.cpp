@@ -68,12 +68,15 @@ Result<records::UsageQuery> read_usage(const net::RequestHead& request, const ga
   return q;
 }
 
-// What was answered before the question is in the ledger when it is read, unless the importer is far behind.
+}  // namespace
+
 Task<void> catch_up(net::Exchange& exchange, const Parts& parts) {
   const MonoTime give_up = parts.clock.mono() + kImportPatience;
   while (parts.gateway.world().journal.stats().behind_bytes > 0 && parts.clock.mono() < give_up)
     co_await SleepUntil(exchange.loop(), parts.clock.mono() + std::chrono::milliseconds(20));
 }
+
+namespace {
 
 Task<void> usage(net::Exchange& exchange, const Parts& parts) {
   const auto who = require_scope(exchange, parts, gateway::Scope::usage);

@@ -15,6 +15,8 @@ int problem_status(ErrorCode code);
 std::string_view secret_of(const net::RequestHead& request);
 // Who asks; caller_unauthenticated, or caller_forbidden without `scope`.
 Result<gateway::Principal> require_scope(net::Exchange& exchange, const Parts& parts, gateway::Scope scope);
+// What was answered before the question is in the ledger when it is read, unless the importer is far behind.
+Task<void> catch_up(net::Exchange& exchange, const Parts& parts);
 // The decoded query value; empty if absent.
 std::string query(const net::RequestHead& request, std::string_view name);
 

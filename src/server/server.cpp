@@ -15,6 +15,8 @@ Task<void> Api::handle(net::Exchange& exchange) {
   if (state) co_return;
   const bool records = co_await records_api(exchange, parts_);
   if (records) co_return;
+  const bool budgets = co_await budgets_api(exchange, parts_);
+  if (budgets) co_return;
   const bool keys = co_await keys_api(exchange, parts_);
   if (keys) co_return;
   co_await reply_problem(exchange, Error{ErrorCode::caller_not_found, "no such path; /openapi.json lists what there is"});

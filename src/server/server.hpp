@@ -3,6 +3,7 @@
 //   models_api     /v1/chat/completions, /v1/responses, /v1/messages, /v1/embeddings, /v1/images/*, /v1beta/models/*
 //   keys_api       /api/keys                 admin
 //   records_api    /api/usage, /api/decisions/{id}, /api/calls
+//   budgets_api    /api/budgets/unknown, /api/budgets/reconcile
 //   state_api      /api/breakers, /api/budgets, /api/providers, /metrics, /healthz, /readyz, /openapi.json
 //
 // Native routes answer errors as RFC 9457 problem details; the models' routes in their own API's shape.

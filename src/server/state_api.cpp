@@ -67,13 +67,10 @@ Task<void> budgets(net::Exchange& exchange, const Parts& parts) {
     list.push_back(json::object{{"window", b.window}, {"budget", b.budget}, {"scope", gateway::to_string(b.scope)}, {"value", b.value},
                                 {"limit_usd", to_usd(b.limit)}, {"spent_usd", to_usd(b.spent)}, {"held_usd", to_usd(b.held)},
                                 {"remaining_usd", to_usd(b.remaining)}, {"window_end", to_rfc3339(b.window_end)}});
-  json::array unknown;
-  for (const auto& u : setup->budgets->unknown())
-    unknown.push_back(json::object{{"call", u.call}, {"attempt", u.attempt}, {"model", u.model}, {"charged_usd", to_usd(u.charged)}});
   json::array stopped;
   for (const auto& s : setup->budgets->stopped())
     stopped.push_back(json::object{{"model", s.model}, {"factor", s.factor}, {"times", s.times}, {"over_usd", to_usd(s.over)}});
-  co_await reply_json(exchange, 200, json::object{{"budgets", std::move(list)}, {"unknown", std::move(unknown)}, {"distrusted_models", std::move(stopped)}});
+  co_await reply_json(exchange, 200, json::object{{"budgets", std::move(list)}, {"distrusted_models", std::move(stopped)}});
 }
 
 Task<void> trust(net::Exchange& exchange, const Parts& parts) {

@@ -123,11 +123,56 @@ TEST(Budgets, AnUnknownOutcomeStaysChargedUntilReconciled) {
   EXPECT_EQ(book->remaining(alice, "m"), usd(0.7)) << "its attempt stays charged, the rest is free";
   ASSERT_EQ(book->unknown().size(), 1u);
   EXPECT_EQ(book->unknown()[0].call, "call_7");
-  EXPECT_TRUE(book->reconcile("call_7", 0, usd(0.1)));
-  EXPECT_FALSE(book->reconcile("call_7", 0, usd(0.1)));
+  const BudgetBook::Reconciled now{.call = "call_7", .model = "sim/m", .attempt = 0, .charged = usd(0.3), .incurred = usd(0.1)};
+  EXPECT_TRUE(book->reconcile(now));
+  EXPECT_FALSE(book->reconcile(now));
   EXPECT_EQ(book->remaining(alice, "m"), usd(0.9));
   EXPECT_EQ(book->status()[0].spent, usd(0.1));
   EXPECT_EQ(book->status()[0].held, Money{});
+}
+
+TEST(Budgets, AChargeOfAnEarlierProcessIsReconciledOnceInTheWindowsThatStillRun) {
+  SimClock clock{WallTime(std::chrono::hours(24 * 20'000))};
+  const WallTime before = clock.wall() - 1h;
+  auto book = make({per_day(BudgetScope::system, usd(1)), per_day(BudgetScope::user, usd(1))}, clock);
+  const std::vector<std::string> windows = {book->status()[0].window, "user/day|alice|" + std::to_string((20'000 - 1) * 86'400), "gone|*|0"};
+  ASSERT_TRUE(book->restore(windows[0], usd(0.5)));
+  BudgetBook::Reconciled now{.call = "call_1", .model = "sim/m", .attempt = 0, .charged = usd(0.4), .incurred = usd(0.1), .windows = windows, .began = before, .at = clock.wall()};
+  EXPECT_TRUE(book->reconcile(now));
+  EXPECT_FALSE(book->reconcile(now)) << "once";
+  EXPECT_EQ(book->status()[0].spent, usd(0.2));
+  EXPECT_EQ(book->remaining(alice, "m"), usd(0.8));
+
+  now.call = "call_2";
+  now.at = before;
+  EXPECT_FALSE(book->reconcile(now)) << "what was restored knew of it";
+  now.call = "call_3";
+  now.at = now.began = clock.wall();
+  EXPECT_FALSE(book->reconcile(now)) << "another node's: it was never charged here";
+  now.call = "call_4";
+  now.began = before;
+  EXPECT_TRUE(book->reconcile(now));
+  EXPECT_EQ(book->status()[0].spent, Money{}) << "never below zero";
+  EXPECT_EQ(book->status()[0].held, Money{});
+  now.call = "call_5";
+  now.incurred = usd(0.6);
+  EXPECT_TRUE(book->reconcile(now));
+  EXPECT_EQ(book->status()[0].spent, usd(0.2));
+  EXPECT_EQ(book->stats().overspends, 1u);
+}
+
+TEST(Budgets, AnUnsettledAttemptSaysWhatItHoldsAndWhere) {
+  SimClock clock;
+  auto book = make({per_day(BudgetScope::system, usd(1)), per_day(BudgetScope::model, usd(1))}, clock);
+  auto hold = book->hold(alice, "call_7", usd(0.3));
+  const auto first = hold->begin("sim/m", usd(0.3));
+  const auto second = hold->begin("sim/n", usd(0.2));
+  const auto left = hold->end_unknown(*second, 5);
+  EXPECT_EQ(left.charged, usd(0.2));
+  EXPECT_EQ(left.windows, (std::vector<std::string>{"system/day|*|1767225600", "model/day|sim/n|1767225600"}));
+  EXPECT_EQ(book->unknown()[0].attempt, 5u);
+  hold->end(*first, usd(0.1));
+  hold->settle();
 }
 
 TEST(Budgets, ACostAboveItsCeilingIsBookedAndEndsTheOptimism) {

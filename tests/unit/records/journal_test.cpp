@@ -102,6 +102,21 @@ TEST_P(JournalTest, ACallInFlightIsNobodysUntilItsProcessDies) {
   EXPECT_EQ(spent(), 125'000 + 300'000);
 }
 
+TEST_P(JournalTest, ACallThatDiedIsChargedForAllOfItsAttempts) {
+  CallIntent intent = test::sample_intent(1);
+  ASSERT_TRUE(journal().intent(0, intent));
+  EXPECT_EQ(import(), 0u);
+  intent.hold_nano = intent.charges[0].nano = 700'000;      // a second attempt beside the first
+  ASSERT_TRUE(journal().intent(0, intent));
+  EXPECT_EQ(import(), 0u);
+  EXPECT_EQ(journal().stats().in_flight, 1u);
+  close();
+  open();
+  EXPECT_EQ(import(), 1u);
+  EXPECT_EQ(spent(), 700'000);
+  EXPECT_EQ(files().size(), 0u);
+}
+
 TEST_P(JournalTest, FilesRotateAndGoOldestFirstNeverBeforeTheirIntentsAreAnswered) {
   open({.segment_bytes = 16 << 10});
   ASSERT_TRUE(journal().intent(0, test::sample_intent(9999)));  // long in flight: pins the first file and so all behind it
