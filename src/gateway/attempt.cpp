@@ -290,6 +290,7 @@ struct Passage {
   Ending& ending;
   MonoTime start_by{};                   // the first token is due, whatever the target's own timers say
   llm::Wire wire{};                      // the target's
+  bool overtaken() const { return options.overtaken && *options.overtaken; }
 };
 
 // Sends the request and waits for the head. What was sent is let go before the answer streams. Null: `ending` says why.
@@ -344,9 +345,11 @@ Task<void> exchange(Passage& p) {
   if (!response) co_return;
   const int status = response->head().status;
   if (status >= 300) co_return co_await read_refusal(scene, *response, p.wire, scene.now() + t.idle, p.ending);
-  p.trail.record.provider = p.candidate.target->provider;
-  p.trail.record.model = p.candidate.target->model;
-  p.trail.record.served_by = p.candidate.target->name;
+  if (!p.overtaken()) {
+    p.trail.record.provider = p.candidate.target->provider;
+    p.trail.record.model = p.candidate.target->model;
+    p.trail.record.served_by = p.candidate.target->name;
+  }
   if (!p.asked.facts.stream || !says_event_stream(response->head()))
     co_return co_await receive_whole(scene, p.asked, *response, p.wire, started + t.total, p.answer, p.ending);
 
@@ -389,8 +392,10 @@ void note_answer(const Answer& answer, const Ending& ending, Trail& trail) {
 [[gnu::noinline]] void end_attempt(Passage& p, Planned& plan, Grip& grip) {
   const bool answered = p.ending.end.has_value();
   let_go(p.scene, p.asked, plan, p.candidate, grip, p.ending, p.trail, answered ? &p.answer.billed : nullptr);
-  if (answered) note_answer(p.answer, p.ending, p.trail);
-  else p.trail.record.served_by.clear();
+  if (!p.overtaken()) {
+    if (answered) note_answer(p.answer, p.ending, p.trail);
+    else p.trail.record.served_by.clear();
+  }
   const auto& r = p.trail.record.attempts[grip.record];
   p.trail.decision.step(p.scene.now(), "attempt", {{"target", p.candidate.target->name}, {"outcome", r.outcome},
                                                    {"http_status", p.ending.http_status}, {"incurred_nano", r.incurred_nano}});

@@ -8,7 +8,8 @@ struct AttemptOptions {
   bool continuing = false;               // go on after what the relay has delivered
   bool early = false;                    // nobody admits: take an early try if its breaker rests
   TriedCredentials exclude = 0;
-  CancelToken cancel = nullptr;          // another attempt won
+  CancelToken cancel = nullptr;          // another attempt won, and this one was read on for long enough
+  const bool* overtaken = nullptr;       // another attempt won: this one says what it cost, and nothing of the answer
 };
 
 // Results are written in place, here and in all that an attempt calls: a stream's frames live as long as the stream.

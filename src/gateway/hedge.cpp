@@ -8,6 +8,8 @@ struct Racer {
   std::size_t candidate = 0;
   std::unique_ptr<Lane> lane;
   CancelSource cancel;
+  Timer patience;                        // until it is cut, once it is overtaken
+  bool overtaken = false;
   Answer answer;
   AttemptOutcome outcome{.answer = answer};
   bool done = false;
@@ -56,7 +58,12 @@ class Race {
     for (const auto& r : racers_) n += !r->done;
     return n;
   }
-  auto finish() { return group_.join(); }
+  // The answer is whole: who is still under way is cut.
+  auto finish() {
+    for (auto& r : racers_)
+      if (!r->done) r->cancel.cancel();
+    return group_.join();
+  }
 
   // After `finish`. The winner, or the last to fail.
   Racer& result() { return winner_ ? *racers_[*winner_] : *racers_.back(); }
@@ -71,7 +78,7 @@ class Race {
   }
 
  private:
-  // First to speak wins; the others are cut.
+  // First to speak wins. The others are read on for what they cost, as a call is whose caller left, while the winner is heard.
   bool claim(std::size_t index) {
     if (winner_) return *winner_ == index;
     winner_ = index;
@@ -80,13 +87,22 @@ class Race {
     trail_.record.model = target.model;
     trail_.record.served_by = target.name;
     for (std::size_t i = 0; i < racers_.size(); ++i)
-      if (i != index) racers_[i]->cancel.cancel();
+      if (i != index) overtake(*racers_[i]);
     return true;
+  }
+
+  void overtake(Racer& r) {
+    r.overtaken = true;
+    const Duration patience = scene_.setup.drain_on_disconnect;
+    if (r.done) return;
+    if (patience <= Duration::zero()) return r.cancel.cancel();
+    scene_.sink.loop().arm(r.patience, scene_.now() + patience, [](void* racer) { static_cast<Racer*>(racer)->cancel.cancel(); }, &r);
   }
 
   Task<void> run(Racer& r, std::size_t index) {
     AttemptOptions options = options_;
     options.cancel = &r.cancel;
+    options.overtaken = &r.overtaken;
     co_await attempt_once(scene_, asked_, plan_, plan_.candidates[r.candidate], options, r.lane->out, r.lane->relay, trail_, r.outcome);
     if (r.answer.end) claim(index);
     r.done = true;

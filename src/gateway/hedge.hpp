@@ -1,6 +1,7 @@
 // Hedging: when the first target is slow to answer, ask the next one too and take whoever speaks first (Dean and Barroso,
-// "The Tail at Scale", 2013). Each hedge holds money for itself; the losers are cut, and booked at their ceilings because
-// nobody learns what they cost.
+// "The Tail at Scale", 2013). Each hedge holds money for itself. A loser is read on for `read_on_disconnect`, at most until the winner's
+// answer is whole: so its true cost is booked where it comes in time, and it counts against limits while it runs. One that is cut is
+// booked at its ceiling, because nobody learns what it cost.
 #pragma once
 #include <functional>
 #include <memory>

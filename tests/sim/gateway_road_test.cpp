@@ -347,8 +347,32 @@ TEST_P(RoadInEveryWire, ASlowProviderIsOvertakenByItsHedge) {
     EXPECT_FALSE(r.attempts[0].hedged);
     EXPECT_TRUE(r.attempts[1].hedged);
     EXPECT_GT(r.attempts[0].incurred_nano, 0) << "the loser may charge: booked at its ceiling";
+    EXPECT_EQ(r.attempts[0].cost, records::Cost::unknown);
+    EXPECT_EQ(r.attempts[1].cost, records::Cost::known);
     EXPECT_EQ(r.billed_nano, cost_of(house.second.simulator));
   }
+}
+
+// While the winner is heard the loser is read on: what both cost is what the providers count.
+TEST_P(RoadInEveryWire, AnOvertakenStreamThatEndsInTimeCostsWhatItCost) {
+  House house({.first = {{.kind = SimFaultKind::slow_first_token, .delay = 600ms}},
+               .route = {.hedge = {.after = 300ms}},
+               .budgets = {{.name = "all", .scope = BudgetScope::system, .amount = {100'000'000'000}, .period = BudgetPeriod::month}},
+               .second_pace = 5});
+  Asked asked{.wire = GetParam(), .stream = true, .max_tokens = 4000};
+  const Caller& caller = house.serve(asked.call());
+  EXPECT_EQ(hear(GetParam(), caller).text, kSecondSays) << caller.body;
+  EXPECT_TRUE(hear(GetParam(), caller).whole);
+  const auto r = house.record();
+  EXPECT_EQ(r.status, records::CallStatus::ok);
+  EXPECT_EQ(r.served_by, "b/m");
+  EXPECT_THAT(outcomes(r), ElementsAre("a:ok", "b:ok"));
+  EXPECT_EQ(r.billed_nano, cost_of(house.second.simulator));
+  EXPECT_EQ(r.incurred_nano, cost_of(house.first.simulator) + cost_of(house.second.simulator));
+  EXPECT_EQ(r.usage, r.attempts[1].usage) << "the answer's";
+  const auto budget = house.gateway->setup()->budgets->status().at(0);
+  EXPECT_EQ(budget.spent.nano, r.incurred_nano);
+  EXPECT_EQ(budget.held, Money{});
 }
 
 }  // namespace

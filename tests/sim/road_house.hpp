@@ -85,9 +85,11 @@ struct Upstream {
   Upstream(llm::SimConfig config, const Clock& clock) : simulator(std::move(config), clock) {}
 };
 
-inline llm::SimConfig config(std::string_view answer, std::vector<SimFault> faults, std::uint64_t seed, const std::optional<llm::SimModel>& model = {}) {
+inline llm::SimConfig config(std::string_view answer, std::vector<SimFault> faults, std::uint64_t seed, const std::optional<llm::SimModel>& model = {},
+                             double pace = 100) {
   if (model) return {.models = {{"m", *model}}, .seed = seed};
   llm::SimModel m{.name = "m", .answer = std::string(answer), .faults = std::move(faults)};
+  m.tokens_per_second = pace;
   m.price = llm::PriceSet{.input = {1'000'000'000}, .output = {2'000'000'000}};
   return {.models = {{"m", std::move(m)}}, .seed = seed};
 }
@@ -98,6 +100,7 @@ struct Options {
   std::vector<BudgetRule> budgets;
   llm::ProviderKind second_kind = llm::ProviderKind::simulator;
   std::uint64_t seed = 1;                    // of the providers' chances
+  double second_pace = 100;                  // tokens a second
   std::optional<llm::SimModel> first_model;  // instead of the one that talks
   net::Transport* first_transport = nullptr; // instead of the simulator
   std::vector<llm::ModelOverride> prices;    // instead of the simulator's
@@ -119,7 +122,7 @@ struct House {
   std::deque<Caller> callers;
   unsigned served = 0;
 
-  explicit House(Options o) : first(config(kFirstSays, o.first, o.seed, o.first_model), clock), second(config(kSecondSays, o.second, o.seed + 1000), clock) {
+  explicit House(Options o) : first(config(kFirstSays, o.first, o.seed, o.first_model), clock), second(config(kSecondSays, o.second, o.seed + 1000, {}, o.second_pace), clock) {
     static unsigned number = 0;
     dir = std::filesystem::temp_directory_path() / ("ballast_road_" + std::to_string(::getpid()) + "_" + std::to_string(++number));
     journal = *records::CallJournal::open({.directory = dir.string(), .sync_every = 0ms, .segment_bytes = 1 << 20, .clock = &clock});
