@@ -1,6 +1,9 @@
 // Keys: made, listed, revoked. Admin keys only. A secret is in one answer: the one that made it.
+#include <fmt/ranges.h>
+
 #include "base/config_node.hpp"
 #include "base/log.hpp"
+#include "base/text.hpp"
 #include "net/url.hpp"
 #include "server/key_rows.hpp"
 #include "server/reply.hpp"
@@ -15,7 +18,11 @@ Result<std::vector<std::string>> strings(const JsonRef& root, std::string_view k
   std::vector<std::string> out;
   const auto at = root.find(key);
   if (!at) return out;
-  if (at->is_string()) return std::vector<std::string>{*at->as<std::string>()};
+  if (at->is_string()) {
+    for (const auto part : split(*at->as<std::string_view>(), ','))
+      if (const auto text = trim(part); !text.empty()) out.emplace_back(text);
+    return out;
+  }
   if (!at->is_array()) return fail(at->error("must be a list of strings").error());
   for (std::size_t i = 0; i < at->size(); ++i) {
     auto s = at->item(i).as<std::string>();
@@ -25,9 +32,21 @@ Result<std::vector<std::string>> strings(const JsonRef& root, std::string_view k
   return out;
 }
 
+// A misspelt name would make a key of more rights than was meant.
+Result<void> only_known(const json::value& document) {
+  constexpr std::string_view known[] = {"name", "scopes", "models", "team", "user", "feature", "expires"};
+  const auto* members = document.if_object();
+  if (!members) return fail(ErrorCode::caller_invalid_request, "the body must be a JSON object");
+  for (const auto& [name, ignored] : *members)
+    if (std::ranges::find(known, std::string_view(name)) == std::end(known))
+      return fail(ErrorCode::caller_invalid_request, fmt::format("is not known; there are {}", fmt::join(known, ", ")), std::string(name));
+  return {};
+}
+
 Result<gateway::KeyInfo> read_key(std::string_view body) {
   const auto document = parse_json(body, {.max_bytes = 64 * 1024, .max_depth = 8});
   if (!document) return fail(document.error());
+  if (auto ok = only_known(*document); !ok) return fail(std::move(ok.error()));
   const JsonRef root(*document);
   gateway::KeyInfo info;
   auto name = root.get<std::string>("name");

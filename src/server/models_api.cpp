@@ -43,14 +43,6 @@ Task<bool> serve(net::Exchange& exchange, const Parts& parts, llm::Wire wire, ll
   co_return true;
 }
 
-Task<bool> method_not_allowed(net::Exchange& exchange, llm::Wire wire) {
-  const auto told = llm::write_error(wire, Error{ErrorCode::caller_invalid_request, "this path takes POST"});
-  const net::Headers headers{{"content-type", "application/json"}, {"allow", "POST"}};
-  const auto sent = co_await exchange.respond(405, headers, told.body);
-  (void)sent;                            // a caller that left wants nothing
-  co_return true;
-}
-
 // /v1beta/models/MODEL:generateContent
 Task<bool> gemini(net::Exchange& exchange, const Parts& parts) {
   const std::string_view path = exchange.request().path;
@@ -119,8 +111,7 @@ Task<bool> list_models(net::Exchange& exchange, const Parts& parts) {
 Task<bool> models_api(net::Exchange& exchange, const Parts& parts) {
   const auto& request = exchange.request();
   for (const Route& route : kRoutes) {
-    if (request.path != route.path) continue;
-    return request.method == "POST" ? serve(exchange, parts, route.wire, route.operation) : method_not_allowed(exchange, route.wire);
+    if (request.path == route.path && request.method == "POST") return serve(exchange, parts, route.wire, route.operation);
   }
   if (request.method == "GET" && (request.path == "/v1/models" || request.path.starts_with("/v1/models/")))
     return list_models(exchange, parts);

@@ -30,10 +30,12 @@ const std::initializer_list<Operation>& operations() {
       {"post", "/v1/messages/count_tokens", "models", "Estimate a prompt's tokens", "An estimate: see the reply header x-ballast-estimate.", {}, true},
       {"post", "/v1beta/models/{model}:generateContent", "models", "Gemini generate", "Gemini's request and reply.", {{"model", "path", "A route, an alias or provider/model."}, kUser, kFeature}, true},
       {"post", "/v1beta/models/{model}:streamGenerateContent", "models", "Gemini generate, streamed", "Server-sent events.", {{"model", "path", "A route, an alias or provider/model."}}, true},
+      {"post", "/v1beta/models/{model}:countTokens", "models", "Estimate a prompt's tokens, as Gemini asks", "", {{"model", "path", "A route, an alias or provider/model."}}, true},
       {"post", "/v1/embeddings", "models", "Embeddings", "Passed through with accounting.", {kUser, kFeature}, true},
       {"post", "/v1/images/generations", "models", "Images", "Passed through with accounting.", {kUser, kFeature}, true},
       {"post", "/v1/images/edits", "models", "Image edits", "Passed through with accounting; JSON or multipart.", {kUser, kFeature}, true},
       {"get", "/v1/models", "models", "What a request's model may name", "Routes, aliases and known models that the key allows.", {}},
+      {"get", "/v1/models/{model}", "models", "One of them", "", {{"model", "path", "A route, an alias or provider/model."}}},
       {"get", "/api/usage", "records", "Usage", "Tokens and money, exact to the nano-dollar. Keys without scope read see their own.",
        {kFrom, kTo, {"by", "query", "Commas between: key, user, feature, team, model, provider, route, operation, hour, day, status."},
         {"key", "query", "A key's id."}, {"user", "query", ""}, {"feature", "query", ""}, {"team", "query", ""}, {"model", "query", ""},
@@ -59,6 +61,14 @@ const std::initializer_list<Operation>& operations() {
   return all;
 }
 
+// `/a/{x}:b` is any text between `/a/` and `:b`.
+bool matches(std::string_view pattern, std::string_view path) {
+  const auto open = pattern.find('{');
+  if (open == std::string_view::npos) return path == pattern;
+  const auto front = pattern.substr(0, open), back = pattern.substr(pattern.find('}') + 1);
+  return path.size() > front.size() + back.size() && path.starts_with(front) && path.ends_with(back);
+}
+
 json::object operation_json(const Operation& op) {
   json::array parameters;
   for (const auto& p : op.parameters)
@@ -72,6 +82,16 @@ json::object operation_json(const Operation& op) {
 }
 
 }  // namespace
+
+std::string methods_of(std::string_view path) {
+  std::string methods;
+  for (const auto& op : operations())
+    if (matches(op.path, path)) {
+      if (!methods.empty()) methods += ", ";
+      for (const char c : op.method) methods += static_cast<char>(c - 'a' + 'A');
+    }
+  return methods;
+}
 
 std::string openapi_document(std::string_view version) {
   json::object paths;

@@ -40,11 +40,12 @@ Result<records::CallFilter> read_filter(const net::RequestHead& request, const g
   return f;
 }
 
-Result<std::size_t> read_count(const net::RequestHead& request, std::string_view name, std::size_t fallback, std::size_t most) {
+Result<std::size_t> read_count(const net::RequestHead& request, std::string_view name, std::size_t fallback, std::size_t least, std::size_t most) {
   const std::string text = query(request, name);
   if (text.empty()) return fallback;
   const auto n = parse_int<std::size_t>(text);
-  if (!n || *n > most) return fail(ErrorCode::caller_invalid_request, "must be a whole number up to " + std::to_string(most), std::string(name));
+  if (!n || *n < least || *n > most)
+    return fail(ErrorCode::caller_invalid_request, fmt::format("must be a whole number from {} to {}", least, most), std::string(name));
   return *n;
 }
 
@@ -60,8 +61,8 @@ Result<records::UsageQuery> read_usage(const net::RequestHead& request, const ga
       if (!group) return fail(ErrorCode::caller_invalid_request, "cannot group by " + std::string(name) + ": one of key, user, feature, team, model, provider, route, operation, hour, day, status", "by");
       q.by.push_back(*group);
     }
-  auto limit = read_count(request, "limit", 1000, 10'000);
-  auto offset = read_count(request, "offset", 0, 100'000'000);
+  auto limit = read_count(request, "limit", 1000, 1, 10'000);
+  auto offset = read_count(request, "offset", 0, 0, 100'000'000);
   if (!limit || !offset) return fail(limit ? std::move(offset.error()) : std::move(limit.error()));
   q.limit = *limit;
   q.offset = *offset;
@@ -123,7 +124,7 @@ Task<void> calls(net::Exchange& exchange, const Parts& parts) {
   co_await catch_up(exchange, parts);
   const auto& request = exchange.request();
   const auto filter = read_filter(request, *who);
-  const auto limit = read_count(request, "limit", 100, 1000);
+  const auto limit = read_count(request, "limit", 100, 1, 1000);
   if (!filter || !limit) co_return co_await reply_problem(exchange, filter ? limit.error() : filter.error());
   std::optional<Id> before;
   if (const std::string cursor = query(request, "before"); !cursor.empty()) {

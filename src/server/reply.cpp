@@ -19,12 +19,16 @@ Task<void> reply_json(net::Exchange& exchange, int status, json::value body) {
 
 int problem_status(ErrorCode code) { return llm::http_status(code, llm::Wire::openai_chat); }
 
-Task<void> reply_problem(net::Exchange& exchange, const Error& error) {
-  const int status = problem_status(error.code);
+json::object problem_object(const Error& error, int status) {
   json::object body{{"type", "about:blank"}, {"title", net::reason_phrase(status)}, {"status", status},
                     {"detail", log::redact(error.message)}, {"code", to_string(error.code)}};
   if (!error.field.empty()) body["field"] = error.field;
-  const std::string text = to_json(json::value(std::move(body)));
+  return body;
+}
+
+Task<void> reply_problem(net::Exchange& exchange, const Error& error) {
+  const int status = problem_status(error.code);
+  const std::string text = to_json(problem_object(error, status));
   co_await reply_text(exchange, status, "application/problem+json", text);
 }
 

@@ -8,6 +8,7 @@ namespace ballast::server {
 Task<void> reply_json(net::Exchange& exchange, int status, json::value body);
 Task<void> reply_text(net::Exchange& exchange, int status, std::string_view type, std::string_view body);
 // type, title, status, detail, code (the error vocabulary), field.
+json::object problem_object(const Error& error, int status);
 Task<void> reply_problem(net::Exchange& exchange, const Error& error);
 int problem_status(ErrorCode code);
 

@@ -47,5 +47,7 @@ class Api final : public net::Handler {
 
 // The document at /openapi.json.
 std::string openapi_document(std::string_view version);
+// What that document says a path takes, as an Allow header does: "GET, POST"; empty: there is no such path.
+std::string methods_of(std::string_view path);
 
 }  // namespace ballast::server

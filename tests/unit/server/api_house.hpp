@@ -37,6 +37,7 @@ class Asked final : public net::Exchange {
     EXPECT_EQ(status, 0) << "answered once";
     status = code;
     type = headers.get("content-type");
+    allow = headers.get("allow");
     for (const auto piece : pieces) answer.append(piece);
     co_return Result<void>{};
   }
@@ -46,7 +47,7 @@ class Asked final : public net::Exchange {
   void abort() override { std::abort(); }
   bool started() const override { return status != 0; }
   int status = 0;
-  std::string type, answer;
+  std::string type, answer, allow;
 
  private:
   Scheduler& loop_;
@@ -57,7 +58,7 @@ class Asked final : public net::Exchange {
 
 struct Answer {
   int status = 0;
-  std::string type, text;
+  std::string type, text, allow = {};
   json::value body() const { return parse_json(text).value_or(json::value(json::object{})); }
   // A member of a problem, or of an answer; empty if it is not there.
   std::string at(std::string_view name) const {
@@ -112,7 +113,7 @@ struct House {
   Answer ask(std::string method, std::string target, std::string_view secret = {}, std::string body = {}, std::string peer = "192.0.2.7:5000") {
     Asked asked(loop, std::move(method), std::move(target), std::string(secret), std::move(body), std::move(peer));
     loop.run(api->handle(asked));
-    return {asked.status, asked.type, asked.answer};
+    return {asked.status, asked.type, asked.answer, asked.allow};
   }
   // Calls of a key into the ledger, one a minute.
   void calls(std::string_view key, std::uint64_t from, std::uint64_t count) {

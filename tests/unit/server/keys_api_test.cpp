@@ -37,18 +37,26 @@ TEST(KeysApi, BadInputNamesItsField) {
   for (const auto& [body, field] : {Row{"{}", "name"}, {R"({"name":""})", "name"}, {R"({"name":7})", "name"}, {R"({"name":")" + std::string(200, 'x') + "\"}", "name"},
                                     {R"({"name":"a","scopes":"fly"})", "scopes"}, {R"({"name":"a","scopes":[1]})", "scopes[0]"}, {R"({"name":"a","models":{}})", "models"},
                                     {R"({"name":"a","team":[]})", "team"}, {R"({"name":"a","expires":"soon"})", "expires"},
-                                    {R"({"name":"a","expires":"2020-01-01"})", "expires"}})
+                                    {R"({"name":"a","expires":"2020-01-01"})", "expires"},
+                                    {R"({"name":"a","expire":"2027-01-01"})", "expire"}, {R"({"name":"a","model":["chat"]})", "model"}})
     expect_problem(house.ask("POST", "/api/keys", kAdmin, body), 400, field, body);
   for (const std::string body : {"", "{", "[]", "\"x\"", R"({"name":"a"} trailing)"}) EXPECT_EQ(house.ask("POST", "/api/keys", kAdmin, body).status, 400) << body;
   EXPECT_EQ(house.ask("GET", "/api/keys", kAdmin).count("keys"), 4u) << "nothing was made";
+}
+
+TEST(KeysApi, ATextWithCommasIsAList) {
+  House house;
+  const auto made = house.ask("POST", "/api/keys", kAdmin, R"({"name":"a","models":"chat, fast","scopes":"call,usage"})");
+  EXPECT_EQ(made.at("models"), R"(["chat","fast"])") << made.text;
+  EXPECT_EQ(made.at("scopes"), "call,usage");
 }
 
 TEST(KeysApi, WhatCannotBeRevokedSaysWhy) {
   House house;
   EXPECT_EQ(house.ask("DELETE", "/api/keys/key_nobody", kAdmin).status, 404);
   expect_problem(house.ask("DELETE", "/api/keys/config%3Acaller", kAdmin), 409, "id");
-  EXPECT_EQ(house.ask("PUT", "/api/keys", kAdmin).status, 404);
-  EXPECT_EQ(house.ask("DELETE", "/api/keys", kAdmin).status, 404) << "all of them at once is no route";
+  EXPECT_EQ(house.ask("PUT", "/api/keys", kAdmin).status, 405);
+  EXPECT_EQ(house.ask("DELETE", "/api/keys", kAdmin).status, 405) << "all of them at once is no route";
 }
 
 }  // namespace

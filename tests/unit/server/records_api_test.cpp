@@ -61,12 +61,13 @@ TEST(RecordsApi, BadInputNamesItsField) {
   House house;
   struct Row { const char *target, *field; };
   for (const auto& [target, field] : {Row{"/api/usage?by=planet", "by"}, {"/api/usage?by=key,", "by"}, {"/api/usage?from=yesterday", "from"}, {"/api/usage?to=2026-02-30", "to"},
-                                      {"/api/usage?limit=-1", "limit"}, {"/api/usage?limit=10001", "limit"}, {"/api/usage?offset=x", "offset"},
+                                      {"/api/usage?limit=-1", "limit"}, {"/api/usage?limit=10001", "limit"}, {"/api/usage?limit=0", "limit"},
+                                      {"/api/usage?offset=x", "offset"}, {"/api/calls?limit=0", "limit"},
                                       {"/api/calls?limit=1001", "limit"}, {"/api/calls?from=x", "from"}, {"/api/calls?before=call_", "before"},
                                       {"/api/decisions/nothing", "id"}, {"/api/decisions/", "id"}, {"/api/decisions/key_01jd0000000000000000000001", "id"}})
     expect_problem(house.ask("GET", target, kAdmin), 400, field, target);
   EXPECT_EQ(house.ask("GET", "/api/decisions/" + to_string(call_id(99), "call"), kAdmin).status, 404);
-  EXPECT_EQ(house.ask("POST", "/api/usage", kAdmin).status, 404);
+  EXPECT_EQ(house.ask("POST", "/api/usage", kAdmin).status, 405);
 }
 
 TEST(RecordsApi, ACallJustAnsweredIsWaitedForAndThenNotFound) {

@@ -81,5 +81,22 @@ TEST(StateApi, APathThatNobodyOwnsSaysWhereToLook) {
     EXPECT_TRUE(document.body().as_object().at("paths").as_object().contains(path)) << path;
 }
 
+TEST(Routes, WhatIsNotThereIsToldInTheWordsOfItsApi) {
+  House house;
+  struct Row { const char *method, *target; int status; const char* holds; };
+  for (const auto& [method, target, status, holds] :
+       {Row{"POST", "/v1/completions", 404, R"({"error":{"message":)"}, {"GET", "/v1/chat/completions", 405, R"("type":"invalid_request_error")"},
+        {"POST", "/v1/messages/batches", 404, R"({"type":"error","error":{"type":"not_found_error")"}, {"GET", "/v1/messages", 405, R"({"type":"error")"},
+        {"GET", "/v1beta/models", 404, R"("status":"NOT_FOUND")"}, {"GET", "/v1beta/models/a/b:generateContent", 405, R"("error":{"code":)"},
+        {"POST", "/v1/models", 405, R"({"error":)"}, {"POST", "/api/usage", 405, R"("status":405)"}, {"POST", "/api/breakers", 405, "takes GET"},
+        {"GET", "/api/nothing", 404, R"("status":404)"}, {"PUT", "/metrics", 405, "takes GET"}, {"GET", "/", 404, "/openapi.json"}}) {
+    const auto answer = house.ask(method, target, kAdmin);
+    EXPECT_EQ(answer.status, status) << method << " " << target;
+    EXPECT_NE(answer.text.find(holds), std::string::npos) << method << " " << target << " " << answer.text;
+  }
+  EXPECT_EQ(house.ask("PUT", "/api/keys", kAdmin).allow, "GET, POST");
+  EXPECT_EQ(house.ask("GET", "/api/keys/key_1", kAdmin).allow, "DELETE");
+}
+
 }  // namespace
 }  // namespace ballast::server::test
