@@ -88,7 +88,8 @@ Result<void> wire_routes(const Config& config, const llm::PriceBook& prices, Wir
     for (const auto& m : config.models)
       if (m.provider == p.name) add(m.model);
     // The shipped table says what the vendors serve; a compatible server elsewhere is not the vendor.
-    const bool vendor = p.base_url.empty() || p.base_url == llm::default_base_url(made.setup.providers.at(p.name).spec.kind);
+    const auto& spec = made.setup.providers.at(p.name).spec;
+    const bool vendor = p.base_url.empty() || net::to_string(spec.base) == llm::default_base_url(spec.kind);
     if (vendor && p.kind != "simulator" && p.kind != "azure")
       for (const auto& m : prices.models(p.kind)) add(m);
     providers.push_back(std::move(models));
@@ -112,6 +113,7 @@ Result<llm::ProviderSpec> provider_spec(const ProviderConfig& config) {
   if (!url) return fail(std::move(url.error()));
   spec.base = std::move(*url);
   while (spec.base.target.ends_with('/')) spec.base.target.pop_back();
+  llm::complete_base(spec);
   spec.api_version = config.api_version;
   spec.quirks = config.quirks;
   spec.timeouts = config.timeouts;

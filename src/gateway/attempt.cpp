@@ -225,6 +225,7 @@ Result<void> read_reply(const Scene& scene, const Asked& asked, llm::Wire wire, 
   if (!document) return fail(ErrorCode::provider_bad_response, document.error().message);
   auto reply = llm::parse_reply(wire, *document);
   if (!reply) return fail(std::move(reply.error()));
+  if (reply->created == 0) reply->created = unix_ms(scene.world.clock.wall()) / 1000;   // Anthropic's and Gemini's do not say
   auto written = llm::write_reply(scene.call.wire, *reply);
   if (!written) return fail(std::move(written.error()));
   answer.body = to_json(std::move(*written));
@@ -318,6 +319,7 @@ Task<std::unique_ptr<net::ClientResponse>> dispatch(Passage& p, CancelToken canc
     trail.attempt_spans.resize(p.grip.record + 1);
     trail.attempt_spans[p.grip.record] = trace::child_of(trail.span, scene.here.random);
     call->headers.add("traceparent", trace::format_traceparent(trail.attempt_spans[p.grip.record]));
+    if (trail.parent_span != 0 && !scene.call.tracestate.empty()) call->headers.add("tracestate", scene.call.tracestate);
   }
 
   const auto& t = c.access->spec.timeouts;

@@ -31,6 +31,8 @@ struct Call {
   std::string_view complexity;                         // x-ballast-complexity: the declared class
   std::string_view idempotency_key;
   std::string_view traceparent;
+  std::string_view tracestate;                         // passed on with the trace context, as it came
+  std::string_view content_encoding;
   std::string_view anthropic_beta;                     // passed through to Anthropic targets
 };
 

@@ -58,7 +58,9 @@ Bound bound(const Scene& scene, const Asked& asked, const Candidate& c, bool bud
   if (!left || prudent <= *left) return b;
   const auto fits = asked.chat && prudent == *full ? llm::max_output_within(*left, extent, *c.info) : std::nullopt;
   if (!fits) {
-    b.refusal = Error{ErrorCode::policy_budget_exceeded, "the budget leaves " + to_usd(*left) + " USD, less than this call may cost"};
+    b.refusal = Error{ErrorCode::policy_budget_exceeded,
+                      fmt::format("the tightest budget of this call leaves {} USD; it may cost up to {} USD: a shorter prompt or a smaller limit of "
+                                  "its answer may fit", to_usd(*left), to_usd(prudent))};
     return b;
   }
   b.max_tokens = static_cast<std::int64_t>(std::min(*fits, most));

@@ -61,7 +61,9 @@ std::optional<Degraded> degrade(const Scene& scene, const Asked& asked, const Me
 Task<void> answer_error(const Scene& scene, Error error, Trail& trail) {
   error.message = log::redact(error.message);
   const std::string_view domain = to_string(error.code);
-  if (!domain.starts_with("caller_") && !domain.starts_with("policy_")) error.field.clear();   // of ours, not of the request
+  const bool of_request = domain.starts_with("caller_") || domain.starts_with("policy_") || error.code == ErrorCode::provider_rejected ||
+                          error.code == ErrorCode::provider_context_length || error.code == ErrorCode::provider_content_filter;
+  if (!of_request) error.field.clear();   // the timer or the step that failed
   llm::ErrorReply told = llm::write_error(scene.call.wire, error);
   ReplyHead head = reply_head(trail, told.status, "application/json", true);
   head.headers.add("x-ballast-error", to_string(error.code));

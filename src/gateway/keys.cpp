@@ -105,7 +105,7 @@ KeyRing::~KeyRing() = default;
 
 Result<Principal> KeyRing::authenticate(unsigned loop, std::string_view secret, WallTime now) {
   if (secret.empty())
-    return fail(ErrorCode::caller_unauthenticated, "no API key: send it as \"Authorization: Bearer …\" or \"x-api-key\"",
+    return fail(ErrorCode::caller_unauthenticated, "no API key: send it in the header authorization, as a bearer token, or in x-api-key",
                 "authorization");
   if (loop >= slots_.size()) return fail(ErrorCode::internal_error, "event loop without a key slot");
   Slot& slot = slots_[loop];

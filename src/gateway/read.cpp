@@ -42,12 +42,28 @@ bool is_plain(const JsonRef& input) {
   return true;
 }
 
+// A text, a list of texts or of token numbers; what else a provider may take (an image's URL, say) is an object.
+Result<void> check_input(const JsonRef& root) {
+  auto input = root.at("input");
+  if (!input) return fail(std::move(input.error()));
+  if (input->is_number() || input->is_bool()) return fail(input->error("must be a text or a list").error());
+  const auto empty = [](const JsonRef& v) { return v.is_array() && v.size() == 0; };
+  if (empty(*input)) return fail(input->error("must not be empty").error());
+  for (std::size_t i = 0; input->is_array() && i < input->size(); ++i)
+    if (const JsonRef item = input->item(i); item.is_bool() || item.is_null() || empty(item))
+      return fail(item.error("must be a text or a list of token numbers").error());
+  auto dimensions = root.maybe_int("dimensions", 1, 1'000'000);
+  if (!dimensions) return fail(std::move(dimensions.error()));
+  return {};
+}
+
 // A text has at most a token for each byte, and a list of tokens a byte and a comma for each; of anything else (an image's URL, say)
 // the request does not tell the tokens.
 Result<void> read_embeddings(const Call& call, Asked& asked) {
   const JsonRef root(*asked.document);
   auto model = root.get<std::string>("model");
   if (!model) return fail(std::move(model.error()));
+  if (auto ok = check_input(root); !ok) return ok;
   auto& facts = asked.facts;
   facts.model = std::move(*model);
   facts.text_bytes = call.body.size();
@@ -86,7 +102,7 @@ Result<void> read_facts(const Scene& scene, Asked& asked) {
   if (call.path_stream) asked.facts.stream = true;
   asked.extent = llm::extent_of(asked.facts);
   if (call.wire == llm::Wire::anthropic_messages && !asked.facts.max_tokens)
-    return fail(ErrorCode::caller_invalid_request, "max_tokens: is required", "max_tokens");
+    return fail(ErrorCode::caller_invalid_request, "is required", "max_tokens");
   return {};
 }
 
@@ -101,6 +117,9 @@ Result<Asked> read_request(const Scene& scene, Trail& trail) {
   r.key_name = who->key_name();
   r.team = who->team();
   if (auto ok = require(*who, Scope::call); !ok) return fail(std::move(ok.error()));
+
+  if (!call.content_encoding.empty() && call.content_encoding != "identity")
+    return fail(ErrorCode::caller_invalid_request, "is not understood: send the body as it is", "content-encoding");
 
   Asked asked{.who = std::move(*who)};
   if (auto ok = read_facts(scene, asked); !ok) return fail(std::move(ok.error()));

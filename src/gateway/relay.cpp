@@ -92,7 +92,8 @@ Result<void> Relay::translated_event(const net::SseEvent& event, std::string& ou
     token_bytes_ += event.data.size();
     return {};
   }
-  for (const auto& e : scratch_) {
+  for (auto& e : scratch_) {
+    if (auto* start = std::get_if<llm::StreamStart>(&e); start && start->created == 0) start->created = options_.created;
     if (std::holds_alternative<llm::ToolStart>(e)) token_bytes_ += event.data.size();   // names and ids are tokens too
     if (auto ok = note(e); !ok) return ok;
     if (options_.collect) collector_.push(e);

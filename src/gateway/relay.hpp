@@ -23,6 +23,7 @@ struct RelayOptions {
   bool may_continue = false;         // rescue mode `continue`
   bool collect = false;              // somebody remembers the answer: cache or idempotency key
   std::size_t max_answer_bytes = 32u << 20;
+  std::int64_t created = 0;          // Unix seconds, told where the provider's wire does not say when it began
 };
 
 class Relay {

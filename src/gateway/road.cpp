@@ -191,7 +191,7 @@ Task<void> walk(const Scene& scene, Trail& trail) {
 
   const RelayOptions shape{.client = scene.call.wire, .include_usage = asked->facts.include_usage, .choices = asked->facts.n,
                            .may_continue = asked->route->rescue.mode == RescueMode::proceed, .collect = memory->remembers(),
-                           .max_answer_bytes = scene.setup.max_reply_bytes};
+                           .max_answer_bytes = scene.setup.max_reply_bytes, .created = unix_ms(scene.world.clock.wall()) / 1000};
   const LaneMaker make_lane = [&] {
     return std::make_unique<Lane>(Relay(shape, scene.here.facts),
                                   StreamOut(scene.sink, [&trail] { return reply_head(trail, 200, "text/event-stream", false); }));

@@ -34,6 +34,12 @@ std::string_view default_base_url(ProviderKind kind) {
   return {};
 }
 
+void complete_base(ProviderSpec& spec) {
+  auto& path = spec.base.target;
+  if (spec.kind == ProviderKind::anthropic && !path.ends_with("/v1")) path += "/v1";
+  if (spec.kind == ProviderKind::gemini && path.empty()) path = "/v1beta";
+}
+
 namespace {
 
 // Room for what a call's head usually holds: ours here, then the content type and a trace.
@@ -177,6 +183,7 @@ std::vector<FoundProvider> providers_from_environment(const Getenv& getenv) {
     FoundProvider p{.spec = {.name = std::string(u.name), .kind = u.kind, .base = std::move(*url)}, .variable = u.key, .secret = std::move(*key)};
     p.spec.quirks.responses = u.kind == ProviderKind::openai;
     while (p.spec.base.target.ends_with('/')) p.spec.base.target.pop_back();
+    complete_base(p.spec);
     found.push_back(std::move(p));
   }
   return found;

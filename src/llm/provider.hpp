@@ -49,6 +49,9 @@ struct ProviderSpec {
 };
 // The usual base URL of a kind; empty where there is none.
 std::string_view default_base_url(ProviderKind kind);
+struct ProviderSpec;
+// Adds the API's version where a base leaves it out, as Anthropic's and Google's own tools do: "/v1", "/v1beta".
+void complete_base(ProviderSpec& spec);
 
 // A request's address and head. Secrets are in `headers` and nowhere else. `base` is the spec's: borrowed.
 struct UpstreamCall {

@@ -161,7 +161,8 @@ def test_no_secret_and_no_prompt_in_the_log(upstream, gateway):
 def test_trace_context_goes_through(upstream, gateway):
     g = gateway(one_provider(upstream))
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    assert g.app.chat("chat", headers={"traceparent": parent}).succeeded()
+    assert g.app.chat("chat", headers={"traceparent": parent, "tracestate": "vendor=opaque"}).succeeded()
+    assert upstream.seen()[0].headers.get("tracestate") == "vendor=opaque"
     sent = upstream.seen()[0].headers.get("traceparent", "")
     assert sent.split("-")[1] == parent.split("-")[1] and sent.split("-")[2] != parent.split("-")[2]
 

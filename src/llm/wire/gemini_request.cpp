@@ -287,6 +287,20 @@ Result<json::value> render_part(const Part& part, const Names& names, std::strin
   return json::value();
 }
 
+// Gemini 3 refuses a call of a tool that no thought of its own sealed. Where the call came from another model, or its client kept no
+// seals, Google's documented stand-in says so. The first call of a turn carries the seal for all.
+void seal_calls(json::array& parts) {
+  constexpr std::string_view stand_in = "skip_thought_signature_validator";
+  for (auto& part : parts) {
+    auto& o = part.get_object();
+    if (!o.contains("functionCall")) continue;
+    if (!o.contains("thoughtSignature")) o["thoughtSignature"] = stand_in;
+    return;
+  }
+}
+
+bool is_gemini_3(std::string_view model) { return model.find("gemini-3") != std::string_view::npos; }
+
 Result<json::array> render_contents(const ChatRequest& r, json::array& system) {
   Names names;
   json::array out;
@@ -301,6 +315,7 @@ Result<json::array> render_contents(const ChatRequest& r, json::array& system) {
       if (!v->is_null()) (m.role == Role::system ? system : parts).push_back(std::move(*v));
     }
     if (m.role == Role::system || (parts.empty() && !own)) continue;
+    if (m.role == Role::assistant && !own && is_gemini_3(r.model)) seal_calls(parts);
     const auto role = m.role == Role::assistant ? "model" : "user";
     // The results of parallel calls belong into one content.
     if (!own && !out.empty() && out.back().get_object()["role"] == role) {
@@ -338,7 +353,7 @@ void render_thinking(const ChatRequest& r, json::object& g) {
   if (!r.reasoning) return;
   json::object t;
   const auto& o = *r.reasoning;
-  const bool levels = r.model.find("gemini-3") != std::string::npos || (r.origin && r.origin->wire == kWire);
+  const bool levels = is_gemini_3(r.model) || (r.origin && r.origin->wire == kWire);
   if (!o.effort.empty() && levels) t["thinkingLevel"] = o.effort == "none" || o.effort == "minimal" ? "minimal" : o.effort == "low" ? "low" : o.effort == "medium" ? "medium" : "high";
   else if (o.budget) t["thinkingBudget"] = *o.budget;
   else if (!o.effort.empty()) t["thinkingBudget"] = budget_for(o.effort);

@@ -102,6 +102,13 @@ TEST(Relay, LineEndsAndFieldsOfTheProviderSurvive) {
   EXPECT_EQ(line.out, stream);
 }
 
+TEST(Relay, WhereTheProviderDoesNotSayWhenTheCallersStreamSaysNow) {
+  Line line({.client = Wire::openai_chat, .created = 1'795'000'000});
+  ASSERT_TRUE(line.whole(Wire::anthropic_messages, stream_of(Wire::anthropic_messages, "Hello there.")));
+  EXPECT_NE(line.out.find(R"("created":1795000000)"), std::string::npos) << line.out;
+  EXPECT_EQ(line.out.find(R"("created":0)"), std::string::npos) << line.out;
+}
+
 class RelayInEveryWire : public testing::TestWithParam<Wire> {};
 INSTANTIATE_TEST_SUITE_P(Wires, RelayInEveryWire, testing::ValuesIn(kAll), [](const auto& info) { return std::string(to_string(info.param)); });
 

@@ -57,5 +57,28 @@ TEST(Provider, TheEnvironmentNamesProviders) {
   EXPECT_EQ(found[0].secret, "a");
 }
 
+// Anthropic's SDK and tools are given https://api.anthropic.com, or a compatible server's https://x.example/anthropic.
+TEST(Provider, ABaseWithoutItsVersionGetsIt) {
+  struct Row { ProviderKind kind; const char *given, *used; };
+  for (const auto& [kind, given, used] :
+       {Row{ProviderKind::anthropic, "https://api.anthropic.com", "https://api.anthropic.com/v1"},
+        {ProviderKind::anthropic, "https://x.example/anthropic/", "https://x.example/anthropic/v1"},
+        {ProviderKind::anthropic, "https://x.example/v1", "https://x.example/v1"},
+        {ProviderKind::gemini, "https://g.example", "https://g.example/v1beta"},
+        {ProviderKind::gemini, "https://g.example/v1/projects/p", "https://g.example/v1/projects/p"},
+        {ProviderKind::openai, "https://api.perplexity.ai", "https://api.perplexity.ai"}}) {
+    const std::string name(to_string(kind)), key = kind == ProviderKind::anthropic ? "ANTHROPIC" : kind == ProviderKind::gemini ? "GEMINI" : "OPENAI";
+    const std::map<std::string, std::string, std::less<>> vars{{key + "_API_KEY", "k"}, {key + "_BASE_URL", given}};
+    const auto found = providers_from_environment([&](std::string_view variable) -> std::optional<std::string> {
+      const auto at = vars.find(variable);
+      return at == vars.end() ? std::nullopt : std::optional(at->second);
+    });
+    ASSERT_EQ(found.size(), 1u) << given;
+    std::string base = net::to_string(found[0].spec.base);
+    if (base.ends_with('/')) base.pop_back();
+    EXPECT_EQ(base, used);
+  }
+}
+
 }  // namespace
 }  // namespace ballast::llm

@@ -140,5 +140,26 @@ TEST(SignedThoughts, ReturnThroughAChatClient) {
   EXPECT_EQ(written->at("messages").at(1).at("content").at(0), *parse_json(R"({"type":"thinking","thinking":"step one, step two","signature":"SIG"})"));
 }
 
+// Gemini 3 answers 400 where a call of a tool has no seal: from another model, or from a client that kept none.
+TEST(SignedThoughts, WhereGeminiNeedsASealAndNoneCameBackAStandInSaysSo) {
+  auto request = parse_request(Wire::openai_chat, *parse_json(R"({"model":"gemini-3-pro-preview","messages":[{"role":"user","content":"q"},
+    {"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}},
+                                      {"id":"b","type":"function","function":{"name":"g","arguments":"{}"}}]},
+    {"role":"tool","tool_call_id":"a","content":"1"},{"role":"tool","tool_call_id":"b","content":"2"}]})"));
+  ASSERT_TRUE(request);
+  const auto seal = [&](std::size_t part) {
+    const auto written = write_request(Wire::gemini, *request);
+    const auto& o = written->at("contents").at(1).at("parts").at(part).as_object();
+    return o.contains("thoughtSignature") ? std::string(o.at("thoughtSignature").as_string()) : std::string();
+  };
+  EXPECT_EQ(seal(0), "skip_thought_signature_validator");
+  EXPECT_EQ(seal(1), "") << "the first call of a turn carries it for all";
+  std::get<ToolCall>(request->messages[1].parts[0].body).signature = "REAL";
+  EXPECT_EQ(seal(0), "REAL");
+  std::get<ToolCall>(request->messages[1].parts[0].body).signature.clear();
+  request->model = "gemini-2.5-flash";
+  EXPECT_EQ(seal(0), "");
+}
+
 }  // namespace
 }  // namespace ballast::llm
