@@ -72,7 +72,7 @@ Result<void> write_intent(const Scene& scene, const Planned& plan, const Candida
 // Not inlined, like all that only begins or ends an attempt: a coroutine's frame would have room for what they use.
 [[gnu::noinline]] Result<void> take_hold(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c,
                                          const AttemptOptions& options, Trail& trail, std::optional<Grip>& into) {
-  auto& breaker = scene.world.breakers.of(c.target->provider, c.target->model);
+  Breaker& breaker = *c.breaker;
   auto permit = breaker.try_acquire();
   if (!permit && options.early) permit = breaker.try_early();
   if (permit && permit->early()) trail.decision.step(scene.now(), "early_try", {{"target", c.target->name}});

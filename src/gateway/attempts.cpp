@@ -22,8 +22,6 @@ bool can_continue(const Asked& asked, const Relay& relay) {
          !asked.facts.has_tools;
 }
 
-Breaker& breaker_of(const Scene& scene, const Candidate& c) { return scene.world.breakers.of(c.target->provider, c.target->model); }
-
 struct Course {                          // where the loop stands
   std::size_t at = 0;
   unsigned tries_on_target = 0;
@@ -60,7 +58,7 @@ Task<bool> begin_again(const Scene& scene, const Asked& asked, const Planned& pl
   // Probes and early tries are few by themselves, and one that came back since is news. Else a round is a call more, in hope alone.
   const Candidate& to = plan.candidates[opening->candidate];
   const Target& target = *to.target;
-  const BreakerView breaker = breaker_of(scene, to).view();
+  const BreakerView breaker = to.breaker->view();
   const bool in_hope = breaker.state == BreakerState::closed && to.tries > 0 && to.breaker_changes == breaker.changes;
   if (in_hope && !scene.here.rounds.take(scene.now())) {
     trail.decision.step(scene.now(), "rounds_used_up", {{"why", to_string(why.code)}});
@@ -134,12 +132,12 @@ Task<void> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, co
   Course course;
   scene.here.rounds.called();
   if (!plan.warm())
-    if (const auto opening = first_opening(scene, plan)) course = {.at = opening->candidate, .early = opening->early};
+    if (const auto opening = first_opening(plan)) course = {.at = opening->candidate, .early = opening->early};
   for (;;) {
     ++course.tries_on_target;
     Candidate& now = plan.candidates[course.at];
     ++now.tries;
-    now.breaker_changes = now.tries == 1 && plan.warm() ? now.view.breaker.changes : breaker_of(scene, now).view().changes;
+    now.breaker_changes = now.tries == 1 && plan.warm() ? now.view.breaker.changes : now.breaker->view().changes;
     const AttemptOptions options{.continuing = course.continuing, .early = course.early, .exclude = course.tried};
     const bool hedged = asked.route->hedge.after && asked.route->hedge.max > 0 && !course.continuing && course.at + 1 < plan.admitted;
     AttemptOutcome outcome{.answer = answer};

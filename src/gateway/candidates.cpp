@@ -68,8 +68,8 @@ Bound bound(const Scene& scene, const Asked& asked, const Candidate& c, bool bud
   return b;
 }
 
-TargetView view_of(const Scene& scene, const Candidate& c) {
-  TargetView v{.breaker = scene.world.breakers.of(c.target->provider, c.target->model).view(), .credential = c.access->credentials->available()};
+TargetView view_of(const Candidate& c) {
+  TargetView v{.breaker = c.breaker->view(), .credential = c.access->credentials->available()};
   if (!c.info) return v;
   const auto& m = *c.info;
   v.tools = m.tools;
@@ -86,13 +86,14 @@ TargetView view_of(const Scene& scene, const Candidate& c) {
   return v;
 }
 
-// Filled in where it stands: a candidate is a kilobyte and more.
+// Filled in where it stands.
 void describe_target(const Scene& scene, const Asked& asked, Candidate& c, bool budgeted, WallTime now, std::optional<Error>& refusal) {
   const Target& target = *c.target;
   const auto access = scene.setup.providers.find(target.provider);
   c.access = &access->second;
-  c.info = scene.setup.prices->find(target.provider, llm::to_string(c.access->spec.kind), target.model, now);
-  c.view = view_of(scene, c);
+  c.breaker = &scene.world.breakers.of(target.provider, target.model);
+  c.info = scene.here.prices.find(scene.setup.prices, target.provider, llm::to_string(c.access->spec.kind), target.model, now);
+  c.view = view_of(c);
   const bool priced = c.info && (c.info->priced || (asked.images && c.info->per_image));
   c.view.priced_enough = priced || !budgeted;
   if (!priced) {

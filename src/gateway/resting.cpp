@@ -16,10 +16,6 @@ namespace {
 constexpr Duration kShortest = std::chrono::milliseconds(20);
 constexpr Duration kLongest = std::chrono::milliseconds(250);
 
-BreakerView view_of(const Scene& scene, const Candidate& c) {
-  return scene.world.breakers.of(c.target->provider, c.target->model).view();
-}
-
 struct Rest {
   MonoTime retry_at = MonoTime::max();     // the first end of a cool-down; a probe that is out may end at any moment
   MonoTime next = MonoTime::max();         // that, or an early try before it
@@ -29,7 +25,7 @@ struct Rest {
 Rest rest_of(const Scene& scene, const Planned& plan) {
   Rest rest;
   for (const auto& c : plan.candidates) {
-    const BreakerView v = view_of(scene, c);
+    const BreakerView v = c.breaker->view();
     rest.retry_at = std::min(rest.retry_at, v.state == BreakerState::open ? v.retry_at : scene.now());
     rest.next = std::min({rest.next, rest.retry_at, v.early_at});
     rest.since = std::max(rest.since, v.state == BreakerState::closed ? scene.now() : v.down_since);
@@ -51,11 +47,11 @@ Error all_rest(const Scene& scene, const Asked& asked, const Planned& plan) {
 
 }  // namespace
 
-std::optional<Opening> first_opening(const Scene& scene, const Planned& plan) {
+std::optional<Opening> first_opening(const Planned& plan) {
   std::optional<Opening> best;
   const auto rank = [&](const Opening& o) { return std::tuple(plan.candidates[o.candidate].tries, o.early, o.candidate); };
   for (std::size_t i = 0; i < plan.candidates.size(); ++i) {
-    const BreakerView v = view_of(scene, plan.candidates[i]);
+    const BreakerView v = plan.candidates[i].breaker->view();
     if (!v.admits && !v.early) continue;
     const Opening opening{i, !v.admits};
     if (!best || rank(opening) < rank(*best)) best = opening;
@@ -72,7 +68,7 @@ Task<std::optional<Opening>> wait_for_opening(const Scene& scene, const Asked& a
   MonoTime next = std::max(since + std::max(pause, kShortest), std::min(rest.next, since + kLongest));
   while (place && !found && next < deadline && !caller_left(scene)) {
     co_await SleepUntil(scene.sink.loop(), next);
-    found = first_opening(scene, plan);
+    found = first_opening(plan);
     next = scene.now() + kShortest + Duration(static_cast<std::int64_t>(scene.here.random.uniform() * static_cast<double>((kLongest - kShortest).count())));
   }
   trail.decision.step(scene.now(), "rested", {{"us", (scene.now() - since).count() / 1000}, {"found", found.has_value()}});
@@ -80,7 +76,7 @@ Task<std::optional<Opening>> wait_for_opening(const Scene& scene, const Asked& a
 }
 
 Task<Result<void>> wait_for_any(const Scene& scene, const Asked& asked, const Memory& memory, const Planned& plan, Trail& trail) {
-  if (first_opening(scene, plan)) co_return Result<void>{};
+  if (first_opening(plan)) co_return Result<void>{};
   const auto& degrade = asked.route->degrade;
   const bool stale = degrade.stale > Duration::zero() && memory.key && scene.world.cache.find_stale(*memory.key, degrade.stale);
   if (degrade.answer || stale) co_return fail(all_rest(scene, asked, plan));

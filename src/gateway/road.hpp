@@ -17,6 +17,7 @@
 #include "gateway/trail.hpp"
 #include "llm/facts.hpp"
 #include "llm/images.hpp"
+#include "llm/price_memo.hpp"
 
 namespace ballast::gateway {
 
@@ -27,6 +28,7 @@ struct PerLoop {
   IdGenerator ids;
   std::string scratch;                            // for log lines
   RoundBudget rounds;
+  llm::PriceMemo prices;
 };
 
 // Where a step happens: who else is there. References only; all of it outlives the call.
@@ -72,7 +74,8 @@ Task<void> answer_from_memory(const Scene& scene, const Asked& asked, const Memo
 struct Candidate {
   const Target* target = nullptr;
   const ProviderAccess* access = nullptr;
-  std::optional<llm::ModelInfo> info;             // nullopt: unpriced and unknown
+  Breaker* breaker = nullptr;
+  llm::ModelInfoPtr info;                         // null: unpriced and unknown
   TargetView view;
   std::optional<std::int64_t> max_tokens;         // what to send, where it differs from what was asked
   Money ceiling;                                  // proven; zero where no budget applies and nothing is known
@@ -97,7 +100,7 @@ struct Opening {
   std::size_t candidate = 0;
   bool early = false;
 };
-std::optional<Opening> first_opening(const Scene& scene, const Planned& plan);
+std::optional<Opening> first_opening(const Planned& plan);
 // Waits for one, at least `pause`, at most until the route's retry deadline. Nothing: none will come in time, too many wait, or
 // the caller left.
 Task<std::optional<Opening>> wait_for_opening(const Scene& scene, const Asked& asked, const Planned& plan, Duration pause, Trail& trail);

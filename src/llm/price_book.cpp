@@ -1,9 +1,9 @@
+#include <algorithm>
 #include <stdexcept>
-
-#include <fmt/format.h>
 
 #include "base/json.hpp"
 #include "llm/prices.hpp"
+#include "llm/table_key.hpp"
 
 namespace ballast::llm {
 
@@ -115,20 +115,6 @@ Result<ModelInfo> model_info(std::string name, const JsonRef& at) {
   m.priced = at.find("input").has_value() || m.per_image.has_value();
   return m;
 }
-
-// "owner/name", made where it stands: a price is looked up for every target of every call.
-class TableKey {
- public:
-  TableKey(std::string_view owner, std::string_view name) {
-    text_.append(owner);
-    text_.push_back('/');
-    text_.append(name);
-  }
-  operator std::string_view() const { return {text_.data(), text_.size()}; }
-
- private:
-  fmt::basic_memory_buffer<char, 128> text_;
-};
 
 // "gpt-5-mini-2025-08-07" → "gpt-5-mini"; "claude-haiku-4-5-20251001" → "claude-haiku-4-5"; "x-latest" → "x".
 std::string_view undated(std::string_view model) {
@@ -253,6 +239,16 @@ std::optional<ModelInfo> PriceBook::find(std::string_view provider, std::string_
     break;
   }
   return found;
+}
+
+PriceBook::Span PriceBook::unchanged_around(WallTime when) const {
+  Span span;
+  for (const auto& [name, changes] : later_)
+    for (const auto& change : changes) {
+      if (change.from <= when) span.from = std::max(span.from, change.from);
+      else span.until = std::min(span.until, change.from);
+    }
+  return span;
 }
 
 std::vector<std::pair<std::string, WallTime>> PriceBook::retiring(WallTime at, Duration within) const {

@@ -117,6 +117,9 @@ class PriceBook {
   // Tries the name itself, then without a date ("gpt-5-mini-2025-08-07", "claude-haiku-4-5-20251001") or "-latest".
   // The price in force at `at`: the table knows changes announced for later dates. By default after all of them.
   std::optional<ModelInfo> find(std::string_view provider, std::string_view kind, std::string_view model, WallTime at = WallTime::max()) const;
+  // From `from` on and before `until`, find() gives the same for any time.
+  struct Span { WallTime from = WallTime::min(), until = WallTime::max(); };
+  Span unchanged_around(WallTime when) const;
   // Models that their provider retires before `at` + `within`, as "kind/model", those already gone included.
   std::vector<std::pair<std::string, WallTime>> retiring(WallTime at, Duration within) const;
   std::vector<std::string> models(std::string_view kind) const;
