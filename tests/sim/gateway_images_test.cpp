@@ -190,12 +190,14 @@ TEST(Embeddings, AreHeldByTheirBytesAndRefusedWhereTheirInputIsElsewhere) {
     EXPECT_LE(r.incurred_nano, held(r));
   }
   for (const auto& [body, name] : std::initializer_list<std::pair<std::string, std::string>>{
-           {R"({"model":"chat","input":["a",{"image":"https://example.org/a.png"}]})", "input[1]"}, {R"({"model":"chat","input":[[{}]]})", "input[0]"},
-           {R"({"model":"chat","messages":[]})", "\"input\""}}) {
+           {R"({"model":"chat","input":["a",{"image":"https://example.org/a.png"}]})", "input[1]"}, {R"({"model":"chat","input":[[{}]]})", "input[0]"}}) {
     const Caller& caller = house.serve(call(body));
     EXPECT_EQ(caller.header("x-ballast-error"), "policy_unbounded_cost");
     EXPECT_NE(caller.body.find(name), std::string::npos) << caller.body;
   }
+  const Caller& caller = house.serve(call(R"({"model":"chat","messages":[]})"));
+  EXPECT_EQ(caller.header("x-ballast-error"), "caller_invalid_request");
+  EXPECT_NE(caller.body.find("\"input\""), std::string::npos) << caller.body;
 }
 
 }  // namespace
