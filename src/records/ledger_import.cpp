@@ -111,13 +111,14 @@ Result<void> take_out(store::Tx& tx, const BlockKey& key, const std::vector<cons
     kept.push_back({view.id, bytes});
   }
   if (kept.size() == records->size()) return {};
-  return replace_block(tx, key, kept);
+  return replace_block(tx, key, *details, kept);
 }
 
 }  // namespace
 
-Result<void> replace_block(store::Tx& tx, const BlockKey& key, std::span<const EncodedCall> calls) {
-  auto gone = tx.run("DELETE FROM call_blocks WHERE last_id = $1 AND first_id = $2", {store::Value::bytes(key.last), store::Value::bytes(key.first)});
+Result<void> replace_block(store::Tx& tx, const BlockKey& key, std::string_view details, std::span<const EncodedCall> calls) {
+  auto gone = tx.run("DELETE FROM call_blocks WHERE last_id = $1 AND first_id = $2 AND details = $3",
+                     {store::Value::bytes(key.last), store::Value::bytes(key.first), store::Value::bytes(details)});
   if (!gone) return std::unexpected(gone.error());
   if (gone->affected() != 1) return std::unexpected(store::make_error(store::Fault::unavailable, "another node changed the ledger at the same place"));
   return insert(tx, pack(calls));

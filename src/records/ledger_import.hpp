@@ -27,8 +27,8 @@ PreparedCalls prepare_calls(std::vector<EncodedCall> calls);
 // the difference charged.
 Result<std::uint64_t> add_prepared(store::Tx& tx, const PreparedCalls& prepared, bool all_new);
 
-// Writes a block anew, of these calls. Fault::unavailable when another node has just rewritten it.
-Result<void> replace_block(store::Tx& tx, const BlockKey& key, std::span<const EncodedCall> calls);
+// Writes a block anew, of these calls, if its details are still those that were read. Fault::unavailable: somebody has just rewritten it.
+Result<void> replace_block(store::Tx& tx, const BlockKey& key, std::string_view details, std::span<const EncodedCall> calls);
 
 // A step of the migration from a row for every call to blocks: moves the oldest rows. False when none is left.
 Result<bool> move_rows_to_blocks(store::Tx& tx);

@@ -161,8 +161,10 @@ Result<Reconciled> reconcile(store::Tx& tx, const Reconciliation& by) {
   std::string plain;
   auto records = unpack_details(*details, plain);
   if (!records) return std::unexpected(records.error());
-  if ((*place)->position >= records->size()) return std::unexpected(damaged_block());
-  auto call = read((*records)[(*place)->position]);
+  const std::size_t at = (*place)->position;
+  if (at >= records->size() || decode_id((*records)[at]).value_or(Id{}) != by.call)
+    return std::unexpected(store::make_error(store::Fault::unavailable, "another node changed the ledger at the same place"));
+  auto call = read((*records)[at]);
   if (!call) return std::unexpected(call.error());
   const auto attempt = pick(*call, by);
   if (!attempt) return std::unexpected(attempt.error());
@@ -179,7 +181,7 @@ Result<Reconciled> reconcile(store::Tx& tx, const Reconciliation& by) {
     if (!id) return std::unexpected(id.error());
     calls.push_back({*id, *id == by.call ? std::string_view(corrected) : bytes});
   }
-  if (auto written = replace_block(tx, (*place)->block, calls); !written) return std::unexpected(written.error());
+  if (auto written = replace_block(tx, (*place)->block, *details, calls); !written) return std::unexpected(written.error());
   if (auto spent = correct_spend(tx, changes); !spent) return std::unexpected(spent.error());
   return Reconciled{**attempt, false};
 }

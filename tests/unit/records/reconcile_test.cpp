@@ -1,6 +1,9 @@
 // A charge that nobody could settle: found in the ledger after any restart, and put right once.
 #include "records/reconcile.hpp"
 
+#include <atomic>
+#include <thread>
+
 #include "../../support/databases.hpp"
 #include "../../support/records_samples.hpp"
 #include "base/json.hpp"
@@ -191,6 +194,38 @@ TEST_P(ReconcileTest, MistakesAreNamed) {
   refused(test::call_id(2), 1, 0, ErrorCode::caller_conflict, "attempt");
   refused(test::call_id(2), 1, {}, ErrorCode::caller_conflict, "call");
   EXPECT_EQ(open().size(), 1u);
+}
+
+// Several say something of calls of one block at once, of each call different sums.
+TEST_P(ReconcileTest, ManyAtOnceCountOnceEach) {
+  constexpr std::uint64_t kCalls = 6;
+  std::vector<CallRecord> calls;
+  for (std::uint64_t i = 0; i < kCalls; ++i) calls.push_back(hedged(i));
+  add(calls);
+  std::atomic<int> won{0}, refused{0};
+  std::atomic<std::int64_t> sum{0};
+  {
+    std::vector<std::jthread> people;
+    for (int person = 0; person < 4; ++person)
+      people.emplace_back([&, person] {
+        for (std::uint64_t i = 0; i < kCalls; ++i) {
+          auto done = say(test::call_id(i), 10 + person);
+          while (!done && store::fault_of(done.error()) != store::Fault::none) done = say(test::call_id(i), 10 + person);
+          if (done && !done->already) {
+            ++won;
+            sum += 10 + person;
+          } else {
+            ++refused;
+          }
+        }
+      });
+  }
+  EXPECT_EQ(won, static_cast<int>(kCalls));
+  EXPECT_EQ(refused, 3 * static_cast<int>(kCalls));
+  EXPECT_EQ(spent(kAll), static_cast<std::int64_t>(kCalls) * 100 + sum);
+  EXPECT_EQ(spent(kFirstModel), sum);
+  EXPECT_EQ(incurred(), std::to_string(static_cast<std::int64_t>(kCalls) * 100 + sum));
+  EXPECT_TRUE(open().empty());
 }
 
 TEST_P(ReconcileTest, TheListHasPagesAndFilters) {
