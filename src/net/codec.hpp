@@ -58,6 +58,8 @@ class RequestParser : public HeadParser {
   void rebase(const char* bytes);
   void reset();
   const RequestHead& head() const { return head_; }
+  // The path, as soon as the request line was read, also of a head that was refused later; else empty. `bytes`: what was parsed.
+  std::string_view path_in(std::string_view bytes) const { return bytes.substr(path_at_, path_size_); }
 
  private:
   ParseStep request_line(std::string_view bytes, std::string_view line);

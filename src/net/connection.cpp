@@ -225,7 +225,7 @@ Task<void> ServerConnection::answer() {
 // The handler threw, or gave no answer.
 Task<void> ServerConnection::answer_for_handler(bool threw) {
   if (!threw) log::error("handler_gave_no_answer", {{"path", parser_.head().path}});
-  const auto body = server_.handler.refused(500, "internal error");
+  const auto body = server_.handler.refused(500, "internal error", parser_.head().path);
   const Headers headers{{"content-type", body.content_type}};
   const auto sent = co_await Exchange::respond(500, headers, body.body);
   if (!sent) close_after_ = true;
@@ -261,7 +261,7 @@ Task<void> ServerConnection::refuse() {
   head_only_ = false;
   gone_.emplace();
   sent_ = Sent::nothing;
-  const auto body = server_.handler.refused(refusal_.status, refusal_.reason);
+  const auto body = server_.handler.refused(refusal_.status, refusal_.reason, parser_.path_in(in_.view()));
   const Headers headers{{"content-type", body.content_type}};
   const auto sent = co_await Exchange::respond(refusal_.status, headers, body.body);
   if (sent) co_await linger();

@@ -191,6 +191,6 @@ Task<Result<void>> Exchange::write(std::string_view bytes) {
   co_return co_await write(Pieces(one));
 }
 
-Handler::RefusalBody Handler::refused(int, std::string_view reason) { return {"text/plain", std::string(reason) + "\n"}; }
+Handler::RefusalBody Handler::refused(int, std::string_view reason, std::string_view) { return {"text/plain", std::string(reason) + "\n"}; }
 
 }  // namespace ballast::net

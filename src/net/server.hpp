@@ -67,9 +67,10 @@ class Exchange {
 struct Handler {
   virtual ~Handler() = default;
   virtual Task<void> handle(Exchange& exchange) = 0;
-  // The body of the answer to a request that the codec refused (400, 408, 413, 431, …): content type and text.
+  // The body of the answer to a request that the codec refused (400, 408, 413, 431, …): content type and text. `path` is the
+  // request's target as it was sent, query included; empty when its first line is what was refused.
   struct RefusalBody { std::string content_type, body; };
-  virtual RefusalBody refused(int status, std::string_view reason);
+  virtual RefusalBody refused(int status, std::string_view reason, std::string_view path);
 };
 
 // Listens from construction on. One acceptor hands sockets to the loop with the fewest connections. At the descriptor

@@ -9,10 +9,10 @@ namespace ballast::server {
 namespace {
 
 // The API whose words a caller of this path understands; nothing: the native ones.
-std::optional<llm::Wire> api_of(const net::RequestHead& request) {
-  if (request.path.starts_with("/v1beta/")) return llm::Wire::gemini;
-  if (!request.path.starts_with("/v1/")) return std::nullopt;
-  const bool anthropic = request.path.starts_with("/v1/messages") || !request.headers.get("anthropic-version").empty();
+std::optional<llm::Wire> api_of(std::string_view path, bool says_anthropic = false) {
+  if (path.starts_with("/v1beta/")) return llm::Wire::gemini;
+  if (!path.starts_with("/v1/")) return std::nullopt;
+  const bool anthropic = says_anthropic || path.starts_with("/v1/messages");
   return anthropic ? llm::Wire::anthropic_messages : llm::Wire::openai_chat;
 }
 
@@ -22,7 +22,7 @@ Task<void> no_route(net::Exchange& exchange) {
   const int status = methods.empty() ? 404 : 405;
   const Error error = methods.empty() ? Error{ErrorCode::caller_not_found, "no such path; /openapi.json lists what there is"}
                                       : Error{ErrorCode::caller_invalid_request, "this path takes " + methods};
-  const auto wire = api_of(exchange.request());
+  const auto wire = api_of(exchange.request().path, exchange.request().headers.has("anthropic-version"));
   net::Headers headers{{"content-type", wire ? "application/json" : "application/problem+json"}};
   if (!methods.empty()) headers.add("allow", methods);
   const std::string body = wire ? to_json(llm::error_object(*wire, error)) : to_json(problem_object(error, status));
@@ -49,9 +49,16 @@ Task<void> Api::handle(net::Exchange& exchange) {
   co_await no_route(exchange);
 }
 
-net::Handler::RefusalBody Api::refused(int status, std::string_view reason) {
-  json::object error{{"message", reason}, {"type", "invalid_request_error"}, {"param", nullptr}, {"code", status == 413 ? "caller_too_large" : "caller_invalid_request"}};
-  return {"application/json", to_json(json::value(json::object{{"error", std::move(error)}}))};
+// Before any route was asked. An unknown path is a native one, but for a caller whose first line was not understood: OpenAI's words.
+net::Handler::RefusalBody Api::refused(int status, std::string_view reason, std::string_view path) {
+  const ErrorCode code = status == 413 || status == 431 || status == 414 ? ErrorCode::caller_too_large
+                         : status == 408                                 ? ErrorCode::caller_timeout
+                         : status >= 500                                 ? ErrorCode::internal_error
+                                                                         : ErrorCode::caller_invalid_request;
+  const Error error{code, std::string(reason)};
+  const auto wire = path.empty() ? std::optional(llm::Wire::openai_chat) : api_of(path);
+  if (wire) return {"application/json", to_json(llm::error_object(*wire, error))};
+  return {"application/problem+json", to_json(problem_object(error, status))};
 }
 
 }  // namespace ballast::server

@@ -34,7 +34,7 @@ class Api final : public net::Handler {
   explicit Api(Parts parts);
   ~Api() override;
   Task<void> handle(net::Exchange& exchange) override;
-  RefusalBody refused(int status, std::string_view reason) override;
+  RefusalBody refused(int status, std::string_view reason, std::string_view path) override;
   // From now on /readyz says no, so that balancers send nothing new; calls go on.
   void draining(bool yes) { draining_.store(yes); }
   bool is_draining() const { return draining_.load(); }

@@ -70,12 +70,14 @@ TEST(Server, TrailersNeverBecomeHeaders) {
 
 TEST(Server, RefusesAndSaysWhy) {
   World world(echo, {.limits = {.body_bytes = 1000}});
-  const struct { std::string bytes; const char* status; } cases[] = {
-      {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n" + std::string(500'000, 'x'), "HTTP/1.1 413"},
-      {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n", "HTTP/1.1 413"},
-      {"GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 400"},
-      {"GET / HTTP/3.0\r\nHost: a\r\n\r\n", "HTTP/1.1 505"},
-      {"\x16\x03\x01\x02\r\n\r\n", "HTTP/1.1 400"},
+  const struct { std::string bytes; const char *status, *path; } cases[] = {
+      {"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n" + std::string(500'000, 'x'), "HTTP/1.1 413", "/v1/messages"},
+      {"POST /a?b=c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n", "HTTP/1.1 413", "/a?b=c"},
+      {"GET http://a/v1/x HTTP/1.1\r\nHost: b\r\n\r\n", "HTTP/1.1 400", "/v1/x"},
+      {"GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 400", "/"},
+      {"GET /big HTTP/1.1\r\nHost: a\r\nx: " + std::string(40'000, 'x') + "\r\n\r\n", "HTTP/1.1 431", "/big"},
+      {"GET / HTTP/3.0\r\nHost: a\r\n\r\n", "HTTP/1.1 505", ""},
+      {"\x16\x03\x01\x02\r\n\r\n", "HTTP/1.1 400", ""},
   };
   for (const auto& c : cases) {
     Raw raw(world.port());
@@ -83,9 +85,10 @@ TEST(Server, RefusesAndSaysWhy) {
     const std::string got = raw.rest();
     EXPECT_TRUE(got.starts_with(c.status)) << got;
     EXPECT_NE(std::string::npos, got.find("connection: close"));
+    EXPECT_TRUE(got.ends_with(" at [" + std::string(c.path) + "]")) << got;
     EXPECT_FALSE(raw.timed_out());
   }
-  EXPECT_EQ(5u, world.server->stats().refused);
+  EXPECT_EQ(7u, world.server->stats().refused);
   EXPECT_EQ(0u, world.server->stats().requests);
 }
 

@@ -1,6 +1,7 @@
 // What the tests of net/ share: loops with a server around a lambda, a raw client socket, a scripted raw upstream.
 #pragma once
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -23,6 +24,7 @@ using namespace std::chrono_literals;
 struct FnHandler final : Handler {
   std::function<Task<void>(Exchange&)> f;
   Task<void> handle(Exchange& ex) override { return f(ex); }
+  RefusalBody refused(int, std::string_view reason, std::string_view path) override { return {"text/plain", fmt::format("{} at [{}]", reason, path)}; }
 };
 
 // A blocking socket with a 5 s limit on every read.
