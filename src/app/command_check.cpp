@@ -121,21 +121,31 @@ void section(const char* title, const json::array& rows) {
   std::cout << '\n' << title << '\n' << table(rows);
 }
 
+// Every mistake on a line of its own, as editors jump to it; as JSON on standard output beside it.
+int refuse(const Flags& flags, const Mistakes& mistakes) {
+  json::array list;
+  for (const auto& m : mistakes) {
+    std::cerr << to_string(m) << '\n';
+    const auto position = [](int n) { return n > 0 ? json::value(n) : json::value(nullptr); };
+    list.push_back(json::object{{"file", m.file}, {"line", position(m.line)}, {"column", position(m.column)}, {"field", m.field}, {"message", m.message}});
+  }
+  if (flags.json) std::cout << to_json(json::object{{"ok", false}, {"mistakes", std::move(list)}}) << '\n';
+  return kBadConfig;
+}
+
 int check(const Flags& flags) {
   if (flags.schema) {
     std::cout << schema_text();
     return kOk;
   }
-  auto config = load_config(flags.config, system_environment());
+  Mistakes mistakes;
+  auto config = load_config(flags.config, system_environment(), &mistakes);
+  if (!config) return refuse(flags, mistakes);
   const SystemClock clock;
   llm::Simulator nowhere(llm::default_sim_config(), clock);
   llm::SimTransport network(nowhere);
-  auto wired = config ? wire(*config, network, clock, nullptr) : Result<WiredPtr>(fail(config.error()));
-  if (!wired) {
-    if (flags.json) std::cout << to_json(json::object{{"ok", false}, {"error", wired.error().message}, {"field", wired.error().field}}) << '\n';
-    complain(wired.error());
-    return kBadConfig;
-  }
+  auto wired = wire(*config, network, clock, nullptr);
+  if (!wired) return refuse(flags, {ConfigMistake{.file = config->file, .field = wired.error().field, .message = wired.error().message}});
   json::array warnings;
   for (const auto& w : warnings_of(*config, **wired)) warnings.push_back(json::value(w));
   json::object out{{"ok", true}, {"file", config->file}, {"listen", to_string(config->listen)},

@@ -151,9 +151,13 @@ void name_keys(Config& config) {
 
 }  // namespace
 
-Result<Config> parse_config_text(std::string_view text, std::string file, const EnvLookup& environment) {
-  auto root = parse_config(text, file, environment);
-  if (!root) return fail(std::move(root.error()));
+Result<Config> parse_config_text(std::string_view text, std::string file, const EnvLookup& environment, Mistakes* mistakes) {
+  ConfigMistake unreadable;
+  auto root = parse_config(text, file, environment, &unreadable);
+  if (!root) {
+    if (mistakes) mistakes->push_back(std::move(unreadable));
+    return fail(std::move(root.error()));
+  }
   Config config;
   config.file = std::move(file);
   config.direct.name = "direct";
@@ -164,7 +168,10 @@ Result<Config> parse_config_text(std::string_view text, std::string file, const 
   if (config.auto_providers) config.providers = providers_from_environment(environment);
   parse::check_names(config, *root);
   name_keys(config);
-  if (auto checked = root->check(); !checked) return fail(std::move(checked.error()));
+  if (auto checked = root->check(); !checked) {
+    if (mistakes) *mistakes = root->mistakes();
+    return fail(std::move(checked.error()));
+  }
   return config;
 }
 
@@ -174,18 +181,23 @@ std::string config_file(const std::string& path) {
   return std::filesystem::exists("ballast.yaml", ignored) ? "ballast.yaml" : "";
 }
 
-Result<Config> load_config(const std::string& path, const EnvLookup& environment) {
+Result<Config> load_config(const std::string& path, const EnvLookup& environment, Mistakes* mistakes) {
   const std::string file = config_file(path);
   if (file.empty()) {
-    auto config = parse_config_text("", "(no file)", environment);
+    auto config = parse_config_text("", "(no file)", environment, mistakes);
     if (config) config->file.clear();
     return config;
   }
   std::ifstream in(file, std::ios::binary);
-  if (!in) return fail(ErrorCode::caller_invalid_request, fmt::format("{}: cannot be read", file));
+  if (!in) {
+    ConfigMistake unreadable{.file = file, .message = "cannot be read"};
+    auto said = to_string(unreadable);
+    if (mistakes) mistakes->push_back(std::move(unreadable));
+    return fail(ErrorCode::caller_invalid_request, std::move(said));
+  }
   std::ostringstream text;
   text << in.rdbuf();
-  return parse_config_text(text.str(), file, environment);
+  return parse_config_text(text.str(), file, environment, mistakes);
 }
 
 }  // namespace ballast::app

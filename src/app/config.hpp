@@ -64,6 +64,7 @@ struct HttpConfig {
 struct ProviderConfig {
   std::string name, kind, base_url, api_version;
   std::vector<gateway::CredentialConfig> keys;
+  std::vector<std::pair<std::string, std::string>> headers;   // beside what Ballast sends of itself
   llm::ProviderTimeouts timeouts;
   llm::Quirks quirks;
   std::vector<std::string> models;             // known to be served, for /v1/models and bare names
@@ -109,10 +110,11 @@ struct Config {
   std::vector<KeyConfig> keys;
 };
 
-// caller_invalid_request: one line per problem. `file` is for the messages.
-Result<Config> parse_config_text(std::string_view text, std::string file, const EnvLookup& environment);
+// caller_invalid_request: one line per mistake. `file` is for the messages. `mistakes` (may be null) receives them as values.
+using Mistakes = std::vector<ConfigMistake>;
+Result<Config> parse_config_text(std::string_view text, std::string file, const EnvLookup& environment, Mistakes* mistakes = nullptr);
 // Reads `path`. Empty: ./ballast.yaml if it is there, else no file.
-Result<Config> load_config(const std::string& path, const EnvLookup& environment);
+Result<Config> load_config(const std::string& path, const EnvLookup& environment, Mistakes* mistakes = nullptr);
 // The file that `load_config(path)` would read; empty if none.
 std::string config_file(const std::string& path);
 

@@ -39,7 +39,7 @@ struct Substitution {
 struct ConfigNode::Document {
   struct Problem {
     int line, column;
-    std::string path, text;
+    std::string path, text;                              // what the value at `path` does wrong: "must be a map"
   };
   std::string file;
   EnvLookup environment;

@@ -14,7 +14,7 @@ namespace ballast {
 
 void ConfigNode::Document::complain(int line, int column, std::string path, std::string text) {
   for (const auto& p : problems)
-    if (p.line == line && p.column == column && p.text == text) return;
+    if (p.line == line && p.column == column && p.path == path && p.text == text) return;
   problems.push_back({line, column, std::move(path), std::move(text)});
 }
 
@@ -68,12 +68,12 @@ std::optional<std::string> ConfigNode::Document::expand(const Item& at, std::str
       return;
     }
     ok = false;
-    complain(at.line, at.column, at.path, fmt::format("{}: the environment variable {} is not set", at.path, s.name));
+    complain(at.line, at.column, at.path, fmt::format("needs the environment variable {}, which is not set", s.name));
   });
   if (!ok) return std::nullopt;
   // What looks like a substitution and was not read as one is a slip of the pen.
   if (text.find("${") != std::string_view::npos) {
-    complain(at.line, at.column, at.path, fmt::format("{}: ${{…}} must be ${{NAME}} or ${{NAME:-default}}; write $${{ for a literal ${{", at.path));
+    complain(at.line, at.column, at.path, "has a ${…} that is neither ${NAME} nor ${NAME:-default}; write $${ for a literal ${");
     return std::nullopt;
   }
   return out;
@@ -95,8 +95,7 @@ int ConfigNode::column() const { return item_ ? item_->column : 1; }
 
 void ConfigNode::problem(std::string_view message) const {
   if (!item_) return;
-  document_->complain(item_->line, item_->column, item_->path,
-                      item_->path.empty() ? std::string(message) : fmt::format("{} {}", item_->path, message));
+  document_->complain(item_->line, item_->column, item_->path, std::string(message));
 }
 
 std::optional<std::string> ConfigNode::scalar(std::string_view wanted) const {
@@ -265,8 +264,7 @@ void ConfigNode::done() const {
   if (!is_map() || item_->all_known) return;
   for (const auto& m : item_->members) {
     if (std::ranges::find(item_->asked, m.key) != item_->asked.end()) continue;
-    auto text = fmt::format("unknown key \"{}\"", m.key);
-    if (!item_->path.empty()) text += fmt::format(" in {}", item_->path);
+    std::string text = "is an unknown key";
     const auto near = nearest_name(m.key, std::span<const std::string>(item_->asked));
     if (!near.empty()) text += fmt::format(", did you mean \"{}\"?", near);
     document_->complain(m.line, m.column, m.item->path, std::move(text));
@@ -279,19 +277,31 @@ void ConfigNode::expect_keys(std::initializer_list<std::string_view> keys) const
   done();
 }
 
+std::string to_string(const ConfigMistake& m) {
+  std::string out = m.file;
+  if (m.line > 0) out += fmt::format(":{}:{}", m.line, m.column);
+  if (!out.empty()) out += ": ";
+  return m.field.empty() ? out + m.message : fmt::format("{}{} {}", out, m.field, m.message);
+}
+
+std::vector<ConfigMistake> ConfigNode::mistakes() const {
+  std::vector<ConfigMistake> out;
+  if (!document_) return out;
+  for (const auto& p : document_->problems) out.push_back({document_->file, p.line, p.column, p.path, p.text});
+  std::ranges::sort(out, {}, [](const auto& m) { return std::tie(m.line, m.column, m.field, m.message); });
+  return out;
+}
+
 std::vector<std::string> ConfigNode::problems() const {
   std::vector<std::string> out;
-  if (!document_) return out;
-  auto sorted = document_->problems;
-  std::ranges::sort(sorted, {}, [](const auto& p) { return std::tie(p.line, p.column, p.text); });
-  for (const auto& p : sorted) out.push_back(fmt::format("{}:{}:{}: {}", document_->file, p.line, p.column, p.text));
+  for (const auto& m : mistakes()) out.push_back(to_string(m));
   return out;
 }
 
 Result<void> ConfigNode::check() const {
   const auto lines = problems();
   if (lines.empty()) return {};
-  return fail(ErrorCode::caller_invalid_request, fmt::format("{}", fmt::join(lines, "\n")), document_->problems.front().path);
+  return fail(ErrorCode::caller_invalid_request, fmt::format("{}", fmt::join(lines, "\n")));
 }
 
 }  // namespace ballast

@@ -10,7 +10,7 @@
 //
 // Getters never fail: a bad value is recorded in the document (with file, line, column, path) and the default is returned, so
 // that one run of `ballast check` reports every mistake. `check()` is therefore mandatory before the values are used.
-// `done()` on each map: `12:5: unknown key "timout" in routes.chat, did you mean "timeout"?`, from the keys that were asked for.
+// `done()` on each map: `12:5: routes.chat.timout is an unknown key, did you mean "timeout"?`, from the keys that were asked for.
 //
 // ${NAME} inside a value is replaced from the environment, ${NAME:-default} when NAME is unset or empty (the default
 // ends at the first }), $${ is a literal ${.
@@ -56,6 +56,16 @@ Result<Money> parse_money(std::string_view text, std::string_view field = {});  
 Result<Rate> parse_rate(std::string_view text, std::string_view field = {});           // "10/s", "600/m", "5/h", "100/d"
 Result<WallTime> parse_time(std::string_view text, std::string_view field = {});       // UTC: "2026-11-21", "2026-11-21T04:00:00Z"
 std::string format_duration(Duration d);                                               // "250ms", "1500us", "10s"
+
+// One mistake in a file. `message` goes on after the field: "must be a map", "is an unknown key".
+struct ConfigMistake {
+  std::string file;
+  int line = 0, column = 0;  // from 1; 0: not known
+  std::string field;         // "routes.chat.targets[0]"; empty: the file as a whole
+  std::string message;
+  friend bool operator==(const ConfigMistake&, const ConfigMistake&) = default;
+};
+std::string to_string(const ConfigMistake& mistake);  // "ballast.yaml:12:5: routes.chat must be a map", as editors and compilers have it
 
 class ConfigNode {
  public:
@@ -116,14 +126,15 @@ class ConfigNode {
   void problem(std::string_view message) const;
 
   // What was recorded anywhere in the document so far: nothing, or caller_invalid_request with one line per problem in file order.
+  // Each line names its own field, so the error has none.
   Result<void> check() const;
   std::vector<std::string> problems() const;
+  std::vector<ConfigMistake> mistakes() const;
 
  private:
   struct Document;
   struct Item;
   ConfigNode(std::shared_ptr<Document> document, Item* item);
-  friend Result<ConfigNode> parse_config(std::string_view, std::string, EnvLookup);
   friend struct ConfigParser;
   std::optional<std::string> scalar(std::string_view wanted) const;
   template <class T, class Parse>
@@ -133,7 +144,8 @@ class ConfigNode {
   Item* item_ = nullptr;                // owned by the document; absent members have an item too, for path and problem()
 };
 
-// Parses one YAML document. `file` is for messages. An empty text is an empty map. Error: caller_invalid_request, with file, line and column.
-Result<ConfigNode> parse_config(std::string_view text, std::string file, EnvLookup environment);
+// Parses one YAML document. `file` is for messages. An empty text is an empty map. Error: caller_invalid_request, with file, line and column;
+// `mistake` (may be null) receives it as a value.
+Result<ConfigNode> parse_config(std::string_view text, std::string file, EnvLookup environment, ConfigMistake* mistake = nullptr);
 
 }  // namespace ballast

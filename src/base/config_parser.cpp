@@ -24,8 +24,8 @@ bool is_name(std::string_view s) {
   return true;
 }
 
-std::unexpected<Error> at(std::string_view file, int line, int column, std::string_view text) {
-  return fail(ErrorCode::caller_invalid_request, fmt::format("{}:{}:{}: {}", file, line, column, text), std::string(file));
+std::unexpected<ConfigMistake> at(std::string_view file, int line, int column, std::string_view text) {
+  return std::unexpected(ConfigMistake{std::string(file), line, column, "", std::string(text)});
 }
 
 std::pair<int, int> position_of(std::string_view text, std::size_t offset) {
@@ -52,7 +52,7 @@ std::optional<Substitution> read_substitution(std::string_view text) {
 }
 
 // Replaces every ${…} by its mask. A malformed one stays as it is, for the comments; YAML or its reader then complains.
-Result<std::string> mask(std::string_view text, std::string_view file, std::vector<Substitution>& out) {
+std::expected<std::string, ConfigMistake> mask(std::string_view text, std::string_view file, std::vector<Substitution>& out) {
   std::string masked(text);
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '$') continue;
@@ -110,10 +110,12 @@ std::optional<Refused> after_first(const std::string& text) {
 }  // namespace
 
 struct ConfigParser {
+  static std::expected<ConfigNode, ConfigMistake> parse(std::string_view text, const std::string& file, EnvLookup environment);
+
   using Item = ConfigNode::Item;
   using Kind = Item::Kind;
   ConfigNode::Document& document;
-  std::optional<Error> failed;
+  std::optional<ConfigMistake> failed;
 
   static ConfigNode node(std::shared_ptr<ConfigNode::Document> d, Item* item) { return ConfigNode(std::move(d), item); }
   static std::shared_ptr<ConfigNode::Document> make() { return std::make_shared<ConfigNode::Document>(); }
@@ -175,7 +177,7 @@ struct ConfigParser {
   }
 };
 
-Result<ConfigNode> parse_config(std::string_view text, std::string file, EnvLookup environment) {
+std::expected<ConfigNode, ConfigMistake> ConfigParser::parse(std::string_view text, const std::string& file, EnvLookup environment) {
   if (text.size() > max_bytes) return at(file, 1, 1, fmt::format("larger than {} bytes", max_bytes));
   if (!is_utf8(text)) return at(file, 1, 1, "not valid UTF-8");
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -201,11 +203,17 @@ Result<ConfigNode> parse_config(std::string_view text, std::string file, EnvLook
 
   ConfigParser parser{*document, {}};
   auto* root = parser.convert(yaml, "", 0);
-  if (parser.failed) return fail(std::move(*parser.failed));
-  using Kind = ConfigParser::Kind;
+  if (parser.failed) return std::unexpected(std::move(*parser.failed));
   if (root->kind == Kind::null) root->kind = Kind::map;  // an empty file
   if (root->kind != Kind::map) return at(file, root->line, root->column, "must be a map of keys and values");
   return ConfigParser::node(std::move(document), root);
+}
+
+Result<ConfigNode> parse_config(std::string_view text, std::string file, EnvLookup environment, ConfigMistake* mistake) {
+  auto root = ConfigParser::parse(text, file, std::move(environment));
+  if (root) return std::move(*root);
+  if (mistake) *mistake = root.error();
+  return fail(ErrorCode::caller_invalid_request, to_string(root.error()));
 }
 
 }  // namespace ballast

@@ -26,14 +26,7 @@ Result<void> read_time(const net::RequestHead& request, std::string_view name, W
 
 Result<records::CallFilter> read_filter(const net::RequestHead& request, const gateway::Principal& who) {
   records::CallFilter f;
-  f.user = query(request, "user");
-  f.feature = query(request, "feature");
-  f.team = query(request, "team");
-  f.route = query(request, "route");
-  f.operation = query(request, "operation");
-  f.provider = query(request, "provider");
-  f.model = query(request, "model");
-  f.key_id = query(request, "key");
+  for (const auto& [name, value] : kCallFilters) f.*value = query(request, name);
   if (!who.key->scopes.has(gateway::Scope::read)) f.key_id = who.key_id();   // a key sees its own
   if (auto ok = read_time(request, "from", f.from); !ok) return fail(std::move(ok.error()));
   if (auto ok = read_time(request, "to", f.to); !ok) return fail(std::move(ok.error()));
@@ -54,15 +47,11 @@ Result<records::UsageQuery> read_usage(const net::RequestHead& request, const ga
   auto filter = read_filter(request, who);
   if (!filter) return fail(std::move(filter.error()));
   q.filter = std::move(*filter);
-  const std::string by = query(request, "by");
-  if (!by.empty())
-    for (const auto name : split(by, ',')) {
-      const auto group = records::group_by_from(trim(name));
-      if (!group) return fail(ErrorCode::caller_invalid_request, "cannot group by " + std::string(name) + ": one of key, user, feature, team, model, provider, route, operation, hour, day, status", "by");
-      q.by.push_back(*group);
-    }
-  auto limit = read_count(request, "limit", 1000, 1, 10'000);
-  auto offset = read_count(request, "offset", 0, 0, 100'000'000);
+  auto by = usage_groups(query(request, "by"), "by");
+  if (!by) return fail(std::move(by.error()));
+  q.by = std::move(*by);
+  auto limit = read_count(request, "limit", kUsageRows, 1, kMostUsageRows);
+  auto offset = read_count(request, "offset", 0, 0, kMostUsageOffset);
   if (!limit || !offset) return fail(limit ? std::move(offset.error()) : std::move(limit.error()));
   q.limit = *limit;
   q.offset = *offset;
@@ -87,11 +76,7 @@ Task<void> usage(net::Exchange& exchange, const Parts& parts) {
   if (!q) co_return co_await reply_problem(exchange, q.error());
   const auto rows = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::usage(tx, *q); });
   if (!rows) co_return co_await reply_problem(exchange, rows.error());
-  json::array list;
-  for (const auto& row : *rows) list.push_back(usage_row_json(row, q->by));
-  json::object body{{"rows", std::move(list)}};
-  if (rows->size() == q->limit) body["next_offset"] = q->offset + q->limit;
-  co_await reply_json(exchange, 200, std::move(body));
+  co_await reply_json(exchange, 200, usage_json(*rows, *q));
 }
 
 Task<Result<records::CallRecord>> find_call(net::Exchange& exchange, const Parts& parts, Id id) {

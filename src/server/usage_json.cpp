@@ -1,5 +1,7 @@
 #include "server/usage_json.hpp"
 
+#include "base/text.hpp"
+
 namespace ballast::server {
 
 namespace {
@@ -11,6 +13,28 @@ json::value exact(records::Int128 n) {
 }
 
 }  // namespace
+
+Result<std::vector<records::GroupBy>> usage_groups(std::string_view by, std::string_view field) {
+  std::vector<records::GroupBy> out;
+  if (by.empty()) return out;
+  for (const auto name : split(by, ',')) {
+    const auto group = records::group_by_from(trim(name));
+    if (!group)
+      return fail(ErrorCode::caller_invalid_request,
+                  fmt::format("cannot group by \"{}\": one of key, user, feature, team, model, provider, route, operation, hour, day, status", name), std::string(field));
+    out.push_back(*group);
+  }
+  if (out.size() > 4) return fail(ErrorCode::caller_invalid_request, "can group by four at most", std::string(field));
+  return out;
+}
+
+json::object usage_json(const std::vector<records::UsageRow>& rows, const records::UsageQuery& query) {
+  json::array list;
+  for (const auto& row : rows) list.push_back(usage_row_json(row, query.by));
+  json::object body{{"rows", std::move(list)}};
+  if (rows.size() == query.limit) body["next_offset"] = query.offset + query.limit;
+  return body;
+}
 
 json::object usage_row_json(const records::UsageRow& row, const std::vector<records::GroupBy>& by) {
   json::object o;

@@ -69,7 +69,7 @@ TEST(Schema, TheParserKnowsEveryKey) {
        [&](const std::string& path, const SchemaKey& key, std::span<const SchemaKey> level, const Wrap& wrap) {
          const std::string text = wrap(object_sample(level, &key));
          const auto config = parse_config_text(text, "t", fixed_environment({}));
-         if (!config) EXPECT_EQ(config.error().message.find("unknown key"), std::string::npos) << path << "\n" << text << "\n" << config.error().message;
+         if (!config) EXPECT_EQ(config.error().message.find("is an unknown key"), std::string::npos) << path << "\n" << text << "\n" << config.error().message;
          ++keys;
        });
   EXPECT_GT(keys, 120);
