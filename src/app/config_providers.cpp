@@ -63,6 +63,23 @@ std::vector<gateway::CredentialConfig> credentials(const std::string& provider, 
   return keys;
 }
 
+// Fixed request headers. A value may be a secret: a complaint never shows it.
+std::vector<std::pair<std::string, std::string>> extra_headers(const ConfigNode& node) {
+  constexpr std::size_t most = 32, longest = 4096;
+  std::vector<std::pair<std::string, std::string>> out;
+  net::Headers seen;
+  for (const auto& [name, item] : node.members()) {
+    std::string value = item.as_string();
+    if (const auto why = llm::why_not_extra(name); !why.empty()) item.problem(why);
+    else if (seen.has(name)) item.problem("stands twice: names of headers do not differ by case");
+    else if (item.exists() && (value.empty() || value.size() > longest)) item.problem(fmt::format("must have 1 to {} characters", longest));
+    else if (!seen.add(name, value)) item.problem("has a character that no header may have, such as a line's end");
+    else out.emplace_back(name, std::move(value));
+  }
+  if (out.size() > most) node.problem(fmt::format("has more than {} headers", most));
+  return out;
+}
+
 std::optional<Price> maybe_price(const ConfigNode& node, std::string_view key) {
   if (!node.has(key)) return std::nullopt;
   const Money money = node.money(key);
@@ -119,6 +136,7 @@ ProviderConfig parse::provider(const std::string& name, const ConfigNode& node) 
   p.base_url = node.string("base_url");
   p.api_version = node.string("api_version");
   p.keys = credentials(name, node);
+  p.headers = extra_headers(node.get("headers"));
   p.timeouts = timeouts(node.get("timeouts"));
   p.quirks = quirks(node.get("quirks"), p.kind == "openai" && (p.base_url.empty() || p.base_url.starts_with("https://api.openai.com/")));
   const double multiplier = node.number("price_multiplier", 1.0);

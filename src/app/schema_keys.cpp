@@ -118,6 +118,7 @@ constexpr K providers[] = {
     {"api_version", text, "Azure: the api-version parameter.", "2024-10-21"},
     {"key", text, "Its one secret, usually ${VARIABLE}.", "sk-example-1234567890"},
     {"keys", list_or_text, "Several secrets, used in rotation, each with its own limits.", {}, {}, {}, credentials},
+    {"headers", map_text, "Header fields sent with every request to it, by name; values may be ${VARIABLE} and are never shown. Not those that Ballast sets itself.", "OpenAI-Organization"},
     {"price_multiplier", number, "Of the shipped prices of its models: a regional uplift (1.1), or a discount. Prices under models: are taken as they are.", "1.1", "1.0"},
     {"timeouts", object, "Timers of one attempt.", {}, {}, {}, timeouts},
     {"quirks", object, "Habits that differ from the protocol's.", {}, {}, {}, quirks},

@@ -115,6 +115,7 @@ Result<llm::ProviderSpec> provider_spec(const ProviderConfig& config) {
   while (spec.base.target.ends_with('/')) spec.base.target.pop_back();
   llm::complete_base(spec);
   spec.api_version = config.api_version;
+  spec.headers = config.headers;
   spec.quirks = config.quirks;
   spec.timeouts = config.timeouts;
   spec.models = config.models;

@@ -1,8 +1,12 @@
 #include "llm/provider.hpp"
 
+#include <algorithm>
 #include <array>
+#include <span>
 
 #include <fmt/format.h>
+
+#include "base/text.hpp"
 
 namespace ballast::llm {
 
@@ -40,6 +44,19 @@ void complete_base(ProviderSpec& spec) {
   if (spec.kind == ProviderKind::gemini && path.empty()) path = "/v1beta";
 }
 
+std::string_view why_not_extra(std::string_view name) {
+  static constexpr std::string_view connection[] = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+                                                    "proxy-authorization", "proxy-authenticate", "host", "content-length", "expect"};
+  static constexpr std::string_view own[] = {"authorization", "x-api-key", "api-key", "x-goog-api-key", "anthropic-version", "content-type",
+                                             "content-encoding", "accept", "accept-encoding", "traceparent", "tracestate", "idempotency-key", "date"};
+  const auto among = [&](std::span<const std::string_view> names) {
+    return std::ranges::any_of(names, [&](std::string_view n) { return iequals(n, name); });
+  };
+  if (among(connection)) return "belongs to the connection, not to the request";
+  if (among(own)) return "is set by Ballast itself";
+  return net::Headers().add(name, "x") ? std::string_view() : "is no header name";
+}
+
 namespace {
 
 // Room for what a call's head usually holds: ours here, then the content type and a trace.
@@ -51,7 +68,8 @@ UpstreamCall call_to(const ProviderSpec& spec, Wire wire, std::string_view path,
   const auto& below = spec.base.target;
   call.target.reserve(below.size() + path.size() + rest.size());
   call.target.append(below).append(path).append(rest);
-  call.headers.reserve(kUsualHead, kUsualFields);
+  call.headers.reserve(kUsualHead, kUsualFields + spec.headers.size());
+  for (const auto& [name, value] : spec.headers) call.headers.add(name, value);
   return call;
 }
 

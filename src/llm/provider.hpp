@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -43,10 +44,13 @@ struct ProviderSpec {
   ProviderKind kind = ProviderKind::openai;
   net::Url base;                         // without a trailing slash
   std::string api_version;               // azure: query; anthropic: header
+  std::vector<std::pair<std::string, std::string>> headers;   // sent with every request; may hold secrets: never print a value
   Quirks quirks;
   ProviderTimeouts timeouts;
   std::vector<std::string> models;       // known to be served; for bare names
 };
+// Why no provider may be given an extra header of this name: it is Ballast's own, the connection's, or no header name. Empty: it may.
+std::string_view why_not_extra(std::string_view name);
 // The usual base URL of a kind; empty where there is none.
 std::string_view default_base_url(ProviderKind kind);
 struct ProviderSpec;

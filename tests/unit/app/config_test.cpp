@@ -1,5 +1,6 @@
 #include "app/config.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -37,6 +38,35 @@ TEST(Config, ProvidersComeFromTheEnvironmentUntilAFileNamesSome) {
   ASSERT_TRUE(named) << named.error().message;
   ASSERT_EQ(named->providers.size(), 1u);
   EXPECT_EQ(named->providers[0].name, "local");
+}
+
+TEST(Config, EveryMistakeIsAValueToo) {
+  std::vector<ConfigMistake> mistakes;
+  EXPECT_FALSE(parse_config_text("threads: -2\nroutes:\n  chat:\n    targts: [sim/sim-small]\n", "b.yaml", fixed_environment({}), &mistakes));
+  ASSERT_EQ(mistakes.size(), 3u);
+  EXPECT_EQ(mistakes[0].field, "threads");
+  EXPECT_EQ(std::pair(mistakes[0].line, mistakes[0].column), std::pair(1, 10));
+  EXPECT_EQ(mistakes[1].field, "routes.chat");
+  EXPECT_EQ(mistakes[2], (ConfigMistake{"b.yaml", 4, 5, "routes.chat.targts", "is an unknown key, did you mean \"targets\"?"}));
+  mistakes.clear();
+  EXPECT_FALSE(parse_config_text("listen: [\n", "b.yaml", fixed_environment({}), &mistakes));
+  ASSERT_EQ(mistakes.size(), 1u);
+  EXPECT_GT(mistakes[0].line, 0);
+  EXPECT_TRUE(to_string(mistakes[0]).starts_with("b.yaml:")) << to_string(mistakes[0]);
+}
+
+TEST(Config, ExtraHeadersOfAProvider) {
+  const auto config = parsed("providers: {up: {base_url: 'http://x/v1', headers: {OpenAI-Organization: '${ORG}', X-Title: ours}}}", {{"ORG", "org-secret-1"}});
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->providers[0].headers, (std::vector<std::pair<std::string, std::string>>{{"OpenAI-Organization", "org-secret-1"}, {"X-Title", "ours"}}));
+  EXPECT_EQ(provider_spec(config->providers[0])->headers, config->providers[0].headers);
+  for (const char* bad : {"Authorization: x", "Host: x", "'a b': x", "X-A: ''", "X-A: [x]", "X-A: x, x-a: y", "X-A: \"a\\r\\nb\""}) {
+    const auto said = mistake(fmt::format("providers: {{up: {{base_url: 'http://x/v1', headers: {{{}}}}}}}", bad));
+    EXPECT_NE(said.find("providers.up.headers."), std::string::npos) << bad << ": " << said;
+  }
+  const auto secret = parsed("providers: {up: {base_url: 'http://x/v1', headers: {X-A: '${ORG}'}}}", {{"ORG", "org\nsecret"}});
+  ASSERT_FALSE(secret);
+  EXPECT_EQ(secret.error().message.find("secret"), std::string::npos);
 }
 
 TEST(Config, PricesOfServiceTiersOfCallsAndOfRegions) {

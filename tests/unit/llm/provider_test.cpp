@@ -9,6 +9,20 @@ namespace {
 
 ProviderSpec spec(ProviderKind kind, std::string_view base) { return {.name = "p", .kind = kind, .base = *net::parse_url(base)}; }
 
+TEST(Provider, ExtraHeadersGoWithEveryRequest) {
+  for (const auto kind : {ProviderKind::openai, ProviderKind::azure, ProviderKind::anthropic, ProviderKind::gemini, ProviderKind::simulator}) {
+    auto p = spec(kind, "https://p.example/v1");
+    p.headers = {{"OpenAI-Organization", "org-1"}, {"x-title", "ours"}};
+    const auto call = make_call(p, "s3cret", Operation::chat, Wire::openai_chat, "m", false);
+    ASSERT_TRUE(call);
+    EXPECT_EQ(call->headers.get("openai-organization"), "org-1");
+    EXPECT_EQ(call->headers.get("x-title"), "ours");
+  }
+  for (const char* refused : {"Authorization", "x-api-key", "Host", "content-length", "Transfer-Encoding", "connection", "traceparent", "anthropic-version", "two words", ""})
+    EXPECT_FALSE(why_not_extra(refused).empty()) << refused;
+  for (const char* taken : {"OpenAI-Organization", "OpenAI-Project", "HTTP-Referer", "X-Title", "anthropic-beta"}) EXPECT_TRUE(why_not_extra(taken).empty()) << taken;
+}
+
 TEST(Provider, EachKindAsksItsOwnWayAndTheSecretStaysInItsHeader) {
   struct Row { ProviderKind kind; const char* base; Operation op; Wire caller; bool stream; const char *target, *header, *value; };
   const Row rows[] = {
