@@ -137,6 +137,22 @@ std::optional<Money> BudgetBook::remaining(const BudgetSubject& subject, std::st
   return least;
 }
 
+std::optional<BudgetLeft> BudgetBook::tightest(const BudgetSubject& subject, std::string_view model) const {
+  std::optional<BudgetLeft> least;
+  if (rules_.empty()) return least;
+  const WallTime now = clock_.wall();
+  for (std::size_t i = 0; i < rules_.size(); ++i) {
+    if (rules_[i].scope == BudgetScope::request) continue;
+    const auto value = value_for(rules_[i], subject, model);
+    if (value.empty()) continue;
+    const Money left = left_in(i, value, now);
+    if (least && left >= least->money) continue;
+    const auto span = window_at(rules_[i], now);
+    least = BudgetLeft{left, std::max(Duration::zero(), Duration((now < span.start ? span.start : span.end) - now))};
+  }
+  return least;
+}
+
 Money BudgetBook::prudent(std::string_view model, Money ceiling) const {
   if (!ledger_->any_distrust.load(std::memory_order_acquire)) return ceiling;
   const std::lock_guard lock(ledger_->rare);
@@ -277,10 +293,13 @@ std::vector<BudgetBook::StoppedModel> BudgetBook::stopped() const {
   return out;
 }
 
-void BudgetBook::trust(std::string_view model) {
+bool BudgetBook::trust(std::string_view model) {
   const std::lock_guard lock(ledger_->rare);
-  if (const auto it = ledger_->distrust.find(model); it != ledger_->distrust.end()) ledger_->distrust.erase(it);
+  const auto it = ledger_->distrust.find(model);
+  if (it == ledger_->distrust.end()) return false;
+  ledger_->distrust.erase(it);
   ledger_->any_distrust.store(!ledger_->distrust.empty(), std::memory_order_release);
+  return true;
 }
 
 BudgetStatus BudgetBook::status_of(const BudgetRule& rule, std::string_view value, WallTime now) const {

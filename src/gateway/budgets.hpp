@@ -113,6 +113,12 @@ struct UnknownOutcome {
   Money charged;
 };
 
+// What a window leaves, held money taken off.
+struct BudgetLeft {
+  Money money;
+  Duration reset{};                        // until the window ends; until a fixed one begins
+};
+
 class BudgetBook {
  public:
   struct Options {
@@ -132,6 +138,8 @@ class BudgetBook {
   bool applies(const BudgetSubject& subject, std::span<const std::string_view> models) const;
   // The least that the budgets leave for a call on `model`; nullopt: unlimited. Plans clamp max_tokens by it.
   std::optional<Money> remaining(const BudgetSubject& subject, std::string_view model) const;
+  // The window among them that leaves least, those of scope request aside; nullopt: none binds the call.
+  std::optional<BudgetLeft> tightest(const BudgetSubject& subject, std::string_view model) const;
   // `ceiling` as the book will hold it: multiplied where the model's optimism is stopped.
   Money prudent(std::string_view model, Money ceiling) const;
 
@@ -163,7 +171,7 @@ class BudgetBook {
     Money over;                            // in all
   };
   std::vector<StoppedModel> stopped() const;
-  void trust(std::string_view model);      // an operator's decision: ceilings count once again
+  bool trust(std::string_view model);      // an operator's decision: ceilings count once again. False: they do already
 
   std::vector<BudgetStatus> status() const;                        // every current window, sorted
   std::vector<BudgetStatus> status(const BudgetSubject& subject) const;

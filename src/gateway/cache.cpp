@@ -68,7 +68,7 @@ struct alignas(64) ResponseCache::Shard {
     const CacheKey key = e.key;
     entries.erase(key);
   }
-  CachedReplyPtr fresh(const CacheKey& key, MonoTime now) {
+  CachedReplyPtr fresh(const CacheKey& key, MonoTime now, Duration max_age) {
     const auto it = entries.find(key);
     if (it == entries.end()) return nullptr;
     Entry& e = *it->second;
@@ -76,6 +76,7 @@ struct alignas(64) ResponseCache::Shard {
       if (now >= e.kept_until) remove(e);
       return nullptr;
     }
+    if (now - e.stored > max_age) return nullptr;    // young enough for others
     unlink(e);
     link_newest(e);
     return e.reply;
@@ -88,10 +89,10 @@ ResponseCache::~ResponseCache() = default;
 
 ResponseCache::Shard& ResponseCache::shard_of(const CacheKey& key) const { return shards_[key.hash[0] % kShards]; }
 
-CachedReplyPtr ResponseCache::find(const CacheKey& key) {
+CachedReplyPtr ResponseCache::find(const CacheKey& key, Duration max_age) {
   Shard& shard = shard_of(key);
   const std::lock_guard hold(shard.mutex);
-  auto reply = shard.fresh(key, clock_.mono());
+  auto reply = shard.fresh(key, clock_.mono(), max_age);
   if (reply) ++shard.hits;
   return reply;
 }
@@ -105,13 +106,13 @@ CachedReplyPtr ResponseCache::find_stale(const CacheKey& key, Duration max_age) 
   return it->second->reply;
 }
 
-Task<Result<CacheLookup>> ResponseCache::look_up(CacheKey key, Scheduler& loop, MonoTime deadline, CancelToken cancel) {
+Task<Result<CacheLookup>> ResponseCache::look_up(CacheKey key, Duration max_age, Scheduler& loop, MonoTime deadline, CancelToken cancel) {
   Shard& shard = shard_of(key);
   Waiter self;
   Parking parking(loop, deadline, cancel);
   {
     const std::lock_guard hold(shard.mutex);
-    if (auto reply = shard.fresh(key, clock_.mono())) {
+    if (auto reply = shard.fresh(key, clock_.mono(), max_age)) {
       ++shard.hits;
       co_return CacheLookup(CacheHit{std::move(reply), false});
     }
@@ -144,12 +145,10 @@ Task<Result<CacheLookup>> ResponseCache::look_up(CacheKey key, Scheduler& loop, 
   co_return fail(ErrorCode::provider_timeout, "the same request, asked before, was not answered in time");
 }
 
-void ResponseCache::finish(const CacheKey& key, CachedReplyPtr reply, Duration ttl, Duration stale_for) {
-  Shard& shard = shard_of(key);
+void ResponseCache::keep(Shard& shard, const CacheKey& key, const CachedReplyPtr& reply, Duration ttl, Duration stale_for) {
   const MonoTime now = clock_.mono();
   const std::size_t bytes = weight_of(*reply);
   const std::size_t room = options_.max_bytes / kShards;
-  const std::lock_guard hold(shard.mutex);
   if (const auto it = shard.entries.find(key); it != shard.entries.end()) shard.remove(*it->second);
   if (ttl > Duration::zero() && bytes <= room) {
     while (shard.bytes + bytes > room && shard.oldest) {
@@ -162,6 +161,19 @@ void ResponseCache::finish(const CacheKey& key, CachedReplyPtr reply, Duration t
     shard.bytes += bytes;
     shard.entries.emplace(key, std::move(entry));
   }
+}
+
+void ResponseCache::store(const CacheKey& key, CachedReply reply, Duration ttl, Duration stale_for) {
+  Shard& shard = shard_of(key);
+  const auto kept = std::make_shared<const CachedReply>(std::move(reply));
+  const std::lock_guard hold(shard.mutex);
+  keep(shard, key, kept, ttl, stale_for);
+}
+
+void ResponseCache::finish(const CacheKey& key, CachedReplyPtr reply, Duration ttl, Duration stale_for) {
+  Shard& shard = shard_of(key);
+  const std::lock_guard hold(shard.mutex);
+  keep(shard, key, reply, ttl, stale_for);
   const auto flight = shard.flights.find(key);
   for (Waiter* w : flight->second.followers) {
     w->reply = reply;

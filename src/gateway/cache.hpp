@@ -99,11 +99,13 @@ class ResponseCache {
   ResponseCache& operator=(const ResponseCache&) = delete;
   ~ResponseCache();                        // after every lead and waiter is gone
 
-  // A fresh answer, or null; never waits.
-  CachedReplyPtr find(const CacheKey& key);
-  // A hit, or the duty to make the answer. Waits while another makes it: provider_timeout at `deadline`, caller_cancelled.
-  // A lead that does not lead (`leads()` false) calls for itself and publishes nothing.
-  Task<Result<CacheLookup>> look_up(CacheKey key, Scheduler& loop, MonoTime deadline, CancelToken cancel);
+  // A fresh answer stored at most `max_age` ago, or null; never waits.
+  CachedReplyPtr find(const CacheKey& key, Duration max_age = Duration::max());
+  // A hit that was stored at most `max_age` ago, or the duty to make the answer. Waits while another makes it: provider_timeout
+  // at `deadline`, caller_cancelled. A lead that does not lead (`leads()` false) calls for itself and publishes nothing.
+  Task<Result<CacheLookup>> look_up(CacheKey key, Duration max_age, Scheduler& loop, MonoTime deadline, CancelToken cancel);
+  // Keeps an answer that was made beside what is stored or being made (`Cache-Control: no-cache`). Nobody is woken by it.
+  void store(const CacheKey& key, CachedReply reply, Duration ttl, Duration stale_for);
   // Fresh or expired by at most `max_age` since it was stored: the degradation of a failed call.
   CachedReplyPtr find_stale(const CacheKey& key, Duration max_age);
   void clear();
@@ -122,6 +124,7 @@ class ResponseCache {
   struct Waiter;
   static constexpr std::size_t kShards = 16;
   Shard& shard_of(const CacheKey& key) const;
+  void keep(Shard& shard, const CacheKey& key, const CachedReplyPtr& reply, Duration ttl, Duration stale_for);   // under its mutex
   void finish(const CacheKey& key, CachedReplyPtr reply, Duration ttl, Duration stale_for);
   void pass_on(const CacheKey& key);
 

@@ -11,6 +11,7 @@
 #include "base/result.hpp"
 #include "base/scheduler.hpp"
 #include "base/task.hpp"
+#include "gateway/cache_control.hpp"
 #include "llm/provider.hpp"
 #include "llm/wire.hpp"
 
@@ -29,6 +30,7 @@ struct Call {
   std::string_view user;                               // x-ballast-user
   std::string_view feature;                            // x-ballast-feature
   std::string_view complexity;                         // x-ballast-complexity: the declared class
+  CacheControl cache;                                  // cache-control: of the exact cache, for this call
   std::string_view idempotency_key;
   std::string_view traceparent;
   std::string_view tracestate;                         // passed on with the trace context, as it came

@@ -29,10 +29,6 @@ Result<std::uint64_t> output_bound(const Asked& asked, const llm::ModelInfo& m) 
   return f.max_tokens ? std::min<std::uint64_t>(static_cast<std::uint64_t>(*f.max_tokens), std::max<std::uint64_t>(known, 1)) : known;
 }
 
-BudgetSubject budget_subject(const Asked& asked) {
-  return {.key = asked.who.key_id(), .user = asked.who.user, .feature = asked.who.feature, .team = asked.who.team()};
-}
-
 struct Bound {
   Money ceiling;
   std::optional<std::int64_t> max_tokens;

@@ -39,8 +39,9 @@ llm::ChatReply template_reply(const Trail& trail, const std::string& text, WallT
 std::optional<Degraded> degrade(const Scene& scene, const Asked& asked, const Memory& memory, const Error& why, Trail& trail) {
   if (!degradable(why.code)) return std::nullopt;
   const auto& options = asked.route->degrade;
-  if (options.stale > Duration::zero() && memory.key) {
-    if (const auto old = scene.world.cache.find_stale(*memory.key, options.stale)) {
+  if (options.stale > Duration::zero() && memory.key && scene.call.cache.reads()) {
+    if (const auto old = scene.world.cache.find_stale(*memory.key, std::min(options.stale, scene.call.cache.oldest()))) {
+      trail.age = scene.world.clock.wall() - old->stored;
       trail.record.served_by = "stale";
       trail.record.cache = records::CacheState::stale;
       trail.decision.step(scene.now(), "degraded", {{"to", "stale"}, {"of", old->call_id}, {"why", to_string(why.code)}});

@@ -41,24 +41,44 @@ Task<Result<void>> enter_idempotent(const Scene& scene, const Asked& asked, Memo
   co_return Result<void>{};
 }
 
+// In the cache's terms, what is not there: an answer that the caller would take (RFC 9111, section 5.2.1.7).
+Error not_cached() {
+  return {ErrorCode::caller_not_found, "nothing stored answers this request, and Cache-Control: only-if-cached lets nobody be asked", "cache-control"};
+}
+
+CachedReplyPtr found_again(CacheHit& hit, const Scene& scene, Trail& trail) {
+  trail.record.cache = hit.waited ? records::CacheState::joined : records::CacheState::hit;
+  trail.record.served_by = "cache";
+  trail.record.usage = {.input = hit.reply->input_tokens, .output = hit.reply->output_tokens};
+  trail.age = scene.world.clock.wall() - hit.reply->stored;
+  scene.metrics.saved.add(static_cast<std::uint64_t>(std::max<std::int64_t>(hit.reply->cost.nano, 0)));
+  trail.decision.step(scene.now(), "cache_hit", {{"of", hit.reply->call_id}, {"waited", hit.waited}});
+  return hit.reply;
+}
+
 Task<Result<void>> consult_cache(const Scene& scene, const Asked& asked, Memory& memory, Trail& trail) {
   const auto& route = *asked.route;
   memory.key = cache_key({.wire = llm::to_string(scene.call.wire), .operation = llm::to_string(scene.call.operation),
                           .route = route.name, .scope = route.cache.scope == CacheScope::key ? asked.who.key_id() : std::string_view(),
                           .body = scene.call.body});
-  if (!memory.key) {
-    trail.record.cache = records::CacheState::bypass;
+  const CacheControl& wanted = scene.call.cache;
+  if (wanted.only_if_cached) {
+    CacheHit hit{.reply = memory.key && wanted.reads() ? scene.world.cache.find(*memory.key, wanted.oldest()) : nullptr};
+    if (!hit.reply) co_return fail(not_cached());
+    memory.hit = found_again(hit, scene, trail);
     co_return Result<void>{};
   }
-  auto found = co_await scene.world.cache.look_up(*memory.key, scene.sink.loop(), patience(scene, asked), scene.sink.gone());
+  if (!memory.key || !wanted.reads()) {
+    trail.record.cache = records::CacheState::bypass;
+    memory.refresh = memory.key && !wanted.no_store;
+    if (wanted.no_store) memory.key.reset();
+    if (!wanted.reads()) trail.decision.step(scene.now(), "cache_bypassed", {{"by", "cache-control"}, {"stores", memory.refresh}});
+    co_return Result<void>{};
+  }
+  auto found = co_await scene.world.cache.look_up(*memory.key, wanted.oldest(), scene.sink.loop(), patience(scene, asked), scene.sink.gone());
   if (!found) co_return fail(std::move(found.error()));
   if (auto* hit = std::get_if<CacheHit>(&*found)) {
-    memory.hit = hit->reply;
-    trail.record.cache = hit->waited ? records::CacheState::joined : records::CacheState::hit;
-    trail.record.served_by = "cache";
-    trail.record.usage = {.input = hit->reply->input_tokens, .output = hit->reply->output_tokens};
-    scene.metrics.saved.add(static_cast<std::uint64_t>(std::max<std::int64_t>(hit->reply->cost.nano, 0)));
-    trail.decision.step(scene.now(), "cache_hit", {{"of", hit->reply->call_id}, {"waited", hit->waited}});
+    memory.hit = found_again(*hit, scene, trail);
   } else {
     memory.lead = std::move(std::get<CacheLead>(*found));
     trail.record.cache = records::CacheState::miss;
@@ -90,6 +110,9 @@ Task<Result<Memory>> look_up(const Scene& scene, const Asked& asked, Trail& trai
                                     .call_id = trail.call_id, .served_by = "cache"});
     }
     scene.metrics.cache.with({records::to_string(trail.record.cache)}).add();
+  } else if (scene.call.cache.only_if_cached) {
+    if (memory.claim.held()) co_await memory.claim.release();
+    co_return fail(not_cached());
   } else if (asked.route->degrade.stale > Duration::zero()) {
     memory.key = cache_key({.wire = llm::to_string(scene.call.wire), .operation = llm::to_string(scene.call.operation),
                             .route = asked.route->name, .scope = asked.who.key_id(), .body = scene.call.body});

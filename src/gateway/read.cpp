@@ -120,6 +120,8 @@ Result<Asked> read_request(const Scene& scene, Trail& trail) {
 
   if (!call.content_encoding.empty() && call.content_encoding != "identity")
     return fail(ErrorCode::caller_invalid_request, "is not understood: send the body as it is", "content-encoding");
+  if (!call.complexity.empty() && !complexity_from(call.complexity))
+    return fail(ErrorCode::caller_invalid_request, "must be simple, medium or hard", "x-ballast-complexity");
 
   Asked asked{.who = std::move(*who)};
   if (auto ok = read_facts(scene, asked); !ok) return fail(std::move(ok.error()));
@@ -144,6 +146,10 @@ Result<Asked> read_request(const Scene& scene, Trail& trail) {
 
 LimitSubject limit_subject(const Asked& asked) {
   return {.key = asked.who.key_id(), .user = asked.who.user, .feature = asked.who.feature, .team = asked.who.team(), .system = true};
+}
+
+BudgetSubject budget_subject(const Asked& asked) {
+  return {.key = asked.who.key_id(), .user = asked.who.user, .feature = asked.who.feature, .team = asked.who.team()};
 }
 
 }  // namespace ballast::gateway

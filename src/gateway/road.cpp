@@ -88,12 +88,14 @@ Task<void> remember(const Scene& scene, const Asked& asked, Memory& memory, Answ
         {.status = answer.status, .content_type = answer.content_type, .body = body, .call_id = trail.call_id, .served_by = r.served_by});
     if (!kept) log::error("idempotency_store_failed", {{"call", trail.call_id}, {"error", kept.error().message}});
   }
-  if (memory.lead.leads())
-    memory.lead.publish({.status = answer.status, .content_type = answer.content_type, .body = std::move(body),
-                         .served_by = r.served_by, .call_id = trail.call_id,
-                         .input_tokens = r.usage.input + r.usage.cached + r.usage.cache_write,
-                         .output_tokens = r.usage.output + r.usage.reasoning, .cost = {r.billed_nano}, .stored = scene.world.clock.wall()},
-                        asked.route->cache.ttl, asked.route->degrade.stale);
+  if (!memory.lead.leads() && (!memory.refresh || answer.caller_left)) co_return;
+  CachedReply reply{.status = answer.status, .content_type = answer.content_type, .body = std::move(body),
+                    .served_by = r.served_by, .call_id = trail.call_id,
+                    .input_tokens = r.usage.input + r.usage.cached + r.usage.cache_write,
+                    .output_tokens = r.usage.output + r.usage.reasoning, .cost = {r.billed_nano}, .stored = scene.world.clock.wall()};
+  const auto& route = *asked.route;
+  if (memory.lead.leads()) memory.lead.publish(std::move(reply), route.cache.ttl, route.degrade.stale);
+  else scene.world.cache.store(*memory.key, std::move(reply), route.cache.ttl, route.degrade.stale);
 }
 
 Task<void> deliver(const Scene& scene, Answer& answer, StreamOut& out, Trail& trail) {
@@ -194,7 +196,10 @@ Task<void> walk(const Scene& scene, Trail& trail) {
                            .max_answer_bytes = scene.setup.max_reply_bytes, .created = unix_ms(scene.world.clock.wall()) / 1000};
   const LaneMaker make_lane = [&] {
     return std::make_unique<Lane>(Relay(shape, scene.here.facts),
-                                  StreamOut(scene.sink, [&trail] { return reply_head(trail, 200, "text/event-stream", false); }));
+                                  StreamOut(scene.sink, [&] {
+                                    note_budget(scene, *asked, trail);
+                                    return reply_head(trail, 200, "text/event-stream", false);
+                                  }));
   };
   std::unique_ptr<Lane> lane = make_lane();
   Answer answer;

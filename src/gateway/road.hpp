@@ -57,15 +57,17 @@ struct Asked {
 };
 Result<Asked> read_request(const Scene& scene, Trail& trail);
 LimitSubject limit_subject(const Asked& asked);
+BudgetSubject budget_subject(const Asked& asked);
 
 // Step 3, `memory.cpp`: an answer from memory, or the duties of the one who makes it.
 struct Memory {
   std::optional<CacheKey> key;
   CacheLead lead;
+  bool refresh = false;                           // the answer is stored, though no one leads (Cache-Control: no-cache)
   IdempotencyClaim claim;
   CachedReplyPtr hit;                             // answer with this …
   std::shared_ptr<const RememberedReply> replay;  // … or this
-  bool remembers() const { return lead.leads() || claim.held(); }
+  bool remembers() const { return lead.leads() || refresh || claim.held(); }
 };
 Task<Result<Memory>> look_up(const Scene& scene, const Asked& asked, Trail& trail);
 Task<void> answer_from_memory(const Scene& scene, const Asked& asked, const Memory& memory, Trail& trail);
@@ -128,6 +130,8 @@ Task<void> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, co
 
 // Step 7 to 9, `settle.cpp`: exactly once, whatever happened. After it the last bytes may go.
 Task<void> settle(const Scene& scene, const Asked* asked, Planned* plan, Trail& trail);
+// The tightest budget of the call as it stands now, for the reply's head.
+void note_budget(const Scene& scene, const Asked& asked, Trail& trail);
 void note_outcome(Trail& trail, const Error& error, int http_status);
 
 // `degrade.cpp`: when nothing answered: stale, template, or the error in the caller's shape.

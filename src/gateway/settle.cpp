@@ -129,12 +129,20 @@ void note_outcome(Trail& trail, const Error& error, int http_status) {
   trail.record.http_status = static_cast<std::uint16_t>(http_status);
 }
 
-Task<void> settle(const Scene& scene, const Asked*, Planned* plan, Trail& trail) {
+void note_budget(const Scene& scene, const Asked& asked, Trail& trail) {
+  const auto& r = trail.record;
+  fmt::basic_memory_buffer<char, 128> model;
+  if (!r.model.empty()) fmt::format_to(std::back_inserter(model), "{}/{}", r.provider, r.model);
+  trail.budget = scene.setup.budgets->tightest(budget_subject(asked), {model.data(), model.size()});
+}
+
+Task<void> settle(const Scene& scene, const Asked* asked, Planned* plan, Trail& trail) {
   auto& r = trail.record;
   if (plan) {
     plan->hold.settle();
     plan->hold.charges(r.charges);
   }
+  if (asked) note_budget(scene, *asked, trail);
   const MonoTime now = scene.now();
   r.latency_us = micros(now - trail.started);
   emit_spans(scene, trail);

@@ -18,7 +18,7 @@ Trail::Trail(Id id, MonoTime start, WallTime arrived, const Call& call)
 
 ReplyHead reply_head(const Trail& trail, int status, std::string_view content_type, bool settled) {
   ReplyHead head{.status = status, .headers = {}};
-  head.headers.reserve(640, 16);
+  head.headers.reserve(704, 18);
   const auto add = [&](std::string_view name, std::string_view value) {
     if (!value.empty()) head.headers.add(name, value);
   };
@@ -40,6 +40,7 @@ ReplyHead reply_head(const Trail& trail, int status, std::string_view content_ty
     add("x-ballast-model", {model.data(), model.size()});
   }
   add("x-ballast-cache", records::to_string(r.cache));
+  if (trail.age) add_number("age", static_cast<std::uint64_t>(std::max<std::int64_t>(trail.age->count(), 0)) / 1'000'000'000);
   if (!r.attempts.empty()) add_number("x-ballast-attempts", r.attempts.size());
   if (settled) add("x-ballast-cost-usd", to_usd({r.billed_nano}));
   add("x-ballast-warning", trail.warning);
@@ -52,6 +53,10 @@ ReplyHead reply_head(const Trail& trail, int status, std::string_view content_ty
     add_number("x-ratelimit-limit-tokens", q->limit);
     add_number("x-ratelimit-remaining-tokens", q->remaining);
     add("x-ratelimit-reset-tokens", reset_text(q->reset));
+  }
+  if (trail.budget) {
+    add("x-ballast-budget-remaining", to_usd(trail.budget->money));
+    add("x-ballast-budget-reset", reset_text(trail.budget->reset));
   }
   return head;
 }

@@ -6,6 +6,7 @@
 
 #include "base/clock.hpp"
 #include "base/trace.hpp"
+#include "gateway/budgets.hpp"
 #include "gateway/call.hpp"
 #include "gateway/decision.hpp"
 #include "gateway/limits.hpp"
@@ -25,6 +26,8 @@ struct Trail {
   trace::SpanContext span;               // the call's own; invalid: not traced
   std::uint64_t parent_span = 0;         // the caller's
   std::vector<trace::SpanContext> attempt_spans;   // by attempt
+  std::optional<Duration> age;           // of an answer from memory, since it was stored
+  std::optional<BudgetLeft> budget;      // the tightest of those that bind the call
   std::string warning;                   // deprecations, for the x-ballast-warning header
 };
 

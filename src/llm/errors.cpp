@@ -248,6 +248,11 @@ int http_status(ErrorCode code, Wire wire) {
 
 namespace {
 
+// A cache that finds nothing and may not ask on says 504 (RFC 9111, section 5.2.1.7).
+int status_of(const Error& error, Wire wire) {
+  return error.code == ErrorCode::caller_not_found && error.field == "cache-control" ? 504 : http_status(error.code, wire);
+}
+
 std::string_view openai_type(int status) {
   if (status == 401) return "authentication_error";
   if (status == 403) return "permission_error";
@@ -298,7 +303,7 @@ std::string_view openai_code(const Error& error) {
 }  // namespace
 
 json::object error_object(Wire wire, const Error& error) {
-  const int status = http_status(error.code, wire);
+  const int status = status_of(error, wire);
   switch (wire) {
     case Wire::openai_chat:
     case Wire::openai_responses: {
@@ -325,7 +330,7 @@ json::object error_object(Wire wire, const Error& error) {
 
 ErrorReply write_error(Wire wire, const Error& error) {
   ErrorReply reply;
-  reply.status = http_status(error.code, wire);
+  reply.status = status_of(error, wire);
   reply.body = to_json(error_object(wire, error));
   reply.headers.emplace_back("content-type", "application/json");
   // The SDKs retry 408, 409, 429 and 5xx by themselves: say when that cannot help.

@@ -25,12 +25,21 @@ constexpr Route kRoutes[] = {
     {"/v1/images/edits", llm::Wire::openai_chat, llm::Operation::images_edits},
 };
 
+// Several fields of one name are one list (RFC 9110, section 5.3).
+gateway::CacheControl cache_control_of(const net::Headers& headers) {
+  if (headers.count("cache-control") < 2) return gateway::cache_control_from(headers.get("cache-control"));
+  std::string all;
+  for (const auto& [name, value] : headers)
+    if (net::same_field_name(name, "cache-control")) all.append(value).append(",");
+  return gateway::cache_control_from(all);
+}
+
 gateway::Call call_of(const net::Exchange& exchange, llm::Wire wire, llm::Operation operation) {
   const auto& h = exchange.request().headers;
   return {.wire = wire, .operation = operation, .body = exchange.body(), .content_type = h.get("content-type"),
           .secret = secret_of(exchange.request()), .user = h.get("x-ballast-user"), .feature = h.get("x-ballast-feature"),
-          .complexity = h.get("x-ballast-complexity"), .idempotency_key = h.get("idempotency-key"), .traceparent = h.get("traceparent"),
-          .tracestate = h.get("tracestate"), .content_encoding = h.get("content-encoding"),
+          .complexity = h.get("x-ballast-complexity"), .cache = cache_control_of(h), .idempotency_key = h.get("idempotency-key"),
+          .traceparent = h.get("traceparent"), .tracestate = h.get("tracestate"), .content_encoding = h.get("content-encoding"),
           .anthropic_beta = h.get("anthropic-beta")};
 }
 

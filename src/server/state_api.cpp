@@ -76,7 +76,8 @@ Task<void> budgets(net::Exchange& exchange, const Parts& parts) {
 Task<void> trust(net::Exchange& exchange, const Parts& parts) {
   const std::string model = query(exchange.request(), "model");
   if (model.empty()) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "name the model as provider/model", "model"});
-  parts.gateway.setup()->budgets->trust(model);
+  if (!parts.gateway.setup()->budgets->trust(model))
+    co_return co_await reply_problem(exchange, Error{ErrorCode::caller_not_found, "the ceilings of \"" + model + "\" are trusted; distrusted_models of GET /api/budgets lists those that are not", "model"});
   co_await reply_json(exchange, 200, json::object{{"trusted", model}});
 }
 

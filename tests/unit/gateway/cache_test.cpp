@@ -25,7 +25,7 @@ struct World {
   std::vector<CacheLead> leads;
 
   Task<void> ask(std::string name, CacheKey key, Duration patience, CancelToken cancel) {
-    auto found = co_await cache.look_up(key, loop, clock.mono() + patience, cancel);
+    auto found = co_await cache.look_up(key, Duration::max(), loop, clock.mono() + patience, cancel);
     if (!found) {
       told.push_back(name + " " + std::string(to_string(found.error().code)));
     } else if (auto* hit = std::get_if<CacheHit>(&*found)) {
@@ -128,13 +128,13 @@ TEST(Cache, StaysWithinItsBytes) {
   SimLoop loop(clock);
   ResponseCache cache(clock, {.max_bytes = 1 << 20});
   for (int i = 0; i < 2000; ++i) {
-    auto found = loop.run(cache.look_up(key_of(R"({"n":)" + std::to_string(i) + "}"), loop, MonoTime::max(), nullptr));
+    auto found = loop.run(cache.look_up(key_of(R"({"n":)" + std::to_string(i) + "}"), Duration::max(), loop, MonoTime::max(), nullptr));
     std::get<CacheLead>(*found).publish({.body = std::string(4000, 'x')}, 1h, 0s);
   }
   EXPECT_LE(cache.stats().bytes, 1u << 20);
   EXPECT_GT(cache.stats().evicted, 1000u);
   EXPECT_TRUE(cache.find(key_of(R"({"n":1999})")));
-  auto big = loop.run(cache.look_up(key_of(R"({"big":1})"), loop, MonoTime::max(), nullptr));
+  auto big = loop.run(cache.look_up(key_of(R"({"big":1})"), Duration::max(), loop, MonoTime::max(), nullptr));
   std::get<CacheLead>(*big).publish({.body = std::string(1 << 17, 'x')}, 1h, 0s);
   EXPECT_FALSE(cache.find(key_of(R"({"big":1})"))) << "too large to keep";
   cache.clear();
@@ -154,7 +154,7 @@ TEST(Cache, LoopsShareOneLeader) {
         int done = 0;
         auto ask = [&](int i) -> Task<void> {
           const auto key = key_of(R"({"q":)" + std::to_string(i) + "}");
-          auto found = co_await cache.look_up(key, loop, MonoTime::max(), nullptr);
+          auto found = co_await cache.look_up(key, Duration::max(), loop, MonoTime::max(), nullptr);
           if (auto* lead = std::get_if<CacheLead>(&*found)) {
             ++leads;
             if (leads % 5 == 0) lead->abandon();

@@ -67,7 +67,12 @@ TEST(StateApi, BudgetsShowWhatIsSpentAndLeft) {
   EXPECT_NE(answer.text.find(R"("spent_usd":"1.500000000")"), std::string::npos) << answer.text;
   EXPECT_NE(answer.text.find(R"("remaining_usd":"3.500000000")"), std::string::npos);
   expect_problem(house.ask("POST", "/api/budgets/trust", kAdmin), 400, "model");
+  expect_problem(house.ask("POST", "/api/budgets/trust?model=nope", kAdmin), 404, "model");
+  house.gateway->setup()->budgets->book_over("p/m", {1}, {2});
+  EXPECT_EQ(house.ask("GET", "/api/budgets", kAdmin).count("distrusted_models"), 1u);
   EXPECT_EQ(house.ask("POST", "/api/budgets/trust?model=p/m", kAdmin).status, 200);
+  EXPECT_EQ(house.ask("GET", "/api/budgets", kAdmin).count("distrusted_models"), 0u);
+  EXPECT_EQ(house.ask("POST", "/api/budgets/trust?model=p/m", kAdmin).status, 404) << "trusted already";
 }
 
 TEST(StateApi, APathThatNobodyOwnsSaysWhereToLook) {
