@@ -5,6 +5,7 @@
 #include "app/cli.hpp"
 #include "app/table.hpp"
 #include "base/text.hpp"
+#include "server/key_changes.hpp"
 #include "server/key_rows.hpp"
 
 namespace ballast::app {
@@ -15,6 +16,8 @@ struct Flags {
   AccessFlags access;
   std::string id, name, scopes = "call", models, team, user, feature, expires;
   bool all = false;
+  json::object patch;                  // what `update` names
+  std::string overlap = "0";
 };
 
 json::array list_of(std::string_view commas) {
@@ -60,12 +63,35 @@ Result<json::value> show(Access& access, const Flags& f) {
     if (!row) return fail(row.error());
     return server::key_json(*row);
   }
-  auto all = access.call("GET", "/api/keys");
-  if (!all) return all;
-  if (const auto* rows = rows_of(*all))
-    for (const auto& row : *rows)
-      if (const auto* o = row.if_object(); o && o->contains("id") && plain(o->at("id")) == f.id) return row;
-  return fail(ErrorCode::caller_not_found, fmt::format("there is no key \"{}\"", f.id));
+  return access.call("GET", "/api/keys/" + net::percent_encode(f.id));
+}
+
+Result<json::value> update(Access& access, const Flags& f) {
+  const auto change = server::key_change_from(f.patch);
+  if (!change) return fail(ErrorCode::caller_invalid_request, change.error().message, "--" + change.error().field);
+  if (f.patch.empty()) return fail(ErrorCode::caller_invalid_request, "say what to change, for example --models", "--name");
+  auto* db = access.database();
+  if (!db) return access.call("PATCH", "/api/keys/" + net::percent_encode(f.id), f.patch);
+  const WallTime now = SystemClock().wall();
+  const auto row = db->write_now([&](store::Tx& tx) { return server::change_key(tx, f.id, *change, now); });
+  if (!row) return fail(row.error());
+  return server::key_json(*row);
+}
+
+Result<json::value> rotate(Access& access, const Flags& f) {
+  const auto overlap = parse_duration(f.overlap, "--overlap");
+  if (!overlap) return fail(overlap.error());
+  if (*overlap > server::kLongestOverlap) return fail(ErrorCode::caller_invalid_request, "is above 30d", "--overlap");
+  auto* db = access.database();
+  if (!db)
+    return access.call("POST", "/api/keys/" + net::percent_encode(f.id) + "/rotate",
+                       json::object{{"overlap", std::chrono::ceil<std::chrono::seconds>(*overlap).count()}});
+  const WallTime now = SystemClock().wall();
+  auto rotated = db->write_now([&](store::Tx& tx) { return server::rotate_key(tx, f.id, *overlap, now); });
+  if (!rotated) return fail(rotated.error());
+  json::object answer = server::key_json(rotated->row);
+  answer["secret"] = rotated->secret;
+  return answer;
 }
 
 Result<json::value> revoke(Access& access, const Flags& f) {
@@ -92,8 +118,8 @@ void print(const json::value& answer, const Flags& f, Act act) {
     std::cout << "revoked " << f.id << '\n';
   } else if (const auto* o = answer.if_object()) {
     for (const auto& [name, value] : *o)
-      if (!plain(value).empty()) std::cout << fmt::format("{:<10} {}\n", std::string_view(name), plain(value));
-    if (act == create) std::cout << "The secret is shown this once; only its hash is kept.\n";
+      if (!plain(value).empty()) std::cout << fmt::format("{:<16} {}\n", std::string_view(name), plain(value));
+    if (act == create || act == rotate) std::cout << "The secret is shown this once; only its hash is kept.\n";
   }
 }
 
@@ -116,7 +142,7 @@ int keys(const Flags& flags, Act act) {
 }  // namespace
 
 void add_keys(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand("keys", "Make, list and revoke the keys of callers.");
+  auto* command = app.add_subcommand("keys", "Make, list, change and revoke the keys of callers.");
   command->require_subcommand(1);
   auto flags = std::make_shared<Flags>();
   const auto add = [&](const char* name, const char* about, Act act) {
@@ -135,6 +161,18 @@ void add_keys(CLI::App& app, Run& run) {
   make->add_option("--expires", flags->expires, "From then on it is refused: 2027-01-01.");
   add("list", "List keys, without their secrets.", list)->add_flag("--all", flags->all, "Revoked ones too.");
   add("show", "Show one key.", show)->add_option("ID", flags->id, "key_…")->required();
+  auto* change = add("update", "Change a key; what is not named stays.", update);
+  change->add_option("ID", flags->id, "key_…")->required();
+  for (const auto& [name, about] : {std::pair("name", "Its name in records."), {"scopes", "With commas: call, usage, read, admin."},
+                                    {"models", "What it may name, with commas; \"\" for everything."}, {"team", "Its team."},
+                                    {"user", "Every call of it is this user's."}, {"feature", "Every call of it is this feature's."}})
+    change->add_option_function<std::string>(fmt::format("--{}", name), [flags, name](const std::string& text) { flags->patch[name] = text; }, about);
+  change->add_option_function<std::string>(
+      "--expires", [flags](const std::string& text) { flags->patch["expires"] = text == "never" ? json::value(nullptr) : json::value(text); },
+      "From then on it is refused: 2027-01-01, or never.");
+  auto* turn = add("rotate", "Give a key another secret and print it, once.", rotate);
+  turn->add_option("ID", flags->id, "key_…")->required();
+  turn->add_option("--overlap", flags->overlap, "How long the old secret goes on: 1h, 7d (30d at most).")->capture_default_str();
   add("revoke", "Refuse a key from now on.", revoke)->add_option("ID", flags->id, "key_…")->required();
 }
 

@@ -216,8 +216,8 @@ void Runtime::sync_keys() {
   for (const auto& row : *rows) {
     if (row.revoked) {
       if (keys_->find(row.id)) (void)keys_->revoke(row.id);
-    } else if (!keys_->find(row.id)) {
-      if (auto key = server::stored_of(row)) active.push_back(std::move(*key));
+    } else if (auto key = server::stored_of(row); key && !keys_->holds(*key)) {
+      active.push_back(std::move(*key));
     }
   }
   if (!active.empty())

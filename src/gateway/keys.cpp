@@ -67,12 +67,13 @@ StoredKey admin_key(std::string_view secret) {
 
 // A key and when it was used. Written at most once a second, so that the loops share a line they only read.
 struct KeyRing::Held : KeyInfo {
-  explicit Held(KeyInfo info) : KeyInfo(std::move(info)) {}
+  explicit Held(KeyInfo info, bool is_old = false) : KeyInfo(std::move(info)), old(is_old) {}
   void use(WallTime now) const {
     const std::int64_t second = std::chrono::floor<std::chrono::seconds>(now).time_since_epoch().count();
     if (used.load(std::memory_order_relaxed) != second) used.store(second, std::memory_order_relaxed);
   }
   static WallTime at(std::int64_t second) { return WallTime(std::chrono::seconds(second)); }
+  bool old;                                    // found by the secret before the last rotation
   mutable std::atomic<std::int64_t> used{0};   // 0: never
   mutable std::int64_t taken = 0;              // what take_uses told; guarded by the ring's mutex
 };
@@ -80,21 +81,38 @@ struct KeyRing::Held : KeyInfo {
 struct KeyRing::Snapshot {
   std::unordered_map<KeyDigest, std::shared_ptr<const Held>, DigestHash> by_digest;
   std::unordered_map<std::string, KeyDigest> by_id;
+  std::unordered_map<std::string, KeyDigest> old_by_id;        // of rotated keys
 
   void remove(const std::string& id) {
-    const auto it = by_id.find(id);
-    if (it == by_id.end()) return;
-    by_digest.erase(it->second);
-    by_id.erase(it);
+    for (auto* ids : {&by_id, &old_by_id})
+      if (const auto it = ids->find(id); it != ids->end()) {
+        by_digest.erase(it->second);
+        ids->erase(it);
+      }
   }
   Result<void> add(StoredKey key) {
     const auto holder = by_digest.find(key.digest);
     if (holder != by_digest.end() && holder->second->id != key.info.id)
       return fail(ErrorCode::caller_conflict,
                   fmt::format("keys \"{}\" and \"{}\" have the same secret", holder->second->name, key.info.name), "keys");
-    remove(key.info.id);
-    by_id[key.info.id] = key.digest;
-    by_digest[key.digest] = std::make_shared<const Held>(std::move(key.info));
+    const std::string id = key.info.id;
+    std::int64_t used = 0, taken = 0;
+    if (const auto before = by_id.find(id); before != by_id.end()) {
+      used = by_digest.at(before->second)->used.load(std::memory_order_relaxed);
+      taken = by_digest.at(before->second)->taken;
+    }
+    remove(id);
+    if (key.old_until && key.old_digest != key.digest) {
+      KeyInfo info = key.info;
+      info.expires = std::min(info.expires.value_or(WallTime::max()), *key.old_until);
+      old_by_id[id] = key.old_digest;
+      by_digest[key.old_digest] = std::make_shared<const Held>(std::move(info), true);
+    }
+    by_id[id] = key.digest;
+    const auto held = std::make_shared<const Held>(std::move(key.info));
+    held->used.store(used, std::memory_order_relaxed);
+    held->taken = taken;
+    by_digest[key.digest] = held;
     return {};
   }
 };
@@ -142,6 +160,22 @@ Result<void> KeyRing::put(StoredKey key) {
   return change([&](Snapshot& s) { return s.add(std::move(key)); });
 }
 
+Result<void> KeyRing::update(StoredKey key) {
+  return change([&](Snapshot& s) -> Result<void> {
+    if (!s.by_id.contains(key.info.id)) return fail(ErrorCode::caller_not_found, fmt::format("no key \"{}\"", key.info.id), "id");
+    return s.add(std::move(key));
+  });
+}
+
+bool KeyRing::holds(const StoredKey& key) const {
+  const std::lock_guard hold(mutex_);
+  const auto it = current_->by_id.find(key.info.id);
+  if (it == current_->by_id.end() || it->second != key.digest) return false;
+  const auto old = current_->old_by_id.find(key.info.id);
+  const bool same_old = old == current_->old_by_id.end() ? !key.old_until : key.old_until && old->second == key.old_digest;
+  return same_old && static_cast<const KeyInfo&>(*current_->by_digest.at(it->second)) == key.info;
+}
+
 Result<void> KeyRing::put_all(std::vector<StoredKey> keys) {
   return change([&](Snapshot& s) -> Result<void> {
     for (auto& key : keys)
@@ -187,7 +221,8 @@ std::vector<std::shared_ptr<const KeyInfo>> KeyRing::list() const {
   std::vector<std::shared_ptr<const KeyInfo>> out;
   {
     const std::lock_guard hold(mutex_);
-    for (const auto& [digest, info] : current_->by_digest) out.push_back(info);
+    for (const auto& [digest, info] : current_->by_digest)
+      if (!info->old) out.push_back(info);
   }
   std::ranges::sort(out, {}, [](const auto& info) -> const std::string& { return info->id; });
   return out;
@@ -197,7 +232,9 @@ std::optional<WallTime> KeyRing::last_used(std::string_view id) const {
   const std::lock_guard hold(mutex_);
   const auto it = current_->by_id.find(std::string(id));
   if (it == current_->by_id.end()) return std::nullopt;
-  const std::int64_t second = current_->by_digest.at(it->second)->used.load(std::memory_order_relaxed);
+  std::int64_t second = current_->by_digest.at(it->second)->used.load(std::memory_order_relaxed);
+  if (const auto old = current_->old_by_id.find(it->first); old != current_->old_by_id.end())
+    second = std::max(second, current_->by_digest.at(old->second)->used.load(std::memory_order_relaxed));
   return second ? std::optional(Held::at(second)) : std::nullopt;
 }
 

@@ -29,6 +29,8 @@ using KeyDigest = Digest;
 struct StoredKey {
   KeyDigest digest{};
   KeyInfo info;
+  KeyDigest old_digest{};                // of the secret before the last rotation: good until
+  std::optional<WallTime> old_until;     // this time; empty: there is none
 };
 
 // A freshly made key; `secret` leaves this struct once, towards its owner.
@@ -61,6 +63,10 @@ class KeyRing {
 
   // Adds or replaces (by id). A digest already held by another id is caller_conflict.
   Result<void> put(StoredKey key);
+  // Replaces one that is here: one that was revoked meanwhile stays revoked (caller_not_found). Its last use is kept.
+  Result<void> update(StoredKey key);
+  // Is this key held just so: the same secrets, the same rights?
+  bool holds(const StoredKey& key) const;
   // All at once, one new snapshot: the database's keys at start. Keys already here stay; same ids are replaced.
   Result<void> put_all(std::vector<StoredKey> keys);
   // Replaces every configured key (and the admin key) by these: start and reload. Database keys stay.

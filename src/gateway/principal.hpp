@@ -44,6 +44,7 @@ struct KeyInfo {
   WallTime created{};
   std::optional<WallTime> expires;
   bool configured = false;               // from ballast.yaml: cannot be revoked through the API
+  friend bool operator==(const KeyInfo&, const KeyInfo&) = default;
 };
 
 // Longest user, feature or team name kept; a longer one is condensed to a prefix and a hash, so it stays distinct.

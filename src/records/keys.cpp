@@ -7,7 +7,7 @@ namespace ballast::records {
 namespace {
 
 constexpr std::string_view kColumns =
-    "id, name, digest, prefix, scopes, models, team, user_id, feature, created_us, expires_us, revoked_us, used_us";
+    "id, name, digest, prefix, scopes, models, team, user_id, feature, created_us, expires_us, revoked_us, used_us, old_digest, old_until_us";
 
 std::optional<std::int64_t> maybe_us(const std::optional<WallTime>& t) { return t ? std::optional(unix_us(*t)) : std::nullopt; }
 WallTime from_us(std::int64_t us) { return WallTime(std::chrono::microseconds(us)); }
@@ -20,12 +20,17 @@ std::string models_json(const std::vector<std::string>& models) {
   return to_json(list);
 }
 
+Digest digest_of(std::string_view bytes) {
+  Digest d{};
+  std::copy_n(bytes.begin(), std::min(bytes.size(), d.size()), d.begin());
+  return d;
+}
+
 KeyRow key_of(store::Row r) {
   KeyRow k;
   k.id = r.string(0);
   k.name = r.string(1);
-  const auto digest = r.bytes(2);
-  std::copy_n(digest.begin(), std::min(digest.size(), k.digest.size()), k.digest.begin());
+  k.digest = digest_of(r.bytes(2));
   k.prefix = r.string(3);
   k.scopes = r.string(4);
   if (auto models = parse_json(r.text(5)); models && models->is_array())
@@ -38,6 +43,8 @@ KeyRow key_of(store::Row r) {
   k.expires = maybe_from_us(r.maybe_integer(10));
   k.revoked = maybe_from_us(r.maybe_integer(11));
   k.last_used = maybe_from_us(r.maybe_integer(12));
+  k.old_until = maybe_from_us(r.maybe_integer(14));
+  if (k.old_until) k.old_digest = digest_of(r.bytes(13));
   return k;
 }
 
@@ -116,6 +123,14 @@ Result<void> update_key(store::Tx& tx, const KeyRow& k) {
       {k.id, k.name, k.scopes, models, k.team, k.user, k.feature, maybe_us(k.expires)});
   if (!done) return std::unexpected(done.error());
   return done->affected() == 0 ? none("key", k.id) : Result<void>();
+}
+
+Result<void> rotate_key(store::Tx& tx, std::string_view id, const Digest& digest, std::string_view prefix, std::optional<WallTime> old_until) {
+  auto done = tx.run(
+      "UPDATE api_keys SET old_digest = digest, digest = $2, prefix = $3, old_until_us = $4 WHERE id = $1 AND revoked_us IS NULL",
+      {id, store::Value::bytes(view(digest)), prefix, maybe_us(old_until)});
+  if (!done) return std::unexpected(done.error());
+  return done->affected() == 0 ? none("key", id) : Result<void>();
 }
 
 Result<void> touch_keys(store::Tx& tx, std::span<const KeyUse> uses) {

@@ -24,6 +24,8 @@ struct KeyRow {
   std::string team, user, feature;
   WallTime created{};
   std::optional<WallTime> expires, revoked, last_used;
+  Digest old_digest{};                   // of the secret before the last rotation, until
+  std::optional<WallTime> old_until;     // this time; empty: it is worth nothing
   friend bool operator==(const KeyRow&, const KeyRow&) = default;
 };
 
@@ -38,6 +40,9 @@ Result<std::optional<KeyRow>> find_key(store::Tx& tx, const Digest& digest);
 Result<void> revoke_key(store::Tx& tx, std::string_view id, WallTime at);
 // Name, scopes, models, team, user, feature, expires of an unrevoked key. caller_not_found.
 Result<void> update_key(store::Tx& tx, const KeyRow& key);
+// Another secret for an unrevoked key: its digest and prefix, and until when the one it has goes on (empty: no longer). The one
+// before that is worth nothing from now on. caller_not_found.
+Result<void> rotate_key(store::Tx& tx, std::string_view id, const Digest& digest, std::string_view prefix, std::optional<WallTime> old_until);
 struct KeyUse {
   std::string id;
   WallTime at;

@@ -60,10 +60,16 @@ DROP TABLE calls;
 DROP TABLE call_attempts;
 )sql";
 
+constexpr std::string_view kFourth = R"sql(
+ALTER TABLE api_keys ADD COLUMN old_digest {blob};
+ALTER TABLE api_keys ADD COLUMN old_until_us {int};
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"records", 1, "calls, attempts, budgets, keys, idempotency", kFirst},
     {"records", 2, "calls in blocks", kSecond},
     {"records", 3, "rows of calls move into blocks", kThird, move_rows_to_blocks},
+    {"records", 4, "a key's secret before its last rotation", kFourth},
 };
 
 }  // namespace

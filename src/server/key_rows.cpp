@@ -26,6 +26,8 @@ Result<gateway::StoredKey> stored_of(const records::KeyRow& row) {
   std::memcpy(key.digest.data(), row.digest.data(), key.digest.size());
   key.info = {.id = row.id, .name = row.name, .team = row.team, .user = row.user, .feature = row.feature, .scopes = *scopes,
               .models = row.models, .created = row.created, .expires = row.expires};
+  key.old_digest = row.old_digest;
+  key.old_until = row.old_until;
   return key;
 }
 
@@ -41,6 +43,7 @@ json::object key_json(const records::KeyRow& row) {
   const auto when = [](const std::optional<WallTime>& t) { return t ? json::value(to_rfc3339(*t)) : json::value(nullptr); };
   o["expires"] = when(row.expires);
   o["revoked"] = when(row.revoked);
+  o["old_secret_until"] = when(row.old_until);
   o["last_used"] = when(row.last_used);
   return o;
 }

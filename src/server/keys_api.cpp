@@ -1,10 +1,7 @@
-// Keys: made, listed, revoked. Admin keys only. A secret is in one answer: the one that made it.
-#include <fmt/ranges.h>
-
-#include "base/config_node.hpp"
+// Keys: made, shown, changed, rotated, revoked. Admin keys only. A secret is in one answer: the one that made it.
 #include "base/log.hpp"
-#include "base/text.hpp"
 #include "net/url.hpp"
+#include "server/key_changes.hpp"
 #include "server/key_rows.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
@@ -13,76 +10,48 @@ namespace ballast::server {
 
 namespace {
 
-// A list of strings, or one string with commas.
-Result<std::vector<std::string>> strings(const JsonRef& root, std::string_view key) {
-  std::vector<std::string> out;
-  const auto at = root.find(key);
-  if (!at) return out;
-  if (at->is_string()) {
-    for (const auto part : split(*at->as<std::string_view>(), ','))
-      if (const auto text = trim(part); !text.empty()) out.emplace_back(text);
-    return out;
-  }
-  if (!at->is_array()) return fail(at->error("must be a list of strings").error());
-  for (std::size_t i = 0; i < at->size(); ++i) {
-    auto s = at->item(i).as<std::string>();
-    if (!s) return fail(std::move(s.error()));
-    out.push_back(std::move(*s));
-  }
-  return out;
-}
-
-// A misspelt name would make a key of more rights than was meant.
-Result<void> only_known(const json::value& document) {
-  constexpr std::string_view known[] = {"name", "scopes", "models", "team", "user", "feature", "expires"};
-  const auto* members = document.if_object();
-  if (!members) return fail(ErrorCode::caller_invalid_request, "the body must be a JSON object");
-  for (const auto& [name, ignored] : *members)
-    if (std::ranges::find(known, std::string_view(name)) == std::end(known))
-      return fail(ErrorCode::caller_invalid_request, fmt::format("is not known; there are {}", fmt::join(known, ", ")), std::string(name));
-  return {};
-}
-
-Result<gateway::KeyInfo> read_key(std::string_view body) {
+Result<KeyChange> read_change(std::string_view body) {
   const auto document = parse_json(body, {.max_bytes = 64 * 1024, .max_depth = 8});
   if (!document) return fail(document.error());
-  if (auto ok = only_known(*document); !ok) return fail(std::move(ok.error()));
-  const JsonRef root(*document);
-  gateway::KeyInfo info;
-  auto name = root.get<std::string>("name");
-  if (!name) return fail(std::move(name.error()));
-  if (name->empty() || name->size() > gateway::kMaxAttribution)
-    return fail(ErrorCode::caller_invalid_request, "must have 1 to 128 bytes", "name");
-  info.name = std::move(*name);
-  for (const auto& [key, into] : {std::pair("team", &info.team), {"user", &info.user}, {"feature", &info.feature}}) {
-    auto text = root.maybe<std::string>(key);
-    if (!text) return fail(std::move(text.error()));
-    if (*text) *into = std::move(**text);
-  }
-  auto scopes = strings(root, "scopes");
-  if (!scopes) return fail(std::move(scopes.error()));
-  if (!scopes->empty()) {
-    std::string joined;
-    for (const auto& s : *scopes) joined += (joined.empty() ? "" : ",") + s;
-    auto parsed = gateway::scopes_from(joined, "scopes");
-    if (!parsed) return fail(std::move(parsed.error()));
-    info.scopes = *parsed;
-  }
-  auto models = strings(root, "models");
-  if (!models) return fail(std::move(models.error()));
-  info.models = std::move(*models);
-  auto expires = root.maybe<std::string_view>("expires");
-  if (!expires) return fail(std::move(expires.error()));
-  if (*expires) {
-    auto at = parse_time(**expires, "expires");
-    if (!at) return fail(std::move(at.error()));
-    info.expires = *at;
-  }
-  return info;
+  return key_change_from(*document);
+}
+
+// Seconds; an empty body is none.
+Result<Duration> read_overlap(std::string_view body) {
+  if (body.empty()) return Duration::zero();
+  const auto document = parse_json(body, {.max_bytes = 1024, .max_depth = 4});
+  if (!document) return fail(document.error());
+  const auto* members = document->if_object();
+  if (!members) return fail(ErrorCode::caller_invalid_request, "the body must be a JSON object");
+  for (const auto& [name, ignored] : *members)
+    if (name != "overlap") return fail(ErrorCode::caller_invalid_request, "is not known; there is overlap, in seconds", std::string(name));
+  auto seconds = JsonRef(*document).maybe_int("overlap", 0, std::chrono::duration_cast<std::chrono::seconds>(kLongestOverlap).count());
+  if (!seconds) return fail(std::move(seconds.error()));
+  return std::chrono::seconds(seconds->value_or(0));
+}
+
+json::object configured_json(const gateway::KeyRing& ring, const gateway::KeyInfo& key) {
+  const auto used = ring.last_used(key.id);
+  return {{"id", key.id}, {"name", key.name}, {"prefix", ""}, {"scopes", gateway::to_string(key.scopes)}, {"team", key.team}, {"user", key.user},
+          {"feature", key.feature}, {"configured", true}, {"last_used", used ? json::value(to_rfc3339(*used)) : json::value(nullptr)}};
+}
+
+// The row's word on its last use is written once a minute; the ring knows better.
+json::object row_json(const gateway::KeyRing& ring, records::KeyRow& row) {
+  if (const auto here = ring.last_used(row.id); here && (!row.last_used || *row.last_used < *here)) row.last_used = here;
+  return key_json(row);
+}
+
+// A key of the file is changed in the file.
+std::optional<Error> configured_elsewhere(const Parts& parts, const std::string& id) {
+  const auto key = parts.gateway.world().keys.find(id);
+  if (!key || !key->configured) return std::nullopt;
+  return Error{ErrorCode::caller_conflict, "this key stands in the configuration: change or remove it there", "id"};
 }
 
 Task<void> create(net::Exchange& exchange, const Parts& parts) {
-  auto info = read_key(exchange.body());
+  auto change = read_change(exchange.body());
+  auto info = change ? new_key_from(std::move(*change)) : Result<gateway::KeyInfo>(fail(std::move(change.error())));
   if (!info) co_return co_await reply_problem(exchange, info.error());
   auto minted = gateway::mint_key(std::move(*info), parts.clock.wall());
   if (!minted) co_return co_await reply_problem(exchange, minted.error());
@@ -105,24 +74,56 @@ Task<void> list(net::Exchange& exchange, const Parts& parts) {
   if (!rows) co_return co_await reply_problem(exchange, rows.error());
   const auto& ring = parts.gateway.world().keys;
   json::array keys;
-  for (auto& row : *rows) {
-    if (const auto here = ring.last_used(row.id); here && (!row.last_used || *row.last_used < *here)) row.last_used = here;   // written once a minute
-    keys.push_back(key_json(row));
-  }
-  for (const auto& key : ring.list()) {
-    if (!key->configured) continue;
-    const auto used = ring.last_used(key->id);
-    keys.push_back(json::object{{"id", key->id}, {"name", key->name}, {"prefix", ""}, {"scopes", gateway::to_string(key->scopes)},
-                                {"team", key->team}, {"user", key->user}, {"feature", key->feature}, {"configured", true},
-                                {"last_used", used ? json::value(to_rfc3339(*used)) : json::value(nullptr)}});
-  }
+  for (auto& row : *rows) keys.push_back(row_json(ring, row));
+  for (const auto& key : ring.list())
+    if (key->configured) keys.push_back(configured_json(ring, *key));
   co_await reply_json(exchange, 200, json::object{{"keys", std::move(keys)}});
+}
+
+Task<void> show(net::Exchange& exchange, const Parts& parts, std::string id) {
+  const auto& ring = parts.gateway.world().keys;
+  if (const auto key = ring.find(id); key && key->configured) co_return co_await reply_json(exchange, 200, configured_json(ring, *key));
+  auto row = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::get_key(tx, id); });
+  if (!row) co_return co_await reply_problem(exchange, row.error());
+  co_await reply_json(exchange, 200, row_json(ring, *row));
+}
+
+// In effect on every loop from its next call on. A key revoked meanwhile stays revoked.
+void follow(const Parts& parts, const records::KeyRow& row) {
+  auto key = stored_of(row);
+  const auto done = key ? parts.gateway.world().keys.update(std::move(*key)) : Result<void>(fail(std::move(key.error())));
+  if (!done) log::warn("key_not_followed", {{"id", row.id}, {"why", done.error().message}});
+}
+
+Task<void> change(net::Exchange& exchange, const Parts& parts, std::string id) {
+  if (const auto no = configured_elsewhere(parts, id)) co_return co_await reply_problem(exchange, *no);
+  const auto wanted = read_change(exchange.body());
+  if (!wanted) co_return co_await reply_problem(exchange, wanted.error());
+  const WallTime now = parts.clock.wall();
+  auto row = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) { return change_key(tx, id, *wanted, now); });
+  if (!row) co_return co_await reply_problem(exchange, row.error());
+  follow(parts, *row);
+  log::info("key_changed", {{"id", id}, {"name", row->name}, {"scopes", row->scopes}});
+  co_await reply_json(exchange, 200, row_json(parts.gateway.world().keys, *row));
+}
+
+Task<void> rotate(net::Exchange& exchange, const Parts& parts, std::string id) {
+  if (const auto no = configured_elsewhere(parts, id)) co_return co_await reply_problem(exchange, *no);
+  const auto overlap = read_overlap(exchange.body());
+  if (!overlap) co_return co_await reply_problem(exchange, overlap.error());
+  const WallTime now = parts.clock.wall();
+  auto rotated = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) { return rotate_key(tx, id, *overlap, now); });
+  if (!rotated) co_return co_await reply_problem(exchange, rotated.error());
+  follow(parts, rotated->row);
+  log::info("key_rotated", {{"id", id}, {"overlap_s", std::chrono::duration_cast<std::chrono::seconds>(*overlap).count()}});
+  json::object body = row_json(parts.gateway.world().keys, rotated->row);
+  body["secret"] = rotated->secret;
+  co_await reply_json(exchange, 200, std::move(body));
 }
 
 Task<void> revoke(net::Exchange& exchange, const Parts& parts, std::string id) {
   const WallTime now = parts.clock.wall();
-  if (const auto key = parts.gateway.world().keys.find(id); key && key->configured)
-    co_return co_await reply_problem(exchange, Error{ErrorCode::caller_conflict, "this key stands in the configuration: remove it there", "id"});
+  if (const auto no = configured_elsewhere(parts, id)) co_return co_await reply_problem(exchange, *no);
   const auto done = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) -> Result<bool> {
     if (auto ok = records::revoke_key(tx, id, now); !ok) return fail(ok.error());
     return true;
@@ -137,21 +138,28 @@ Task<void> revoke(net::Exchange& exchange, const Parts& parts, std::string id) {
 
 Task<bool> keys_api(net::Exchange& exchange, const Parts& parts) {
   const auto& request = exchange.request();
-  constexpr std::string_view one = "/api/keys/";
+  constexpr std::string_view one = "/api/keys/", turn = "/rotate";
   const bool all = request.path == "/api/keys";
   if (!all && !request.path.starts_with(one)) co_return false;
   const auto who = require_scope(exchange, parts, gateway::Scope::admin);
   if (!who) {
     co_await reply_problem(exchange, who.error());
-  } else if (all && request.method == "GET") {
-    co_await list(exchange, parts);
-  } else if (all && request.method == "POST") {
-    co_await create(exchange, parts);
-  } else if (!all && request.method == "DELETE") {
-    co_await revoke(exchange, parts, net::percent_decode(request.path.substr(one.size()), false));
-  } else {
-    co_return false;
+    co_return true;
   }
+  std::string_view named = all ? std::string_view() : request.path.substr(one.size());
+  const bool rotates = named.ends_with(turn);
+  if (rotates) named.remove_suffix(turn.size());
+  const std::string id = net::percent_decode(named, false);
+  const std::string_view method = request.method;
+  if (all && method == "GET") co_await list(exchange, parts);
+  else if (all && method == "POST") co_await create(exchange, parts);
+  else if (all) co_return false;
+  else if (rotates && method == "POST") co_await rotate(exchange, parts, id);
+  else if (rotates) co_return false;
+  else if (method == "GET") co_await show(exchange, parts, id);
+  else if (method == "PATCH") co_await change(exchange, parts, id);
+  else if (method == "DELETE") co_await revoke(exchange, parts, id);
+  else co_return false;
   co_return true;
 }
 

@@ -19,16 +19,17 @@ constexpr Parameter kUser{"x-ballast-user", "header", "Whom the call is for: lim
 constexpr Parameter kFeature{"x-ballast-feature", "header", "The feature that calls."};
 constexpr Parameter kComplexity{"x-ballast-complexity", "header", "simple, medium or hard: for routes that choose by it."};
 constexpr Parameter kIdempotency{"idempotency-key", "header", "The same key and body give the same answer, billed once."};
+constexpr Parameter kCache{"cache-control", "header", "Of the exact cache, for this call (RFC 9111): no-cache, no-store, max-age=N, only-if-cached."};
 constexpr Parameter kFrom{"from", "query", "Calls from this time on (RFC 3339, UTC)."};
 constexpr Parameter kTo{"to", "query", "Calls before this time."};
 
 const std::initializer_list<Operation>& operations() {
   static const std::initializer_list<Operation> all = {
-      {"post", "/v1/chat/completions", "models", "OpenAI chat completions", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kIdempotency}, true},
-      {"post", "/v1/responses", "models", "OpenAI responses", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kIdempotency}, true},
-      {"post", "/v1/messages", "models", "Anthropic messages", "Anthropic's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kIdempotency}, true},
+      {"post", "/v1/chat/completions", "models", "OpenAI chat completions", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
+      {"post", "/v1/responses", "models", "OpenAI responses", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
+      {"post", "/v1/messages", "models", "Anthropic messages", "Anthropic's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
       {"post", "/v1/messages/count_tokens", "models", "Estimate a prompt's tokens", "An estimate: see the reply header x-ballast-estimate.", {}, true},
-      {"post", "/v1beta/models/{model}:generateContent", "models", "Gemini generate", "Gemini's request and reply.", {{"model", "path", "A route, an alias or provider/model."}, kUser, kFeature}, true},
+      {"post", "/v1beta/models/{model}:generateContent", "models", "Gemini generate", "Gemini's request and reply.", {{"model", "path", "A route, an alias or provider/model."}, kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
       {"post", "/v1beta/models/{model}:streamGenerateContent", "models", "Gemini generate, streamed", "Server-sent events.", {{"model", "path", "A route, an alias or provider/model."}}, true},
       {"post", "/v1beta/models/{model}:countTokens", "models", "Estimate a prompt's tokens, as Gemini asks", "", {{"model", "path", "A route, an alias or provider/model."}}, true},
       {"post", "/v1/embeddings", "models", "Embeddings", "Passed through with accounting.", {kUser, kFeature}, true},
@@ -44,6 +45,9 @@ const std::initializer_list<Operation>& operations() {
       {"get", "/api/decisions/{id}", "records", "Why a call went the way it went", "The call, its attempts, its cost and each step's decision.", {{"id", "path", "x-ballast-call-id of the reply."}}},
       {"get", "/api/keys", "keys", "List keys", "Never their secrets.", {{"revoked", "query", "true: revoked ones too."}}},
       {"post", "/api/keys", "keys", "Make a key", "name, scopes (call, usage, read, admin), models, team, user, feature, expires. The answer holds the secret, once.", {}, true},
+      {"get", "/api/keys/{id}", "keys", "Show a key", "Never its secret.", {{"id", "path", ""}}},
+      {"patch", "/api/keys/{id}", "keys", "Change a key", "Of name, scopes, models, team, user, feature and expires (null: never), those that the body names. In effect from the next call on.", {{"id", "path", ""}}, true},
+      {"post", "/api/keys/{id}/rotate", "keys", "Give a key another secret", "The answer holds it, once. `overlap` in the body: seconds that the old one goes on, 2592000 at most; 0 if absent.", {{"id", "path", ""}}},
       {"delete", "/api/keys/{id}", "keys", "Revoke a key", "In effect from the next call on.", {{"id", "path", ""}}},
       {"get", "/api/budgets", "state", "Budgets", "Limit, spent, held and remaining of every current window; distrusted models.", {}},
       {"get", "/api/budgets/unknown", "state", "Attempts whose cost nobody told", "Charged at their ceilings until reconciled: call, attempt, provider, model, charged, when, and the budget windows. From the ledger, newest first.",

@@ -54,6 +54,30 @@ TEST(Keys, TheRingKnowsWhenAKeyWasUsedAndTellsItOnce) {
   EXPECT_EQ(ring.last_used(id), second + 1min);
 }
 
+TEST(Keys, AnUpdateKeepsTheUseAndNeverBringsBackWhatWasRevoked) {
+  SimClock clock;
+  KeyRing ring({.loops = 1});
+  auto a = *mint_key({.name = "a"}, clock.wall()), b = *mint_key({.name = "b"}, clock.wall());
+  ASSERT_TRUE(ring.put(a.stored));
+  ASSERT_TRUE(ring.authenticate(0, a.secret, clock.wall()));
+  auto rotated = a.stored;
+  rotated.old_digest = std::exchange(rotated.digest, b.stored.digest);
+  rotated.old_until = clock.wall() + 1h;
+  EXPECT_FALSE(ring.holds(rotated));
+  ASSERT_TRUE(ring.update(rotated));
+  EXPECT_TRUE(ring.holds(rotated));
+  EXPECT_FALSE(ring.holds(a.stored));
+  EXPECT_TRUE(ring.last_used(a.stored.info.id));
+  EXPECT_EQ(ring.take_uses().size(), 1u) << "the use before the change is told too";
+  EXPECT_EQ(ring.list().size(), 1u);
+  ASSERT_TRUE(ring.authenticate(0, a.secret, clock.wall() + 59min));
+  EXPECT_FALSE(ring.authenticate(0, a.secret, clock.wall() + 1h));
+  ASSERT_TRUE(ring.authenticate(0, b.secret, clock.wall() + 2h));
+  ASSERT_TRUE(ring.revoke(a.stored.info.id));
+  EXPECT_FALSE(ring.authenticate(0, a.secret, clock.wall()) || ring.authenticate(0, b.secret, clock.wall()));
+  EXPECT_EQ(ring.update(rotated).error().code, ErrorCode::caller_not_found);
+}
+
 TEST(Keys, RevocationAndExpiryActOnEveryLoopAtOnce) {
   SimClock clock;
   KeyRing ring({.loops = 3});

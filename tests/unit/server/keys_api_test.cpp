@@ -51,6 +51,68 @@ TEST(KeysApi, ATextWithCommasIsAList) {
   EXPECT_EQ(made.at("scopes"), "call,usage");
 }
 
+struct Made { std::string id, secret; };
+Made make(House& house, const std::string& body) {
+  const auto made = house.ask("POST", "/api/keys", kAdmin, body);
+  EXPECT_EQ(made.status, 201) << made.text;
+  return {made.at("id"), made.at("secret")};
+}
+
+TEST(KeysApi, AKeyIsShownAndChangedAndTheGatewayFollowsAtOnce) {
+  House house;
+  const auto key = make(house, R"({"name":"web","scopes":["call"],"models":["chat"],"team":"t"})");
+  const std::string path = "/api/keys/" + key.id;
+  EXPECT_EQ(house.ask("GET", "/api/usage", key.secret).status, 403);
+  const auto changed = house.ask("PATCH", path, kAdmin, R"({"scopes":["call","usage"],"models":[],"expires":"2027-01-01"})");
+  EXPECT_EQ(changed.status, 200) << changed.text;
+  EXPECT_EQ(house.ask("GET", "/api/usage", key.secret).status, 200) << "from its next call on";
+  const auto shown = house.ask("GET", path, kAdmin);
+  EXPECT_EQ(shown.at("scopes"), "call,usage");
+  EXPECT_EQ(shown.at("models"), "[]");
+  EXPECT_EQ(shown.at("team"), "t") << "what is not named stays";
+  EXPECT_EQ(shown.at("expires"), "2027-01-01T00:00:00.000Z");
+  EXPECT_FALSE(shown.at("last_used").empty());
+  EXPECT_EQ(house.ask("PATCH", path, kAdmin, R"({"expires":null})").at("expires"), "null");
+  EXPECT_EQ(house.ask("GET", "/api/keys/config%3Acaller", kAdmin).at("name"), "caller");
+  EXPECT_EQ(house.ask("GET", "/api/keys/key_nobody", kAdmin).status, 404);
+  struct Row { std::string body, field; };
+  for (const auto& [body, field] : {Row{R"({"expires":"2020-01-01"})", "expires"}, {R"({"name":""})", "name"}, {R"({"expire":null})", "expire"},
+                                    {R"({"scopes":"fly"})", "scopes"}, {R"({"models":[1]})", "models[0]"}})
+    expect_problem(house.ask("PATCH", path, kAdmin, body), 400, field, body);
+  EXPECT_EQ(house.ask("PATCH", "/api/keys/key_nobody", kAdmin, "{}").status, 404);
+  expect_problem(house.ask("PATCH", "/api/keys/config%3Acaller", kAdmin, "{}"), 409, "id");
+  EXPECT_EQ(house.ask("DELETE", path, kAdmin).status, 200);
+  expect_problem(house.ask("PATCH", path, kAdmin, R"({"expires":null})"), 409, "id");
+  EXPECT_EQ(house.ask("GET", "/api/usage", key.secret).status, 401) << "a change does not bring it back";
+}
+
+TEST(KeysApi, ARotatedKeyHasTwoSecretsForAWhile) {
+  House house;
+  const auto key = make(house, R"({"name":"web","scopes":["usage"]})");
+  const std::string path = "/api/keys/" + key.id + "/rotate";
+  const auto rotated = house.ask("POST", path, kAdmin, R"({"overlap":3600})");
+  ASSERT_EQ(rotated.status, 200) << rotated.text;
+  const std::string second = rotated.at("secret");
+  EXPECT_NE(second, key.secret);
+  EXPECT_EQ(rotated.at("id"), key.id);
+  for (const auto& secret : {key.secret, second}) EXPECT_EQ(house.ask("GET", "/api/usage", secret).status, 200);
+  EXPECT_EQ(house.ask("GET", "/api/keys", kAdmin).count("keys"), 5u) << "one key, two secrets";
+  EXPECT_EQ(house.ask("PATCH", "/api/keys/" + key.id, kAdmin, R"({"name":"site"})").status, 200);
+  EXPECT_EQ(house.ask("GET", "/api/usage", key.secret).status, 200) << "a change does not end the overlap";
+  house.clock.advance(1h);
+  EXPECT_EQ(house.ask("GET", "/api/usage", key.secret).status, 401);
+  EXPECT_EQ(house.ask("GET", "/api/usage", second).status, 200);
+  const std::string third = house.ask("POST", path, kAdmin).at("secret");
+  EXPECT_EQ(house.ask("GET", "/api/usage", second).status, 401) << "no overlap: at once";
+  EXPECT_EQ(house.ask("GET", "/api/usage", third).status, 200);
+  for (const std::string body : {R"({"overlap":-1})", R"({"overlap":2592001})", R"({"overlap":"1h"})"}) expect_problem(house.ask("POST", path, kAdmin, body), 400, "overlap", body);
+  expect_problem(house.ask("POST", path, kAdmin, R"({"over":1})"), 400, "over");
+  EXPECT_EQ(house.ask("POST", "/api/keys/key_nobody/rotate", kAdmin).status, 404);
+  EXPECT_EQ(house.ask("DELETE", "/api/keys/" + key.id, kAdmin).status, 200);
+  EXPECT_EQ(house.ask("GET", "/api/usage", third).status, 401);
+  expect_problem(house.ask("POST", path, kAdmin), 409, "id");
+}
+
 TEST(KeysApi, WhatCannotBeRevokedSaysWhy) {
   House house;
   EXPECT_EQ(house.ask("DELETE", "/api/keys/key_nobody", kAdmin).status, 404);

@@ -100,7 +100,7 @@ TEST(Routes, WhatIsNotThereIsToldInTheWordsOfItsApi) {
     EXPECT_NE(answer.text.find(holds), std::string::npos) << method << " " << target << " " << answer.text;
   }
   EXPECT_EQ(house.ask("PUT", "/api/keys", kAdmin).allow, "GET, POST");
-  EXPECT_EQ(house.ask("GET", "/api/keys/key_1", kAdmin).allow, "DELETE");
+  EXPECT_EQ(house.ask("PUT", "/api/keys/key_1", kAdmin).allow, "GET, PATCH, DELETE");
 }
 
 }  // namespace
