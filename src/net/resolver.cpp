@@ -4,16 +4,18 @@
 #include <netdb.h>
 
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
-#include <memory>
+#include <deque>
+#include <mutex>
 #include <system_error>
+#include <thread>
 
 #include "base/thread.hpp"
 
 namespace ballast::net {
-namespace {
 
-Resolved ask(const std::string& host, std::uint16_t port) {
+Resolved Resolver::ask_system(const std::string& host, std::uint16_t port) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV;
@@ -35,8 +37,6 @@ Resolved ask(const std::string& host, std::uint16_t port) {
   return out;
 }
 
-}  // namespace
-
 std::optional<Address> literal_address(const std::string& host, std::uint16_t port) {
   Address address;
   if (auto& v4 = reinterpret_cast<sockaddr_in&>(address.storage); ::inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1) {
@@ -55,36 +55,60 @@ std::optional<Address> literal_address(const std::string& host, std::uint16_t po
   return std::nullopt;
 }
 
-Resolver::~Resolver() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
+struct Resolver::Desk {
+  struct Question {
+    Loop* loop;
+    std::string host;
+    std::uint16_t port;
+    std::function<void(Resolved)> done;
+  };
+
+  explicit Desk(Ask a) : ask(std::move(a)) {}
+  void work();
+
+  const Ask ask;
+  std::mutex mutex;                       // guards the rest
+  std::condition_variable asked;
+  std::deque<Question> questions;
+  unsigned threads = 0, idle = 0;
+  bool stopping = false;
+};
+
+void Resolver::Desk::work() {
+  name_this_thread("resolver");
+  std::unique_lock lock(mutex);
+  for (;;) {
+    ++idle;
+    asked.wait(lock, [this] { return stopping || !questions.empty(); });
+    --idle;
+    if (stopping) return;
+    Question question = std::move(questions.front());
+    questions.pop_front();
+    lock.unlock();
+    Resolved found = ask(question.host, question.port);
+    lock.lock();
+    if (stopping) return;                 // its loop may be gone
+    question.loop->post([done = std::move(question.done), found = std::move(found)] { done(found); });
   }
-  asked_.notify_all();
-  if (thread_.joinable()) thread_.join();
+}
+
+Resolver::Resolver(Ask ask) : desk_(std::make_shared<Desk>(std::move(ask))) {}
+
+Resolver::~Resolver() {
+  const std::lock_guard lock(desk_->mutex);
+  desk_->stopping = true;
+  desk_->questions.clear();
+  desk_->asked.notify_all();
 }
 
 void Resolver::resolve(Loop& loop, std::string host, std::uint16_t port, std::function<void(Resolved)> done) {
-  const std::lock_guard lock(mutex_);
-  questions_.push_back({&loop, std::move(host), port, std::move(done)});
-  if (!thread_.joinable()) thread_ = std::thread([this] { work(); });
-  asked_.notify_one();
-}
-
-void Resolver::work() {
-  name_this_thread("resolver");
-  for (;;) {
-    Question question;
-    {
-      std::unique_lock lock(mutex_);
-      asked_.wait(lock, [this] { return stopping_ || !questions_.empty(); });
-      if (stopping_) return;
-      question = std::move(questions_.front());
-      questions_.pop_front();
-    }
-    auto found = ask(question.host, question.port);
-    question.loop->post([done = std::move(question.done), found = std::move(found)] { done(found); });
+  const std::lock_guard lock(desk_->mutex);
+  desk_->questions.push_back({&loop, std::move(host), port, std::move(done)});
+  if (desk_->questions.size() > desk_->idle && desk_->threads < kThreads) {
+    ++desk_->threads;
+    std::thread([desk = desk_] { desk->work(); }).detach();
   }
+  desk_->asked.notify_one();
 }
 
 }  // namespace ballast::net

@@ -1,15 +1,12 @@
-// Private to net/: names to addresses, by the system's resolver, which blocks: on a thread of its own.
+// Private to net/: names to addresses, by the system's resolver, which blocks: on threads of its own.
 #pragma once
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <condition_variable>
-#include <deque>
 #include <functional>
-#include <mutex>
+#include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "net/loop.hpp"
@@ -30,30 +27,24 @@ struct Resolved {
   std::string failure;                    // why there are none
 };
 
-// Questions are answered in order, by one thread that starts with the first. Thread-safe. The destructor waits for the question in
-// hand; those behind it are never answered.
+// Each question has a thread to itself, up to kThreads at once: a name server that hangs keeps only those waiting who ask for its names.
+// Thread-safe. What is not answered when the resolver dies never is, and nobody waits for it.
 class Resolver {
  public:
-  Resolver() = default;
+  static constexpr unsigned kThreads = 8;
+  using Ask = std::function<Resolved(const std::string& host, std::uint16_t port)>;   // blocks; on any thread
+  static Resolved ask_system(const std::string& host, std::uint16_t port);
+
+  explicit Resolver(Ask ask = ask_system);
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
   ~Resolver();
-  // `done` is called on `loop`, which outlives the answer or is no longer run.
+  // `done` is called on `loop`, which lives as long as the resolver.
   void resolve(Loop& loop, std::string host, std::uint16_t port, std::function<void(Resolved)> done);
 
  private:
-  struct Question {
-    Loop* loop;
-    std::string host;
-    std::uint16_t port;
-    std::function<void(Resolved)> done;
-  };
-  void work();
-  std::mutex mutex_;                      // guards the rest
-  std::condition_variable asked_;
-  std::deque<Question> questions_;
-  bool stopping_ = false;
-  std::thread thread_;
+  struct Desk;                            // shared with the threads, which may outlive the resolver
+  std::shared_ptr<Desk> desk_;
 };
 
 }  // namespace ballast::net

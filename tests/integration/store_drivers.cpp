@@ -1,5 +1,6 @@
 // What each driver promises beyond the common contract: full disks, lost connections, commits of unknown fate.
 #include <atomic>
+#include <filesystem>
 #include <future>
 #include <thread>
 
@@ -67,6 +68,15 @@ TEST(SqliteDriver, TheLogIsCheckpointedAndReused) {
   EXPECT_GT((*db)->stats().checkpoints, 5u);
   EXPECT_LT((*db)->stats().wal_pages, 400u);
   EXPECT_EQ(*count(**db), 300);
+}
+
+TEST(SqliteDriver, TheFilesAreTheirOwnersAlone) {
+  test::TempDir dir;
+  auto db = open_database("sqlite:" + (dir / "a.db"));
+  ASSERT_TRUE(db);
+  ASSERT_TRUE(execute(**db, "CREATE TABLE t (id INTEGER PRIMARY KEY)"));
+  for (const char* name : {"a.db", "a.db-wal", "a.db-shm"})
+    EXPECT_EQ(std::filesystem::status(dir / name).permissions(), std::filesystem::perms(0600)) << name;
 }
 
 TEST(SqliteDriver, ASecondProcessMayWriteBesideTheFirst) {

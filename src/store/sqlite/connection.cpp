@@ -1,6 +1,8 @@
 #include "store/sqlite/connection.hpp"
 
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -77,6 +79,8 @@ void add_column(Rows& rows, sqlite3_stmt* s, int column) {
 
 Result<std::unique_ptr<SqliteConnection>> SqliteConnection::open(const std::string& path, Use use, const OpenOptions& options, const Clock& clock) {
   sqlite3* db = nullptr;
+  // The writer's file is its owner's alone, and SQLite gives the log beside it the same rights.
+  if (const int fd = use == Use::writer ? ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1; fd >= 0) ::close(fd);
   const int flags = SQLITE_OPEN_READWRITE | (use == Use::writer ? SQLITE_OPEN_CREATE : 0) | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   const int rc = sqlite3_open_v2(path.c_str(), &db, flags, nullptr);
   std::unique_ptr<SqliteConnection> self(new SqliteConnection(db, clock));
