@@ -9,6 +9,10 @@
 #include <string_view>
 #include <utility>
 
+namespace ballast::llm {
+struct ProviderWords;     // llm/errors.hpp
+}
+
 namespace ballast {
 
 // The closed vocabulary of error types, by fault domain. The name (`to_string`) is the metric label, the log
@@ -53,6 +57,7 @@ struct Error {
   std::optional<std::chrono::milliseconds> retry_after;    // when, if known
   std::shared_ptr<const Error> cause;                      // what lay beneath, or null
   std::optional<bool> told_retry;                          // the provider's own verdict on trying again, where it gave one
+  std::shared_ptr<const llm::ProviderWords> theirs;        // the provider's own names for it, where it gave any; or null
 };
 
 // "code: message (field) ← cause: …", for logs.
@@ -63,7 +68,7 @@ using Result = std::expected<T, Error>;
 
 // `return fail(ErrorCode::caller_invalid_request, "…", "messages[3].role");`
 inline std::unexpected<Error> fail(ErrorCode code, std::string message, std::string field = {}) {
-  return std::unexpected(Error{code, std::move(message), std::move(field), false, {}, {}, {}});
+  return std::unexpected(Error{code, std::move(message), std::move(field), false, {}, {}, {}, {}});
 }
 inline std::unexpected<Error> fail(Error error) { return std::unexpected(std::move(error)); }
 

@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "base/json.hpp"
+#include "base/log.hpp"
 #include "base/text.hpp"
 #include "llm/wire/common.hpp"
 
@@ -178,11 +179,29 @@ bool worth_retrying(ErrorCode code) {
 }
 
 constexpr std::size_t kLongestMessage = 600;
+constexpr std::size_t kLongestWord = 128;
 
-Error make_error(int status, Told told, const RetryHeaders& headers) {
+std::string plain_word(std::string_view word) {
+  const auto plain = [](char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '-'; };
+  if (word.size() > kLongestWord || !std::ranges::all_of(word, plain) || log::redact(word) != word) return {};
+  return std::string(word);
+}
+
+std::shared_ptr<const ProviderWords> words_of(Wire wire, ErrorCode kind, const Told& told) {
+  if (kind != ErrorCode::provider_rejected && kind != ErrorCode::provider_context_length && kind != ErrorCode::provider_content_filter &&
+      kind != ErrorCode::provider_rate_limited)
+    return nullptr;
+  ProviderWords words{.wire = wire, .type = plain_word(wire == Wire::gemini ? told.status : told.type)};
+  if (!std::ranges::all_of(told.code, is_digit)) words.code = plain_word(told.code);
+  if (words.type.empty() && words.code.empty()) return nullptr;
+  return std::make_shared<const ProviderWords>(std::move(words));
+}
+
+Error make_error(Wire wire, int status, Told told, const RetryHeaders& headers) {
   Error e;
   const bool has_status = status >= 400;
   e.code = classify(has_status ? status : implied_status(told), told);
+  e.theirs = words_of(wire, e.code, told);
   if (told.message.size() > kLongestMessage) {
     told.message.resize(utf8_prefix(told.message, kLongestMessage).size());
     told.message += "…";
@@ -201,15 +220,15 @@ Error make_error(int status, Told told, const RetryHeaders& headers) {
 
 }  // namespace
 
-Error parse_error(Wire, int status, const RetryHeaders& headers, std::string_view body) {
+Error parse_error(Wire wire, int status, const RetryHeaders& headers, std::string_view body) {
   Told told;
   if (auto document = parse_json(body)) told = read_body(*document);
   // A page of HTML says nothing that a person could use.
   else if (body.size() < kLongestMessage && body.find('<') == std::string_view::npos && is_utf8(body)) told.message = std::string(trim(body));
-  return make_error(status, std::move(told), headers);
+  return make_error(wire, status, std::move(told), headers);
 }
 
-Error error_from_json(Wire, int status, const json::value& document) { return make_error(status, read_body(document), {}); }
+Error error_from_json(Wire wire, int status, const json::value& document) { return make_error(wire, status, read_body(document), {}); }
 
 // ---- Ours, told to the caller -------------------------------------------------------------------------------------
 
@@ -300,29 +319,44 @@ std::string_view openai_code(const Error& error) {
   }
 }
 
+bool same_api(Wire a, Wire b) {
+  const auto openai = [](Wire w) { return w == Wire::openai_chat || w == Wire::openai_responses; };
+  return a == b || (openai(a) && openai(b));
+}
+
+// The provider's word where it gave one; `ours` else.
+std::string_view or_ours(std::string_view theirs, std::string_view ours) { return theirs.empty() ? ours : theirs; }
+
 }  // namespace
 
 json::object error_object(Wire wire, const Error& error) {
   const int status = status_of(error, wire);
+  const bool native = error.theirs && same_api(wire, error.theirs->wire);
+  const std::string_view type = native ? std::string_view(error.theirs->type) : std::string_view();
+  const std::string_view code = error.theirs ? std::string_view(error.theirs->code) : std::string_view();
   switch (wire) {
     case Wire::openai_chat:
     case Wire::openai_responses: {
-      json::object inner{{"message", error.message}, {"type", openai_type(status)}, {"param", nullptr}, {"code", openai_code(error)}};
+      const auto ours = openai_code(error);
+      const auto told = native || ours == to_string(error.code) ? or_ours(code, ours) : ours;   // a word of this API before one of another
+      json::object inner{{"message", error.message}, {"type", or_ours(type, openai_type(status))}, {"param", nullptr}, {"code", told}};
       if (!error.field.empty()) inner["param"] = error.field;
       return {{"error", std::move(inner)}};
     }
     case Wire::anthropic_messages: {
       auto message = error.field.empty() ? error.message : error.field + ": " + error.message;
-      return {{"type", "error"}, {"error", json::object{{"type", anthropic_type(status)}, {"message", std::move(message)}, {"code", to_string(error.code)}}}};
+      return {{"type", "error"}, {"error", json::object{{"type", or_ours(type, anthropic_type(status))}, {"message", std::move(message)},
+                                                              {"code", or_ours(code, to_string(error.code))}}}};
     }
     case Wire::gemini: {
-      json::object info{{"@type", "type.googleapis.com/google.rpc.ErrorInfo"}, {"reason", to_string(error.code)}, {"domain", "ballast"}};
+      json::object info{{"@type", "type.googleapis.com/google.rpc.ErrorInfo"}, {"reason", or_ours(code, to_string(error.code))},
+                        {"domain", native && !code.empty() ? "googleapis.com" : "ballast"}};
       if (!error.field.empty()) info["metadata"] = json::object{{"field", error.field}};
       json::array details{std::move(info)};
       if (error.retry_after)
         details.push_back(json::object{{"@type", "type.googleapis.com/google.rpc.RetryInfo"},
                                        {"retryDelay", std::to_string((error.retry_after->count() + 999) / 1000) + "s"}});
-      return {{"error", json::object{{"code", status}, {"message", error.message}, {"status", gemini_status(status)}, {"details", std::move(details)}}}};
+      return {{"error", json::object{{"code", status}, {"message", error.message}, {"status", or_ours(type, gemini_status(status))}, {"details", std::move(details)}}}};
     }
   }
   return {};

@@ -69,5 +69,55 @@ TEST(OurErrors, SpeakTheCallersApi) {
   EXPECT_EQ(parse_json(context.body)->at("error").at("code").as_string(), "context_length_exceeded");
 }
 
+// A provider's error as the caller's API tells it: "type code".
+std::string told(Wire provider, Wire caller, int status, std::string_view body) {
+  const auto error = error_object(caller, parse_error(provider, status, {}, body)).at("error").as_object();
+  const auto word = [&](std::string_view name) { return std::string(error.at(name).as_string()); };
+  if (caller == Wire::gemini) return word("status") + " " + std::string(error.at("details").at(0).at("reason").as_string());
+  return word("type") + " " + word("code");
+}
+
+TEST(ProviderErrors, KeepTheirOwnNamesWhereTheCallersApiKnowsThem) {
+  constexpr auto openai = R"({"error":{"message":"no","type":"invalid_request_error","param":"x","code":"unsupported_parameter"}})";
+  EXPECT_EQ(told(Wire::openai_chat, Wire::openai_chat, 400, openai), "invalid_request_error unsupported_parameter");
+  EXPECT_EQ(told(Wire::openai_chat, Wire::openai_responses, 400, openai), "invalid_request_error unsupported_parameter");
+  EXPECT_EQ(told(Wire::openai_chat, Wire::openai_chat, 400, R"({"error":{"message":"no","type":"image_generation_user_error","code":"invalid_image_url"}})"),
+            "image_generation_user_error invalid_image_url");
+  EXPECT_EQ(told(Wire::openai_chat, Wire::openai_chat, 400, R"({"error":{"code":"content_policy_violation"}})"), "invalid_request_error content_policy_violation");
+  EXPECT_EQ(told(Wire::openai_chat, Wire::openai_chat, 429, R"({"error":{"type":"tokens","code":"rate_limit_exceeded"}})"), "tokens rate_limit_exceeded");
+  EXPECT_EQ(told(Wire::anthropic_messages, Wire::anthropic_messages, 404, R"({"type":"error","error":{"type":"not_found_error","message":"model: x"}})"),
+            "not_found_error provider_rejected");
+  EXPECT_EQ(told(Wire::gemini, Wire::gemini, 400, R"({"error":{"code":400,"status":"FAILED_PRECONDITION","details":[{"reason":"LOCATION"}]}})"),
+            "FAILED_PRECONDITION LOCATION");
+}
+
+TEST(ProviderErrors, KeepTheirCodeAcrossApis) {
+  constexpr auto openai = R"({"error":{"message":"no","type":"odd_type","code":"unsupported_parameter"}})";
+  EXPECT_EQ(told(Wire::openai_chat, Wire::anthropic_messages, 400, openai), "invalid_request_error unsupported_parameter");
+  EXPECT_EQ(told(Wire::openai_chat, Wire::gemini, 400, openai), "INVALID_ARGUMENT unsupported_parameter");
+  EXPECT_EQ(told(Wire::gemini, Wire::openai_chat, 400, R"({"error":{"code":400,"status":"INVALID_ARGUMENT","message":"no"}})"),
+            "invalid_request_error provider_rejected");
+  EXPECT_EQ(told(Wire::anthropic_messages, Wire::openai_chat, 400, R"({"error":{"type":"invalid_request_error","message":"prompt is too long"}})"),
+            "invalid_request_error context_length_exceeded");
+}
+
+TEST(ProviderErrors, GiveNoWordThatIsNotPlain) {
+  const auto with = [](std::string_view word) {
+    return told(Wire::openai_chat, Wire::openai_chat, 400, to_json(json::object{{"error", json::object{{"type", word}, {"code", word}}}}));
+  };
+  constexpr auto ours = "invalid_request_error provider_rejected";
+  EXPECT_EQ(with(std::string(128, 'a')), std::string(128, 'a') + " " + std::string(128, 'a'));
+  for (const std::string& word : {std::string(129, 'a'), std::string("a b"), std::string("a\r\nx: y"), std::string("é"), std::string("\0a", 2), std::string("<b>"),
+                                  std::string("sk-proj-abcdefghijklmnopqrstuvwxyz0123456789ABCD")})
+    EXPECT_EQ(with(word), ours) << word;
+  EXPECT_EQ(told(Wire::openai_chat, Wire::openai_chat, 400, R"({"error":{"message":"vLLM","type":"BadRequestError","code":400}})"), "BadRequestError provider_rejected");
+  EXPECT_EQ(told(Wire::openai_chat, Wire::openai_chat, 400, R"({"error":{"message":"x","type":null,"code":{"a":1}}})"), ours);
+}
+
+TEST(ProviderErrors, OfTheGatewaysOwnCredentialKeepTheirNamesToThemselves) {
+  EXPECT_EQ(told(Wire::openai_chat, Wire::openai_chat, 401, R"({"error":{"type":"invalid_request_error","code":"invalid_api_key"}})"), "server_error provider_auth");
+  EXPECT_EQ(told(Wire::openai_chat, Wire::openai_chat, 429, R"({"error":{"type":"insufficient_quota","code":"insufficient_quota"}})"), "server_error provider_quota");
+}
+
 }  // namespace
 }  // namespace ballast::llm
