@@ -48,6 +48,14 @@ Result<void> check_rule(const BudgetRule& rule, const std::string& field) {
   return {};
 }
 
+// "$0.25", for a person.
+std::string dollars(Money m) {
+  auto text = "$" + to_usd(m);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.ends_with('.')) text.pop_back();
+  return text;
+}
+
 }  // namespace
 
 std::string_view to_string(BudgetScope scope) { return kScopeNames[static_cast<std::size_t>(scope)]; }
@@ -124,33 +132,38 @@ Money BudgetBook::left_in(std::size_t index, std::string_view value, WallTime no
   return std::max(Money{}, rule.amount - ledger_->look({rule.name, value, span}).charged);
 }
 
-std::optional<Money> BudgetBook::remaining(const BudgetSubject& subject, std::string_view model) const {
-  std::optional<Money> least;
-  if (rules_.empty()) return least;
-  const WallTime now = clock_.wall();
+std::optional<BudgetBook::Tightest> BudgetBook::least_left(const BudgetSubject& subject, std::string_view model, WallTime now, bool of_requests) const {
+  std::optional<Tightest> least;
   for (std::size_t i = 0; i < rules_.size(); ++i) {
+    if (!of_requests && rules_[i].scope == BudgetScope::request) continue;
     const auto value = value_for(rules_[i], subject, model);
     if (value.empty()) continue;
     const Money left = left_in(i, value, now);
-    if (!least || left < *least) least = left;
+    if (!least || left < least->left) least = {i, value, left};
   }
   return least;
 }
 
+std::optional<Money> BudgetBook::remaining(const BudgetSubject& subject, std::string_view model) const {
+  if (rules_.empty()) return std::nullopt;
+  const auto least = least_left(subject, model, clock_.wall(), true);
+  return least ? std::optional(least->left) : std::nullopt;
+}
+
 std::optional<BudgetLeft> BudgetBook::tightest(const BudgetSubject& subject, std::string_view model) const {
-  std::optional<BudgetLeft> least;
-  if (rules_.empty()) return least;
+  if (rules_.empty()) return std::nullopt;
   const WallTime now = clock_.wall();
-  for (std::size_t i = 0; i < rules_.size(); ++i) {
-    if (rules_[i].scope == BudgetScope::request) continue;
-    const auto value = value_for(rules_[i], subject, model);
-    if (value.empty()) continue;
-    const Money left = left_in(i, value, now);
-    if (least && left >= least->money) continue;
-    const auto span = window_at(rules_[i], now);
-    least = BudgetLeft{left, std::max(Duration::zero(), Duration((now < span.start ? span.start : span.end) - now))};
-  }
-  return least;
+  const auto least = least_left(subject, model, now, false);
+  if (!least) return std::nullopt;
+  const auto span = window_at(rules_[least->rule], now);
+  return BudgetLeft{least->left, std::max(Duration::zero(), Duration((now < span.start ? span.start : span.end) - now))};
+}
+
+Error BudgetBook::too_little(const BudgetSubject& subject, std::string_view model, Money wanted) const {
+  const WallTime now = clock_.wall();
+  const auto least = least_left(subject, model, now, true);
+  assert(least);
+  return refusal(rules_[least->rule], least->value, wanted, least->left, window_at(rules_[least->rule], now));
 }
 
 Money BudgetBook::prudent(std::string_view model, Money ceiling) const {
@@ -162,25 +175,39 @@ Money BudgetBook::prudent(std::string_view model, Money ceiling) const {
   return ceiling;
 }
 
-Error BudgetBook::refusal(const BudgetRule& rule, std::string_view value, Money wanted, Money left, WallTime until) const {
+Error BudgetBook::refusal(const BudgetRule& rule, std::string_view value, Money wanted, Money left, WindowSpan span) const {
   Error e{.code = ErrorCode::policy_budget_exceeded};
-  const std::string whose = rule.scope == BudgetScope::system || rule.scope == BudgetScope::request ? "" : fmt::format(" of {} \"{}\"", to_string(rule.scope), value);
-  e.message = fmt::format("budget \"{}\"{} leaves ${} of ${}; the call may cost up to ${}", rule.name, whose,
-                          to_usd(std::max(left, Money{})), to_usd(rule.amount), to_usd(wanted));
-  const auto wait = until - clock_.wall();
-  if (rule.scope != BudgetScope::request && wait > Duration::zero()) e.retry_after = std::chrono::ceil<std::chrono::milliseconds>(wait);
+  const auto most = dollars(wanted), amount = dollars(rule.amount);
+  if (rule.scope == BudgetScope::request) {
+    e.message = fmt::format("budget \"{}\" allows {} for one call; this one may cost up to {}", rule.name, amount, most);
+    return e;
+  }
+  const std::string whose = rule.scope == BudgetScope::system ? "everybody" : fmt::format("{} \"{}\"", to_string(rule.scope), value);
+  e.message = fmt::format("budget \"{}\" (of {}, per {}) leaves {} of {}; the call may cost up to {}", rule.name, whose,
+                          rule.period == BudgetPeriod::fixed ? "fixed window" : to_string(rule.period), dollars(std::max(left, Money{})), amount, most);
+  const WallTime now = clock_.wall();
+  // What is spent of a fixed window never comes back.
+  const bool once = rule.period == BudgetPeriod::fixed;
+  if (once && now >= span.start) {
+    e.message += fmt::format("; it {} {}", now < span.end ? "ends" : "ended", to_rfc3339(span.end));
+    return e;
+  }
+  const WallTime opens = once ? span.start : span.end;
+  if (opens <= now) return e;               // a call that outlived its window
+  e.message += fmt::format("; it {} {}", once ? "begins" : "resets", to_rfc3339(opens));
+  e.retry_after = std::chrono::ceil<std::chrono::milliseconds>(opens - now);
   return e;
 }
 
 Result<void> BudgetBook::charge(std::size_t index, std::string_view value, Money amount, WallTime now, Piece& piece) const {
   const BudgetRule& rule = rules_[index];
   const auto span = window_at(rule, now);
-  if (now < span.start || now >= span.end) return fail(refusal(rule, value, amount, {}, span.start));
+  if (now < span.start || now >= span.end) return fail(refusal(rule, value, amount, {}, span));
   Window& window = ledger_->pin({rule.name, value, span}, now);
   Money left;
   if (!window.try_charge(amount, rule.amount, left)) {
     ledger_->unpin(window);
-    return fail(refusal(rule, value, amount, left, span.end));
+    return fail(refusal(rule, value, amount, left, span));
   }
   piece = {.rule = index, .window = &window, .amount = amount};
   return {};
@@ -190,7 +217,7 @@ Result<void> BudgetBook::charge_more(const Piece& piece, Money more) const {
   const BudgetRule& rule = rules_[piece.rule];
   Money left;
   if (piece.window->try_charge(more, rule.amount, left)) return {};
-  return fail(refusal(rule, piece.window->value, more, left, piece.window->span.end));
+  return fail(refusal(rule, piece.window->value, more, left, piece.window->span));
 }
 
 Result<Hold> BudgetBook::hold(const BudgetSubject& subject, std::string_view call, Money ceiling) {
@@ -208,7 +235,7 @@ Result<Hold> BudgetBook::hold(const BudgetSubject& subject, std::string_view cal
   for (std::size_t i = 0; i < rules_.size(); ++i) {
     const BudgetRule& rule = rules_[i];
     if (rule.scope == BudgetScope::request && rule.match.empty() && ceiling > rule.amount)
-      return back_out(refusal(rule, {}, ceiling, rule.amount, now));
+      return back_out(refusal(rule, {}, ceiling, rule.amount, {}));
     const auto value = of_caller(rule.scope) ? value_for(rule, subject, {}) : std::string_view{};
     if (value.empty()) continue;
     Piece piece;

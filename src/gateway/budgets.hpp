@@ -140,11 +140,13 @@ class BudgetBook {
   std::optional<Money> remaining(const BudgetSubject& subject, std::string_view model) const;
   // The window among them that leaves least, those of scope request aside; nullopt: none binds the call.
   std::optional<BudgetLeft> tightest(const BudgetSubject& subject, std::string_view model) const;
+  // policy_budget_exceeded for a call on `model` that may cost `wanted`, told of the budget that leaves the least, as `hold` tells it.
+  Error too_little(const BudgetSubject& subject, std::string_view model, Money wanted) const;
   // `ceiling` as the book will hold it: multiplied where the model's optimism is stopped.
   Money prudent(std::string_view model, Money ceiling) const;
 
   // Holds `ceiling` (the dearest target of the plan, already `prudent`) in all of the caller's windows, or in none:
-  // policy_budget_exceeded names the budget, with retry_after = the window's end. `call` names unknown outcomes.
+  // policy_budget_exceeded names the budget, whose it is, its period and when it opens anew; retry_after: then. `call` names unknown outcomes.
   Result<Hold> hold(const BudgetSubject& subject, std::string_view call, Money ceiling);
 
   // At start, and for ledger rows imported from elsewhere: adds to a window's spent. Windows that are over or whose
@@ -195,7 +197,14 @@ class BudgetBook {
   Result<void> charge(std::size_t rule, std::string_view value, Money amount, WallTime now, Piece& piece) const;
   // Charges `more` to a window pinned already.
   Result<void> charge_more(const Piece& piece, Money more) const;
-  Error refusal(const BudgetRule& rule, std::string_view value, Money wanted, Money left, WallTime until) const;
+  Error refusal(const BudgetRule& rule, std::string_view value, Money wanted, Money left, WindowSpan span) const;
+  // The budget of this call that leaves the least, with those of scope request or without.
+  struct Tightest {
+    std::size_t rule = 0;
+    std::string_view value;
+    Money left;
+  };
+  std::optional<Tightest> least_left(const BudgetSubject& subject, std::string_view model, WallTime now, bool of_requests) const;
   Money left_in(std::size_t rule, std::string_view value, WallTime now) const;
   BudgetStatus status_of(const BudgetRule& rule, std::string_view value, WallTime now) const;
 

@@ -54,7 +54,7 @@ Result<unsigned> Hold::begin(std::string_view model, Money ceiling) {
     if (!rule.match.empty() && !name_matches(rule.match, model)) continue;
     if (!now) now = book.clock_.wall();
     if (rule.scope == BudgetScope::request) {
-      if (s.committed + ceiling > rule.amount) return back_out(book.refusal(rule, {}, s.committed + ceiling, rule.amount, *now));
+      if (s.committed + ceiling > rule.amount) return back_out(book.refusal(rule, {}, s.committed + ceiling, rule.amount, {}));
       continue;
     }
     BudgetBook::Piece piece;

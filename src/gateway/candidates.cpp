@@ -54,9 +54,8 @@ Bound bound(const Scene& scene, const Asked& asked, const Candidate& c, bool bud
   if (!left || prudent <= *left) return b;
   const auto fits = asked.chat && prudent == *full ? llm::max_output_within(*left, extent, *c.info) : std::nullopt;
   if (!fits) {
-    b.refusal = Error{ErrorCode::policy_budget_exceeded,
-                      fmt::format("the tightest budget of this call leaves {} USD; it may cost up to {} USD: a shorter prompt or a smaller limit of "
-                                  "its answer may fit", to_usd(*left), to_usd(prudent))};
+    b.refusal = scene.setup.budgets->too_little(budget_subject(asked), c.target->name, prudent);
+    b.refusal->message += "; a shorter prompt or a smaller limit of its answer may fit";
     return b;
   }
   b.max_tokens = static_cast<std::int64_t>(std::min(*fits, most));

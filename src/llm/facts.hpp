@@ -47,6 +47,8 @@ struct RequestFacts {
   bool stored_state = false;           // previous_response_id, conversation, prompt template, cachedContent
   bool hosted_tools = false;           // tools the provider runs and charges itself
   bool unbounded() const { return remote_content || stored_state || hosted_tools; }
+  bool RequestFacts::*unbounded_by = nullptr;   // the first of them
+  std::string unbounded_field;         // its field, as the caller wrote it: "messages[2].content[0].image_url"
 
   std::string user;                    // `user`, metadata.user_id
   std::string feature;                 // metadata.feature

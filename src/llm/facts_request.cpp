@@ -50,14 +50,18 @@ class RequestScan {
   void content(od::value& value);
   void part(od::object object);
   void part_member(std::string_view key, od::value& value);
-  void link(od::value& value);
-  void media(od::value& value, bool image);
+  void link(std::string_view name, od::value& value);
+  void media(std::string_view name, od::value& value);
   void cache_mark(od::value& value);
+  void open_ended(bool RequestFacts::*what, std::string_view key);
   void text(od::value& value) { facts.text_bytes += raw_json(value).size(); }
 
   Wire wire_;
   const char* base_;
   unsigned seen_ = 0;
+  bool in_list_ = false;                 // among the messages
+  std::string_view list_;                // of a message's parts: its name
+  std::uint32_t depth_ = 0, part_ = 0;   // lists of parts around; the part of the outermost
 };
 
 void RequestScan::run(od::object root) {
@@ -139,8 +143,8 @@ void RequestScan::openai_member(std::string_view key, od::value& value) {
   else if (key == "service_tier" && is_string(value)) facts.priority |= service_tier_from(decoded(value)) == ServiceTier::priority;
   else if (key == "response_format" || key == "text") format(value);
   else if (key == "reasoning_effort" || key == "reasoning" || key == "thinking") { facts.wants_reasoning |= !is_null(value); }
-  else if (key == "previous_response_id" || key == "conversation" || key == "prompt") facts.stored_state |= !is_null(value);
-  else if (key == "web_search_options" || key == "plugins") facts.hosted_tools |= !is_null(value);
+  else if (key == "previous_response_id" || key == "conversation" || key == "prompt") { if (!is_null(value)) open_ended(&RequestFacts::stored_state, key); }
+  else if (key == "web_search_options" || key == "plugins") { if (!is_null(value)) open_ended(&RequestFacts::hosted_tools, key); }
   // Short scalars steer the model and are no prompt; anything else may become one.
   else if (!is_null(value) && value.type() != od::json_type::number && value.type() != od::json_type::boolean) text(value);
 }
@@ -152,9 +156,9 @@ void RequestScan::anthropic_member(std::string_view key, od::value& value) {
   } else if (key == "thinking") {
     facts.wants_reasoning |= !is_null(value);
   } else if (key == "mcp_servers") {
-    facts.hosted_tools = facts.hosted_tools || raw_json(value).size() > 4;
+    if (raw_json(value).size() > 4) open_ended(&RequestFacts::hosted_tools, key);
   } else if (key == "container") {
-    facts.stored_state |= !is_null(value);
+    if (!is_null(value)) open_ended(&RequestFacts::stored_state, key);
   } else if (key == "output_config" || key == "output_format") {
     format(value);
   } else if (key == "cache_control") {
@@ -181,7 +185,7 @@ void RequestScan::gemini_member(std::string_view key, od::value& value) {
     first(tools, key);
     tool_list(value);
   } else if (key == "cachedContent" || key == "cached_content") {
-    facts.stored_state |= !is_null(value);
+    if (!is_null(value)) open_ended(&RequestFacts::stored_state, key);
   } else if (key == "labels") {
     metadata_of(value);
   } else if (key == "model") {
@@ -198,8 +202,9 @@ void RequestScan::gemini_member(std::string_view key, od::value& value) {
 void RequestScan::limit(Seen what, std::string_view name, od::value& value) {
   first(what, name);
   const auto bytes = token(value);
+  const auto key = name.substr(name.rfind('.') + 1);     // of a path its last step
   if (is_null(value)) {
-    if (!facts.max_tokens_value) facts.max_tokens_value = range_of(base_, bytes), facts.max_tokens_name = name;
+    if (!facts.max_tokens_value) facts.max_tokens_value = range_of(base_, bytes), facts.max_tokens_name = key;
     return;
   }
   std::int64_t v = 0;
@@ -208,7 +213,7 @@ void RequestScan::limit(Seen what, std::string_view name, od::value& value) {
   if (facts.max_tokens) return refuse(name, "is given in two spellings");
   facts.max_tokens = v;
   facts.max_tokens_value = range_of(base_, bytes);
-  facts.max_tokens_name = name;
+  facts.max_tokens_name = key;
 }
 
 void RequestScan::count(std::string_view name, od::value& value) {
@@ -271,7 +276,7 @@ void RequestScan::generation(od::value& value) {
     const auto key = key_of(field);
     od::value v = field.value();
     if (key == "maxOutputTokens" || key == "max_output_tokens") {
-      limit(max_tokens, key == "maxOutputTokens" ? "maxOutputTokens" : "max_output_tokens", v);
+      limit(max_tokens, key == "maxOutputTokens" ? "generationConfig.maxOutputTokens" : "generationConfig.max_output_tokens", v);
     } else if (key == "candidateCount" || key == "candidate_count") {
       first(n, "generationConfig.candidateCount");
       count("generationConfig.candidateCount", v);
@@ -312,10 +317,10 @@ void RequestScan::tool_list(od::value& value) {
       const auto key = key_of(field);
       od::value v = field.value();
       if (wire_ == Wire::gemini) {
-        if (key != "functionDeclarations" && key != "function_declarations" && !is_null(v)) facts.hosted_tools = true;
+        if (key != "functionDeclarations" && key != "function_declarations" && !is_null(v)) open_ended(&RequestFacts::hosted_tools, "tools");
       } else if (key == "type" && is_string(v)) {
         const auto type = raw_string(v);
-        if (type != "function" && type != "custom") facts.hosted_tools = true;
+        if (type != "function" && type != "custom") open_ended(&RequestFacts::hosted_tools, "tools");
       } else if (key == "cache_control") {
         cache_mark(v);
       }
@@ -329,12 +334,14 @@ void RequestScan::message_list(std::string_view name, od::value& value) {
     return text(value);
   }
   if (!is_array(value)) return refuse(name, wire_ == Wire::openai_responses ? "must be a string or an array" : "must be an array");
+  in_list_ = true;
   for (auto item : value.get_array()) {
     od::value entry = item.value();
     if (!is_object(entry)) return refuse(std::string(name) + "[" + std::to_string(facts.messages) + "]", "must be an object");
     message(entry.get_object());
     ++facts.messages;
   }
+  in_list_ = false;
   if (facts.messages == 0) refuse(name, "must not be empty");
 }
 
@@ -365,10 +372,11 @@ void RequestScan::message(od::object object) {
       assistant = role == "assistant" || role == "model";
     } else if (key == "content" || key == "parts" || key == "output") {
       if (strict && !is_string(value) && !is_array(value) && !is_null(value)) return refuse(message_path("content"), "must be a string or an array");
+      list_ = key;
       content(value);
     } else if (key == "type") {
       // Items of the Responses API that refer to something stored, or that a hosted tool made.
-      if (raw_string(value) == "item_reference") facts.stored_state = true;
+      if (raw_string(value) == "item_reference") open_ended(&RequestFacts::stored_state, key);
     } else {
       part_member(key, value);
     }
@@ -381,12 +389,15 @@ void RequestScan::content(od::value& value) {
   if (is_string(value)) {
     facts.text_bytes += raw_string(value).size();
   } else if (is_array(value)) {
+    if (++depth_ == 1) part_ = 0;
     for (auto item : value.get_array()) {
       od::value entry = item.value();
       if (is_object(entry)) part(entry.get_object());
       else if (wire_ == Wire::openai_chat) return refuse(message_path("content"), "must be a string or an array of objects");
       else text(entry);
+      if (depth_ == 1) ++part_;
     }
+    --depth_;
   } else if (is_object(value)) {
     part(value.get_object());
   } else if (!is_null(value)) {
@@ -409,17 +420,16 @@ void RequestScan::part_member(std::string_view key, od::value& value) {
   if (is_null(value)) return;
   if (key == "text" || key == "thinking" || key == "refusal") return text(value);
   if (key == "type" || key == "role" || key == "id" || key == "status" || key == "prefix") return;
-  if (key == "image_url") return ++facts.images, link(value);
-  if (key == "source") return media(value, false);
+  if (key == "image_url") return ++facts.images, link(key, value);
+  if (key == "source") return media(key, value);
   if (key == "inlineData" || key == "inline_data" || key == "fileData" || key == "file_data" || key == "input_audio" || key == "file") {
-    if (is_object(value)) return media(value, false);
+    if (is_object(value)) return media(key, value);
     ++facts.files;
-    return link(value);
+    return link(key, value);
   }
   if (key == "file_url" || key == "file_id" || key == "document_url" || key == "video_url") {
     ++facts.files;
-    facts.remote_content = true;
-    return;
+    return open_ended(&RequestFacts::remote_content, key);
   }
   if (key == "functionResponse" || key == "function_response" || key == "content") {
     if (is_object(value)) return part(value.get_object());
@@ -430,27 +440,38 @@ void RequestScan::part_member(std::string_view key, od::value& value) {
   text(value);
 }
 
+// The cost of `key` cannot be known. Its path is spelled out for the first; of parts within parts, the outermost's.
+void RequestScan::open_ended(bool RequestFacts::*what, std::string_view key) {
+  if (!facts.unbounded_by) {
+    facts.unbounded_by = what;
+    if (!in_list_) facts.unbounded_field = key;
+    else if (depth_ == 0) facts.unbounded_field = message_path(key);
+    else facts.unbounded_field = message_path(list_) + "[" + std::to_string(part_) + "]" + (depth_ == 1 ? "." + std::string(key) : "");
+  }
+  facts.*what = true;
+}
+
 // A URL or a data URL: a string, or an object with `url`.
-void RequestScan::link(od::value& value) {
+void RequestScan::link(std::string_view name, od::value& value) {
   if (is_object(value)) {
     for (auto result : value.get_object()) {
       od::field field = checked(result);
       if (key_of(field) != "url") continue;
       od::value v = field.value();
-      if (is_string(v)) link(v);
+      if (is_string(v)) link(name, v);
     }
     return;
   }
   const auto raw = raw_string(value);
   if (raw.starts_with("data:")) facts.media_bytes += raw.size();
-  else facts.remote_content = true;
+  else open_ended(&RequestFacts::remote_content, name);
 }
 
 // {type, media_type, data | url | file_id} in any order and of any wire. Text in a `data` is prompt text.
-void RequestScan::media(od::value& value, bool image) {
+void RequestScan::media(std::string_view name, od::value& value) {
   if (!is_object(value)) return text(value);
   std::uint64_t data = 0;
-  bool is_text = false, remote = false, other = false;
+  bool image = false, is_text = false, remote = false, other = false;
   for (auto result : value.get_object()) {
     od::field field = checked(result);
     const auto key = key_of(field);
@@ -467,7 +488,7 @@ void RequestScan::media(od::value& value, bool image) {
     else if (key == "content") { content(v); other = true; }
     else if (key != "format" && key != "filename") text(v);
   }
-  facts.remote_content |= remote;
+  if (remote) open_ended(&RequestFacts::remote_content, name);
   if (is_text) { facts.text_bytes += data; return; }
   facts.media_bytes += data;
   if (image) ++facts.images;

@@ -89,7 +89,10 @@ Extent extent_of(const RequestFacts& f) {
   Extent e{.text_bytes = f.text_bytes, .messages = f.messages, .images = f.images, .file_bytes = f.files ? f.media_bytes : 0, .n = f.n};
   e.unbounded = f.unbounded();
   e.priority = f.priority;
-  e.unbounded_field = f.remote_content ? "content url" : f.stored_state ? "previous_response_id" : f.hosted_tools ? "tools" : "";
+  e.unbounded_field = f.unbounded_field;
+  if (f.unbounded_by == &RequestFacts::remote_content) e.unbounded_remedy = "send the file's bytes in the request itself, as base64";
+  else if (f.unbounded_by == &RequestFacts::stored_state) e.unbounded_remedy = "send the whole conversation in the request itself";
+  else if (f.unbounded_by == &RequestFacts::hosted_tools) e.unbounded_remedy = "use function tools, which the caller runs";
   return e;
 }
 
@@ -130,7 +133,7 @@ bool priced_apiece(const ModelInfo& m) { return m.per_image && !prices_output(m)
 Result<Money> ceiling(const Extent& e, const ModelInfo& m, std::uint64_t max_output) {
   if (!m.priced && !(e.makes_images && m.per_image)) return fail(ErrorCode::policy_unpriced_model, "a budget applies and model " + m.name + " has no price: add one under models in the configuration", "model");
   if (e.unbounded)
-    return fail(ErrorCode::policy_unbounded_cost, "a budget applies and the cost of this request has no provable ceiling", e.unbounded_field);
+    return fail(ErrorCode::policy_unbounded_cost, "a budget applies and nothing bounds what " + e.unbounded_field + " may cost: " + std::string(e.unbounded_remedy), e.unbounded_field);
   if (e.file_bytes && m.context == 0)
     return fail(ErrorCode::policy_unbounded_cost, "a budget applies, and the tokens of a file have no bound: the context of " + m.name + " is unknown", "file");
   const PriceSet p = worst(m, e.priority);

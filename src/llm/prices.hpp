@@ -72,7 +72,8 @@ struct Extent {
                                          // model's context is their bound
   std::uint32_t n = 1;
   bool unbounded = false;                // remote files, stored responses, hosted tools
-  std::string unbounded_field;           // which
+  std::string unbounded_field;           // which, as the caller wrote it
+  std::string_view unbounded_remedy = "send what it holds in the request itself";   // what to do instead; static
   bool priority = false;                 // asks for the priority tier; another tier than asked for is never the dearer one
   bool makes_images = false;             // n images: some vendors charge the prompt for each; a price per image is price enough
 };

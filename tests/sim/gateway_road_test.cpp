@@ -267,6 +267,9 @@ TEST(Road, ABudgetRefusesBeforeAnythingIsSent) {
   const Caller& caller = house.serve(asked.call());
   EXPECT_EQ(caller.head.status, 429);
   EXPECT_EQ(caller.header("x-ballast-error"), "policy_budget_exceeded");
+  EXPECT_NE(caller.header("retry-after"), "") << "the window's end is known";
+  EXPECT_EQ(caller.header("x-should-retry"), "false") << "and too far away to wait for";
+  EXPECT_NE(caller.body.find(R"(budget \"key/day\" (of key)"), std::string::npos) << caller.body;
   EXPECT_EQ(house.first.simulator.counts().size() + house.second.simulator.counts().size(), 0u);
   const auto r = house.record();
   EXPECT_EQ(r.status, records::CallStatus::failed);

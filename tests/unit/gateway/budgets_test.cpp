@@ -217,11 +217,34 @@ TEST(Budgets, WindowBoundsAreThoseOfTheCalendar) {
   EXPECT_EQ(span(BudgetPeriod::month), (WindowSpan{sys_days(2028y / 2 / 1), sys_days(2028y / 3 / 1)}));
   SimClock clock;
   auto book = make({{.scope = BudgetScope::system, .amount = usd(1), .period = BudgetPeriod::fixed, .from = clock.wall() + 1h, .to = clock.wall() + 2h}}, clock);
-  EXPECT_FALSE(book->hold({}, "c", usd(0.1))) << "before it";
+  const auto before = book->hold({}, "c", usd(0.1));
+  ASSERT_FALSE(before);
+  EXPECT_EQ(before.error().retry_after, 1h);
   clock.advance(1h);
   EXPECT_TRUE(book->hold({}, "c", usd(0.1)));
   clock.advance(1h);
-  EXPECT_FALSE(book->hold({}, "c", usd(0.1))) << "after it";
+  const auto after = book->hold({}, "c", usd(0.1));
+  ASSERT_FALSE(after);
+  EXPECT_EQ(after.error().retry_after, std::nullopt) << "it never comes back";
+}
+
+TEST(Budgets, ARefusalNamesTheTightestBudgetItsOwnerAndWhenItOpensAnew) {
+  SimClock clock;
+  auto book = make({per_day(BudgetScope::system, usd(10)), {.scope = BudgetScope::key, .amount = usd(5), .period = BudgetPeriod::month}}, clock);
+  auto spent = book->hold(alice, "c", usd(4.75));
+  ASSERT_TRUE(spent);
+  const Error told = book->too_little(alice, "a/m", usd(0.5));
+  EXPECT_EQ(told.message, "budget \"key/month\" (of key \"k1\", per month) leaves $0.25 of $5; the call may cost up to $0.5; it resets 2026-02-01T00:00:00.000Z");
+  EXPECT_EQ(told.retry_after, 31 * 24h - 1s);
+  const auto refused = book->hold(alice, "c", usd(0.5));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, told.message);
+  EXPECT_EQ(book->too_little({}, "a/m", usd(6)).message,
+            "budget \"system/day\" (of everybody, per day) leaves $5.25 of $10; the call may cost up to $6; it resets 2026-01-02T00:00:00.000Z");
+  auto each = make({{.name = "one", .scope = BudgetScope::request, .amount = usd(1)}}, clock);
+  const Error once = each->too_little(alice, "a/m", usd(2));
+  EXPECT_EQ(once.message, "budget \"one\" allows $1 for one call; this one may cost up to $2");
+  EXPECT_EQ(once.retry_after, std::nullopt);
 }
 
 TEST(Budgets, RestoresWhatWasSpentInWindowsThatStillRun) {

@@ -76,6 +76,13 @@ TEST(Prices, WhatHasNoCeilingIsRefusedByName) {
   ASSERT_FALSE(remote);
   EXPECT_EQ(remote.error().code, ErrorCode::policy_unbounded_cost);
   EXPECT_EQ(remote.error().field, "messages[0].image_url");
+  EXPECT_EQ(remote.error().message, "a budget applies and nothing bounds what messages[0].image_url may cost: send what it holds in the request itself");
+  RequestFacts stored;
+  stored.stored_state = true;
+  stored.unbounded_by = &RequestFacts::stored_state;
+  stored.unbounded_field = "previous_response_id";
+  EXPECT_EQ(ceiling(extent_of(stored), m, 10).error().message,
+            "a budget applies and nothing bounds what previous_response_id may cost: send the whole conversation in the request itself");
   ModelInfo unpriced = m;
   unpriced.priced = false;
   EXPECT_EQ(ceiling({}, unpriced, 10).error().code, ErrorCode::policy_unpriced_model);

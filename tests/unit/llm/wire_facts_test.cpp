@@ -62,7 +62,8 @@ INSTANTIATE_TEST_SUITE_P(Bodies, RefusedFacts, testing::Values(
     Bad{"input_number", R"({"model":"m","input":7})", "input", Wire::openai_responses},
     Bad{"no_contents", R"({})", "contents", Wire::gemini},
     Bad{"gemini_twice", R"({"contents":[{}],"generationConfig":{"maxOutputTokens":1},"generation_config":{"maxOutputTokens":9}})", "generationConfig", Wire::gemini},
-    Bad{"gemini_two_spellings", R"({"contents":[{}],"generationConfig":{"maxOutputTokens":1,"max_output_tokens":9}})", "max_output_tokens", Wire::gemini},
+    Bad{"gemini_two_spellings", R"({"contents":[{}],"generationConfig":{"maxOutputTokens":1,"max_output_tokens":9}})", "generationConfig.max_output_tokens", Wire::gemini},
+    Bad{"gemini_max_of_nothing", R"({"contents":[{}],"generationConfig":{"maxOutputTokens":0}})", "generationConfig.maxOutputTokens", Wire::gemini},
     Bad{"not_json", R"({"model":)", ""},
     Bad{"not_object", R"([1])", ""},
     Bad{"two_documents", R"({"model":"m","messages":[{"role":"user","content":"x"}]} {"model":"n"})", ""}),
@@ -87,6 +88,17 @@ TEST(RequestFacts, SeesWhatHasNoCeiling) {
   EXPECT_GT(inline_image.media_bytes, 0u);
   EXPECT_TRUE(with(R"({"image_url":{"url":"https://x/y.png"},"type":"image_url"})").remote_content);
   EXPECT_TRUE(with(R"({"type":"file","file":{"file_id":"f1"}})").remote_content);
+  EXPECT_EQ(with(R"({"image_url":{"url":"https://x/y.png"},"type":"image_url"})").unbounded_field, "messages[0].content[0].image_url");
+  EXPECT_EQ(facts_of(R"({"model":"m","input":"x","conversation":"c"})", Wire::openai_responses)->unbounded_field, "conversation");
+  EXPECT_EQ(facts_of(R"({"model":"m","input":[{"role":"user","content":"x"},{"type":"item_reference","id":"i"}]})", Wire::openai_responses)->unbounded_field, "input[1].type");
+  EXPECT_EQ(facts_of(R"({"model":"m","input":[{"content":[{"text":"x"},{"file_id":"f"}]}],"previous_response_id":"r"})", Wire::openai_responses)->unbounded_field,
+            "input[0].content[1].file_id");
+  EXPECT_EQ(facts_of(R"({"contents":[{"parts":[{"text":"x"},{"fileData":{"fileUri":"u"}}]}]})", Wire::gemini)->unbounded_field, "contents[0].parts[1].fileData");
+  EXPECT_EQ(facts_of(R"({"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"tool_result","content":[{"type":"text","text":"x"},{"type":"image",
+                         "source":{"type":"url","url":"u"}}]}]}]})", Wire::anthropic_messages)->unbounded_field, "messages[0].content[0]");
+  EXPECT_EQ(facts_of(R"({"model":"m","max_tokens":1,"messages":[{"role":"user","content":"x"}],"mcp_servers":[{"url":"u"}]})", Wire::anthropic_messages)->unbounded_field,
+            "mcp_servers");
+  EXPECT_EQ(inline_image.unbounded_field, "");
   EXPECT_TRUE(facts_of(R"({"model":"m","input":"x","previous_response_id":"r"})", Wire::openai_responses)->stored_state);
   EXPECT_TRUE(facts_of(R"({"model":"m","input":"x","tools":[{"type":"web_search"}]})", Wire::openai_responses)->hosted_tools);
   EXPECT_TRUE(facts_of(R"({"contents":[{}],"cachedContent":"c"})", Wire::gemini)->stored_state);
