@@ -43,6 +43,36 @@ Result<void> Relay::event(const net::SseEvent& event, std::string& out) {
   return direct_ ? direct_event(event, out) : translated_event(event, out);
 }
 
+namespace {
+
+std::size_t past_blanks(std::string_view text, std::size_t at) {
+  const auto next = text.find_first_not_of(" \t", at);
+  return next == std::string_view::npos ? text.size() : next;
+}
+
+// Every chunk of a stream whose usage was asked for says `"usage": null` but the last. The caller did not ask. A quote inside a text is
+// escaped, so that the key is never found there.
+void append_without_usage(std::string_view raw, std::string& out) {
+  constexpr std::string_view key = R"("usage")";
+  for (auto at = raw.rfind(key); at != std::string_view::npos; at = at ? raw.rfind(key, at - 1) : std::string_view::npos) {
+    auto end = past_blanks(raw, at + key.size());
+    if (!raw.substr(end).starts_with(':')) continue;
+    end = past_blanks(raw, end + 1);
+    if (!raw.substr(end).starts_with("null")) continue;
+    end += 4;
+    auto from = raw.find_last_not_of(" \t", at - 1);
+    if (from == std::string_view::npos || raw[from] != ',') {
+      from = at;
+      if (const auto next = past_blanks(raw, end); raw.substr(next).starts_with(',')) end = past_blanks(raw, next + 1);
+    }
+    out.append(raw.substr(0, from)).append(raw.substr(end));
+    return;
+  }
+  out.append(raw);
+}
+
+}  // namespace
+
 Result<void> Relay::direct_event(const net::SseEvent& event, std::string& out) {
   const auto facts = reader_.chunk(upstream_, event.event, event.data);
   if (!facts) {
@@ -80,8 +110,9 @@ Result<void> Relay::direct_event(const net::SseEvent& event, std::string& out) {
       for (const auto& e : scratch_) collector_.push(e);
   }
   if (facts->is_terminal) terminal_ = true;
-  const bool strip = facts->usage_only && !options_.include_usage;
-  if (!strip) out.append(event.raw);
+  if (options_.include_usage) out.append(event.raw);
+  else if (facts->usage_null) append_without_usage(event.raw, out);
+  else if (!facts->usage_only) out.append(event.raw);
   return {};
 }
 

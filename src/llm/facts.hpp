@@ -104,6 +104,7 @@ struct ChunkFacts {
   bool has_error = false;
   bool is_terminal = false;            // [DONE], message_stop, response.completed/failed/incomplete
   bool usage_only = false;             // OpenAI chat: `choices: []` with usage; strip it if the client did not ask
+  bool usage_null = false;             // OpenAI chat: `usage: null`; likewise
   ByteRange model_value;               // in the data
 };
 

@@ -42,7 +42,7 @@ struct Tally {
   ByteRange model_value;
   std::uint64_t text = 0, reasoning = 0, arguments = 0;
   std::uint32_t calls = 0;
-  bool error = false, has_choices = false, empty_choices = false, tool_delta = false, legacy_call = false;
+  bool error = false, has_choices = false, empty_choices = false, tool_delta = false, legacy_call = false, usage_null = false;
 
   void model_of(od::value& v) {
     if (!is_string(v) || model_value) return;
@@ -104,7 +104,7 @@ void Tally::root(od::object object) {
 void Tally::chat_member(std::string_view key, od::value& v) {
   if (key == "model") model_of(v);
   else if (key == "id" && is_string(v)) id = decoded(v);
-  else if (key == "usage") usage_of(v);
+  else if (key == "usage") { usage_null = is_null(v); usage_of(v); }
   else if (key == "x_groq") members(v, [&](std::string_view k, od::value& inner) { if (k == "usage") usage_of(inner); });
   else if (key == "choices") {
     std::size_t n = 0;
@@ -360,6 +360,7 @@ Result<ChunkFacts> FactsReader::chunk(Wire wire, std::string_view event, std::st
     if (t.counts.any()) f.usage = t.counts.usage(wire);
     f.model_value = t.model_value;
     f.usage_only = wire == Wire::openai_chat && t.empty_choices && f.usage.has_value();
+    f.usage_null = t.usage_null;
     const bool content = f.text_bytes + f.reasoning_bytes > 0 || f.has_tool_delta || f.finish != FinishReason::none || f.has_error;
     f.lifecycle = !content && !f.is_terminal && says_nothing(wire, t);
     return f;

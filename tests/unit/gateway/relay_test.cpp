@@ -82,6 +82,23 @@ struct Line {
   }
 };
 
+TEST(Relay, UsageThatNobodyAskedForIsInNoChunk) {
+  struct Row { std::string_view sent, heard; };
+  for (const auto& [sent, heard] : {Row{R"({"choices":[{"index":0,"delta":{"content":"\"usage\":null,"}}],"usage":null})", R"({"choices":[{"index":0,"delta":{"content":"\"usage\":null,"}}]})"},
+                                    {R"({"usage":null,"choices":[{"index":0,"delta":{"content":"usage"}}]})", R"({"choices":[{"index":0,"delta":{"content":"usage"}}]})"},
+                                    {R"({"id": "c", "usage" : null, "choices": [{"index": 0, "delta": {"content": "x"}}]})", R"({"id": "c", "choices": [{"index": 0, "delta": {"content": "x"}}]})"},
+                                    {R"({"usage":null})", "{}"}}) {
+    const std::string bytes = "data: " + std::string(sent) + "\n\n", kept = "data: " + std::string(heard) + "\n\n";
+    Line quiet({.include_usage = false}), asked({.include_usage = true});
+    quiet.relay.begin(Wire::openai_chat, false);
+    asked.relay.begin(Wire::openai_chat, false);
+    EXPECT_TRUE(quiet.feed(bytes));
+    EXPECT_TRUE(asked.feed(bytes));
+    EXPECT_EQ(quiet.out, kept);
+    EXPECT_EQ(asked.out, bytes);
+  }
+}
+
 TEST(Relay, WhereBothSpeakTheSameWireBytesPassUntouched) {
   const std::string stream = ": keep-alive\n\n" + role + says("Hel") + says("lo, größer") + stop + usage_chunk + done;
   Line line({.include_usage = true});
