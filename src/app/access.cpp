@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <iostream>
 #include <semaphore>
 
 #include "app/cli.hpp"
@@ -145,6 +146,26 @@ Result<std::unique_ptr<Access>> Access::open(const AccessFlags& flags, int& code
   std::fprintf(stderr, "no server answers at %s; from the database itself\n", access->server_.c_str());
   if (auto opened = access->open_database(); !opened) return fail(std::move(opened.error()));
   return access;
+}
+
+int ask_and_tell(const AccessFlags& flags, const std::function<Result<json::value>(Access&)>& ask,
+                 const std::function<void(const json::value&)>& tell) {
+  int code = kFailed;
+  auto access = Access::open(flags, code);
+  if (!access) {
+    complain(access.error());
+    return code;
+  }
+  const auto answer = ask(**access);
+  if (!answer) {
+    complain(answer.error());
+    const std::string& field = answer.error().field;
+    const bool operand = !field.empty() && field.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ") == std::string::npos;
+    return operand || field.starts_with("--") ? kUsage : kFailed;
+  }
+  if (flags.json) std::cout << to_json(*answer) << '\n';
+  else tell(*answer);
+  return kOk;
 }
 
 }  // namespace ballast::app

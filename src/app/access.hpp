@@ -1,6 +1,7 @@
 // Access: how `explain`, `keys`, `usage` and `budgets` reach the records: through the running server's HTTP API, or, when none answers,
 // in the database itself. Which of the two is said on standard error.
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,5 +50,10 @@ class Access {
   std::unique_ptr<net::Client> client_;
   std::unique_ptr<store::Database> database_;
 };
+
+// A command that asks for one value: opens, asks, and prints the answer as JSON, or for people by `tell`. Returns the exit code:
+// kUsage where the error's field is a flag ("--…") or an operand, which are in capitals.
+int ask_and_tell(const AccessFlags& flags, const std::function<Result<json::value>(Access&)>& ask,
+                 const std::function<void(const json::value&)>& tell);
 
 }  // namespace ballast::app

@@ -67,25 +67,6 @@ void print_reconciled(const json::value& answer) {
 
 using Act = Result<json::value> (*)(Access&, const Flags&);
 
-int budgets(const Flags& flags, Act act) {
-  int code = kFailed;
-  auto access = Access::open(flags.access, code);
-  if (!access) {
-    complain(access.error());
-    return code;
-  }
-  const auto answer = act(**access, flags);
-  if (!answer) {
-    complain(answer.error());
-    const auto& field = answer.error().field;
-    return field.starts_with("--") || field == "CALL" || field == "ATTEMPT" ? kUsage : kFailed;
-  }
-  if (flags.access.json) std::cout << to_json(*answer) << '\n';
-  else if (act == unknown) print_unknown(*answer);
-  else print_reconciled(*answer);
-  return kOk;
-}
-
 }  // namespace
 
 void add_budgets(CLI::App& app, Run& run) {
@@ -95,7 +76,9 @@ void add_budgets(CLI::App& app, Run& run) {
   const auto add = [&](const char* name, const char* about, Act act) {
     auto* sub = command->add_subcommand(name, about);
     add_access_flags(*sub, flags->access);
-    sub->callback([&run, flags, act] { run = [flags, act] { return budgets(*flags, act); }; });
+    sub->callback([&run, flags, act] { run = [flags, act] {
+      return ask_and_tell(flags->access, [&](Access& access) { return act(access, *flags); }, act == unknown ? print_unknown : print_reconciled);
+    }; });
     return sub;
   };
   auto* list = add("unknown", "Attempts charged at their ceilings because nobody knows what they cost.", unknown);

@@ -26,20 +26,7 @@ Result<json::value> find(Access& access, const std::string& call) {
 }
 
 int explain(const Flags& flags) {
-  int code = kFailed;
-  auto access = Access::open(flags.access, code);
-  if (!access) {
-    complain(access.error());
-    return code;
-  }
-  const auto record = find(**access, flags.call);
-  if (!record) {
-    complain(record.error());
-    return kFailed;
-  }
-  if (flags.access.json) std::cout << to_json(*record) << '\n';
-  else std::cout << tell(*record);
-  return kOk;
+  return ask_and_tell(flags.access, [&](Access& access) { return find(access, flags.call); }, [](const json::value& record) { std::cout << tell(record); });
 }
 
 }  // namespace

@@ -109,9 +109,7 @@ Result<json::value> revoke(Access& access, const Flags& f) {
 using Act = Result<json::value> (*)(Access&, const Flags&);
 
 void print(const json::value& answer, const Flags& f, Act act) {
-  if (f.access.json) {
-    std::cout << to_json(answer) << '\n';
-  } else if (act == list) {
+  if (act == list) {
     const auto* rows = rows_of(answer);
     std::cout << (rows && !rows->empty() ? table(*rows) : "no keys\n");
   } else if (act == revoke) {
@@ -123,22 +121,6 @@ void print(const json::value& answer, const Flags& f, Act act) {
   }
 }
 
-int keys(const Flags& flags, Act act) {
-  int code = kFailed;
-  auto access = Access::open(flags.access, code);
-  if (!access) {
-    complain(access.error());
-    return code;
-  }
-  const auto answer = act(**access, flags);
-  if (!answer) {
-    complain(answer.error());
-    return answer.error().field.starts_with("--") ? kUsage : kFailed;
-  }
-  print(*answer, flags, act);
-  return kOk;
-}
-
 }  // namespace
 
 void add_keys(CLI::App& app, Run& run) {
@@ -148,7 +130,9 @@ void add_keys(CLI::App& app, Run& run) {
   const auto add = [&](const char* name, const char* about, Act act) {
     auto* sub = command->add_subcommand(name, about);
     add_access_flags(*sub, flags->access);
-    sub->callback([&run, flags, act] { run = [flags, act] { return keys(*flags, act); }; });
+    sub->callback([&run, flags, act] { run = [flags, act] {
+      return ask_and_tell(flags->access, [&](Access& access) { return act(access, *flags); }, [&](const json::value& answer) { print(answer, *flags, act); });
+    }; });
     return sub;
   };
   auto* make = add("create", "Make a key and print its secret, once.", create);

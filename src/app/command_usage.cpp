@@ -62,24 +62,17 @@ int usage(const Flags& flags) {
     complain(query.error());
     return kUsage;
   }
-  int code = kFailed;
-  auto access = Access::open(flags.access, code);
-  if (!access) {
-    complain(access.error());
-    return code;
-  }
-  auto* db = (*access)->database();
-  const auto answer = db ? from_database(*db, *query) : from_server(**access, flags);
-  if (!answer) {
-    complain(answer.error());
-    return kFailed;
-  }
-  const auto* rows = rows_of(*answer);
-  if (flags.access.json || !rows) std::cout << to_json(*answer) << '\n';
-  else if (rows->empty()) std::cout << "no calls\n";
-  else std::cout << table(*rows);
-  if (const auto* next = answer->as_object().if_contains("next_offset")) std::cerr << "there may be more: --offset " << plain(*next) << '\n';
-  return kOk;
+  const auto ask = [&](Access& access) {
+    auto* db = access.database();
+    return db ? from_database(*db, *query) : from_server(access, flags);
+  };
+  return ask_and_tell(flags.access, ask, [](const json::value& answer) {
+    const auto* rows = rows_of(answer);
+    if (!rows) std::cout << to_json(answer) << '\n';
+    else if (rows->empty()) std::cout << "no calls\n";
+    else std::cout << table(*rows);
+    if (const auto* next = answer.as_object().if_contains("next_offset")) std::cerr << "there may be more: --offset " << plain(*next) << '\n';
+  });
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "base/text.hpp"
 
 namespace ballast::llm {
+using namespace std::string_literals;
 namespace {
 
 constexpr std::string_view kType = "multipart/form-data; boundary=edge";
@@ -31,7 +32,7 @@ std::string refused(std::string_view body, std::string_view type = kType) {
 }
 
 TEST(Form, TellsWhatIsAskedForAndWhereTheModelStands) {
-  const std::string png = std::string("\x89PNG\r\n\x1a\n\0--ed-\r\n--e\r\n", 24);
+  const std::string png = "\x89PNG\r\n\x1a\n\0--ed-\r\n--e\r\n"s;
   const std::string body = field("prompt", "a red keel") + kModel + field("n", "4") + field("size", "1024x1536") + field("quality", "high") +
                            field("stream", "true") + field("partial_images", "2") + field("user", "ann") + file("image[]", png) + file("image[]", png) +
                            file("mask", png) + field("background", "auto") + kEnd;
