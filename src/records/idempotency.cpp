@@ -1,7 +1,6 @@
 #include "records/idempotency.hpp"
 
-#include <zstd.h>  // base/ has no compression yet; this is the one file of the room that needs it
-
+#include "base/compress.hpp"
 #include "records/codec.hpp"
 
 namespace ballast::records {
@@ -9,7 +8,6 @@ namespace ballast::records {
 namespace {
 
 constexpr std::size_t kMaxReply = std::size_t{256} << 20;
-constexpr std::uint8_t kPlain = 0, kZstd = 1;
 
 std::string_view view(const Digest& d) { return {reinterpret_cast<const char*>(d.data()), d.size()}; }
 WallTime from_us(std::int64_t us) { return WallTime(std::chrono::microseconds(us)); }
@@ -24,7 +22,7 @@ Result<bool> changed(Result<store::Rows> rows) {
 
 }  // namespace
 
-// One byte that says how, the size of the plain form, then the (compressed) form: status, stream flag, headers, body.
+// Packed (base/compress): status, stream flag, headers, body.
 std::string pack_reply(const StoredReply& reply) {
   std::string plain(reply.headers.size() + reply.body.size() + 48, '\0');
   ByteWriter w(plain.data());
@@ -34,38 +32,14 @@ std::string pack_reply(const StoredReply& reply) {
   w.text(reply.body);
   plain.resize(static_cast<std::size_t>(w.at() - plain.data()));
 
-  std::string out(ZSTD_compressBound(plain.size()) + 11, '\0');
-  ByteWriter head(out.data());
-  head.byte(kZstd);
-  head.varint(plain.size());
-  const auto at = static_cast<std::size_t>(head.at() - out.data());
-  const std::size_t n = ZSTD_compress(out.data() + at, out.size() - at, plain.data(), plain.size(), 1);
-  if (!ZSTD_isError(n) && n < plain.size()) {
-    out.resize(at + n);
-    return out;
-  }
-  out[0] = static_cast<char>(kPlain);
-  out.resize(at);
-  return out += plain;
+  return pack(plain);
 }
 
 Result<StoredReply> unpack_reply(std::string_view packed) {
   const auto bad = [] { return fail(ErrorCode::internal_error, "a stored reply is damaged"); };
-  ByteReader head(packed);
-  const std::uint8_t how = head.byte();
-  const std::uint64_t size = head.varint();
-  if (!head.good() || how > kZstd || size > kMaxReply) return bad();
-  std::size_t at = 1;
-  for (std::uint64_t rest = size; rest >= 0x80; rest >>= 7) ++at;
-  packed.remove_prefix(at + 1);
-  std::string plain;
-  if (how == kZstd) {
-    plain.resize(size);
-    const std::size_t n = ZSTD_decompress(plain.data(), plain.size(), packed.data(), packed.size());
-    if (ZSTD_isError(n) || n != size) return bad();
-    packed = plain;
-  }
-  ByteReader r(packed);
+  const auto plain = unpack(packed, kMaxReply);
+  if (!plain) return bad();
+  ByteReader r(*plain);
   StoredReply out;
   out.status = static_cast<int>(r.varint());
   out.stream = r.byte() != 0;
