@@ -65,11 +65,32 @@ ALTER TABLE api_keys ADD COLUMN old_digest {blob};
 ALTER TABLE api_keys ADD COLUMN old_until_us {int};
 )sql";
 
+// audit_heads: the newest entry of each chain; audit_dirty: those of them that no anchor knows yet; audit_anchors: how far each node's file
+// of anchors goes. Tombstones are found by the chain they tell of.
+constexpr std::string_view kFifth = R"sql(
+CREATE TABLE audit_entries (
+  chain {text} NOT NULL, seq {int} NOT NULL, at_us {int} NOT NULL, actor {text} NOT NULL, action {text} NOT NULL, subject {text} NOT NULL,
+  arguments {blob} NOT NULL, outcome {text} NOT NULL, previous {blob} NOT NULL, hash {blob} NOT NULL, PRIMARY KEY (chain, seq)) {clustered};
+CREATE INDEX audit_tombstones ON audit_entries (subject) WHERE action = 'audit.erased';
+CREATE TABLE audit_heads (chain {text} NOT NULL PRIMARY KEY, length {int} NOT NULL, hash {blob} NOT NULL) {clustered};
+CREATE TABLE audit_dirty (chain {text} NOT NULL PRIMARY KEY, length {int} NOT NULL, hash {blob} NOT NULL) {clustered};
+CREATE TABLE audit_anchors (
+  node {text} NOT NULL PRIMARY KEY, number {int} NOT NULL, at_us {int} NOT NULL, hash {blob} NOT NULL) {clustered};
+)sql";
+
+// run_blobs: what a run has computed, by what it is (records/blobs).
+constexpr std::string_view kSixth = R"sql(
+CREATE TABLE run_blobs (
+  job {int} NOT NULL, hash {blob} NOT NULL, raw_size {int} NOT NULL, packed {blob} NOT NULL, PRIMARY KEY (job, hash)) {clustered};
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"records", 1, "calls, attempts, budgets, keys, idempotency", kFirst},
     {"records", 2, "calls in blocks", kSecond},
     {"records", 3, "rows of calls move into blocks", kThird, move_rows_to_blocks},
     {"records", 4, "a key's secret before its last rotation", kFourth},
+    {"records", 5, "the audit trail", kFifth},
+    {"records", 6, "values of runs", kSixth},
 };
 
 }  // namespace
