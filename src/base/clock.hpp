@@ -31,5 +31,6 @@ std::string to_rfc3339(WallTime t);
 // Wall time as integer milliseconds or microseconds since the epoch: how it is stored.
 std::int64_t unix_ms(WallTime t);
 std::int64_t unix_us(WallTime t);
+inline WallTime from_unix_us(std::int64_t us) { return WallTime(std::chrono::microseconds(us)); }
 
 }  // namespace ballast

@@ -1,0 +1,222 @@
+// Who is leased next, and how full the queues are.
+#include <algorithm>
+#include <cassert>
+#include <cstdio>
+#include <cstdlib>
+
+#include "work/board.hpp"
+
+namespace ballast::work {
+
+bool Board::tenant_full(const QueueState& queue, std::uint32_t tenant) const {
+  if (queue.rules.per_tenant == 0) return false;
+  const auto at = queue.leased_by_tenant.find(tenant);
+  return at != queue.leased_by_tenant.end() && at->second >= queue.rules.per_tenant;
+}
+
+void Board::into_ring(LaneState& lane, std::uint32_t tenant) {
+  const auto at = lane.tenants.find(tenant);
+  if (at == lane.tenants.end() || at->second.in_ring || at->second.count == 0 || tenant_full(queues_[lane.queue], tenant)) return;
+  at->second.in_ring = true;
+  lane.ring.push_back(tenant);
+}
+
+Entry* Board::pop_front(Waiting& w) {
+  if (w.count == 0) return nullptr;
+  for (auto& line : w.by_priority) {
+    while (!line.empty()) {
+      const auto at = entries_.find(line.front());
+      line.pop_front();
+      if (at != entries_.end() && at->second.place == Entry::Place::ready && !at->second.settling) return &at->second;
+    }
+  }
+  return nullptr;
+}
+
+Entry* Board::next_of(LaneState& lane, MonoTime now) {
+  while (!lane.ring.empty()) {
+    const std::uint32_t tenant = lane.ring.front();
+    lane.ring.pop_front();
+    Waiting& w = lane.tenants.find(tenant)->second;
+    if (!tenant_full(queues_[lane.queue], tenant)) {
+      while (Entry* e = pop_front(w)) {
+        Group* g = group_of(*e);
+        if (!g || g->leased < g->limit) {
+          w.in_ring = false;
+          return e;
+        }
+        leave(*e);                           // `w` stays: it counts as in the ring
+        enter(*e, Entry::Place::blocked, now);
+        g->blocked.push_back(e->id);
+      }
+    }
+    w.in_ring = false;
+    if (w.count == 0) lane.tenants.erase(tenant);
+  }
+  return nullptr;
+}
+
+Entry* Board::next_of_queue(QueueState& queue, const Wanted& wanted, MonoTime now) {
+  for (std::size_t i = 0; i < queue.lanes.size(); ++i) {
+    LaneState& lane = lanes_[queue.lanes[(queue.turn + i) % queue.lanes.size()]];
+    if (lane.ready == 0 || !wanted(lane.lane)) continue;
+    if (Entry* e = next_of(lane, now)) {
+      queue.turn = (queue.turn + i + 1) % queue.lanes.size();
+      return e;
+    }
+  }
+  return nullptr;
+}
+
+void Board::lease_from(std::span<const std::uint32_t> queues, const Wanted& wanted, std::size_t most, MonoTime expires, MonoTime now, Claim& claim) {
+  bool any = !queues.empty();
+  while (any && claim.jobs.size() < most) {
+    any = false;
+    for (std::size_t i = 0; i < queues.size() && claim.jobs.size() < most; ++i) {
+      QueueState& queue = queues_[queues[(queue_turn_ + i) % queues.size()]];
+      if (queue_full(queue) || queue.figures.ready == 0) continue;
+      Entry* e = next_of_queue(queue, wanted, now);
+      if (!e) continue;
+      any = true;
+      LaneState& lane = lanes_[e->lane];
+      const std::uint32_t tenant = e->tenant;
+      grant(*e, claim.fence, expires, now);
+      into_ring(lane, tenant);
+      claim.jobs.push_back(e->id);
+    }
+  }
+  ++queue_turn_;
+}
+
+Claim Board::lease_local(std::size_t most, MonoTime now) {
+  Claim claim{.fence = next_fence_, .holder = {}, .jobs = {}};
+  std::vector<std::uint32_t> all(queues_.size());
+  for (std::uint32_t i = 0; i < all.size(); ++i) all[i] = i;
+  lease_from(all, [](const Lane& lane) { return lane.task.empty(); }, most, kNever, now, claim);
+  if (!claim.jobs.empty()) ++next_fence_;
+  return claim;
+}
+
+Claim Board::lease_for(std::string_view holder, std::span<const std::string> queues, std::span<const std::string> tasks, std::size_t most,
+                       MonoTime now, MonoTime expires) {
+  assert(!holder.empty());
+  Claim claim{.fence = next_fence_, .holder = std::string(holder), .jobs = {}};
+  std::vector<std::uint32_t> numbers;
+  for (const auto& name : queues)
+    if (const auto at = queue_numbers_.find(name); at != queue_numbers_.end()) numbers.push_back(at->second);
+  claims_[claim.fence].holder = holder;
+  lease_from(numbers, [&](const Lane& lane) { return !lane.task.empty() && (tasks.empty() || std::ranges::find(tasks, lane.task) != tasks.end()); },
+             most, expires, now, claim);
+  if (claim.jobs.empty()) claims_.erase(claim.fence);
+  else ++next_fence_;
+  return claim;
+}
+
+// ---- queues ----
+
+void Board::set_rules(std::string_view name, QueueRules rules) {
+  QueueState& queue = queues_[queue_number(name)];
+  queue.rules = rules;
+  for (const std::uint32_t number : queue.lanes) {
+    std::vector<std::uint32_t> tenants;
+    for (const auto& [tenant, w] : lanes_[number].tenants) tenants.push_back(tenant);
+    std::ranges::sort(tenants);
+    for (const std::uint32_t tenant : tenants) into_ring(lanes_[number], tenant);
+  }
+}
+
+QueueRules Board::rules(std::string_view queue) const {
+  const auto at = queue_numbers_.find(queue);
+  return at == queue_numbers_.end() ? QueueRules{} : queues_[at->second].rules;
+}
+
+QueueFigures Board::figures(std::string_view name) const {
+  const auto at = queue_numbers_.find(name);
+  if (at == queue_numbers_.end()) return {};
+  const QueueState& queue = queues_[at->second];
+  QueueFigures figures = queue.figures;
+  for (const std::uint32_t lane : queue.lanes)
+    for (const auto& [tenant, w] : lanes_[lane].tenants)
+      for (const auto& line : w.by_priority)
+        for (const JobId id : line)
+          if (const Entry* e = find(id); e && e->place == Entry::Place::ready) {
+            figures.oldest_ready = std::min(figures.oldest_ready, e->since);
+            break;
+          }
+  return figures;
+}
+
+std::vector<std::string> Board::queues() const {
+  std::vector<std::string> names;
+  for (const auto& [name, number] : queue_numbers_) names.push_back(name);
+  return names;
+}
+
+bool Board::has_local_ready() const {
+  return std::ranges::any_of(lanes_, [&](const LaneState& lane) { return lane.lane.task.empty() && !lane.ring.empty() && !queue_full(queues_[lane.queue]); });
+}
+
+bool Board::has_ready_for(std::span<const std::string> queues, std::span<const std::string> tasks) const {
+  return std::ranges::any_of(lanes_, [&](const LaneState& lane) {
+    return !lane.lane.task.empty() && !lane.ring.empty() && !queue_full(queues_[lane.queue]) && std::ranges::find(queues, lane.lane.queue) != queues.end() &&
+           (tasks.empty() || std::ranges::find(tasks, lane.lane.task) != tasks.end());
+  });
+}
+
+// ---- the invariants ----
+
+namespace {
+
+void must(bool holds, const char* what) {
+  if (holds) return;
+  std::fprintf(stderr, "the board's invariant does not hold: %s\n", what);
+  std::abort();
+}
+
+}  // namespace
+
+void Board::audit(MonoTime now) const {
+  std::vector<QueueFigures> counted(queues_.size());
+  std::vector<std::uint64_t> ready(lanes_.size());
+  std::unordered_map<std::uint64_t, std::uint64_t> held_back;   // (lane, tenant): ready, but somebody decides about them
+  std::unordered_map<std::uint32_t, std::uint32_t> groups;
+  std::unordered_map<Fence, std::uint32_t> claims;
+  std::unordered_map<std::uint64_t, std::uint32_t> shares;
+  for (const auto& [id, e] : entries_) {
+    const std::uint32_t queue = lanes_[e.lane].queue;
+    QueueFigures& f = counted[queue];
+    switch (e.place) {
+      case Entry::Place::delayed: ++f.delayed; break;
+      case Entry::Place::ready: ++f.ready, ++ready[e.lane], held_back[(std::uint64_t{e.lane} << 32) | e.tenant] += e.settling; break;
+      case Entry::Place::blocked: ++f.blocked; break;
+      case Entry::Place::waiting: ++f.waiting; break;
+      case Entry::Place::leased:
+        ++f.leased, ++claims[e.fence], ++shares[(std::uint64_t{queue} << 32) | e.tenant];
+        if (e.group) ++groups[e.group];
+        must(e.fence > 0 && e.fence < next_fence_, "a lease's fence was handed out");
+    }
+    must(e.place != Entry::Place::delayed || e.due > now - std::chrono::hours(24 * 365), "a delayed job has a time");
+    if (e.place == Entry::Place::blocked) must(groups_.at(e.group).leased + groups_.at(e.group).ready >= groups_.at(e.group).limit, "a blocked job's key is at its limit");
+  }
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    const QueueFigures &a = counted[i], &b = queues_[i].figures;
+    must(a.ready == b.ready && a.delayed == b.delayed && a.blocked == b.blocked && a.leased == b.leased && a.waiting == b.waiting, "a queue's figures");
+    for (const auto& [tenant, n] : queues_[i].leased_by_tenant)
+      must(shares[(std::uint64_t{i} << 32) | tenant] == n, "a tenant's leases");
+  }
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    const LaneState& lane = lanes_[i];
+    std::uint64_t n = 0;
+    for (const auto& [tenant, w] : lane.tenants) {
+      n += w.count;
+      must(w.count > 0 || w.in_ring, "no empty tenant is kept");
+      must(w.count == held_back[(std::uint64_t{i} << 32) | tenant] || w.in_ring || tenant_full(queues_[lane.queue], tenant), "a tenant with ready jobs has its turn coming");
+    }
+    must(n == ready[i] && n == lane.ready, "a lane's ready jobs");
+  }
+  for (const auto& [number, g] : groups_) must(groups[number] == g.leased, "a key's leases");
+  must(claims.size() == claims_.size(), "claims are those of leases");
+  for (const auto& [fence, c] : claims_) must(claims[fence] == c.left, "a claim's leases");
+}
+
+}  // namespace ballast::work

@@ -1,0 +1,262 @@
+#include "work/engine.hpp"
+
+#include <algorithm>
+
+#include "base/log.hpp"
+#include "work/engine_cycle.hpp"
+
+namespace ballast::work {
+
+namespace {
+
+constexpr Duration kTryAgain = std::chrono::milliseconds(200);   // after the database failed
+
+}  // namespace
+
+Engine::Engine(Scheduler& home, store::Database& database, EngineOptions options, std::uint64_t seed)
+    : home_(home), database_(database), options_(options), random_(seed), ids_(options.node), board_(0) {}
+
+Engine::~Engine() { timer_.cancel(); }
+
+void Engine::open() {
+  open_ = true;
+  if (!running_) {
+    running_ = true;
+    tasks_.spawn(run());
+  }
+  nudge();
+}
+
+Task<void> Engine::drain(Duration patience) {
+  draining_ = true;
+  const MonoTime until = home_.clock().mono() + patience;
+  while (board_.leased_local() > 0 && home_.clock().mono() < until) co_await SleepUntil(home_, std::min(until, home_.clock().mono() + std::chrono::milliseconds(5)));
+  stopping_ = true;
+  nudge();
+  co_await tasks_.join();
+}
+
+bool Engine::has_work() const {
+  if (!asks_.empty()) return true;
+  const MonoTime now = home_.clock().mono();
+  if (now < quiet_until_) return false;
+  if (board_.next_event() <= now || (!ended_claims_.empty() && flush_due_ <= now)) return true;
+  if (!open_ || draining_) return false;
+  if (board_.leased_local() < options_.local_leases && board_.has_local_ready()) return true;
+  return std::ranges::any_of(pulls_, [&](const PullAsk* p) { return !p->over && board_.has_ready_for(p->request.queues, p->request.tasks); });
+}
+
+Task<void> Engine::run() {
+  struct Idle {
+    Engine& engine;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> h) const {
+      engine.idle_ = h;
+      engine.arm_timer();
+    }
+    void await_resume() const noexcept {}
+  };
+  while (!stopping_ || !asks_.empty()) {
+    if (!has_work()) {
+      co_await Idle{*this};
+      continue;
+    }
+    co_await perform(gather());
+  }
+}
+
+void Engine::nudge() {
+  if (const auto idle = std::exchange(idle_, {})) home_.resume(idle);
+}
+
+void Engine::arm_timer() {
+  MonoTime next = board_.next_event();
+  if (!ended_claims_.empty()) next = std::min(next, flush_due_);
+  next = std::max(next, quiet_until_);
+  timer_.cancel();
+  if (next != kNever) home_.arm(timer_, next, [](void* self) { static_cast<Engine*>(self)->nudge(); }, this);
+}
+
+std::vector<Engine::Ask*> Engine::gather() {
+  const std::size_t n = std::min(asks_.size(), options_.cycle_asks);
+  std::vector<Ask*> asks(asks_.begin(), asks_.begin() + static_cast<std::ptrdiff_t>(n));
+  asks_.erase(asks_.begin(), asks_.begin() + static_cast<std::ptrdiff_t>(n));
+  return asks;
+}
+
+// One transaction for all of it. If it fails for a reason that may lie with one of them, each is tried alone.
+Task<void> Engine::perform(std::vector<Ask*> asks) {
+  auto done = co_await attempt(asks, true);
+  if (done) co_return;
+  const store::Fault fault = store::fault_of(done.error());
+  const bool away = fault == store::Fault::unavailable || fault == store::Fault::timeout || fault == store::Fault::full;
+  if (away) {
+    log::warn("work_not_written", {{"why", done.error().message}});
+    quiet_until_ = home_.clock().mono() + kTryAgain;
+  }
+  for (Ask* ask : asks) {
+    Result<void> alone = std::unexpected(done.error());
+    if (!away && asks.size() > 1) alone = co_await attempt({ask}, false);
+    if (alone) continue;
+    if (away && ask->insists() && !stopping_) {
+      later_.push_back(ask);
+    } else {
+      ask->failed(alone.error());
+      ask->waiter.resume();
+    }
+  }
+  if (!later_.empty()) {
+    co_await SleepUntil(home_, quiet_until_);
+    asks_.insert(asks_.begin(), later_.begin(), later_.end());
+    later_.clear();
+  }
+}
+
+Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
+  Cycle cycle;
+  cycle.now = home_.clock().mono();
+  cycle.wall = home_.clock().wall();
+  cycle.ended_claims = std::exchange(ended_claims_, {});
+  board_.tick(cycle.now);
+  for (Ask* ask : asks) ask->stage(*this, cycle);
+  if (lease) {
+    stage_time(cycle);
+    stage_leases(cycle);
+  }
+  auto written = co_await database_.write(home_, [&](store::Tx& tx) { return write(tx, cycle); });
+  if (!written && store::fault_of(written.error()) == store::Fault::commit_unknown) written = co_await learn_fate(cycle, std::move(written.error()));
+  if (!written) {
+    undo(cycle);
+    co_return std::unexpected(std::move(written.error()));
+  }
+  apply(cycle);
+  for (Ask* ask : asks) ask->settled(*this, cycle);
+  hand_out(cycle);
+  for (Ask* ask : asks) ask->waiter.resume();
+  co_return Result<void>{};
+}
+
+// ---- waiting for leases and for ends ----
+
+Task<Result<std::vector<Lease>>> Engine::pull(PullRequest request, std::uint64_t ticket) {
+  PullAsk ask{.engine = this, .request = request, .ticket = ticket, .waiter = {}, .timer = {}, .over = false, .in_cycle = false, .leases = {}, .error = {}};
+  struct Wait {
+    Engine& engine;
+    PullAsk& ask;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> h) const {
+      ask.waiter = h;
+      engine.pulls_.push_back(&ask);
+      engine.home_.arm(ask.timer, engine.home_.clock().mono() + ask.request.wait, [](void* self) {
+        auto* p = static_cast<PullAsk*>(self);
+        p->engine->end_wait(*p);
+      }, &ask);
+      engine.nudge();
+    }
+    void await_resume() const noexcept {}
+  };
+  const bool now = board_.has_ready_for(request.queues, request.tasks) && open_ && !draining_;
+  if (request.wait <= Duration::zero() && !now) co_return std::vector<Lease>{};
+  if (request.wait <= Duration::zero()) request.wait = std::chrono::seconds(1);     // one is there; a limit may still hold it back
+  co_await Wait{*this, ask};
+  if (ask.error) co_return std::unexpected(std::move(*ask.error));
+  co_return std::move(ask.leases);
+}
+
+// Answers at once, or, when the cycle under way may bring something, after it.
+void Engine::end_wait(PullAsk& ask) {
+  ask.over = true;
+  if (ask.in_cycle) return;
+  std::erase(pulls_, &ask);
+  ask.timer.cancel();
+  home_.resume(ask.waiter);
+}
+
+void Engine::stop_waiting(std::uint64_t ticket) {
+  for (PullAsk* p : pulls_)
+    if (p->ticket == ticket && !p->over) return end_wait(*p);
+  for (auto& [id, w] : waiters_)
+    if (w->ticket == ticket) return end_wait(*w);
+}
+
+void Engine::end_wait(Waiter& w) {
+  std::erase_if(waiters_, [&](const auto& item) { return item.second == &w; });
+  w.timer.cancel();
+  home_.resume(w.waiter);
+}
+
+Task<Result<std::optional<Job>>> Engine::wait_for(JobId id, MonoTime deadline, std::uint64_t ticket) {
+  if (board_.find(id) && home_.clock().mono() < deadline) {
+    Waiter w{.engine = this, .waiter = {}, .ticket = ticket, .timer = {}, .ended = {}};
+    struct Wait {
+      Waiter& w;
+      JobId id;
+      MonoTime deadline;
+      bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<> h) const {
+        w.waiter = h;
+        w.engine->waiters_.emplace(id, &w);
+        w.engine->home_.arm(w.timer, deadline, [](void* self) {
+          auto* waiter = static_cast<Waiter*>(self);
+          waiter->engine->end_wait(*waiter);
+        }, &w);
+      }
+      void await_resume() const noexcept {}
+    };
+    co_await Wait{w, id, deadline};
+    if (w.ended) co_return std::optional<Job>(*w.ended);
+  }
+  auto job = co_await get(id);
+  co_return job;
+}
+
+Task<Result<std::optional<Job>>> Engine::get(JobId id) {
+  auto job = co_await database_.read(home_, [id](store::Tx& tx) { return get_job(tx, id); });
+  co_return job;
+}
+
+bool Engine::running(JobId id) const {
+  const Entry* e = board_.find(id);
+  return e && e->place == Entry::Place::leased;
+}
+
+Result<void> Engine::heartbeat(JobId id, Fence fence, Duration lease) { return board_.extend(id, fence, home_.clock().mono() + lease); }
+
+void Engine::tell_ended(const JobPtr& job) {
+  std::vector<Waiter*> waiting;
+  const auto [first, last] = waiters_.equal_range(job->id);
+  for (auto at = first; at != last; ++at) waiting.push_back(at->second);
+  waiters_.erase(first, last);
+  for (Waiter* w : waiting) {
+    w->ended = job;
+    w->timer.cancel();
+    home_.resume(w->waiter);
+  }
+  for (const auto& listener : ended_) listener(*job);
+}
+
+// ---- inputs in memory ----
+
+void Engine::keep_hot(JobPtr job) {
+  const std::size_t bytes = job->input.size() + sizeof(Job);
+  while (hot_bytes_ + bytes > options_.hot_bytes && !hot_order_.empty()) {
+    take_hot(hot_order_.front());
+    hot_order_.pop_front();
+  }
+  if (bytes > options_.hot_bytes) return;
+  if (hot_order_.size() > 2 * hot_.size() + 1'000) std::erase_if(hot_order_, [&](JobId id) { return !hot_.contains(id); });
+  hot_bytes_ += bytes;
+  hot_order_.push_back(job->id);
+  hot_.emplace(job->id, std::move(job));
+}
+
+JobPtr Engine::take_hot(JobId id) {
+  const auto at = hot_.find(id);
+  if (at == hot_.end()) return nullptr;
+  JobPtr job = std::move(at->second);
+  hot_.erase(at);
+  hot_bytes_ -= job->input.size() + sizeof(Job);
+  return job;
+}
+
+}  // namespace ballast::work

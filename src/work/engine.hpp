@@ -1,0 +1,245 @@
+// Engine: the one place that performs what the board decides. Accepts jobs, leases them, writes what their holders say, wakes who waits.
+//
+// The commit cycle, one at a time: gather what was asked → the board leases what can run → one transaction → only then tell the askers and
+// start the leased. So memory never runs ahead of the database, and a crash at any moment loses nothing that was acknowledged. A failed
+// transaction is undone on the board; if it held several askers, each is tried alone, so that one bad ask fails alone.
+//
+// Concurrency: everything but `home` is called on the home loop (base/on_loop.hpp gets there). `start` blocks and is called before the loops run.
+#pragma once
+#include <coroutine>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "base/cancel.hpp"
+#include "base/metrics.hpp"
+#include "base/random.hpp"
+#include "base/scheduler.hpp"
+#include "base/task.hpp"
+#include "base/task_group.hpp"
+#include "store/database.hpp"
+#include "work/board.hpp"
+#include "work/job_rows.hpp"
+
+namespace ballast::work {
+
+// What somebody wants done.
+struct Submission {
+  JobSpec spec;
+  std::string input;
+  Duration delay{};                          // not before this has passed
+  std::optional<WallTime> at;                // not before this moment; wins over `delay`
+  std::string idempotency_key;               // the same key and tenant: the same job, for the retention time
+  std::string unique_key;                    // one live job of this key (in its queue), or, with `unique_for`, one in that time
+  Duration unique_for{};
+};
+struct Accepted {
+  JobId id;
+  bool existing = false;                     // a job that was there before, by its idempotency or unique key
+};
+
+using JobPtr = std::shared_ptr<const Job>;
+
+// A job in somebody's hands.
+struct Lease {
+  JobPtr job;                                // as it was accepted: spec and input
+  Fence fence = 0;
+  std::uint32_t attempt = 1;                 // the present one
+};
+
+// What the holder of a lease says at its end (or in between, with `running`): all of it is durable, or none. Conditional on the fence.
+struct Commit {
+  enum class To : std::uint8_t {
+    running,                                 // the lease goes on; `also` is what counts
+    done,
+    failed,                                  // an attempt is over: again after the backoff, or dead when there are no more
+    snoozed,                                 // not now, and not the job's fault: no attempt is counted
+    waiting,                                 // until `Engine::wake`
+    dead,                                    // no attempt would help
+  };
+  JobId job;
+  Fence fence = 0;
+  To to = To::done;
+  std::string output;
+  std::optional<Error> error;                // failed, dead
+  std::optional<Duration> delay;             // failed: instead of the backoff; snoozed: how long
+  std::function<Result<void>(store::Tx&)> also;   // written in the same transaction; may run again
+  std::vector<Submission> children;          // accepted in the same transaction
+};
+struct Settled {
+  JobState state = JobState::queued;
+  std::vector<Accepted> children;
+};
+
+// Runs jobs of this process. Called on the home loop.
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  // Does this process run such a job? Else it waits for an external worker.
+  virtual bool runs(const JobSpec& spec) const = 0;
+  // The lease is durable. Whatever happens, the holder ends it with `Engine::commit`.
+  virtual void start(Lease lease) = 0;
+  // The lease is over (cancelled, deadline): what is under way is for nobody.
+  virtual void revoke(JobId id, Fence fence) = 0;
+};
+
+// What else is written when a job ends, in the same transaction: its webhook's delivery.
+class EndWriter {
+ public:
+  virtual ~EndWriter() = default;
+  virtual bool wants(const JobSpec& spec) const = 0;
+  virtual Result<void> write(store::Tx& tx, const Job& ended) const = 0;
+};
+
+struct PullRequest {
+  std::string worker;
+  std::vector<std::string> queues, tasks;    // tasks empty: any
+  std::size_t most = 1;
+  Duration lease = std::chrono::seconds(30);
+  Duration wait{};                           // for the first one
+};
+
+struct EngineOptions {
+  unsigned node = 0;
+  std::size_t local_leases = 256;            // jobs of this process under way at once
+  std::size_t max_live = 5'000'000;          // jobs not ended; above it submissions are refused
+  std::size_t max_queues = 1'000;
+  std::size_t max_input = 64u << 20;
+  std::size_t hot_bytes = 128u << 20;        // inputs of queued jobs kept in memory; the others are read when leased
+  std::size_t cycle_asks = 2'048;
+  Duration retention = std::chrono::hours(24 * 7);
+};
+
+class Engine {
+ public:
+  Engine(Scheduler& home, store::Database& database, EngineOptions options, std::uint64_t seed);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Takes the node over, reads the live jobs and the leases that outlived the process before; jobs that this node itself was running count
+  // a crashed attempt and are queued again, or dead. Blocking; once, before anything else. `executor` outlives the engine.
+  // `writer` too; it may be null.
+  Result<void> start(Executor& executor, const EndWriter* writer = nullptr);
+  // Begins to lease. On the home loop.
+  void open();
+  // Leases nothing more; resumes when what this process had leased has ended, or `patience` is over (then it is left to the next start).
+  Task<void> drain(Duration patience);
+
+  Scheduler& home() { return home_; }
+  store::Database& database() { return database_; }
+  const Board& board() const { return board_; }
+
+  // In the order given; each is accepted or refused alone.
+  Task<std::vector<Result<Accepted>>> submit(std::vector<Submission> jobs);
+  Task<std::vector<Result<Settled>>> commit(std::vector<Commit> commits);
+  Task<Result<Settled>> commit(Commit one);
+
+  // Leases for an external worker; waits up to `wait` for the first. `ticket` names the wait for `stop_waiting` (0: none).
+  Task<Result<std::vector<Lease>>> pull(PullRequest request, std::uint64_t ticket = 0);
+  void stop_waiting(std::uint64_t ticket);
+  // The lease goes on for `lease` from now. Errors as Board::held.
+  Result<void> heartbeat(JobId id, Fence fence, Duration lease);
+
+  // Ends jobs whoever holds them: exactly one of this and their completion wins. Result per job: what it was (its state now is cancelled);
+  // caller_conflict when it had ended.
+  Task<std::vector<Result<JobState>>> cancel(std::vector<JobId> ids, std::string reason);
+  // What a waiting job waited for has come. False if it was not waiting.
+  Task<Result<bool>> wake(JobId id, std::function<Result<void>(store::Tx&)> also = {});
+  Task<Result<void>> set_queue(std::string name, QueueRules rules);
+
+  // The job once it has ended, or as it is at `deadline`; `gone` ends the wait early. Nothing: unknown.
+  Task<Result<std::optional<Job>>> wait_for(JobId id, MonoTime deadline, std::uint64_t ticket = 0);
+  // As the database has it; `running` tells whether somebody holds it now.
+  Task<Result<std::optional<Job>>> get(JobId id);
+  bool running(JobId id) const;
+
+  // Called on the home loop with every job that ended, after it is durable.
+  using Ended = std::function<void(const Job&)>;
+  void on_ended(Ended listener) { ended_.push_back(std::move(listener)); }
+
+ private:
+  struct Ask;
+  struct SubmitAsk;
+  struct CommitAsk;
+  struct CancelAsk;
+  struct WakeAsk;
+  struct PullAsk;
+  struct Waiter;
+  struct Cycle;
+  struct Move;
+
+  // engine.cpp
+  Task<void> run();
+  bool has_work() const;
+  void nudge();
+  void arm_timer();
+  std::vector<Ask*> gather();
+  Task<void> perform(std::vector<Ask*> asks);
+  Task<Result<void>> attempt(std::vector<Ask*> asks, bool lease);
+  void end_wait(PullAsk& ask);
+  void end_wait(Waiter& waiter);
+  void tell_ended(const JobPtr& job);
+  void keep_hot(JobPtr job);
+  JobPtr take_hot(JobId id);
+  // engine_cycle.cpp
+  void stage_time(Cycle& cycle);
+  void stage_leases(Cycle& cycle);
+  void stage_failure(Cycle& cycle, const Entry& e, const Error& error, std::optional<Duration> delay);
+  void stage_end(Cycle& cycle, const Entry& e, JobState state, std::optional<std::string> output, std::optional<std::string> error);
+  Result<void> write(store::Tx& tx, const Cycle& cycle) const;
+  Result<void> write_claims(store::Tx& tx, const Cycle& cycle) const;
+  Result<void> write_ends(store::Tx& tx, const Cycle& cycle) const;
+  static void end_job(Job& job, const Transition& row);
+  Task<Result<void>> learn_fate(const Cycle& cycle, Error error);
+  void undo(Cycle& cycle);
+  void apply(Cycle& cycle);
+  void apply_move(Cycle& cycle, const Move& move);
+  void hand_out(Cycle& cycle);
+  void sweep_pulls();
+  // engine_asks.cpp
+  Result<NewJob> accept(const Submission& submission, WallTime now);
+  Lane lane_of(const JobSpec& spec) const { return {spec.queue, executor_->runs(spec) ? std::string() : spec.name}; }
+  MonoTime mono_of(WallTime at) const;
+  bool put_on_board(const Job& job, JobState state, MonoTime now);
+  // engine_recover.cpp
+  struct OldLease { Fence fence = 0; std::string holder; };
+  Result<void> recover(store::Tx& tx);
+  Result<std::unordered_set<Fence>> recover_live(store::Tx& tx, const std::unordered_map<JobId, OldLease>& leases);
+  Transition crashed(const Job& job, Fence fence, std::vector<AttemptRow>& attempts) const;
+  Result<void> tell_dead(store::Tx& tx, std::span<const JobId> dead) const;
+
+  Scheduler& home_;
+  store::Database& database_;
+  const EngineOptions options_;
+  SeededRandom random_;
+  Executor* executor_ = nullptr;
+  std::uint32_t epoch_ = 0;
+  JobIds ids_;
+  Board board_;
+  const EndWriter* end_writer_ = nullptr;
+  bool open_ = false, draining_ = false, stopping_ = false, running_ = false;
+  std::deque<Ask*> asks_;
+  std::vector<Ask*> later_;                  // insist, and wait for the database
+  std::vector<PullAsk*> pulls_;
+  std::unordered_map<Fence, std::string> pull_names_;   // the external worker of each of its claims
+  std::vector<Fence> ended_claims_;          // their rows are to go
+  MonoTime flush_due_ = kNever, quiet_until_{};
+  std::coroutine_handle<> idle_;             // the cycle, waiting for something to do
+  Timer timer_;
+  TaskGroup tasks_{"work"};
+  std::unordered_map<JobId, JobPtr> hot_;
+  std::deque<JobId> hot_order_;
+  std::size_t hot_bytes_ = 0;
+  std::unordered_map<JobId, JobPtr> held_;   // leased jobs
+  std::unordered_multimap<JobId, Waiter*> waiters_;
+  std::vector<Ended> ended_;
+};
+
+}  // namespace ballast::work

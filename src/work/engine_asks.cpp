@@ -1,0 +1,269 @@
+// What can be asked of the engine, and how each takes part in a cycle.
+#include <algorithm>
+#include <utility>
+
+#include "base/text.hpp"
+#include "work/engine_cycle.hpp"
+
+namespace ballast::work {
+
+namespace {
+
+Error refusal(ErrorCode code, std::string message, std::string field) { return Error{code, std::move(message), std::move(field), false, {}, {}, {}, {}}; }
+
+Result<void> check_name(const std::string& name, std::string_view field, bool required) {
+  if (required && name.empty()) return fail(ErrorCode::caller_invalid_request, "must not be empty", std::string(field));
+  if (name.size() > kMaxName) return fail(ErrorCode::caller_invalid_request, fmt::format("must be at most {} bytes", kMaxName), std::string(field));
+  if (name.find('\0') != std::string::npos || !is_utf8(name)) return fail(ErrorCode::caller_invalid_request, "must be UTF-8 without NUL", std::string(field));
+  return {};
+}
+
+Digest key_digest(std::string_view kind, std::string_view scope, std::string_view key) {
+  Sha256 hash;
+  for (const std::string_view part : {kind, scope, key}) {
+    const std::uint64_t size = part.size();
+    hash.update({reinterpret_cast<const char*>(&size), sizeof size});
+    hash.update(part);
+  }
+  return hash.finish();
+}
+
+// What an idempotency key was used for: the work, not when or how urgently.
+Digest body_digest(const Submission& s) {
+  Sha256 hash;
+  for (const std::string_view part : {to_string(s.spec.kind), std::string_view(s.spec.name), std::string_view(s.spec.queue), std::string_view(s.input)}) {
+    const std::uint64_t size = part.size();
+    hash.update({reinterpret_cast<const char*>(&size), sizeof size});
+    hash.update(part);
+  }
+  return hash.finish();
+}
+
+}  // namespace
+
+MonoTime Engine::mono_of(WallTime at) const { return home_.clock().mono() + (at - home_.clock().wall()); }
+
+bool Engine::put_on_board(const Job& job, JobState state, MonoTime now) {
+  const MonoTime due = job.due == WallTime{} ? now : mono_of(job.due);
+  return board_.add(job, lane_of(job.spec), now, due, job.spec.deadline ? mono_of(*job.spec.deadline) : kNever, state);
+}
+
+Result<NewJob> Engine::accept(const Submission& s, WallTime now) {
+  for (const auto& [name, field, required] : {std::tuple<const std::string&, std::string_view, bool>{s.spec.name, "name", true}, {s.spec.queue, "queue", true},
+                                              {s.spec.tenant, "tenant", false}, {s.spec.concurrency_key, "concurrency.key", false},
+                                              {s.idempotency_key, "idempotency-key", false}, {s.unique_key, "unique.key", false}})
+    if (auto fine = check_name(name, field, required); !fine) return fail(std::move(fine.error()));
+  if (s.spec.tags.size() > kMaxTags) return fail(ErrorCode::caller_invalid_request, fmt::format("at most {} tags", kMaxTags), "tags");
+  for (const auto& tag : s.spec.tags)
+    if (auto fine = check_name(tag, "tags", true); !fine) return fail(std::move(fine.error()));
+  if (s.input.size() > options_.max_input) return fail(ErrorCode::caller_too_large, fmt::format("is above {} MB", options_.max_input >> 20), "input");
+  if (s.spec.deadline && *s.spec.deadline <= now) return fail(ErrorCode::caller_invalid_request, "has passed already", "deadline");
+  if (board_.size() >= options_.max_live)
+    return std::unexpected(Error{ErrorCode::internal_unavailable, fmt::format("{} jobs wait already; none was accepted", board_.size()), "queue", true, std::chrono::seconds(5), {}, {}, {}});
+  if (!board_.knows_queue(s.spec.queue) && board_.queue_count() >= options_.max_queues)
+    return fail(ErrorCode::caller_invalid_request, fmt::format("would be queue number {}; there may be {}", board_.queue_count() + 1, options_.max_queues), "queue");
+  NewJob made;
+  Job& job = made.job;
+  job.id = ids_.next(now);
+  job.spec = s.spec;
+  job.input = s.input;
+  job.created = now;
+  if (s.at && *s.at > now) job.due = *s.at;
+  else if (!s.at && s.delay > Duration::zero()) job.due = now + s.delay;
+  if (!s.idempotency_key.empty()) {
+    made.key = key_digest("idempotency", s.spec.key_id, s.idempotency_key);
+    made.key_until = now + options_.retention;
+  } else if (!s.unique_key.empty()) {
+    made.key = key_digest("unique", s.spec.queue + "\n" + s.spec.name, s.unique_key);
+    made.unique = s.unique_for <= Duration::zero();
+    made.key_until = now + (made.unique ? Duration(std::chrono::hours(24 * 365 * 10)) : s.unique_for);
+  }
+  if (made.keyed()) made.body = made.unique || !s.unique_key.empty() ? Digest{} : body_digest(s);
+  return made;
+}
+
+// ---- submissions ----
+
+// Several new jobs of one asker, each accepted or refused alone.
+struct Engine::SubmitAsk final : Ask {
+  std::vector<Submission> jobs;
+  std::vector<Result<Accepted>> results;
+  std::vector<std::pair<std::size_t, std::size_t>> at;   // (index in jobs, index in the cycle)
+
+  // On the board and in the cycle; the index there.
+  static std::size_t stage_one(Engine& engine, Cycle& cycle, NewJob made) {
+    cycle.jobs.push_back(std::move(made));
+    const Job& job = cycle.jobs.back().job;
+    engine.put_on_board(job, JobState::queued, cycle.now);
+    engine.keep_hot(std::make_shared<const Job>(job));
+    return cycle.jobs.size() - 1;
+  }
+  static Result<Accepted> outcome(const Cycle& cycle, std::size_t index) {
+    const Insertion& found = cycle.insertions[index];
+    if (!found.existing) return Accepted{cycle.jobs[index].job.id, false};
+    if (found.other_body && cycle.jobs[index].body != Digest{})
+      return fail(ErrorCode::caller_conflict, fmt::format("was used for another job already ({})", to_string(found.existing)), "idempotency-key");
+    return Accepted{found.existing, true};
+  }
+  void stage(Engine& engine, Cycle& cycle) override {
+    results.clear();
+    at.clear();
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      auto made = engine.accept(jobs[i], cycle.wall);
+      results.push_back(made ? Result<Accepted>(Accepted{}) : Result<Accepted>(std::unexpected(std::move(made.error()))));
+      if (made) at.emplace_back(i, stage_one(engine, cycle, std::move(*made)));
+    }
+  }
+  void settled(Engine&, Cycle& cycle) override {
+    for (const auto& [i, index] : at) results[i] = outcome(cycle, index);
+  }
+  void failed(const Error& error) override { results.assign(jobs.size(), std::unexpected(error)); }
+};
+
+Task<std::vector<Result<Accepted>>> Engine::submit(std::vector<Submission> jobs) {
+  SubmitAsk ask;
+  ask.jobs = std::move(jobs);
+  if (stopping_ || draining_) {
+    ask.failed(Error{ErrorCode::internal_unavailable, "this node is shutting down; submit to another, or again in a moment", {}, true, std::chrono::seconds(2), {}, {}, {}});
+    co_return std::move(ask.results);
+  }
+  co_await Ask::Queued{*this, ask};
+  co_return std::move(ask.results);
+}
+
+// ---- the last words of leases ----
+
+struct Engine::CommitAsk final : Ask {
+  std::vector<Commit> commits;
+  bool insist = false;
+  std::vector<Result<Settled>> results;
+  std::vector<std::vector<std::size_t>> children;        // of each commit: where in the cycle they are
+
+  bool insists() const override { return insist; }
+  void stage(Engine& engine, Cycle& cycle) override {
+    results.clear();
+    children.assign(commits.size(), {});
+    for (std::size_t i = 0; i < commits.size(); ++i) results.push_back(stage_one(engine, cycle, i));
+  }
+  Result<Settled> stage_one(Engine& engine, Cycle& cycle, std::size_t i) {
+    const Commit& c = commits[i];
+    if (auto yours = engine.board_.held(c.job, c.fence); !yours) return std::unexpected(std::move(yours.error()));
+    std::vector<NewJob> accepted;
+    for (const Submission& s : c.children) {
+      auto child = engine.accept(s, cycle.wall);
+      if (!child) return std::unexpected(std::move(child.error()));
+      accepted.push_back(std::move(*child));
+    }
+    for (NewJob& child : accepted) children[i].push_back(SubmitAsk::stage_one(engine, cycle, std::move(child)));
+    if (c.also) cycle.also.push_back(&c.also);
+    if (c.to == Commit::To::running) return Settled{JobState::queued, {}};
+    const Entry& e = **engine.board_.hold(c.job);
+    cycle.by_holder.insert(c.job);
+    const auto again = [&](JobState state, Duration wait) {
+      cycle.moves.push_back({.row = {.id = c.job, .fence = c.fence, .state = state, .attempt = e.attempt,
+                                     .due = wait > Duration::zero() ? cycle.wall + wait : WallTime{}, .finished = {}, .output = {}, .error = {}},
+                             .due = cycle.now + wait});
+    };
+    switch (c.to) {
+      case Commit::To::running: break;
+      case Commit::To::done: engine.stage_end(cycle, e, JobState::done, c.output, std::nullopt); break;
+      case Commit::To::failed: engine.stage_failure(cycle, e, c.error.value_or(Error{}), c.delay); break;
+      case Commit::To::dead: engine.stage_end(cycle, e, JobState::dead, std::nullopt, pack_error(c.error.value_or(Error{}))); break;
+      case Commit::To::snoozed: again(JobState::queued, c.delay.value_or(Duration::zero())); break;
+      case Commit::To::waiting: again(JobState::waiting, Duration::zero()); break;
+    }
+    return Settled{cycle.moves.back().row.state, {}};
+  }
+  void settled(Engine&, Cycle& cycle) override {
+    for (std::size_t i = 0; i < commits.size(); ++i) {
+      if (!results[i]) continue;
+      for (const std::size_t index : children[i])
+        if (auto child = SubmitAsk::outcome(cycle, index)) results[i]->children.push_back(*child);
+    }
+  }
+  void failed(const Error& error) override { results.assign(commits.size(), std::unexpected(error)); }
+};
+
+Task<std::vector<Result<Settled>>> Engine::commit(std::vector<Commit> commits) {
+  CommitAsk ask;
+  ask.commits = std::move(commits);
+  co_await Ask::Queued{*this, ask};
+  co_return std::move(ask.results);
+}
+
+// Of a holder in this process: it has nobody to ask again, so the engine does.
+Task<Result<Settled>> Engine::commit(Commit one) {
+  CommitAsk ask;
+  ask.commits.push_back(std::move(one));
+  ask.insist = true;
+  co_await Ask::Queued{*this, ask};
+  co_return std::move(ask.results.front());
+}
+
+// ---- from outside ----
+
+struct Engine::CancelAsk final : Ask {
+  std::vector<JobId> ids;
+  std::string reason;
+  std::vector<Result<JobState>> results;
+
+  void stage(Engine& engine, Cycle& cycle) override {
+    results.clear();
+    for (const JobId id : ids) {
+      const auto e = engine.board_.hold(id);
+      if (!e) {
+        results.emplace_back(std::unexpected(e.error()));
+        continue;
+      }
+      results.emplace_back((*e)->place == Entry::Place::waiting ? JobState::waiting : JobState::queued);
+      engine.stage_end(cycle, **e, JobState::cancelled, std::nullopt, pack_error(refusal(ErrorCode::caller_cancelled, reason, "")));
+    }
+  }
+  void settled(Engine&, Cycle&) override {}
+  void failed(const Error& error) override { results.assign(ids.size(), std::unexpected(error)); }
+};
+
+Task<std::vector<Result<JobState>>> Engine::cancel(std::vector<JobId> ids, std::string reason) {
+  CancelAsk ask;
+  ask.ids = std::move(ids);
+  ask.reason = std::move(reason);
+  co_await Ask::Queued{*this, ask};
+  co_return std::move(ask.results);
+}
+
+struct Engine::WakeAsk final : Ask {
+  JobId id;
+  std::function<Result<void>(store::Tx&)> also;
+  Result<bool> result = false;
+
+  void stage(Engine& engine, Cycle& cycle) override {
+    if (also) cycle.also.push_back(&also);
+    result = engine.board_.wake(id);
+    if (!*result) return;                    // it runs: it will find out before it waits, or it has ended
+    const auto e = engine.board_.hold(id);
+    if (!e) return;
+    cycle.moves.push_back({.row = {.id = id, .fence = 0, .state = JobState::queued, .attempt = (*e)->attempt, .due = {}, .finished = {}, .output = {}, .error = {}},
+                           .due = cycle.now});
+  }
+  void settled(Engine&, Cycle&) override {}
+  void failed(const Error& error) override { result = std::unexpected(error); }
+};
+
+Task<Result<bool>> Engine::wake(JobId id, std::function<Result<void>(store::Tx&)> also) {
+  WakeAsk ask;
+  ask.id = id;
+  ask.also = std::move(also);
+  co_await Ask::Queued{*this, ask};
+  co_return std::move(ask.result);
+}
+
+Task<Result<void>> Engine::set_queue(std::string name, QueueRules rules) {
+  if (auto fine = check_name(name, "queue", true); !fine) co_return fine;
+  auto put = co_await database_.write(home_, [&](store::Tx& tx) { return put_queue(tx, {name, rules}); });
+  if (!put) co_return put;
+  board_.set_rules(name, rules);
+  nudge();
+  co_return Result<void>{};
+}
+
+}  // namespace ballast::work

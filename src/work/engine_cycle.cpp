@@ -1,0 +1,275 @@
+// One commit cycle: what time and the board want, the transaction, and what follows from it.
+#include "work/engine_cycle.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+#include "base/log.hpp"
+
+namespace ballast::work {
+
+namespace {
+
+constexpr std::size_t kTimeBatch = 1'000;
+constexpr Duration kFlushEvery = std::chrono::seconds(1);
+
+const Error kLeaseLost{ErrorCode::internal_unavailable, "the worker's lease expired: it sent no heartbeat in time", {}, true, {}, {}, {}, {}};
+const Error kTooLate{ErrorCode::caller_timeout, "the job's deadline passed before it was done", "deadline", false, {}, {}, {}, {}};
+
+// Of this lease; 0 when nobody holds the job.
+Fence fence_of(const Entry& e) { return e.place == Entry::Place::leased ? e.fence : 0; }
+
+}  // namespace
+
+// ---- what becomes of a job ----
+
+void Engine::stage_end(Cycle& cycle, const Entry& e, JobState state, std::optional<std::string> output, std::optional<std::string> error) {
+  Move move{.row = {.id = e.id, .fence = fence_of(e), .state = state, .attempt = e.attempt, .due = {}, .finished = cycle.wall,
+                    .output = std::move(output), .error = std::move(error)}};
+  JobPtr job;
+  if (const auto held = held_.find(e.id); held != held_.end()) job = held->second;
+  else if (const auto hot = hot_.find(e.id); hot != hot_.end()) job = hot->second;
+  if (!job) cycle.cold.push_back(e.id);
+  else cycle.known.emplace(e.id, job);
+  if (end_writer_ && (!job || end_writer_->wants(job->spec))) cycle.told.push_back(cycle.moves.size());
+  cycle.moves.push_back(std::move(move));
+}
+
+void Engine::stage_failure(Cycle& cycle, const Entry& e, const Error& error, std::optional<Duration> delay) {
+  const auto held = held_.find(e.id);
+  assert(held != held_.end());
+  const JobSpec& spec = held->second->spec;
+  const std::uint32_t attempt = e.attempt + 1;
+  const std::string packed = pack_error(error);
+  const auto holder = pull_names_.find(e.fence);
+  cycle.attempts.push_back({e.id, attempt, e.fence, holder == pull_names_.end() ? std::string() : holder->second, cycle.wall, packed});
+  if (attempt >= spec.max_attempts) {
+    stage_end(cycle, e, JobState::dead, std::nullopt, packed);
+    cycle.moves.back().row.attempt = attempt;
+    return;
+  }
+  const Duration wait = delay ? *delay : backoff_delay(spec.backoff, attempt, random_.uniform());
+  cycle.moves.push_back({.row = {.id = e.id, .fence = e.fence, .state = JobState::queued, .attempt = attempt, .due = cycle.wall + wait, .finished = {},
+                                 .output = {}, .error = packed},
+                         .due = cycle.now + wait});
+}
+
+void Engine::stage_time(Cycle& cycle) {
+  for (const JobId id : board_.past_deadline(cycle.now, kTimeBatch))
+    if (const auto e = board_.hold(id)) stage_end(cycle, **e, JobState::dead, std::nullopt, pack_error(kTooLate));
+  for (const JobId id : board_.expired_leases(cycle.now, kTimeBatch))
+    if (const auto e = board_.hold(id)) stage_failure(cycle, **e, kLeaseLost, Duration::zero());
+}
+
+void Engine::stage_leases(Cycle& cycle) {
+  if (!open_ || draining_) return;
+  const auto keep = [&](Claim claim, PullAsk* by) {
+    if (claim.jobs.empty()) return;
+    for (const JobId id : claim.jobs) {
+      if (const auto hot = hot_.find(id); hot != hot_.end()) cycle.known.emplace(id, hot->second);
+      else if (!cycle.known.contains(id)) cycle.cold.push_back(id);
+    }
+    cycle.claims.push_back(std::move(claim));
+    cycle.claimed_by.push_back(by);
+  };
+  if (board_.leased_local() < options_.local_leases) keep(board_.lease_local(options_.local_leases - board_.leased_local(), cycle.now), nullptr);
+  for (PullAsk* p : pulls_) {
+    if (p->over || !board_.has_ready_for(p->request.queues, p->request.tasks)) continue;
+    p->in_cycle = true;
+    keep(board_.lease_for(p->request.worker, p->request.queues, p->request.tasks, p->request.most, cycle.now, cycle.now + p->request.lease), p);
+  }
+}
+
+// ---- the transaction ----
+
+// The body: no effect outside `tx` but what the cycle keeps of its findings.
+Result<void> Engine::write(store::Tx& tx, const Cycle& cycle) const {
+  cycle.insertions.clear();
+  cycle.loaded.clear();
+  if (auto mine = check_epoch(tx, options_.node, epoch_); !mine) return mine;
+  std::vector<const NewJob*> jobs;
+  for (const NewJob& j : cycle.jobs) jobs.push_back(&j);
+  auto inserted = insert_jobs(tx, jobs, cycle.wall);
+  if (!inserted) return std::unexpected(std::move(inserted.error()));
+  cycle.insertions = std::move(*inserted);
+  std::vector<Transition> rows;
+  rows.reserve(cycle.moves.size());
+  for (const Move& m : cycle.moves) rows.push_back(m.row);
+  if (auto moved = apply_transitions(tx, rows); !moved) return moved;
+  if (auto kept = insert_attempts(tx, cycle.attempts); !kept) return kept;
+  for (const auto* also : cycle.also)
+    if (auto done = (*also)(tx); !done) return done;
+  if (auto claimed = write_claims(tx, cycle); !claimed) return claimed;
+  auto loaded = load_jobs(tx, cycle.cold);
+  if (!loaded) return std::unexpected(std::move(loaded.error()));
+  cycle.loaded = std::move(*loaded);
+  return write_ends(tx, cycle);
+}
+
+// Without those whose key turned out to be another's: they were never accepted.
+Result<void> Engine::write_claims(store::Tx& tx, const Cycle& cycle) const {
+  std::vector<JobId> lost;
+  for (std::size_t i = 0; i < cycle.insertions.size(); ++i)
+    if (cycle.insertions[i].existing) lost.push_back(cycle.jobs[i].job.id);
+  std::vector<Claim> claims;
+  std::vector<const Claim*> rows;
+  if (lost.empty()) {
+    for (const Claim& c : cycle.claims) rows.push_back(&c);
+  } else {
+    std::ranges::sort(lost);
+    for (const Claim& c : cycle.claims) {
+      claims.push_back(c);
+      std::erase_if(claims.back().jobs, [&](JobId id) { return std::ranges::binary_search(lost, id); });
+    }
+    for (const Claim& c : claims)
+      if (!c.jobs.empty()) rows.push_back(&c);
+  }
+  if (auto claimed = insert_claims(tx, rows, cycle.wall); !claimed) return claimed;
+  return delete_claims(tx, cycle.ended_claims);
+}
+
+Result<void> Engine::write_ends(store::Tx& tx, const Cycle& cycle) const {
+  for (const std::size_t i : cycle.told) {
+    const Transition& row = cycle.moves[i].row;
+    const auto known = cycle.known.find(row.id);
+    const auto loaded = std::ranges::find_if(cycle.loaded, [&](const Job& j) { return j.id == row.id; });
+    if (known == cycle.known.end() && loaded == cycle.loaded.end()) continue;
+    Job job = known != cycle.known.end() ? *known->second : *loaded;
+    if (!end_writer_->wants(job.spec)) continue;
+    end_job(job, row);
+    if (auto written = end_writer_->write(tx, job); !written) return written;
+  }
+  return {};
+}
+
+void Engine::end_job(Job& job, const Transition& row) {
+  job.state = row.state;
+  job.attempt = row.attempt;
+  job.finished = row.finished;
+  if (row.output) job.output = *row.output;
+  if (row.error) job.error = *row.error;
+}
+
+// COMMIT was sent and no answer came. All of the transaction is there or none of it: one witness tells.
+Task<Result<void>> Engine::learn_fate(const Cycle& cycle, Error error) {
+  log::warn("work_commit_unknown", {{"why", error.message}});
+  for (int tries = 0; tries < 150; ++tries) {
+    auto there = co_await database_.read(home_, [&cycle](store::Tx& tx) -> Result<bool> {
+      for (std::size_t i = 0; i < cycle.jobs.size(); ++i) {
+        if (i < cycle.insertions.size() && cycle.insertions[i].existing) continue;
+        auto job = get_job(tx, cycle.jobs[i].job.id);
+        if (!job) return std::unexpected(std::move(job.error()));
+        return job->has_value();
+      }
+      for (const Claim& c : cycle.claims) {
+        auto claims = load_claims(tx);
+        if (!claims) return std::unexpected(std::move(claims.error()));
+        return std::ranges::any_of(*claims, [&](const ClaimRow& row) { return row.fence == c.fence; });
+      }
+      for (const Move& m : cycle.moves) {
+        auto rows = tx.run("SELECT state, fence FROM jobs WHERE id = $1", {m.row.id.value});
+        if (!rows) return std::unexpected(rows.error());
+        return !rows->empty() && (m.row.fence ? (*rows)[0].integer(1) >= m.row.fence : (*rows)[0].integer(0) == static_cast<int>(m.row.state));
+      }
+      return false;
+    });
+    if (there && *there) co_return Result<void>{};
+    if (there) co_return std::unexpected(store::make_error(store::Fault::unavailable, "the transaction was lost with its connection"));
+    co_await SleepUntil(home_, home_.clock().mono() + std::chrono::milliseconds(200));
+  }
+  co_return std::unexpected(std::move(error));
+}
+
+// ---- what follows ----
+
+void Engine::undo(Cycle& cycle) {
+  for (const Claim& c : cycle.claims)
+    for (const JobId id : c.jobs) board_.unlease(id, cycle.now);
+  for (const NewJob& j : cycle.jobs) {
+    board_.remove(j.job.id, cycle.now);
+    take_hot(j.job.id);
+  }
+  for (const Move& m : cycle.moves) board_.let_go(m.row.id, cycle.now);
+  ended_claims_.insert(ended_claims_.end(), cycle.ended_claims.begin(), cycle.ended_claims.end());
+  (void)board_.take_ended_claims();          // of leases that were never written
+  for (PullAsk* p : pulls_) p->in_cycle = false;
+  sweep_pulls();
+}
+
+void Engine::apply_move(Cycle& cycle, const Move& m) {
+  const Entry* e = board_.find(m.row.id);
+  if (!e) return;
+  const bool leased = e->place == Entry::Place::leased;
+  const bool local = leased && !pull_names_.contains(e->fence);
+  const Fence fence = e->fence;
+  if (m.row.state == JobState::queued) {
+    board_.requeue(m.row.id, m.row.attempt, m.due, cycle.now);
+  } else if (m.row.state == JobState::waiting) {
+    board_.park(m.row.id, cycle.now);
+  } else {
+    board_.remove(m.row.id, cycle.now);
+    JobPtr job;
+    if (const auto known = cycle.known.find(m.row.id); known != cycle.known.end()) job = known->second;
+    else if (const auto at = std::ranges::find_if(cycle.loaded, [&](const Job& j) { return j.id == m.row.id; }); at != cycle.loaded.end()) job = std::make_shared<const Job>(*at);
+    take_hot(m.row.id);
+    if (job) {
+      auto ended = std::make_shared<Job>(*job);
+      end_job(*ended, m.row);
+      tell_ended(ended);
+    }
+  }
+  if (!leased) return;
+  held_.erase(m.row.id);
+  if (local && !cycle.by_holder.contains(m.row.id)) executor_->revoke(m.row.id, fence);
+}
+
+void Engine::apply(Cycle& cycle) {
+  for (std::size_t i = 0; i < cycle.insertions.size(); ++i) {
+    if (!cycle.insertions[i].existing) continue;
+    board_.remove(cycle.jobs[i].job.id, cycle.now);
+    take_hot(cycle.jobs[i].job.id);
+  }
+  for (const Move& m : cycle.moves) apply_move(cycle, m);
+  const auto ended = board_.take_ended_claims();
+  for (const Fence f : ended) pull_names_.erase(f);
+  if (ended_claims_.empty() && !ended.empty()) flush_due_ = cycle.now + kFlushEvery;
+  ended_claims_.insert(ended_claims_.end(), ended.begin(), ended.end());
+}
+
+void Engine::hand_out(Cycle& cycle) {
+  for (std::size_t i = 0; i < cycle.claims.size(); ++i) {
+    const Claim& c = cycle.claims[i];
+    if (!c.holder.empty()) pull_names_.emplace(c.fence, c.holder);
+    for (const JobId id : c.jobs) {
+      const Entry* e = board_.find(id);
+      if (!e) continue;                      // its key was another's
+      JobPtr job = take_hot(id);
+      if (!job)
+        if (const auto at = std::ranges::find_if(cycle.loaded, [&](const Job& j) { return j.id == id; }); at != cycle.loaded.end()) job = std::make_shared<const Job>(std::move(*at));
+      assert(job);
+      held_[id] = job;
+      Lease lease{.job = std::move(job), .fence = c.fence, .attempt = e->attempt + 1};
+      if (cycle.claimed_by[i]) cycle.claimed_by[i]->leases.push_back(std::move(lease));
+      else executor_->start(std::move(lease));
+    }
+  }
+  for (PullAsk* p : pulls_) {
+    p->in_cycle = false;
+    p->over = p->over || !p->leases.empty();
+  }
+  sweep_pulls();
+}
+
+void Engine::sweep_pulls() {
+  std::vector<PullAsk*> over;
+  std::erase_if(pulls_, [&](PullAsk* p) {
+    if (p->over) over.push_back(p);
+    return p->over;
+  });
+  for (PullAsk* p : over) {
+    p->timer.cancel();
+    home_.resume(p->waiter);
+  }
+}
+
+}  // namespace ballast::work

@@ -1,0 +1,81 @@
+// The parts of one commit cycle. For the engine's own files.
+#pragma once
+#include "work/engine.hpp"
+
+namespace ballast::work {
+
+// Something asked of the engine, waiting for a transaction to carry it.
+struct Engine::Ask {
+  virtual ~Ask() = default;
+  // Says on the cycle what it wants written. Once per try.
+  virtual void stage(Engine& engine, Cycle& cycle) = 0;
+  // It is durable.
+  virtual void settled(Engine& engine, Cycle& cycle) = 0;
+  // Nothing of it was written.
+  virtual void failed(const Error& error) = 0;
+  // Is tried again when the database is back, instead of failing.
+  virtual bool insists() const { return false; }
+  std::coroutine_handle<> waiter;
+
+  // `co_await Queued{engine, ask}`.
+  struct Queued {
+    Engine& engine;
+    Ask& ask;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> h) {
+      ask.waiter = h;
+      engine.asks_.push_back(&ask);
+      engine.nudge();
+    }
+    void await_resume() const noexcept {}
+  };
+};
+
+// Where a job goes once the transaction is durable.
+struct Engine::Move {
+  Transition row;
+  MonoTime due{};                            // queued: on this process' clock
+};
+
+struct Engine::Cycle {
+  MonoTime now{};
+  WallTime wall{};
+  std::deque<NewJob> jobs;
+  std::vector<Move> moves;
+  std::vector<AttemptRow> attempts;
+  std::vector<const std::function<Result<void>(store::Tx&)>*> also;
+  std::vector<Claim> claims;
+  std::vector<PullAsk*> claimed_by;          // of each claim; null: this process
+  std::vector<Fence> ended_claims;
+  std::vector<JobId> cold;                   // leased or ending, and not in memory
+  std::unordered_set<JobId> by_holder;       // moves that their holder asked for
+  std::vector<std::size_t> told;             // moves whose end writes more
+  std::unordered_map<JobId, JobPtr> known;   // jobs of leases and moves that are in memory
+
+  // What the transaction found. Reset when its body runs again.
+  mutable std::vector<Insertion> insertions;
+  mutable std::vector<Job> loaded;
+};
+
+// A wait for leases. Lives in the frame of `pull`.
+struct Engine::PullAsk {
+  Engine* engine = nullptr;
+  const PullRequest& request;
+  std::uint64_t ticket = 0;
+  std::coroutine_handle<> waiter;
+  Timer timer;
+  bool over = false;                         // no longer waits: answers with what the cycle under way brings
+  bool in_cycle = false;
+  std::vector<Lease> leases;
+  std::optional<Error> error;
+};
+
+struct Engine::Waiter {
+  Engine* engine = nullptr;
+  std::coroutine_handle<> waiter;
+  std::uint64_t ticket = 0;
+  Timer timer;
+  JobPtr ended;
+};
+
+}  // namespace ballast::work

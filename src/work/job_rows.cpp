@@ -1,0 +1,209 @@
+#include "work/job_rows.hpp"
+
+#include <algorithm>
+
+namespace ballast::work {
+
+namespace {
+
+std::string_view view(const Digest& d) { return {reinterpret_cast<const char*>(d.data()), d.size()}; }
+
+// Ids of a claim: differences, since they mostly follow each other.
+std::string pack_ids(std::span<const JobId> ids) {
+  std::string out;
+  out.reserve(ids.size() * 2 + 8);
+  std::int64_t last = 0;
+  for (const JobId id : ids) {
+    const std::int64_t step = id.value - last;
+    last = id.value;
+    for (std::uint64_t v = (static_cast<std::uint64_t>(step) << 1) ^ static_cast<std::uint64_t>(step >> 63);; v >>= 7) {
+      out += static_cast<char>(v < 0x80 ? v : (v & 0x7f) | 0x80);
+      if (v < 0x80) break;
+    }
+  }
+  return out;
+}
+
+std::vector<JobId> unpack_ids(std::string_view packed) {
+  std::vector<JobId> ids;
+  std::int64_t last = 0;
+  std::uint64_t v = 0;
+  unsigned shift = 0;
+  for (const char c : packed) {
+    const auto b = static_cast<std::uint8_t>(c);
+    if (shift < 64) v |= static_cast<std::uint64_t>(b & 0x7f) << shift;
+    shift += 7;
+    if (b & 0x80) continue;
+    last += static_cast<std::int64_t>(v >> 1) ^ -static_cast<std::int64_t>(v & 1);
+    ids.push_back(JobId{last});
+    v = 0;
+    shift = 0;
+  }
+  return ids;
+}
+
+std::int64_t time_or_zero(WallTime t) { return t == WallTime{} ? 0 : unix_us(t); }
+
+Result<void> done(const Result<std::vector<std::int64_t>>& counts) {
+  if (!counts) return std::unexpected(counts.error());
+  return {};
+}
+
+Result<void> insert_rows(store::Tx& tx, std::span<const NewJob* const> jobs) {
+  std::vector<std::string> specs;
+  specs.reserve(jobs.size());
+  store::Batch batch(12);
+  batch.reserve(jobs.size());
+  for (const NewJob* n : jobs) {
+    const Job& j = n->job;
+    specs.push_back(pack_spec(j.spec));
+    batch.add({j.id.value, static_cast<int>(j.state < JobState::done), static_cast<int>(j.state), static_cast<int>(j.spec.kind), j.spec.queue, j.spec.tenant,
+               j.spec.name, j.spec.priority, j.attempt, time_or_zero(j.due), specs.back(), store::Value::bytes(j.input)});
+  }
+  return done(tx.run_many("INSERT INTO jobs (id, live, state, kind, queue, tenant, name, priority, attempt, due_us, spec, input, fence, finished_us) "
+                          "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0)",
+                          batch));
+}
+
+// What a loser's key belongs to already.
+Result<Insertion> holder_of(store::Tx& tx, const NewJob& job) {
+  auto rows = tx.run("SELECT job, body FROM job_keys WHERE digest = $1", {store::Value::bytes(view(job.key))});
+  if (!rows) return std::unexpected(rows.error());
+  if (rows->empty()) return std::unexpected(store::make_error(store::Fault::conflict, "a key's row went away meanwhile"));
+  return Insertion{.existing = JobId{(*rows)[0].integer(0)}, .other_body = (*rows)[0].bytes(1) != view(job.body)};
+}
+
+}  // namespace
+
+Result<std::uint32_t> begin_epoch(store::Tx& tx, unsigned node) {
+  auto rows = tx.run("INSERT INTO nodes (node, epoch) VALUES ($1, 1) ON CONFLICT (node) DO UPDATE SET epoch = nodes.epoch + 1 RETURNING epoch", {node});
+  if (!rows) return std::unexpected(rows.error());
+  return static_cast<std::uint32_t>((*rows)[0].integer(0));
+}
+
+Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch) {
+  static constexpr store::Statement ask("SELECT epoch FROM nodes WHERE node = $1", "SELECT epoch FROM nodes WHERE node = $1 FOR SHARE");
+  auto rows = tx.run(ask, {node});
+  if (!rows) return std::unexpected(rows.error());
+  if (!rows->empty() && (*rows)[0].integer(0) == static_cast<std::int64_t>(epoch)) return {};
+  return fail(ErrorCode::internal_unavailable, "another process has taken this node over; nothing more is written here", "node");
+}
+
+// Rows first, keys after: a key whose job has ended is told from one whose job is being inserted here. Who loses its key leaves no row.
+Result<std::vector<Insertion>> insert_jobs(store::Tx& tx, std::span<const NewJob* const> jobs, WallTime now) {
+  std::vector<Insertion> out(jobs.size());
+  if (jobs.empty()) return out;
+  if (auto inserted = insert_rows(tx, jobs); !inserted) return std::unexpected(std::move(inserted.error()));
+  store::Batch keys(6);
+  std::vector<std::size_t> keyed;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    const NewJob& j = *jobs[i];
+    if (!j.keyed()) continue;
+    keyed.push_back(i);
+    keys.add({store::Value::bytes(view(j.key)), j.job.id.value, store::Value::bytes(view(j.body)), j.unique, unix_us(j.key_until), unix_us(now)});
+  }
+  if (keyed.empty()) return out;
+  auto taken = tx.run_many(
+      "INSERT INTO job_keys (digest, job, body, while_live, until_us) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO UPDATE SET "
+      "job = excluded.job, body = excluded.body, while_live = excluded.while_live, until_us = excluded.until_us "
+      "WHERE job_keys.until_us <= $6 OR (job_keys.while_live = 1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = job_keys.job AND jobs.live = 1))",
+      keys);
+  if (!taken) return std::unexpected(taken.error());
+  store::Batch lost(1);
+  for (std::size_t k = 0; k < keyed.size(); ++k) {
+    if ((*taken)[k] > 0) continue;
+    const NewJob& j = *jobs[keyed[k]];
+    auto holder = holder_of(tx, j);
+    if (!holder) return std::unexpected(std::move(holder.error()));
+    out[keyed[k]] = *holder;
+    lost.add({j.job.id.value});
+  }
+  if (lost.size() > 0)
+    if (auto gone = done(tx.run_many("DELETE FROM jobs WHERE id = $1", lost)); !gone) return std::unexpected(std::move(gone.error()));
+  return out;
+}
+
+Result<std::uint64_t> sweep_keys(store::Tx& tx, WallTime now, std::size_t limit) {
+  auto rows = tx.run("DELETE FROM job_keys WHERE digest IN (SELECT digest FROM job_keys WHERE until_us <= $1 ORDER BY until_us LIMIT $2)", {unix_us(now), limit});
+  if (!rows) return std::unexpected(rows.error());
+  return static_cast<std::uint64_t>(rows->affected());
+}
+
+Result<void> insert_claims(store::Tx& tx, std::span<const Claim* const> claims, WallTime now) {
+  if (claims.empty()) return {};
+  std::vector<std::string> packed;
+  packed.reserve(claims.size());
+  store::Batch batch(4);
+  for (const Claim* c : claims) {
+    packed.push_back(pack_ids(c->jobs));
+    batch.add({c->fence, c->holder, store::Value::bytes(packed.back()), unix_us(now)});
+  }
+  return done(tx.run_many("INSERT INTO claims (fence, holder, jobs, at_us) VALUES ($1, $2, $3, $4)", batch));
+}
+
+Result<void> delete_claims(store::Tx& tx, std::span<const Fence> fences) {
+  if (fences.empty()) return {};
+  store::Batch batch(1);
+  for (const Fence f : fences) batch.add({f});
+  return done(tx.run_many("DELETE FROM claims WHERE fence = $1", batch));
+}
+
+Result<std::vector<ClaimRow>> load_claims(store::Tx& tx) {
+  auto rows = tx.run("SELECT fence, holder, jobs FROM claims ORDER BY fence");
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<ClaimRow> out;
+  for (const store::Row r : *rows) out.push_back({r.integer(0), r.string(1), unpack_ids(r.bytes(2))});
+  return out;
+}
+
+Result<void> apply_transitions(store::Tx& tx, std::span<const Transition> transitions) {
+  if (transitions.empty()) return {};
+  store::Batch batch(9);
+  batch.reserve(transitions.size());
+  for (const Transition& t : transitions)
+    batch.add({static_cast<int>(t.state < JobState::done), static_cast<int>(t.state), t.attempt, t.fence, time_or_zero(t.due), time_or_zero(t.finished),
+               t.output ? store::Value::bytes(*t.output) : store::Value(nullptr), t.error ? store::Value(*t.error) : store::Value(nullptr), t.id.value});
+  auto counts = tx.run_many(
+      "UPDATE jobs SET live = $1, state = $2, attempt = $3, fence = CASE WHEN $4 = 0 THEN fence ELSE $4 END, due_us = $5, finished_us = $6, "
+      "output = $7, error = COALESCE($8, error) WHERE id = $9 AND live = 1 AND ($4 = 0 OR fence < $4)",
+      batch);
+  if (!counts) return std::unexpected(counts.error());
+  for (std::size_t i = 0; i < counts->size(); ++i)
+    if ((*counts)[i] != 1) return fail(ErrorCode::caller_conflict, fmt::format("{} is not as this process has it: it ended, or its lease was taken over", to_string(transitions[i].id)), "id");
+  return {};
+}
+
+Result<void> insert_attempts(store::Tx& tx, std::span<const AttemptRow> attempts) {
+  if (attempts.empty()) return {};
+  store::Batch batch(6);
+  for (const AttemptRow& a : attempts) batch.add({a.job.value, a.n, a.fence, a.holder, unix_us(a.at), a.error});
+  return done(tx.run_many("INSERT INTO job_attempts (job, n, fence, holder, at_us, error) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (job, n) DO NOTHING", batch));
+}
+
+Result<std::vector<AttemptRow>> list_attempts(store::Tx& tx, JobId job) {
+  auto rows = tx.run("SELECT n, fence, holder, at_us, error FROM job_attempts WHERE job = $1 ORDER BY n", {job.value});
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<AttemptRow> out;
+  for (const store::Row r : *rows)
+    out.push_back({job, static_cast<std::uint32_t>(r.integer(0)), r.integer(1), r.string(2), from_unix_us(r.integer(3)), r.string(4)});
+  return out;
+}
+
+Result<void> put_queue(store::Tx& tx, const QueueRow& row) {
+  auto put = tx.run("INSERT INTO queues (name, concurrency, per_tenant, paused) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO UPDATE SET "
+                    "concurrency = excluded.concurrency, per_tenant = excluded.per_tenant, paused = excluded.paused",
+                    {row.name, row.rules.concurrency, row.rules.per_tenant, row.rules.paused});
+  if (!put) return std::unexpected(put.error());
+  return {};
+}
+
+Result<std::vector<QueueRow>> load_queues(store::Tx& tx) {
+  auto rows = tx.run("SELECT name, concurrency, per_tenant, paused FROM queues ORDER BY name");
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<QueueRow> out;
+  for (const store::Row r : *rows)
+    out.push_back({r.string(0), {static_cast<std::uint32_t>(r.integer(1)), static_cast<std::uint32_t>(r.integer(2)), r.boolean(3)}});
+  return out;
+}
+
+}  // namespace ballast::work

@@ -1,0 +1,116 @@
+// The rows of jobs: what the engine's transaction writes, and what it reads at start. Repositories take a `Tx&`, never begin one,
+// and take spans: a cycle of a thousand jobs is a handful of statements.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/hash.hpp"
+#include "store/database.hpp"
+#include "work/board.hpp"
+#include "work/job.hpp"
+
+namespace ballast::work {
+
+std::span<const store::Migration> migrations();
+
+// ---- the node ----
+// Takes the node over for this process: its epoch, above every earlier one's. Whoever had it can write no more.
+Result<std::uint32_t> begin_epoch(store::Tx& tx, unsigned node);
+// internal_unavailable (not retryable) when another process has taken the node over.
+Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch);
+
+// ---- submission ----
+struct NewJob {
+  Job job;
+  Digest key{};                              // of the idempotency or unique key, scope included; all zero: none
+  Digest body{};                             // what was asked with it
+  WallTime key_until{};                      // the key counts until then
+  bool unique = false;                       // the key also frees itself when its job ends
+  bool keyed() const { return key != Digest{}; }
+};
+// What became of one: inserted, or `existing` is the job that has its key already.
+struct Insertion {
+  JobId existing;
+  bool other_body = false;                   // the key was used for something else
+};
+// In the order given. Race-free: one submission per key is inserted.
+Result<std::vector<Insertion>> insert_jobs(store::Tx& tx, std::span<const NewJob* const> jobs, WallTime now);
+Result<std::uint64_t> sweep_keys(store::Tx& tx, WallTime now, std::size_t limit);
+
+// ---- leases ----
+struct ClaimRow {
+  Fence fence = 0;
+  std::string holder;
+  std::vector<JobId> jobs;
+};
+Result<void> insert_claims(store::Tx& tx, std::span<const Claim* const> claims, WallTime now);
+Result<void> delete_claims(store::Tx& tx, std::span<const Fence> fences);
+Result<std::vector<ClaimRow>> load_claims(store::Tx& tx);   // by fence
+
+// ---- what a job comes to ----
+struct Transition {
+  JobId id;
+  Fence fence = 0;                           // of the lease that ends with it; 0: none was held
+  JobState state = JobState::queued;
+  std::uint32_t attempt = 0;
+  WallTime due{}, finished{};
+  std::optional<std::string> output, error;
+};
+// Conditional on the row: live, and its fence not above this one. caller_conflict if any row was not as memory has it.
+Result<void> apply_transitions(store::Tx& tx, std::span<const Transition> transitions);
+
+// A failed attempt, for the history of a job.
+struct AttemptRow {
+  JobId job;
+  std::uint32_t n = 0;                       // from 1
+  Fence fence = 0;
+  std::string holder;
+  WallTime at{};
+  std::string error;                         // packed
+};
+Result<void> insert_attempts(store::Tx& tx, std::span<const AttemptRow> attempts);
+Result<std::vector<AttemptRow>> list_attempts(store::Tx& tx, JobId job);
+
+// ---- reading ----
+struct LiveRow {
+  Job job;                                   // without input and output
+  Fence fence = 0;
+};
+Result<std::vector<LiveRow>> load_live(store::Tx& tx, JobId after, std::size_t limit);
+// Whole rows in the order of `ids`; unknown ones are left out.
+Result<std::vector<Job>> load_jobs(store::Tx& tx, std::span<const JobId> ids);
+Result<std::optional<Job>> get_job(store::Tx& tx, JobId id);
+Result<JobId> last_job_id(store::Tx& tx);   // the highest there is, of whichever node: ids given out after it are new
+
+struct JobFilter {
+  std::string name, tenant, queue, tag;      // empty: any
+  std::optional<JobKind> kind;
+  std::optional<JobState> state;
+  std::optional<WallTime> since, until;      // of submission
+  std::string text;                          // in input, output or error
+  JobId before;                              // the last id of the page before; newest first
+  std::size_t limit = 100;
+};
+struct JobPage {
+  std::vector<Job> jobs;
+  JobId next;                                // to go on with; zero: the end was reached
+};
+// Looks at 20,000 rows at most: a page may be short, or empty, and still have a `next`.
+Result<JobPage> list_jobs(store::Tx& tx, const JobFilter& filter);
+
+// ---- retention ----
+// Ended jobs in id order from `after`: those whose time is over are deleted with all that belongs to them. Looks at `limit` rows; returns where
+// to go on, zero at the end.
+struct Swept { JobId next; std::uint64_t deleted = 0; };
+Result<Swept> sweep_jobs(store::Tx& tx, JobId after, WallTime now, Duration retention, std::size_t limit);
+
+// ---- queues ----
+struct QueueRow { std::string name; QueueRules rules; };
+Result<void> put_queue(store::Tx& tx, const QueueRow& row);
+Result<std::vector<QueueRow>> load_queues(store::Tx& tx);
+
+}  // namespace ballast::work
