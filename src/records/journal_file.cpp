@@ -59,7 +59,7 @@ FrameReader::Look FrameReader::look(Frame& frame) const {
   const char* p = chunk_.data() + in_chunk_;
   Header h;
   std::memcpy(&h, p, sizeof h);
-  if (h.magic != kMagic || h.length > kMaxFrame || (h.type != 1 && h.type != 2)) return Look::bad;
+  if (h.magic != kMagic || h.length > kMaxFrame || h.type < 1 || h.type > 3) return Look::bad;
   if (left < kFrameHeader + h.length) return Look::more;
   if (checksum(p, h.length) != h.crc) return Look::bad;
   frame = {static_cast<FrameType>(h.type), {p + kFrameHeader, h.length}, at_ + kFrameHeader + h.length};
@@ -78,7 +78,7 @@ Result<bool> FrameReader::fill(std::size_t wanted, std::uint64_t limit) {
     chunk_.resize(had + room);
     const ssize_t n = ::pread(fd_, chunk_.data() + had, room, static_cast<off_t>(from));
     chunk_.resize(had + static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
-    if (n < 0 && errno != EINTR) return std::unexpected(system_error("the call journal cannot be read", errno));
+    if (n < 0 && errno != EINTR) return std::unexpected(system_error("a frame cannot be read", errno));
     if (n == 0) return false;
   }
   return true;

@@ -11,7 +11,7 @@
 
 namespace ballast::records {
 
-enum class FrameType : std::uint8_t { intent = 1, outcome = 2 };
+enum class FrameType : std::uint8_t { intent = 1, outcome = 2, anchor = 3 };   // anchor: in files of anchors alone
 inline constexpr std::size_t kFrameHeader = 12;
 inline constexpr std::size_t kFrameMagic = 2;      // what a frame begins with; where it is missing, there is none
 inline constexpr std::size_t kMaxFrame = std::size_t{16} << 20;

@@ -94,13 +94,14 @@ void SegmentFile::close() {
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 
-Result<void> write_fully(int fd, std::string_view bytes, std::uint64_t at, int injected_errno) {
-  if (injected_errno) return std::unexpected(system_error("the call journal cannot be written", injected_errno));
+Result<void> write_fully(int fd, std::string_view bytes, std::uint64_t at, int injected_errno, std::string_view file) {
+  const auto failed = [&](int e) { return std::unexpected(system_error(std::string(file) + " cannot be written", e)); };
+  if (injected_errno) return failed(injected_errno);
   while (!bytes.empty()) {
     const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
     if (n < 0) {
       if (errno == EINTR) continue;
-      return std::unexpected(system_error("the call journal cannot be written", errno));
+      return failed(errno);
     }
     at += static_cast<std::uint64_t>(n);
     bytes.remove_prefix(static_cast<std::size_t>(n));

@@ -44,7 +44,8 @@ class SegmentFile {
   std::uint64_t prepared_ = 0;
 };
 
-Result<void> write_fully(int fd, std::string_view bytes, std::uint64_t at, int injected_errno);
+// `file` is what errors call it.
+Result<void> write_fully(int fd, std::string_view bytes, std::uint64_t at, int injected_errno, std::string_view file = "the call journal");
 Error system_error(std::string what, int error_number);
 
 }  // namespace ballast::records
