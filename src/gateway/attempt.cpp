@@ -229,6 +229,7 @@ Result<void> read_reply(const Scene& scene, const Asked& asked, llm::Wire wire, 
   auto written = llm::write_reply(scene.call.wire, *reply);
   if (!written) return fail(std::move(written.error()));
   answer.body = to_json(std::move(*written));
+  answer.translated = true;
   return {};
 }
 

@@ -139,8 +139,8 @@ std::vector<llm::StreamEvent> as_stream(const llm::ChatReply& reply, std::size_t
   return out;
 }
 
-std::string stream_text(llm::Wire wire, const llm::ChatReply& reply, bool include_usage) {
-  llm::StreamEncoder encoder(wire, {.include_usage = include_usage, .usage_estimate = reply.usage});
+std::string stream_text(llm::Wire wire, const llm::ChatReply& reply, bool include_usage, std::string_view request) {
+  llm::StreamEncoder encoder(wire, {.include_usage = include_usage, .request = request, .usage_estimate = reply.usage});
   std::string out;
   for (const auto& event : as_stream(reply)) encoder.push(event, out);
   encoder.finish(out);

@@ -35,7 +35,7 @@ class StreamCollector {
 // The events a provider would have sent for `reply`, text in pieces of about `piece_bytes` (whole UTF-8 characters).
 std::vector<llm::StreamEvent> as_stream(const llm::ChatReply& reply, std::size_t piece_bytes = 64);
 
-// `reply` as a finished stream of the wire's server-sent events.
-std::string stream_text(llm::Wire wire, const llm::ChatReply& reply, bool include_usage);
+// `reply` as a finished stream of the wire's server-sent events, told to the caller of `request`.
+std::string stream_text(llm::Wire wire, const llm::ChatReply& reply, bool include_usage, std::string_view request = {});
 
 }  // namespace ballast::gateway

@@ -77,14 +77,15 @@ Task<void> answer_error(const Scene& scene, Error error, Trail& trail) {
 Task<void> answer_whole(const Scene& scene, bool stream, bool include_usage, int status, std::string_view content_type,
                         std::string_view body, Trail& trail) {
   if (!stream) {
-    const auto sent = co_await scene.sink.reply(reply_head(trail, status, content_type, true), body);
+    const auto told = llm::retell(scene.call.wire, body, scene.call.body);
+    const auto sent = co_await scene.sink.reply(reply_head(trail, status, content_type, true), told ? std::string_view(*told) : body);
     if (!sent) log::debug("caller_left", {{"call", trail.call_id}});
     co_return;
   }
   const auto document = parse_json(body);
   auto reply = document ? llm::parse_reply(scene.call.wire, *document) : Result<llm::ChatReply>(fail(document.error()));
   if (!reply) co_return co_await answer_error(scene, std::move(reply.error()), trail);
-  const std::string text = stream_text(scene.call.wire, *reply, include_usage);
+  const std::string text = stream_text(scene.call.wire, *reply, include_usage, scene.call.body);
   auto begun = co_await scene.sink.begin(reply_head(trail, status, "text/event-stream", true));
   if (begun) begun = co_await scene.sink.write(text);
   if (begun) begun = co_await scene.sink.end();

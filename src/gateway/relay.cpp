@@ -25,8 +25,11 @@ void Relay::begin(llm::Wire upstream, bool continuing) {
   } else {
     decoder_.emplace(upstream);
   }
-  if (!direct_ && !encoder_)
-    encoder_.emplace(options_.client, llm::StreamEncoderOptions{.include_usage = options_.include_usage});
+  if (!direct_ && !encoder_) encoder_.emplace(encoder());
+}
+
+llm::StreamEncoder Relay::encoder() const {
+  return llm::StreamEncoder(options_.client, {.include_usage = options_.include_usage, .request = options_.request});
 }
 
 Result<void> Relay::grow(std::uint64_t bytes) {
@@ -182,7 +185,7 @@ Result<void> Relay::end(std::string& out) {
 
 void Relay::fail(const Error& error, std::string& out) {
   if (encoder_) return encoder_->error(error, out);
-  llm::StreamEncoder(options_.client).error(error, out);
+  encoder().error(error, out);
 }
 
 }  // namespace ballast::gateway

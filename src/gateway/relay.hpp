@@ -23,6 +23,7 @@ struct RelayOptions {
   bool may_continue = false;         // rescue mode `continue`
   bool collect = false;              // somebody remembers the answer: cache or idempotency key
   std::size_t max_answer_bytes = 32u << 20;
+  std::string_view request;          // the caller's body, which outlives the relay: events may repeat its parameters
   std::int64_t created = 0;          // Unix seconds, told where the provider's wire does not say when it began
 };
 
@@ -68,6 +69,7 @@ class Relay {
   Result<void> translated_event(const net::SseEvent& event, std::string& out);
   Result<void> note(const llm::StreamEvent& event);
   Result<void> grow(std::uint64_t bytes);
+  llm::StreamEncoder encoder() const;
 
   RelayOptions options_;
   llm::FactsReader& reader_;

@@ -104,6 +104,8 @@ Task<void> deliver(const Scene& scene, Answer& answer, StreamOut& out, Trail& tr
     if (!sent && !answer.caller_left) log::info("caller_left", {{"call", trail.call_id}});
     co_return;
   }
+  if (answer.translated)
+    if (auto told = llm::retell(scene.call.wire, answer.body, scene.call.body)) answer.body = std::move(*told);
   ReplyHead head = reply_head(trail, answer.status, answer.content_type, true);
   const auto sent = co_await scene.sink.reply(std::move(head), answer.body);
   if (!sent) log::info("caller_left", {{"call", trail.call_id}});
@@ -193,7 +195,8 @@ Task<void> walk(const Scene& scene, Trail& trail) {
 
   const RelayOptions shape{.client = scene.call.wire, .include_usage = asked->facts.include_usage, .choices = asked->facts.n,
                            .may_continue = asked->route->rescue.mode == RescueMode::proceed, .collect = memory->remembers(),
-                           .max_answer_bytes = scene.setup.max_reply_bytes, .created = unix_ms(scene.world.clock.wall()) / 1000};
+                           .max_answer_bytes = scene.setup.max_reply_bytes, .request = scene.call.body,
+                           .created = unix_ms(scene.world.clock.wall()) / 1000};
   const LaneMaker make_lane = [&] {
     return std::make_unique<Lane>(Relay(shape, scene.here.facts),
                                   StreamOut(scene.sink, [&] {

@@ -114,6 +114,7 @@ struct Answer {
   Result<void> end;                               // clean, or the last failure
   bool streamed = false;                          // `out` holds the tail; else `body` is the whole reply
   std::string body;                               // in the caller's wire
+  bool translated = false;                        // `body` is not the provider's: it does not say yet what it repeats of the request
   int status = 200;
   std::string content_type = "application/json";
   std::optional<llm::Usage> usage;

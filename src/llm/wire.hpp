@@ -24,6 +24,14 @@ Result<json::object> write_request(Wire wire, const ChatRequest& request);
 Result<ChatReply> parse_reply(Wire wire, const json::value& document);
 Result<json::object> write_reply(Wire wire, const ChatReply& reply);
 
+// A reply of the Responses API repeats the parameters of its request (instructions, tools, temperature, metadata, …): as the caller wrote
+// them, and the API's documented defaults for the rest. `write_reply` leaves them out, for one answer may be told to many; this lays them
+// over. `request`: the caller's body. Replies of other wires repeat nothing and stay as they are.
+void repeat_request(Wire wire, json::object& reply, std::string_view request);
+// The text of a remembered reply, as this request's; nothing where it is that already. One without parameters gets them. One that has them,
+// a Responses provider's own, keeps them but for the marks of who asked: metadata, user, safety_identifier, prompt_cache_key.
+std::optional<std::string> retell(Wire wire, std::string_view reply, std::string_view request);
+
 // Reads one stream of server-sent events. One instance a stream; used from one thread at a time.
 class StreamDecoder {
  public:
@@ -53,6 +61,7 @@ struct StreamEncoderOptions {
   std::string id;                    // reply id to announce; empty: the one of StreamStart
   std::string model;                 // likewise
   std::int64_t created = 0;          // Unix seconds; 0: StreamStart's
+  std::string_view request;          // Responses: the caller's body, whose parameters the events repeat; read once, at the making
   std::optional<Usage> usage_estimate;   // Anthropic puts input tokens into message_start, before they are known elsewhere
 };
 

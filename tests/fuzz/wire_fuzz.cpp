@@ -19,6 +19,9 @@ void require(bool held) {
 }
 
 void request(Wire wire, std::string_view body) {
+  json::object echo;
+  repeat_request(Wire::openai_responses, echo, body);
+  require(echo.contains("tools"));
   FactsReader reader;
   const auto facts = reader.request(wire, body);
   auto document = parse_json(body);
@@ -37,6 +40,7 @@ void request(Wire wire, std::string_view body) {
 void reply(Wire wire, std::string_view body) {
   FactsReader reader;
   (void)reader.reply(wire, body);
+  if (const auto told = retell(wire, body, "{}")) require(!retell(wire, *told, "{}"));
   auto document = parse_json(body);
   if (!document) return;
   (void)parse_error(wire, 400, {}, body);

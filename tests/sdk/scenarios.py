@@ -66,17 +66,30 @@ def openai_scenarios():
                 break
         return {"ok": True}
 
+    said = dict(model="words", input="Say the words.", instructions="Be brief.", metadata={"feature": "sdk"}, temperature=0.5,
+                tools=[{"type": "function", **tool[0]["function"], "strict": False}], tool_choice="none")
+
+    def valid(o):  # the SDK builds its objects without looking: this looks
+        type(o).model_validate(o.to_dict())
+        return o
+
+    def repeated(r):
+        return {"instructions": r.instructions, "metadata": r.metadata, "temperature": r.temperature, "tools": [t.name for t in r.tools],
+                "tool_choice": r.tool_choice, "top_p": r.top_p, "truncation": r.truncation}
+
     def responses():
-        r = client.responses.create(model="words", input="Say the words.")
-        return {"text": r.output_text, "usage": [r.usage.input_tokens, r.usage.output_tokens], "status": r.status}
+        r = valid(client.responses.create(**said))
+        return {"text": r.output_text, "usage": [r.usage.input_tokens, r.usage.output_tokens], "status": r.status, "repeated": [repeated(r)]}
 
     def responses_stream():
-        text, last = "", None
-        for e in client.responses.create(model="words", input="Say the words.", stream=True):
+        text, last, told = "", None, []
+        for e in client.responses.create(**said, stream=True):
             if e.type == "response.output_text.delta":
                 text += e.delta
+            if hasattr(valid(e), "response"):
+                told.append(repeated(e.response))
             last = e
-        return {"text": text, "last": last.type, "usage": [last.response.usage.input_tokens, last.response.usage.output_tokens]}
+        return {"text": text, "last": last.type, "usage": [last.response.usage.input_tokens, last.response.usage.output_tokens], "repeated": told}
 
     return {
         "whole": whole, "stream": stream, "tools": tools, "tools_stream": tools_stream, "abort": abort,

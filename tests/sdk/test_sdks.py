@@ -199,12 +199,19 @@ def check_budget(r, all_):
     assert r["seconds"] < 0.35, "the SDK tried again what a retry cannot mend (its first wait is at least 0.375 s)"
 
 
+# What a reply repeats of its request, and the defaults of the rest.
+REPEATED = {"instructions": "Be brief.", "metadata": {"feature": "sdk"}, "temperature": 0.5, "tools": ["weather"], "tool_choice": "none",
+            "top_p": 1, "truncation": "disabled"}
+
+
 def check_responses(r, all_):
     assert r["text"] == TEXT and r["status"] == "completed" and r["usage"][1] == 20
+    assert r["repeated"] == [REPEATED]
 
 
 def check_responses_stream(r, all_):
     assert r["text"] == TEXT and r["last"] == "response.completed" and r["usage"][1] == 20
+    assert r["repeated"] == [REPEATED] * 3, "created, in_progress and completed"
 
 
 def check_models(r, all_):

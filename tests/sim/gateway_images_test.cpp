@@ -142,25 +142,6 @@ TEST(ImageCalls, WhatCannotBeReadIsRefusedNamingTheField) {
   EXPECT_TRUE(house.gateway->setup()->budgets->status().at(0).held == Money{});
 }
 
-// A provider that answers with these bytes, whatever is asked.
-class Says final : public net::Transport, public net::ClientResponse {
- public:
-  Says(std::string body, std::string type) : body_(std::move(body)) {
-    head_.status = 200;
-    head_.headers.add("content-type", type);
-  }
-  Task<Result<std::unique_ptr<net::ClientResponse>>> send(Scheduler&, const net::ClientRequest&, net::Timeouts, CancelToken) override {
-    co_return std::make_unique<Says>(*this);
-  }
-  const net::ResponseHead& head() const override { return head_; }
-  Task<Result<std::string_view>> read_some(net::Deadline) override { co_return std::exchange(read_, true) ? std::string_view() : std::string_view(body_); }
-
- private:
-  std::string body_;
-  bool read_ = false;
-  net::ResponseHead head_;
-};
-
 TEST(ImageCalls, AReplyWithoutACountIsChargedByItsImagesOrAtItsCeiling) {
   const std::string asked = R"({"model":"chat","prompt":"x","n":4})";
   const auto charged = [&](llm::SimModel model, std::string reply, std::string type = "application/json", int status = 200) {

@@ -85,6 +85,25 @@ struct Upstream {
   Upstream(llm::SimConfig config, const Clock& clock) : simulator(std::move(config), clock) {}
 };
 
+// A provider that answers with these bytes, whatever is asked.
+class Says final : public net::Transport, public net::ClientResponse {
+ public:
+  Says(std::string body, std::string type) : body_(std::move(body)) {
+    head_.status = 200;
+    head_.headers.add("content-type", type);
+  }
+  Task<Result<std::unique_ptr<net::ClientResponse>>> send(Scheduler&, const net::ClientRequest&, net::Timeouts, CancelToken) override {
+    co_return std::make_unique<Says>(*this);
+  }
+  const net::ResponseHead& head() const override { return head_; }
+  Task<Result<std::string_view>> read_some(net::Deadline) override { co_return std::exchange(read_, true) ? std::string_view() : std::string_view(body_); }
+
+ private:
+  std::string body_;
+  bool read_ = false;
+  net::ResponseHead head_;
+};
+
 inline llm::SimConfig config(std::string_view answer, std::vector<SimFault> faults, std::uint64_t seed, const std::optional<llm::SimModel>& model = {},
                              double pace = 100) {
   if (model) return {.models = {{"m", *model}}, .seed = seed};

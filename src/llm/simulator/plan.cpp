@@ -136,7 +136,8 @@ SimScript whole(const SimRequest& request, const SimModel& model, const SimDraft
   SimScript script{.model = model.name};
   const double seconds = model.tokens_per_second > 0 ? static_cast<double>(draft.usage.output) / model.tokens_per_second : 0;
   script.steps.push_back(SimWait{latency + model.ttft.draw(random) + Duration(static_cast<std::int64_t>(seconds * 1e9))});
-  const auto document = write_reply(request.wire, draft.reply);
+  auto document = write_reply(request.wire, draft.reply);
+  if (document) repeat_request(request.wire, *document, request.body);
   const std::string body = document ? to_json(json::value(*document)) : std::string("{}");
   SimHead head{.headers = {{"content-type", "application/json"}}};
   if (fault && fault->kind == SimFaultKind::malformed_chunk) {
@@ -184,7 +185,7 @@ SimScript streamed(const SimRequest& request, const SimModel& model, const SimDr
   steps.push_back(SimHead{.headers = {{"content-type", "text/event-stream"}}, .stream = true});
   steps.push_back(SimWait{fault && fault->kind == SimFaultKind::slow_first_token ? fault->delay : model.ttft.draw(random)});
   const Duration gap(model.tokens_per_second > 0 ? static_cast<std::int64_t>(1e9 / model.tokens_per_second) : 0);
-  StreamEncoder encoder(request.wire, {.include_usage = draft.include_usage, .usage_estimate = draft.usage});
+  StreamEncoder encoder(request.wire, {.include_usage = draft.include_usage, .request = request.body, .usage_estimate = draft.usage});
   std::uint64_t tokens = 0;
   std::string out;
   for (const auto& event : draft.events) {

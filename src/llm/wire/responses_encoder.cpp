@@ -10,9 +10,14 @@ namespace {
 
 constexpr Wire kWire = Wire::openai_responses;
 
+// Of a response that failed the API has a closed list of codes; the event before it says ours.
+std::string_view failure_code(const Error& error) {
+  return error.code == ErrorCode::provider_rate_limited ? "rate_limit_exceeded" : "server_error";
+}
+
 class ResponsesEncoder final : public Encoder {
  public:
-  using Encoder::Encoder;
+  explicit ResponsesEncoder(StreamEncoderOptions options) : Encoder(std::move(options)), echo_(request_echo(options_.request)) {}
 
   void event(const StreamEvent& event, std::string& out) override {
     head(out);
@@ -46,26 +51,30 @@ class ResponsesEncoder final : public Encoder {
     close(out);
     close_calls(true, out);
     const auto reason = finishes_.begin()->second.reason;
-    auto response = response_object(head_(), "completed", items_);
-    finish_response(response, reason, usage_);
-    const auto* name = response["status"] == "incomplete" ? "response.incomplete" : "response.completed";
-    send(name, {{"response", std::move(response)}}, out);
+    auto whole = response("completed", items_);
+    finish_response(whole, reason, usage_);
+    const auto* name = whole["status"] == "incomplete" ? "response.incomplete" : "response.completed";
+    send(name, {{"response", std::move(whole)}}, out);
   }
 
   void error(const Error& error, std::string& out) override {
     head(out);
     const auto told = error_object(kWire, error).at("error").get_object();
     send("error", {{"code", told.at("code")}, {"message", told.at("message")}, {"param", told.at("param")}}, out);
-    auto response = response_object(head_(), "failed", items_);
-    response["error"] = json::object{{"code", told.at("code")}, {"message", told.at("message")}};
-    send("response.failed", {{"response", std::move(response)}}, out);
+    auto broken = response("failed", items_);
+    broken["error"] = json::object{{"code", failure_code(error)}, {"message", told.at("message")}};
+    send("response.failed", {{"response", std::move(broken)}}, out);
   }
 
  private:
   enum class Kind { none, text, refusal, reasoning };
   struct OpenCall { ToolCall call; std::string id; std::size_t position = 0; bool done = false; };
 
-  ResponseHead head_() const { return {options_.id, options_.model, options_.created}; }
+  json::object response(std::string_view status, json::array output) const {
+    auto o = response_object({options_.id, options_.model, options_.created}, status, std::move(output));
+    for (const auto& [name, value] : echo_) o[name] = value;
+    return o;
+  }
 
   void send(std::string_view type, json::object data, std::string& out) {
     json::object event{{"type", type}, {"sequence_number", sequence_++}};
@@ -77,7 +86,7 @@ class ResponsesEncoder final : public Encoder {
     if (begun_) return;
     begun_ = true;
     for (const std::string_view type : {"response.created", "response.in_progress"})
-      send(type, {{"response", response_object(head_(), "in_progress", {})}}, out);
+      send(type, {{"response", response("in_progress", {})}}, out);
   }
 
   void add_item(json::object item, std::string& out) {
@@ -190,6 +199,7 @@ class ResponsesEncoder final : public Encoder {
     }
   }
 
+  const json::object echo_;            // of the request
   bool begun_ = false;
   std::int64_t sequence_ = 0;
   json::array items_;                  // as they will stand in the last event

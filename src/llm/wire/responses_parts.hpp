@@ -11,8 +11,10 @@ json::object message_item(std::string_view id, std::string_view status, json::ar
 json::object output_text(std::string_view text);
 json::object call_item(std::string_view id, std::string_view status, const ToolCall& call);
 json::object reasoning_item(std::string_view id, const Reasoning& reasoning);
-// Every member the SDKs declare as required is present.
+// The answer's members alone: what repeats the request is laid over it.
 json::object response_object(const ResponseHead& head, std::string_view status, json::array output);
+// What a reply repeats of this request. Empty or no JSON object: the defaults.
+json::object request_echo(std::string_view request);
 void finish_response(json::object& response, FinishReason finish, const std::optional<Usage>& usage);
 
 }  // namespace ballast::llm

@@ -59,13 +59,17 @@ json::object reasoning_item(std::string_view id, const Reasoning& r) {
 }
 
 json::object response_object(const ResponseHead& head, std::string_view status, json::array output) {
-  return {{"id", head.id}, {"object", "response"}, {"created_at", head.created}, {"status", status}, {"background", false}, {"error", nullptr},
-          {"incomplete_details", nullptr}, {"instructions", nullptr}, {"max_output_tokens", nullptr}, {"model", head.model},
-          {"output", std::move(output)}, {"parallel_tool_calls", true}, {"previous_response_id", nullptr},
-          {"reasoning", json::object{{"effort", nullptr}, {"summary", nullptr}}}, {"store", false}, {"temperature", nullptr},
-          {"text", json::object{{"format", json::object{{"type", "text"}}}}}, {"tool_choice", "auto"}, {"tools", json::array{}},
-          {"top_p", nullptr}, {"truncation", "disabled"}, {"usage", nullptr}, {"user", nullptr}, {"metadata", json::object{}}};
+  return {{"id", head.id}, {"object", "response"}, {"created_at", head.created}, {"status", status}, {"error", nullptr},
+          {"incomplete_details", nullptr}, {"model", head.model}, {"output", std::move(output)}};
 }
+
+namespace {
+// The tier that served, not the one asked for. OpenAI's batches say `default` too.
+std::string_view tier_name(ServiceTier tier) {
+  if (tier == ServiceTier::flex || tier == ServiceTier::priority) return to_string(tier);
+  return "default";
+}
+}  // namespace
 
 void finish_response(json::object& response, FinishReason finish, const std::optional<Usage>& usage) {
   if (finish == FinishReason::length || finish == FinishReason::content_filter) {
@@ -73,6 +77,7 @@ void finish_response(json::object& response, FinishReason finish, const std::opt
     response["incomplete_details"] = json::object{{"reason", finish_name(Wire::openai_responses, finish)}};
   }
   if (usage) response["usage"] = write_usage(Wire::openai_responses, *usage);
+  response["service_tier"] = tier_name(usage ? usage->tier : ServiceTier::standard);
 }
 
 Result<json::object> render_responses_reply(const ChatReply& r) {

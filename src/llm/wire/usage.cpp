@@ -169,7 +169,7 @@ namespace {
 
 json::object write_openai(const Usage& u, bool responses) {
   json::object in{{"cached_tokens", u.cache_read}};
-  if (u.cache_write_5m + u.cache_write_1h > 0) in["cache_write_tokens"] = u.cache_write_5m + u.cache_write_1h;
+  if (responses || u.cache_write_5m + u.cache_write_1h > 0) in["cache_write_tokens"] = u.cache_write_5m + u.cache_write_1h;
   json::object out{{"reasoning_tokens", u.reasoning}};
   if (u.audio_in > 0) in["audio_tokens"] = u.audio_in;
   if (u.image_in > 0) in["image_tokens"] = u.image_in;

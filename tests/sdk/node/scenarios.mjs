@@ -28,6 +28,10 @@ async function openai() {
   const client = make();
   const create = (body, c = client) => c.chat.completions.create({ messages: question, ...body });
   const tools = [{ type: 'function', function: { name: 'weather', description: 'The weather', parameters } }];
+  const said = { model: 'words', input: 'Say the words.', instructions: 'Be brief.', metadata: { feature: 'sdk' }, temperature: 0.5,
+                 tools: [{ type: 'function', ...tools[0].function, strict: false }], tool_choice: 'none' };
+  const repeated = (r) => ({ instructions: r.instructions, metadata: r.metadata, temperature: r.temperature, tools: r.tools.map((t) => t.name),
+                             tool_choice: r.tool_choice, top_p: r.top_p, truncation: r.truncation });
   return {
     whole: async () => {
       const r = await create({ model: 'words' });
@@ -60,16 +64,18 @@ async function openai() {
       return { ok: true };
     },
     responses: async () => {
-      const r = await client.responses.create({ model: 'words', input: 'Say the words.' });
-      return { text: r.output_text, status: r.status, usage: [r.usage.input_tokens, r.usage.output_tokens] };
+      const r = await client.responses.create(said);
+      return { text: r.output_text, status: r.status, usage: [r.usage.input_tokens, r.usage.output_tokens], repeated: [repeated(r)] };
     },
     responses_stream: async () => {
       let text = '', last;
-      for await (const e of await client.responses.create({ model: 'words', input: 'Say the words.', stream: true })) {
+      const told = [];
+      for await (const e of await client.responses.create({ ...said, stream: true })) {
         if (e.type === 'response.output_text.delta') text += e.delta;
+        if (e.response) told.push(repeated(e.response));
         last = e;
       }
-      return { text, last: last.type, usage: [last.response.usage.input_tokens, last.response.usage.output_tokens] };
+      return { text, last: last.type, usage: [last.response.usage.input_tokens, last.response.usage.output_tokens], repeated: told };
     },
     models: async () => ({ ids: (await client.models.list()).data.map((m) => m.id) }),
     embeddings: async () => ({ length: (await client.embeddings.create({ model: 'vector', input: 'hi' })).data[0].embedding.length }),
