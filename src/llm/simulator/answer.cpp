@@ -240,11 +240,20 @@ SimScript paint(const ImageAsk& ask, const SimModel& model, bool edit, std::int6
 
 }  // namespace
 
+SimScript refuse(Wire wire, const Error& error, Duration latency) {
+  auto document = error_object(wire, error);
+  auto& inner = document["error"].as_object();
+  if (wire == Wire::anthropic_messages) inner.erase("code");
+  else if (wire == Wire::gemini) inner.erase("details");
+  else if (inner["code"] == json::value(to_string(error.code))) inner["code"] = error.field.empty() ? json::value() : json::value("invalid_value");
+  ErrorReply told = write_error(wire, error);
+  SimHead head{.status = told.status};
+  for (auto& [name, value] : told.headers) head.headers.emplace_back(std::move(name), std::move(value));
+  return {.steps = {SimWait{latency}, std::move(head), SimBytes{to_json(document)}}};
+}
+
 SimScript draft_pass_through(const SimRequest& request, const SimConfig& config, std::int64_t now) {
-  const auto told = [&](const Error& error) {
-    const ErrorReply reply = write_error(request.wire, error);
-    return SimScript{.steps = {SimHead{.status = reply.status, .headers = {{"content-type", "application/json"}}}, SimBytes{reply.body}}};
-  };
+  const auto told = [&](const Error& error) { return refuse(request.wire, error); };
   const bool edit = request.operation == Operation::images_edits, form = edit && is_form(request.content_type);
   const auto document = form ? Result<json::value>(json::object{}) : parse_json(request.body);
   if (!document) return told(document.error());

@@ -13,6 +13,8 @@ struct SimDraft {
   void report(std::uint64_t output);     // claim other usage than was served
 };
 SimDraft draft_answer(const ChatRequest& request, const SimModel& model, std::int64_t unix_seconds, Random& random);
+// A request at fault, told as the provider of the wire would: in its shape, without our codes.
+SimScript refuse(Wire wire, const Error& error, Duration latency = {});
 // Embeddings and images.
 SimScript draft_pass_through(const SimRequest& request, const SimConfig& config, std::int64_t unix_seconds);
 

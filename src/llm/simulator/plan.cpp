@@ -72,14 +72,6 @@ std::optional<SimRequest> sim_route(std::string_view method, std::string_view ta
 
 namespace {
 
-SimScript refuse(Wire wire, const Error& error, Duration latency) {
-  const ErrorReply told = write_error(wire, error);
-  SimHead head{.status = told.status, .headers = {{"content-type", "application/json"}}};
-  for (const auto& [name, value] : told.headers)
-    if (name != "content-type") head.headers.emplace_back(name, value);
-  return {.steps = {SimWait{latency}, std::move(head), SimBytes{told.body}}};
-}
-
 // A provider's own status and code, where our vocabulary has no finer word.
 SimScript refuse_with(int status, std::string_view type, std::string_view code, std::string_view message, const SimFault& fault, Wire wire,
                       Duration latency) {
@@ -206,12 +198,12 @@ SimScript streamed(const SimRequest& request, const SimModel& model, const SimDr
 SimScript converse(const SimRequest& request, const SimConfig& config, std::uint64_t number, Duration since, std::int64_t now, Random& random) {
   const auto document = parse_json(request.body);
   auto chat = document ? parse_request(request.wire, *document) : Result<ChatRequest>(fail(document.error()));
-  if (!chat) return refuse(request.wire, chat.error(), {});
+  if (!chat) return refuse(request.wire, chat.error());
   if (!request.model.empty()) chat->model = request.model;
   if (request.stream) chat->stream = true;
   const auto found = config.models.find(chat->model);
   if (found == config.models.end())
-    return refuse(request.wire, Error{ErrorCode::caller_not_found, "The model `" + chat->model + "` does not exist", "model"}, {});
+    return refuse(request.wire, Error{ErrorCode::caller_not_found, "The model `" + chat->model + "` does not exist", "model"});
   const SimModel& model = found->second;
   const Duration latency = model.latency.draw(random);
   const bool prefill = !chat->messages.empty() && chat->messages.back().role == Role::assistant;

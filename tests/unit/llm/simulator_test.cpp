@@ -186,6 +186,24 @@ TEST(Simulator, RefusalsReadAsTheProvidersOwn) {
   EXPECT_EQ(bed.call("/v1/nowhere", "{}").status, 404);
 }
 
+// A provider knows nothing of our codes.
+TEST(Simulator, ARefusalIsInTheWordsOfTheProviderItPlays) {
+  Bed bed(quick());
+  const auto error = [&](const std::string& path, const std::string& body) { return parse_json(bed.call(path, body).body)->at("error").as_object(); };
+  const auto field = error("/v1/chat/completions", R"({"model":"m","messages":[{"role":"king","content":"x"}]})");
+  EXPECT_EQ(field.at("code"), "invalid_value");
+  EXPECT_EQ(field.at("param"), "messages[0].role");
+  EXPECT_EQ(field.at("type"), "invalid_request_error");
+  EXPECT_EQ(error("/v1/images/generations", R"({"model":"m","n":-1})").at("code"), "invalid_value");
+  EXPECT_TRUE(error("/v1/responses", "no JSON").at("code").is_null());
+  EXPECT_EQ(error("/v1/responses", R"({"model":"nobody","input":"x"})").at("code"), "model_not_found");
+  EXPECT_FALSE(error("/v1/messages", R"({"model":"m","max_tokens":9,"messages":5})").contains("code"));
+  EXPECT_EQ(error("/v1beta/models/m:generateContent", R"({"contents":5})").at("status"), "INVALID_ARGUMENT");
+  for (const auto& [path, body] : {std::pair{"/v1/messages", R"({"model":"m","max_tokens":9,"messages":5})"}, {"/v1beta/models/m:generateContent", R"({"contents":5})"},
+                                   {"/v1/chat/completions", R"({"model":"m","messages":5})"}, {"/v1/embeddings", R"({"model":"m"})"}})
+    EXPECT_EQ(bed.call(path, body).body.find("caller_"), std::string::npos) << path;
+}
+
 TEST(Simulator, APromptLongerThanTheContextIsRefused) {
   auto m = quick();
   m.context = 2;
