@@ -30,6 +30,7 @@ enum class ErrorCode : unsigned char {
   policy_budget_exceeded,     // a configured budget refused the call
   policy_unpriced_model,      // a budget applies and the model has no price
   policy_unbounded_cost,      // a budget applies and the request has no provable ceiling
+  policy_egress_denied,       // an address that a user or a flow named is not one this server may ask (net/egress.hpp)
   provider_unreachable,       // connect failure, reset, TLS failure
   provider_timeout,           // connect, header, first token, idle or total timer
   provider_rate_limited,      // 429 by rate

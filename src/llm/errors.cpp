@@ -247,6 +247,7 @@ int http_status(ErrorCode code, Wire wire) {
     case ErrorCode::policy_budget_exceeded: return 429;
     case ErrorCode::policy_unpriced_model: return 400;
     case ErrorCode::policy_unbounded_cost: return 400;
+    case ErrorCode::policy_egress_denied: return 403;
     case ErrorCode::provider_unreachable: return 502;
     case ErrorCode::provider_timeout: return 504;
     case ErrorCode::provider_rate_limited: return 429;

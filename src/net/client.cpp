@@ -242,7 +242,8 @@ Task<Attempt> attempt(ClientConnection& c, const ClientRequest& request, Duratio
 }  // namespace
 
 Client::Client(LoopGroup& loops, ClientOptions options)
-    : loops_(loops), options_(std::move(options)), resolver_(std::make_unique<Resolver>()) {
+    : loops_(loops), options_(std::move(options)),
+      resolver_(options_.resolver ? options_.resolver : std::make_shared<Resolver>()) {
   auto context = make_tls_client_context(options_.tls);
   if (!context) throw std::runtime_error(describe(context.error()));
   tls_ = std::move(*context);

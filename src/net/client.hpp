@@ -2,6 +2,7 @@
 #pragma once
 #include <memory>
 
+#include "net/egress.hpp"
 #include "net/loop.hpp"
 #include "net/tls.hpp"
 #include "net/transport.hpp"
@@ -13,12 +14,17 @@ class Resolver;
 struct ClientOptions {
   unsigned connections_per_origin = 16'384;      // over all loops; above it a send waits, within its connect timeout
   unsigned idle_per_origin = 512;                // kept open and unused, over all loops
+  unsigned origins = 1'024;                      // remembered by a loop; above it those that serve no request are forgotten
   Duration idle_timeout = std::chrono::seconds(55);
   Duration write_timeout = std::chrono::seconds(30);   // no progress in sending
   Duration dns_ttl = std::chrono::seconds(30);
   HttpLimits limits{.head_bytes = 64 * 1024, .target_bytes = 64 * 1024, .fields = 256,
                     .body_bytes = ~0ull, .trailer_bytes = 16 * 1024, .chunk_line_bytes = 1024};
   TlsClientOptions tls;
+  // Asked before a name is, and about each address before it is connected to; null: anything may be reached. A client whose
+  // URLs come from users or flows has one, for its whole life: kept connections are those it allowed. Adds policy_egress_denied.
+  std::shared_ptr<const EgressPolicy> egress;
+  std::shared_ptr<Resolver> resolver;            // null: the system's names, on threads of its own
 };
 
 // Thread-safe: each send works on the given loop's own pool. The group must outlive the client; destroy the client when
@@ -40,7 +46,7 @@ class Client final : public Transport {
   LoopGroup& loops_;
   ClientOptions options_;
   TlsContext tls_;
-  std::unique_ptr<Resolver> resolver_;
+  std::shared_ptr<Resolver> resolver_;
   std::vector<std::unique_ptr<Pool>> pools_;
 };
 

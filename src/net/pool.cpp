@@ -74,8 +74,17 @@ void Client::Pool::close_idle() {
 OriginPool& Client::Pool::of(const Origin& origin) {
   for (const auto& o : origins)
     if (o->key == origin) return *o;
+  if (origins.size() >= options.origins) forget_unused();
   origins.push_back(std::make_unique<OriginPool>(*this, origin));
   return *origins.back();
+}
+
+void Client::Pool::forget_unused() {
+  std::erase_if(origins, [this](const auto& o) {
+    if (o->open != o->idle || o->acquiring != 0) return false;
+    while (o->newest) drop(o->newest);
+    return true;
+  });
 }
 
 void Client::Pool::unlink_idle(ClientConnection* c) {
@@ -125,6 +134,12 @@ void Client::Pool::drop(ClientConnection* c) {
 }
 
 Task<Result<ClientConnection*>> Client::Pool::acquire(OriginPool& o, bool fresh, Deadline deadline, CancelToken cancel) {
+  // A send that has been woken has left `waiting` and holds no connection yet.
+  struct Stay {
+    OriginPool& o;
+    explicit Stay(OriginPool& origin) : o(origin) { ++o.acquiring; }
+    ~Stay() { --o.acquiring; }
+  } const stay(o);
   for (;;) {
     if (!fresh)
       if (auto* c = take_idle(o)) co_return c;
@@ -154,17 +169,9 @@ Task<Result<ClientConnection*>> Client::Pool::connect(OriginPool& o, Deadline de
   ++o.open;                               // the place is taken from here on
   open.fetch_add(1, std::memory_order_relaxed);
   auto* c = new ClientConnection(*this, o, options.limits);
-  Result<void> done = co_await resolve(o, deadline, cancel);
-  if (done) {
-    const auto addresses = o.addresses;
-    for (std::size_t i = 0; i < addresses.size(); ++i) {
-      // The time left is shared out over the addresses left, so that a dead first one does not eat it all.
-      const auto now = loop.now();
-      const Deadline share = deadline == no_deadline ? deadline : now + (deadline - now) / static_cast<int>(addresses.size() - i);
-      done = co_await connect_to(*c, addresses[i], share, cancel);
-      if (done || c->cancelled || done.error().code == ErrorCode::internal_unavailable) break;
-    }
-  }
+  Result<void> done = options.egress ? options.egress->admit(o.key) : Result<void>{};
+  if (done) done = co_await resolve(o, deadline, cancel);
+  if (done) done = co_await reach(*c, deadline, cancel);
   if (done && o.key.tls) done = co_await secure(*c, deadline);
   if (!done) {
     o.addresses_until = {};               // ask for the name again next time
@@ -173,6 +180,27 @@ Task<Result<ClientConnection*>> Client::Pool::connect(OriginPool& o, Deadline de
   }
   opened.fetch_add(1, std::memory_order_relaxed);
   co_return c;
+}
+
+// One address after the other; those that may not be reached are passed over.
+Task<Result<void>> Client::Pool::reach(ClientConnection& c, Deadline deadline, CancelToken cancel) {
+  const auto addresses = c.origin.addresses;
+  Result<void> done = fail(ErrorCode::internal_error, "no address");
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    if (options.egress) {
+      const auto admitted = options.egress->admit(c.origin.key, ip_of(addresses[i]));
+      if (!admitted) {
+        done = admitted;
+        continue;
+      }
+    }
+    // The time left is shared out over the addresses left, so that a dead first one does not eat it all.
+    const auto now = loop.now();
+    const Deadline share = deadline == no_deadline ? deadline : now + (deadline - now) / static_cast<int>(addresses.size() - i);
+    done = co_await connect_to(c, addresses[i], share, cancel);
+    if (done || c.cancelled || done.error().code == ErrorCode::internal_unavailable) break;
+  }
+  co_return done;
 }
 
 Task<Result<void>> Client::Pool::resolve(OriginPool& o, Deadline deadline, CancelToken cancel) {

@@ -55,6 +55,7 @@ struct OriginPool {
   ClientConnection* oldest = nullptr;
   unsigned open = 0, idle = 0;
   std::vector<Gate*> waiting;             // sends that wait for a free connection, in order
+  unsigned acquiring = 0;                 // sends that are about to have one
   std::vector<Address> addresses;
   MonoTime addresses_until{};
 };
@@ -63,6 +64,7 @@ struct Client::Pool {
   Pool(Loop& l, const ClientOptions& o, void* tls_context, unsigned loops, Resolver& names);
   ~Pool();
   OriginPool& of(const Origin& origin);
+  void forget_unused();                   // origins whose connections, if any, are idle
   ClientConnection* take_idle(OriginPool& origin);
   void park(ClientConnection* c);         // back into the pool
   void drop(ClientConnection* c);         // closes and forgets
@@ -71,6 +73,7 @@ struct Client::Pool {
   Task<Result<ClientConnection*>> acquire(OriginPool& origin, bool fresh, Deadline deadline, CancelToken cancel);
   Task<Result<void>> wait_for_place(OriginPool& origin, Deadline deadline, CancelToken cancel);
   Task<Result<ClientConnection*>> connect(OriginPool& origin, Deadline deadline, CancelToken cancel);
+  Task<Result<void>> reach(ClientConnection& c, Deadline deadline, CancelToken cancel);
   Task<Result<void>> resolve(OriginPool& origin, Deadline deadline, CancelToken cancel);
   Task<Result<void>> connect_to(ClientConnection& c, const Address& where, Deadline deadline, CancelToken cancel);
   Task<Result<void>> secure(ClientConnection& c, Deadline deadline);

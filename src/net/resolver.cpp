@@ -55,6 +55,17 @@ std::optional<Address> literal_address(const std::string& host, std::uint16_t po
   return std::nullopt;
 }
 
+IpAddress ip_of(const Address& address) {
+  IpAddress ip;
+  if (address.data()->sa_family == AF_INET) {
+    std::memcpy(ip.bytes.data(), &reinterpret_cast<const sockaddr_in&>(address.storage).sin_addr, 4);
+  } else if (address.data()->sa_family == AF_INET6) {
+    ip.v6 = true;
+    std::memcpy(ip.bytes.data(), &reinterpret_cast<const sockaddr_in6&>(address.storage).sin6_addr, 16);
+  }
+  return ip;
+}
+
 struct Resolver::Desk {
   struct Question {
     Loop* loop;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "net/egress.hpp"
 #include "net/loop.hpp"
 
 namespace ballast::net {
@@ -21,6 +22,9 @@ struct Address {
 
 // "127.0.0.1", "::1": no name to ask for.
 std::optional<Address> literal_address(const std::string& host, std::uint16_t port);
+
+// The address without its port, as connect(2) will read it. Neither IPv4 nor IPv6: an unspecified one, which nobody may reach.
+IpAddress ip_of(const Address& address);
 
 struct Resolved {
   std::vector<Address> addresses;
