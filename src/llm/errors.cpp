@@ -45,7 +45,9 @@ std::optional<std::chrono::system_clock::time_point> http_date(std::string_view 
 constexpr double kLongestWaitMs = 7.0 * 24 * 3600 * 1000;
 milliseconds wait_of(double ms) { return milliseconds(static_cast<std::int64_t>(std::ceil(std::min(ms, kLongestWaitMs)))); }
 
-std::optional<milliseconds> header_wait(const RetryHeaders& h) {
+}  // namespace
+
+std::optional<milliseconds> retry_wait(const RetryHeaders& h) {
   if (const auto ms = decimal(trim(h.retry_after_ms)); ms && !h.retry_after_ms.empty()) return wait_of(*ms);
   const auto text = trim(h.retry_after);
   if (text.empty()) return std::nullopt;
@@ -56,6 +58,8 @@ std::optional<milliseconds> header_wait(const RetryHeaders& h) {
   }
   return std::nullopt;
 }
+
+namespace {
 
 // ---- What a body says -------------------------------------------------------------------------------------------
 
@@ -213,7 +217,7 @@ Error make_error(Wire wire, int status, Told told, const RetryHeaders& headers) 
     e.told_retry = verdict == "true";
     e.retryable = *e.told_retry;
   }
-  e.retry_after = header_wait(headers);
+  e.retry_after = retry_wait(headers);
   if (!e.retry_after) e.retry_after = told.wait;
   return e;
 }

@@ -1,6 +1,7 @@
 // Provider failures read into the house's vocabulary, and the house's failures told in each API's own shape. Pure.
 #pragma once
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +18,9 @@ struct RetryHeaders {
   std::string_view x_should_retry;     // "true" or "false": the provider's own verdict
   std::chrono::system_clock::time_point now{};   // to turn a date into a delay
 };
+
+// How long these ask to wait, from `now` on, at most a week; nothing if they do not say. Pure.
+std::optional<std::chrono::milliseconds> retry_wait(const RetryHeaders& headers);
 
 // How a provider named a failure that is the caller's to hear: each a plain token of [A-Za-z0-9_.-], at most 128 long and nothing that looks
 // like a secret; empty where it gave none in that form.
