@@ -1,0 +1,59 @@
+#include "schema/schema.hpp"
+
+#include <fmt/format.h>
+
+#include "schema/evaluate.hpp"
+#include "schema/node.hpp"
+
+namespace ballast::schema {
+
+namespace {
+
+// The buffers of one thread; what a very large instance made of them is given back.
+Scratch& scratch() {
+  thread_local Scratch mine;
+  constexpr std::size_t most_kept = 1u << 16;
+  mine.bits.clear();
+  if (mine.hashes.capacity() > most_kept) mine.hashes = {};
+  return mine;
+}
+
+}  // namespace
+
+Result<Schema> Schema::compile(const json::value& schema, const CompileOptions& options) {
+  auto program = build_program(schema, options);
+  if (!program) return fail(std::move(program.error()));
+  return Schema(std::move(*program));
+}
+
+bool Schema::valid(const json::value& instance) const { return Evaluator<NoTrail>(*program_, scratch()).run(instance); }
+
+std::vector<Violation> Schema::check(const json::value& instance, std::size_t most) const {
+  constexpr std::size_t least_room = 64;  // more than asked for are gathered, so that the first of the instance are among them
+  std::vector<Violation> out;
+  if (valid(instance)) return out;
+  Evaluator<Trail> evaluator(*program_, scratch(), std::max(most, least_room));
+  evaluator.run(instance);
+  for (auto& found : evaluator.take_found()) {
+    if (out.size() >= most) break;
+    out.push_back(std::move(found.violation));
+  }
+  return out;
+}
+
+Result<void> require(const Schema& schema, const json::value& instance, std::string_view field) {
+  constexpr std::size_t most = 5;
+  const auto violations = schema.check(instance, most);
+  if (violations.empty()) return {};
+  const std::string& first = violations.front().instance_path;
+  std::string message = violations.front().message;
+  for (std::size_t i = 1; i < violations.size(); ++i) {
+    const auto& v = violations[i];
+    message += v.instance_path == violations[i - 1].instance_path ? fmt::format("; {}", v.message) : fmt::format("; {}{}: {}", field, v.instance_path, v.message);
+  }
+  std::string place(field);
+  place += field.empty() && !first.empty() ? first.substr(1) : first;
+  return fail(ErrorCode::caller_invalid_request, std::move(message), std::move(place));
+}
+
+}  // namespace ballast::schema
