@@ -145,5 +145,31 @@ TEST(EgressOnSockets, OriginsThatServeNothingAreForgotten) {
   EXPECT_EQ(40, internal.reached);
 }
 
+TEST(EgressOnSockets, AnOriginThatSomebodyWaitsForIsNotForgotten) {
+  Internal internal;
+  Names names;
+  for (const char* host : {"a.example", "b.example"}) names.say(host, {{"127.0.0.1"}});
+  Guarded w(names, {"127.0.0.1"}, {.connections_per_origin = 1, .origins = 1});
+  Loop& loop = w.loops.at(0);
+  std::promise<int> waited, other;
+  auto ask = [&](std::string host, std::promise<int>& status) -> Task<void> {
+    const std::string url = internal.at(host);
+    const auto got = co_await fetch(*w.client, loop, {.url = url}, {.connect = 60s, .total = 60s}, nullptr);
+    status.set_value(got ? got->status : 0);
+  };
+  run<int>(loop, [&]() -> Task<int> {
+    const Url url = *parse_url(internal.at("a.example"));
+    const ClientRequest request{.method = "GET", .url = &url};
+    auto first = co_await w.client->send(loop, request, {60s, 60s}, nullptr);
+    EXPECT_TRUE(first.has_value());
+    detach(ask("a.example", waited), [](std::exception_ptr) {});      // waits for the one connection
+    first->reset();                                                    // it is woken, and has not had its turn yet
+    detach(ask("b.example", other), [](std::exception_ptr) {});       // an origin too many
+    co_return 0;
+  });
+  EXPECT_EQ(200, waited.get_future().get());
+  EXPECT_EQ(200, other.get_future().get());
+}
+
 }  // namespace
 }  // namespace ballast::net::test
