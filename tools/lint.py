@@ -26,7 +26,7 @@ THIRD_PARTY = [
     (r"libpq-fe\.h|pg_config", r"src/store/postgres/", "store/database.hpp", False),
     (r"zstd\.h", r"src/base/|src/records/", "base/compress.hpp", False),
     (r"pcre2\.h", r"src/schema/", "schema/schema.hpp", False),
-    (r"jq\.h|jv\.h", r"src/work/jq[^/]*\.cpp", "work/jq.hpp", False),
+    (r"jq\.h|jv\.h", r"src/work/jq(_values\.hpp|[^/]*\.cpp)", "work/jq.hpp", False),
     (r"date/", r"src/work/cron[^/]*\.cpp", "work/cron.hpp", False),
     (r"CLI/", r"src/app/", "parse flags in app/ and pass values down", False),
     (r"simdjson\.h", r"src/base/|src/llm/|src/gateway/", "base/json.hpp, or llm/facts.hpp on the hot path", False),
