@@ -12,7 +12,7 @@ build=(clang-19 lld-19 llvm-19 libclang-rt-19-dev cmake ninja-build ccache pkg-c
 test=(clang-format-19 postgresql wrk sqlite3)
 # Tools that a machine may have from elsewhere: the command, then Debian's package of it.
 commands=(make:make curl:curl)
-test_commands=(node:nodejs npm:npm nginx:nginx)
+test_commands=(node:nodejs npm:npm nginx:nginx redis-server:redis-server)
 
 want=("${build[@]}")
 if [ "${1:-test}" != build ]; then
@@ -50,7 +50,7 @@ fi
 # A freshly installed server is not started: the tests start their own, in temporary directories.
 policy=/usr/sbin/policy-rc.d
 made_policy=
-if [ ! -e "$policy" ] && printf '%s\n' "${missing[@]}" | grep -qE '^(postgresql|nginx)'; then
+if [ ! -e "$policy" ] && printf '%s\n' "${missing[@]}" | grep -qE '^(postgresql|nginx|redis-server)'; then
   printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
   "${root[@]}" chmod 755 "$policy"
   made_policy=1

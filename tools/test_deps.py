@@ -34,12 +34,12 @@ def test_without_root_or_sudo_it_prints_the_line_for_root(deps):
 
 
 def test_nothing_missing_says_nothing(deps):
-    there = {name: "exit 0" for name in ("make", "curl", "node", "npm", "nginx")}
+    there = {name: "exit 0" for name in ("make", "curl", "node", "npm", "nginx", "redis-server")}
     done = deps("test", **{"dpkg-query": "printf installed"}, **there)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_what_the_tests_need_is_asked_for_with_the_tests(deps):
     done = deps("test", **{"dpkg-query": "exit 1", "python3": "exit 1"})
-    for package in ("postgresql", "nginx", "nodejs", "npm", "python3-venv"):
+    for package in ("postgresql", "nginx", "redis-server", "nodejs", "npm", "python3-venv"):
         assert f" {package}" in done.stderr
