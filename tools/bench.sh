@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every benchmark the house has: the Google Benchmark binaries, then the gateway beside nginx.
+# Runs every benchmark the house has: the Google Benchmark binaries, then the gateway beside nginx, then jobs and flows beside their peers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 found=
@@ -9,5 +9,11 @@ for binary in build/release/bench/bench_*; do
   echo "== ${binary##*/}"
   "$binary" --benchmark_min_time=0.5
 done
-if [ -x bench/gateway/run ]; then found=1; bench/gateway/run; fi
+failed=
+for run in bench/*/run; do
+  [ -x "$run" ] || continue
+  found=1
+  "$run" || failed=1
+done
 [ -n "$found" ] || { echo "bench: nothing built" >&2; exit 1; }
+[ -z "$failed" ]

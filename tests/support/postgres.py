@@ -16,6 +16,8 @@ import tempfile
 import time
 
 PR_SET_PDEATHSIG = 1
+# A test needs no durability against the machine's own end.
+FOR_TESTS = {"fsync": "off", "max_connections": "100", "shared_buffers": "32MB", "max_wal_size": "256MB"}
 
 
 def binaries() -> pathlib.Path | None:
@@ -25,9 +27,10 @@ def binaries() -> pathlib.Path | None:
 
 
 class Postgres:
-    def __init__(self, bin_folder: pathlib.Path):
-        self.bin = bin_folder
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ballast-pg-", dir="/tmp"))   # a socket's path must be short
+    def __init__(self, bin_folder: pathlib.Path, options: dict[str, str] = FOR_TESTS, parent: str = "/tmp"):
+        """`parent` holds the server's folder and, in it, its socket: a path that must be short."""
+        self.bin, self.options = bin_folder, options
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ballast-pg-", dir=parent))
         self.as_user: dict = {}
         if os.geteuid() == 0:
             user = pwd.getpwnam("postgres")
@@ -42,7 +45,7 @@ class Postgres:
     def start(self) -> "Postgres":
         """To be called by the main thread: the server ends with the thread that has started it."""
         libc = ctypes.CDLL(None)
-        options = {"listen_addresses": "", "fsync": "off", "max_connections": "100", "shared_buffers": "32MB", "max_wal_size": "256MB"}
+        options = {"listen_addresses": "", **self.options}
         with open(self.folder / "log", "ab") as out:
             self.process = subprocess.Popen(
                 [self.bin / "postgres", "-D", self.folder / "data", "-k", self.folder, *[w for k, v in options.items() for w in ("-c", f"{k}={v}")]],
