@@ -231,18 +231,37 @@ bool is_uri(std::string_view t, bool international, bool relative) {
   return is_uri_text(t, international, {});
 }
 
-bool is_uri_template(std::string_view t) {
-  bool inside = false;
-  for (std::size_t i = 0; i < t.size(); ++i) {
-    const char c = t[i];
-    if (c == '{' || c == '}') {
-      if (inside == (c == '{') || (c == '}' && t[i - 1] == '{')) return false;
-      inside = c == '{';
-    } else if (static_cast<unsigned char>(c) <= 0x20 || c == '"' || c == '<' || c == '>' || c == '\\' || c == '^' || c == '`' || (!inside && c == '\'') ) {
-      return false;
-    }
+// RFC 6570: "name", "a.b:3", "list*".
+bool is_variable(std::string_view t) {
+  if (const auto colon = t.find(':'); colon != std::string_view::npos) {
+    const auto length = t.substr(colon + 1);
+    if (length.empty() || length.size() > 4 || length[0] == '0' || !std::ranges::all_of(length, digit)) return false;
+    t = t.substr(0, colon);
+  } else if (t.ends_with('*')) {
+    t.remove_suffix(1);
   }
-  return !inside;
+  for (const auto name : split(t, '.'))
+    if (name.empty() || !is_uri_text(name, false, {}) || name.find_first_of("-~!$&'()*+,;=:@/") != std::string_view::npos) return false;
+  return true;
+}
+
+bool is_uri_template(std::string_view t) {
+  while (!t.empty()) {
+    const auto open = t.find('{');
+    const auto text = t.substr(0, open);
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      const bool escape = text[i] == '%' && i + 2 < text.size() && hex(text[i + 1]) && hex(text[i + 2]);
+      if (static_cast<unsigned char>(text[i]) <= 0x20 || std::string_view("\"<>\\^`|}\x7f").contains(text[i]) || (text[i] == '%' && !escape)) return false;
+    }
+    if (open == std::string_view::npos) return true;
+    const auto close = t.find('}', open);
+    if (close == std::string_view::npos) return false;
+    auto expression = t.substr(open + 1, close - open - 1);
+    if (!expression.empty() && std::string_view("+#./;?&").contains(expression[0])) expression.remove_prefix(1);
+    if (!std::ranges::all_of(split(expression, ','), is_variable)) return false;
+    t.remove_prefix(close + 1);
+  }
+  return true;
 }
 
 bool is_json_pointer(std::string_view t) {

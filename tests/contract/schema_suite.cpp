@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "../support/unzipped.hpp"
@@ -57,13 +58,14 @@ void judge(const json::object& group, const CompileOptions& options, const std::
   }
 }
 
-void run_suite(const char* folder, Draft draft, int least) {
+void run_suite(const char* folder, Draft draft, int least, bool formats = false, const std::set<std::string>& without = {}) {
   const fs::path root = kData / "suite" / "tests" / folder;
   if (!fs::is_directory(root)) GTEST_SKIP() << "the official suite is not in " << root;
-  const auto options = with_remotes(draft);
+  auto options = with_remotes(draft);
+  options.assert_format = formats;
   Tally tally;
   for (const auto& entry : fs::directory_iterator(root)) {
-    if (entry.path().extension() != ".json") continue;
+    if (entry.path().extension() != ".json" || without.contains(entry.path().filename().string())) continue;
     const auto groups = read_json(entry.path());
     for (const auto& group : groups.as_array()) judge(group.as_object(), options, entry.path().filename().string(), tally);
   }
@@ -74,6 +76,12 @@ void run_suite(const char* folder, Draft draft, int least) {
 
 TEST(SchemaSuite, EveryRequiredCaseOfDraft2020_12) { run_suite("draft2020-12", Draft::d2020_12, 900); }
 TEST(SchemaSuite, EveryRequiredCaseOfDraft7) { run_suite("draft7", Draft::d7, 600); }
+
+// What the drafts leave free, and we do too: the content of strings, `dependencies` after draft 7, and the characters that IDNA forbids.
+TEST(SchemaSuite, OptionalCasesOfDraft2020_12) { run_suite("draft2020-12/optional", Draft::d2020_12, 90, false, {"dependencies-compatibility.json"}); }
+TEST(SchemaSuite, OptionalCasesOfDraft7) { run_suite("draft7/optional", Draft::d7, 40, false, {"content.json"}); }
+TEST(SchemaSuite, FormatsOfDraft2020_12) { run_suite("draft2020-12/optional/format", Draft::d2020_12, 300, true, {"hostname.json", "idn-hostname.json"}); }
+TEST(SchemaSuite, FormatsOfDraft7) { run_suite("draft7/optional/format", Draft::d7, 250, true, {"hostname.json", "idn-hostname.json"}); }
 
 TEST(SchemaSuite, PublishedSchemasJudgeTheirPublishersExamples) {
   const auto text = test::unzipped((kData / "schemastore.jsonl.gz").string());
