@@ -2,7 +2,8 @@
 // that is not what it should be ends it, because a figure with failures in it would be of something else.
 //
 //   bulk      `jobs` in bulks of `batch` by `connections` at once, run by the server; ends when the last job of every bulk has ended.
-//             After that, off the clock, `checks` jobs spread over all of them are looked at: each must be done.
+//             After that, off the clock, `checks` jobs spread over all of them are looked at: each must be done, and `late` says how
+//             many of them ended after the clock had been stopped
 //   external  the same, completed by `workers` that pull up to `most` at a time; ends with the last completion. With backlog=1 they
 //             begin when everything has been accepted, so that accepting and completing have a figure each
 //   rate      open loop: `rate` submissions a second for `seconds`, each then waited for. A latency counts from the moment that the
@@ -91,9 +92,10 @@ class Load {
     for (const auto& ids : accepted_) tasks_.spawn(finish(ids.back()));
     co_await tasks_.join();
     const auto took = now() - begin;
+    stopped_ = to_rfc3339(loop_.clock().wall());
     const auto checked = co_await check();
-    std::printf(R"({"per_second":%.1f,"accepted_per_second":%.1f,"seconds":%.3f,"checked":%zu})" "\n", double(jobs()) / seconds(took),
-                double(jobs()) / seconds(accepted - begin), seconds(took), checked);
+    std::printf(R"({"per_second":%.1f,"accepted_per_second":%.1f,"checked":%zu,"late":%zu})" "\n", double(jobs()) / seconds(took),
+                double(jobs()) / seconds(accepted - begin), checked, late_);
   }
 
   Task<void> external() {
@@ -164,7 +166,7 @@ class Load {
       auto answer = co_await call("POST", "/api/jobs/bulk", body + "]}");
       std::vector<std::string> ids;
       for (const auto& job : list_of(answer, "jobs")) ids.push_back(text_of(job, "id"));
-      if (ids.size() != n || ids.back().empty()) die(1, "%zu ids for a bulk of %zu", ids.size(), n);
+      if (ids.size() != n || std::ranges::count(ids, "")) die(1, "a bulk of %zu: %s", n, to_json(answer).substr(0, 500).c_str());
       accepted_.push_back(std::move(ids));
     }
   }
@@ -173,6 +175,7 @@ class Load {
   Task<void> finish(std::string id) {
     auto job = co_await call("GET", "/api/jobs/" + id + "?wait=30s", "");
     if (text_of(job, "state") != "done") die(1, "%s: %s", id.c_str(), to_json(job).substr(0, 500).c_str());
+    late_ += !stopped_.empty() && text_of(job, "finished") > stopped_;
   }
 
   Task<std::size_t> check() {
@@ -236,7 +239,8 @@ class Load {
   Client client_;
   Url server_;
   std::string authorization_, submission_, external_;
-  std::size_t sent_ = 0, twice_ = 0;
+  std::string stopped_;                                // when the clock of `bulk` was, as jobs tell times
+  std::size_t sent_ = 0, twice_ = 0, late_ = 0;
   std::vector<std::vector<std::string>> accepted_;     // ids, a list for each bulk
   std::unordered_set<std::string> completed_;
   std::vector<double> latencies_;

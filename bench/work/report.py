@@ -85,6 +85,6 @@ def text(results: Results) -> tuple[str, list[str]]:
     r.figures("A flow of three pure stages", {f"flow, {how}": f", {how}" for how in ("one client", "64 clients", "in bulk")},
               {"per_second": "flows a second", "p50_ms": "p50 ms", "p99_ms": "p99 ms"})
     r.figures("After SIGKILL, seconds", {"kill of a worker": ", a worker", "kill of the server": ", the server"},
-              {"ready_s": "it answers again", "again_s": "what it held runs again; after the server's, all is done"})
+              {"ready_s": "it answers again", "again_s": "what it held has run again", "done_s": f"{ballast.KILL_BACKLOG:,} jobs are done"})
     r.goals()
     return "\n".join(r.out), r.missed
