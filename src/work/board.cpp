@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <ranges>
 
 #include <fmt/format.h>
 
@@ -91,6 +92,7 @@ void Board::enter(Entry& e, Entry::Place place, MonoTime now) {
 void Board::leave(Entry& e) {
   --figure(e, queue_of(e));
   if (e.place != Entry::Place::ready) return;
+  e.in_line = false;
   LaneState& lane = lanes_[e.lane];
   --lane.ready;
   if (Group* g = group_of(e)) --g->ready;
@@ -102,15 +104,20 @@ void Board::make_ready(Entry& e, MonoTime now, bool front) {
   enter(e, Entry::Place::ready, now);
   LaneState& lane = lanes_[e.lane];
   Waiting& w = lane.tenants[e.tenant];
-  auto& line = w.by_priority[std::min<std::size_t>(e.priority, w.by_priority.size() - 1)];
-  if (line.size() > 2 * w.count + kStale)
-    std::erase_if(line, [&](JobId id) { const Entry* o = find(id); return !o || o->place != Entry::Place::ready; });
-  if (front) line.push_front(e.id);
-  else line.push_back(e.id);
+  line_up(w, e, front);
   ++w.count;
   ++lane.ready;
   if (Group* g = group_of(e)) ++g->ready;
   into_ring(lane, e.tenant);
+}
+
+void Board::line_up(Waiting& w, Entry& e, bool front) {
+  auto& line = w.by_priority[std::min<std::size_t>(e.priority, w.by_priority.size() - 1)];
+  if (line.size() > 2 * w.count + kStale)
+    std::erase_if(line, [&](JobId id) { const Entry* o = find(id); return !o || !o->in_line; });
+  if (front) line.push_front(e.id);
+  else line.push_back(e.id);
+  e.in_line = true;
 }
 
 void Board::place_by_due(Entry& e, MonoTime now) {
@@ -190,15 +197,16 @@ Result<const Entry*> Board::hold(JobId id) {
   return &at->second;
 }
 
-// Passed over while it was held, so it stands in line anew; a second mention in the line is skipped.
-void Board::let_go(JobId id, MonoTime now) {
+// If it was passed over while it was held, it stands in line anew.
+void Board::let_go(JobId id) {
   const auto at = entries_.find(id);
   if (at == entries_.end() || !at->second.settling) return;
   Entry& e = at->second;
   e.settling = false;
   if (e.place != Entry::Place::ready) return;
-  leave(e);
-  make_ready(e, now, true);
+  LaneState& lane = lanes_[e.lane];
+  if (!e.in_line) line_up(lane.tenants.find(e.tenant)->second, e, true);
+  into_ring(lane, e.tenant);
 }
 
 void Board::grant(Entry& e, Fence fence, MonoTime expires, MonoTime now) {
@@ -207,7 +215,7 @@ void Board::grant(Entry& e, Fence fence, MonoTime expires, MonoTime now) {
   e.fence = fence;
   e.expires = expires;
   e.settling = false;
-  if (expires != kNever) leases_.push({expires, e.id});
+  if (expires != kNever) leases_.push({expires, e.id, fence});
   ++queue_of(e).leased_by_tenant[e.tenant];
   if (Group* g = group_of(e)) ++g->leased;
   ClaimState& claim = claims_[fence];
@@ -240,12 +248,15 @@ void Board::release(Entry& e, MonoTime now) {
 }
 
 void Board::unblock(Group& g, MonoTime now) {
-  while (!g.blocked.empty() && g.leased + g.ready < g.limit) {
-    const auto next = entries_.find(g.blocked.front());
+  std::vector<Entry*> next;
+  while (!g.blocked.empty() && g.leased + g.ready + next.size() < g.limit) {
+    const auto at = entries_.find(g.blocked.front());
     g.blocked.pop_front();
-    if (next == entries_.end() || next->second.place != Entry::Place::blocked) continue;
-    leave(next->second);
-    make_ready(next->second, now, true);
+    if (at != entries_.end() && at->second.place == Entry::Place::blocked) next.push_back(&at->second);
+  }
+  for (Entry* e : next | std::views::reverse) {          // the oldest comes to stand in front
+    leave(*e);
+    make_ready(*e, now, true);
   }
 }
 
@@ -311,14 +322,14 @@ void Board::tick(MonoTime now) {
 std::vector<JobId> Board::expired_leases(MonoTime now, std::size_t most) {
   std::vector<JobId> out;
   while (!leases_.empty() && leases_.top().at <= now && out.size() < most) {
-    const JobId id = leases_.top().id;
+    const auto [at, id, fence] = leases_.top();
     leases_.pop();
     const Entry* e = find(id);
-    if (!e || e->place != Entry::Place::leased || e->expires == kNever) continue;
+    if (!e || e->place != Entry::Place::leased || e->fence != fence) continue;
     if (e->expires > now) {
-      leases_.push({e->expires, id});
+      leases_.push({e->expires, id, fence});
     } else {
-      leases_.push({now + kAskAgain, id});
+      leases_.push({now + kAskAgain, id, fence});
       if (!e->settling) out.push_back(id);
     }
   }

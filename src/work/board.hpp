@@ -58,6 +58,7 @@ struct Entry {
   Place place = Place::ready;
   bool settling = false;                     // what becomes of it is being written: nobody else may decide
   bool woken = false;                        // what it is about to wait for has come already
+  bool in_line = false;                      // ready, and its tenant's line mentions it
   Fence fence = 0;                           // of the present lease
   MonoTime since{};                          // at this place
   MonoTime due{}, deadline = kNever;
@@ -95,7 +96,7 @@ class Board {
   // Up to `most` jobs of the queues' lanes for an external worker; `tasks` empty: any.
   Claim lease_for(std::string_view holder, std::span<const std::string> queues, std::span<const std::string> tasks, std::size_t most,
                   MonoTime now, MonoTime expires);
-  // The transaction that was to record the lease failed: back to the front.
+  // The transaction that was to record the lease failed: back to the front (the last leased first, to keep their order).
   void unlease(JobId id, MonoTime now);
   // At start: a lease that outlived the process before. `claims_left` as `Claim::jobs`.
   void restore_lease(JobId id, Fence fence, std::string_view holder, MonoTime expires);
@@ -105,7 +106,7 @@ class Board {
   // Nobody else decides about the job, and nobody leases it, until it has moved or `let_go`. caller_not_found: not live; caller_conflict:
   // somebody decides already.
   Result<const Entry*> hold(JobId id);
-  void let_go(JobId id, MonoTime now);
+  void let_go(JobId id);
 
   // ---- what a lease ends with, once it is durable ----
   void requeue(JobId id, std::uint32_t attempt, MonoTime due, MonoTime now);   // from a lease, or from waiting
@@ -157,13 +158,13 @@ class Board {
     std::unordered_map<std::uint32_t, Waiting> tenants;
     std::deque<std::uint32_t> ring;           // tenants with something ready and below their limit
     std::uint64_t ready = 0;
+    std::uint64_t served = 0;                 // when it last had its turn
   };
   struct QueueState {
     QueueRules rules;
     QueueFigures figures;
     std::vector<std::uint32_t> lanes;
     std::unordered_map<std::uint32_t, std::uint32_t> leased_by_tenant;
-    std::size_t turn = 0;
   };
   struct Group {                              // a concurrency key, within its lane
     std::uint32_t limit = 0, leased = 0, ready = 0;
@@ -176,6 +177,7 @@ class Board {
   struct Timed {
     MonoTime at;
     JobId id;
+    Fence fence = 0;                          // of the lease it is about
     bool operator>(const Timed& o) const { return std::tie(at, id) > std::tie(o.at, o.id); }
   };
   using Timers = std::priority_queue<Timed, std::vector<Timed>, std::greater<>>;
@@ -190,6 +192,7 @@ class Board {
   void place_by_due(Entry& e, MonoTime now);
   void release(Entry& e, MonoTime now);                         // gives back what a lease holds
   void unblock(Group& g, MonoTime now);                         // whom its key lets go on
+  void line_up(Waiting& w, Entry& e, bool front);
   void into_ring(LaneState& lane, std::uint32_t tenant);
   bool tenant_full(const QueueState& queue, std::uint32_t tenant) const;
   bool queue_full(const QueueState& queue) const { return queue.rules.paused || (queue.rules.concurrency && queue.figures.leased >= queue.rules.concurrency); }
@@ -198,7 +201,7 @@ class Board {
   Group* group_of(const Entry& e) { return e.group ? &groups_[e.group] : nullptr; }
   void grant(Entry& e, Fence fence, MonoTime expires, MonoTime now);
   using Wanted = std::function<bool(const Lane&)>;
-  Entry* next_of_queue(QueueState& queue, const Wanted& wanted, MonoTime now);
+  Entry* next_of_lanes(std::span<LaneState* const> lanes, MonoTime now);
   void lease_from(std::span<const std::uint32_t> queues, const Wanted& wanted, std::size_t most, MonoTime expires, MonoTime now, Claim& claim);
   void drop_claim_share(Fence fence);
 
@@ -214,7 +217,7 @@ class Board {
   Timers due_, deadlines_, leases_;
   Fence next_fence_;
   std::uint64_t leased_local_ = 0;
-  std::size_t queue_turn_ = 0;
+  std::uint64_t turns_ = 0;                   // given to lanes: the one that waited longest is next
 };
 
 }  // namespace ballast::work

@@ -27,7 +27,9 @@ Entry* Board::pop_front(Waiting& w) {
     while (!line.empty()) {
       const auto at = entries_.find(line.front());
       line.pop_front();
-      if (at != entries_.end() && at->second.place == Entry::Place::ready && !at->second.settling) return &at->second;
+      if (at == entries_.end() || at->second.place != Entry::Place::ready) continue;
+      at->second.in_line = false;
+      if (!at->second.settling) return &at->second;
     }
   }
   return nullptr;
@@ -56,26 +58,41 @@ Entry* Board::next_of(LaneState& lane, MonoTime now) {
   return nullptr;
 }
 
-Entry* Board::next_of_queue(QueueState& queue, const Wanted& wanted, MonoTime now) {
-  for (std::size_t i = 0; i < queue.lanes.size(); ++i) {
-    LaneState& lane = lanes_[queue.lanes[(queue.turn + i) % queue.lanes.size()]];
-    if (lane.ready == 0 || !wanted(lane.lane)) continue;
-    if (Entry* e = next_of(lane, now)) {
-      queue.turn = (queue.turn + i + 1) % queue.lanes.size();
+// Of the lane that has waited longest for its turn.
+Entry* Board::next_of_lanes(std::span<LaneState* const> lanes, MonoTime now) {
+  for (;;) {
+    LaneState* next = nullptr;
+    for (LaneState* lane : lanes)
+      if (!lane->ring.empty() && (!next || lane->served < next->served)) next = lane;
+    if (!next) return nullptr;
+    if (Entry* e = next_of(*next, now)) {                // or its ring is empty now
+      next->served = ++turns_;
       return e;
     }
   }
-  return nullptr;
 }
 
 void Board::lease_from(std::span<const std::uint32_t> queues, const Wanted& wanted, std::size_t most, MonoTime expires, MonoTime now, Claim& claim) {
-  bool any = !queues.empty();
-  while (any && claim.jobs.size() < most) {
+  struct Turn {                              // a queue's lanes that are wanted; served: when one of them last was
+    QueueState* queue;
+    std::vector<LaneState*> lanes;
+    std::uint64_t served = 0;
+  };
+  std::vector<Turn> turns;
+  for (const std::uint32_t number : queues) {
+    Turn turn{.queue = &queues_[number], .lanes = {}};
+    for (const std::uint32_t lane : turn.queue->lanes) {
+      if (!wanted(lanes_[lane].lane)) continue;
+      turn.lanes.push_back(&lanes_[lane]);
+      turn.served = std::max(turn.served, lanes_[lane].served);
+    }
+    turns.push_back(std::move(turn));
+  }
+  std::ranges::sort(turns, {}, &Turn::served);
+  for (bool any = true; any && claim.jobs.size() < most;) {
     any = false;
-    for (std::size_t i = 0; i < queues.size() && claim.jobs.size() < most; ++i) {
-      QueueState& queue = queues_[queues[(queue_turn_ + i) % queues.size()]];
-      if (queue_full(queue) || queue.figures.ready == 0) continue;
-      Entry* e = next_of_queue(queue, wanted, now);
+    for (const Turn& turn : turns) {
+      Entry* e = claim.jobs.size() < most && !queue_full(*turn.queue) ? next_of_lanes(turn.lanes, now) : nullptr;
       if (!e) continue;
       any = true;
       LaneState& lane = lanes_[e->lane];
@@ -85,7 +102,6 @@ void Board::lease_from(std::span<const std::uint32_t> queues, const Wanted& want
       claim.jobs.push_back(e->id);
     }
   }
-  ++queue_turn_;
 }
 
 Claim Board::lease_local(std::size_t most, MonoTime now) {

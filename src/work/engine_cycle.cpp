@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <ranges>
 
 #include "base/log.hpp"
 
@@ -183,13 +184,13 @@ Task<Result<void>> Engine::learn_fate(const Cycle& cycle, Error error) {
 // ---- what follows ----
 
 void Engine::undo(Cycle& cycle) {
-  for (const Claim& c : cycle.claims)
-    for (const JobId id : c.jobs) board_.unlease(id, cycle.now);
+  for (const Claim& c : cycle.claims | std::views::reverse)
+    for (const JobId id : c.jobs | std::views::reverse) board_.unlease(id, cycle.now);
   for (const NewJob& j : cycle.jobs) {
     board_.remove(j.job.id, cycle.now);
     take_hot(j.job.id);
   }
-  for (const Move& m : cycle.moves) board_.let_go(m.row.id, cycle.now);
+  for (const Move& m : cycle.moves | std::views::reverse) board_.let_go(m.row.id);
   ended_claims_.insert(ended_claims_.end(), cycle.ended_claims.begin(), cycle.ended_claims.end());
   (void)board_.take_ended_claims();          // of leases that were never written
   for (PullAsk* p : pulls_) p->in_cycle = false;
