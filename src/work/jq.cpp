@@ -213,14 +213,6 @@ Error placed(Error error, const std::string& field) {
   return error;
 }
 
-// A place that the program may read, or something inside one.
-bool may_read(const Jq::Reads& reads, const std::vector<std::string>& place) {
-  if (reads.whole && (place.empty() || !place.front().starts_with('$'))) return true;
-  return std::ranges::any_of(reads.paths, [&](const auto& path) {
-    return std::equal(path.begin(), path.begin() + static_cast<std::ptrdiff_t>(std::min(path.size(), place.size())), place.begin());
-  });
-}
-
 }  // namespace
 
 Result<Jq> Jq::compile(std::string_view program, std::string_view field) {
@@ -259,16 +251,13 @@ namespace {
 
 // The input of the wrapped program, from the values given.
 Result<jv> make_input(const JqFacts& facts, const json::value& input, Jq::Variables variables) {
-  const JqPlaces readable = [&](const std::vector<std::string>& place) { return may_read(facts.reads, place); };
-  std::vector<std::string> place;
-  const auto whole = jq_to_jv(input, place, readable);
-  if (!whole || facts.variables.empty()) return whole;
-  jv all = jv_array_append(jv_array(), *whole);
+  const auto root = jq_to_jv(input, {}, facts.reads);
+  if (!root || facts.variables.empty()) return root;
+  jv all = jv_array_append(jv_array(), *root);
   for (const auto& name : facts.variables) {
     const auto given = std::ranges::find(variables, std::string_view(name), &std::pair<std::string_view, const json::value*>::first);
-    place.assign(1, "$" + name);
     auto value = given == variables.end() ? Result<jv>(fail(ErrorCode::caller_invalid_request, "$" + name + " is not given here"))
-                                          : jq_to_jv(*given->second, place, readable);
+                                          : jq_to_jv(*given->second, "$" + name, facts.reads);
     if (!value) return jv_free(all), value;
     all = jv_array_append(all, *value);
   }

@@ -62,13 +62,26 @@ class Reader {
     read_all(a);
     return {};
   }
-  static Flow below(const Flow& flow, const std::string& name) {
+  Flow below(const Flow& flow, const std::string& name) {
     Flow deeper;
-    for (auto path : flow) path.push_back(name), deeper.insert(std::move(path));
+    for (auto path : flow) {
+      if (path.empty() && name.starts_with('$')) {   // a member that looks like a variable
+        read(path);
+        continue;
+      }
+      path.push_back(name);
+      deeper.insert(std::move(path));
+    }
+    touched_.insert(deeper.begin(), deeper.end());
     return deeper;
   }
 
   void finish() {
+    for (auto path = touched_.rbegin(); path != touched_.rend(); ++path) {   // the deepest first
+      const auto next = read_.lower_bound(*path);
+      const bool on_the_way = next != read_.end() && next->size() >= path->size() && std::equal(path->begin(), path->end(), next->begin());
+      if (!on_the_way) read_.insert(*path);
+    }
     for (const auto& path : read_) {   // sorted: a prefix comes before what lies below it
       auto& kept = facts.reads.paths;
       const bool covered = !kept.empty() && kept.back().size() <= path.size() && std::equal(kept.back().begin(), kept.back().end(), path.begin());
@@ -343,6 +356,7 @@ class Reader {
       throw Refusal{"$" + token.text + " is not allowed here: it looks outside of the program; declare what you need as an input", token.at};
     if (token.text.find(':') != std::string::npos) throw Refusal{"there are no modules", token.at};
     if (std::ranges::find(facts.variables, token.text) == facts.variables.end()) facts.variables.push_back(token.text);
+    touched_.insert(Path{"$" + token.text});
     return {Path{"$" + token.text}};
   }
 
@@ -431,6 +445,7 @@ class Reader {
   std::size_t at_ = 0;
   int depth_ = 0;
   std::set<Path> read_;
+  std::set<Path> touched_;                                 // looked into: even if nothing is made of it, it may be the wrong type
   std::set<std::string> defined_;                          // name/arity
   std::vector<std::pair<std::string, Flow>> bound_;        // variables in scope, the innermost last
 };

@@ -9,39 +9,74 @@ namespace {
 constexpr std::size_t kMaxDepth = 512;
 constexpr std::int64_t kExact = std::int64_t{1} << 53;
 
-std::string spelled(const std::vector<std::string>& place) {
-  std::string out;
-  for (const auto& step : place) out += (out.empty() || step.starts_with('[') ? "" : ".") + step;
-  return out.empty() ? "." : out;
+using Paths = std::vector<const std::vector<std::string>*>;
+
+// Where a value stands, from the inside out.
+struct Place {
+  const Place* above;
+  std::string_view key;
+  std::size_t index;
+};
+
+std::string spelled(const Place* place) {
+  if (!place) return "";
+  auto out = spelled(place->above);
+  if (place->key.empty()) return out + "[" + std::to_string(place->index) + "]";
+  return out + (out.empty() ? "" : ".") + std::string(place->key);
 }
 
 class In {
  public:
-  In(std::vector<std::string>& place, const JqPlaces& readable) : place_(place), readable_(readable) {}
-
-  // Invalid once an error is noted.
-  jv make(const json::value& value) {
+  // All of `value`. Invalid once an error is noted.
+  jv make(const json::value& value, const Place* place) {
     switch (value.kind()) {
       case json::kind::null: return jv_null();
       case json::kind::bool_: return value.get_bool() ? jv_true() : jv_false();
       case json::kind::double_: return jv_number(value.get_double());
-      case json::kind::int64: return integer(value.get_int64() <= kExact && value.get_int64() >= -kExact, static_cast<double>(value.get_int64()), value);
-      case json::kind::uint64:
-        return integer(value.get_uint64() <= static_cast<std::uint64_t>(kExact), static_cast<double>(value.get_uint64()), value);
+      case json::kind::int64: {
+        const auto n = value.get_int64();
+        return n <= kExact && n >= -kExact ? jv_number(static_cast<double>(n)) : inexact(value, place);
+      }
+      case json::kind::uint64: {
+        const auto n = value.get_uint64();
+        return n <= static_cast<std::uint64_t>(kExact) ? jv_number(static_cast<double>(n)) : inexact(value, place);
+      }
       case json::kind::string: return text(value.get_string());
-      case json::kind::array: return array(value.get_array());
-      case json::kind::object: return object(value.get_object());
+      case json::kind::array: return array(value.get_array(), place);
+      case json::kind::object:
+        return object(value.get_object(), place, [&](const json::value& member, const Place& at, jv& made) {
+          made = make(member, &at);
+          return true;
+        });
     }
     return jv_null();
   }
+
+  // What of `value` lies on `paths`, of which `depth` steps have been gone.
+  jv part(const json::value& value, const Place* place, const Paths& paths, std::size_t depth) {
+    if (value.is_array()) return jv_array();      // a path goes through members alone
+    if (!value.is_object()) return make(value, place);
+    return object(value.get_object(), place, [&](const json::value& member, const Place& at, jv& made) {
+      Paths on;
+      for (const auto* path : paths) {
+        if ((*path)[depth] != at.key) continue;
+        if (path->size() == depth + 1) return made = make(member, &at), true;
+        on.push_back(path);
+      }
+      if (on.empty()) return false;
+      made = part(member, &at, on, depth + 1);
+      return true;
+    });
+  }
+
   std::string error;
 
  private:
   static jv text(std::string_view t) { return jv_string_sized(t.data(), static_cast<int>(t.size())); }
 
-  jv integer(bool exact, double rounded, const json::value& value) {
-    if (exact || !readable_(place_)) return jv_number(rounded);
-    error = spelled(place_) + " is " + to_json(value) + ", which jq would round: pass integers beyond 2^53 as strings";
+  jv inexact(const json::value& value, const Place* place) {
+    const auto where = spelled(place);
+    error = (where.empty() ? "." : where) + " is " + to_json(value) + ", which jq would round: pass integers beyond 2^53 as strings";
     return jv_invalid();
   }
 
@@ -50,42 +85,39 @@ class In {
     error = "the input is nested deeper than " + std::to_string(kMaxDepth);
     return false;
   }
-
-  jv array(const json::array& from) {
-    if (!enter()) return jv_invalid();
-    jv out = jv_array_sized(static_cast<int>(from.size()));
-    for (std::size_t i = 0; i < from.size() && error.empty(); ++i) {
-      const bool plain = !from[i].is_structured() && !from[i].is_number();
-      if (!plain) place_.push_back("[" + std::to_string(i) + "]");
-      const jv item = make(from[i]);
-      if (!plain) place_.pop_back();
-      if (error.empty()) out = jv_array_append(out, item);
-    }
+  jv leave(jv made) {
     --depth_;
-    if (error.empty()) return out;
-    jv_free(out);
+    if (error.empty()) return made;
+    jv_free(made);
     return jv_invalid();
   }
 
-  jv object(const json::object& from) {
+  jv array(const json::array& from, const Place* place) {
+    if (!enter()) return jv_invalid();
+    jv out = jv_array_sized(static_cast<int>(from.size()));
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      const Place at{place, {}, i};
+      const jv item = make(from[i], &at);
+      if (!error.empty()) break;
+      out = jv_array_append(out, item);
+    }
+    return leave(out);
+  }
+
+  // `member` makes the value of a member, or says that it is left out.
+  template <class Member>
+  jv object(const json::object& from, const Place* place, Member member) {
     if (!enter()) return jv_invalid();
     jv out = jv_object();
     for (const auto& [key, value] : from) {
-      const bool plain = !value.is_structured() && !value.is_number();
-      if (!plain) place_.emplace_back(key);
-      const jv member = make(value);
-      if (!plain) place_.pop_back();
+      jv made = jv_null();
+      if (!member(value, Place{place, key, 0}, made)) continue;
       if (!error.empty()) break;
-      out = jv_object_set(out, text(key), member);
+      out = jv_object_set(out, text(key), made);
     }
-    --depth_;
-    if (error.empty()) return out;
-    jv_free(out);
-    return jv_invalid();
+    return leave(out);
   }
 
-  std::vector<std::string>& place_;
-  const JqPlaces& readable_;
   std::size_t depth_ = 0;
 };
 
@@ -159,9 +191,19 @@ class Out {
 
 }  // namespace
 
-Result<jv> jq_to_jv(const json::value& value, std::vector<std::string>& place, const JqPlaces& readable) {
-  In in(place, readable);
-  const jv made = in.make(value);
+Result<jv> jq_to_jv(const json::value& value, std::string_view root, const Jq::Reads& reads) {
+  In in;
+  const Place named{nullptr, root, 0};
+  const Place* const place = root.empty() ? nullptr : &named;
+  const std::size_t gone = root.empty() ? 0 : 1;
+  bool whole = root.empty() && reads.whole;
+  Paths paths;
+  for (const auto& path : reads.paths) {
+    if (path.front().starts_with('$') == root.empty() || (gone == 1 && path.front() != root)) continue;
+    if (path.size() == gone) whole = true;
+    else paths.push_back(&path);
+  }
+  const jv made = whole ? in.make(value, place) : in.part(value, place, paths, gone);
   if (in.error.empty()) return made;
   return fail(ErrorCode::caller_invalid_request, in.error);
 }
