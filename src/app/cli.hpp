@@ -26,6 +26,7 @@ void add_explain(CLI::App& app, Run& run);
 void add_keys(CLI::App& app, Run& run);
 void add_journal(CLI::App& app, Run& run);
 void add_budgets(CLI::App& app, Run& run);
+void add_audit(CLI::App& app, Run& run);
 void add_usage(CLI::App& app, Run& run);
 void add_schema(CLI::App& app, Run& run);
 void add_simulate(CLI::App& app, Run& run);

@@ -73,6 +73,9 @@ Result<void> Runtime::open_records() {
                                              .max_bytes = config_.ledger.max});
   if (!journal) return fail(std::move(journal.error()));
   journal_ = std::move(*journal);
+  auto anchors = records::Anchorer::open({.directory = config_.data_dir + "/audit", .node = "0", .clock = &clock_});
+  if (!anchors) return fail(std::move(anchors.error()));
+  anchors_ = std::move(*anchors);
   auto imported = journal_->import_all(*database_);
   if (!imported) return fail(std::move(imported.error()));
   if (*imported > 0) log::info("journal_imported", {{"calls", *imported}});
@@ -169,6 +172,7 @@ Result<void> Runtime::open_doors() {
   api_ = std::make_unique<server::Api>(server::Parts{*gateway_, *database_, metrics_, clock_, kVersion});
   loops_->start();
   journal_->start_importer(*database_);
+  anchors_->start(*database_);
   const HttpConfig& http = config_.http;
   net::ServerOptions options{.address = config_.listen.host, .port = config_.listen.port};
   options.limits.head_bytes = http.header;
@@ -295,6 +299,8 @@ Runtime::~Runtime() {
       if (auto imported = journal_->import_all(*database_); !imported) log::error("journal_not_imported", {{"why", imported.error().message}});
   }
   journal_.reset();
+  if (anchors_) anchors_->stop();
+  anchors_.reset();
   database_.reset();
 }
 

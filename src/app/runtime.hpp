@@ -16,6 +16,7 @@
 #include "gateway/gateway.hpp"
 #include "net/client.hpp"
 #include "net/server.hpp"
+#include "records/audit_anchors.hpp"
 #include "records/journal.hpp"
 #include "server/otlp.hpp"
 #include "server/server.hpp"
@@ -72,6 +73,7 @@ class Runtime {
   metrics::Registry metrics_;
   FirstKeys first_keys_;
   std::unique_ptr<store::Database> database_;
+  std::unique_ptr<records::Anchorer> anchors_;     // of the audit trail
   std::unique_ptr<records::CallJournal> journal_;
   std::unique_ptr<net::LoopGroup> loops_;
   std::unique_ptr<net::Client> client_;

@@ -176,9 +176,33 @@ Result<std::optional<Anchor>> AnchorReader::next() {
   }
 }
 
+Result<NewestAnchor> newest_anchor(const std::string& file, std::uint64_t* end) {
+  std::error_code ec;
+  const std::uint64_t size = fs::file_size(file, ec);
+  if (ec) return fail(at_file(file, ec.value()));
+  auto reader = AnchorReader::open(file, size > kTail ? size - kTail : 0);
+  if (!reader) return fail(reader.error());
+  NewestAnchor newest{.file = file};
+  for (;;) {
+    const auto anchor = (*reader)->next();
+    if (!anchor) return fail(anchor.error());
+    if (!*anchor) break;
+    newest = {file, (*anchor)->node, (*anchor)->number, (*anchor)->at, anchor_hash(**anchor)};
+    if (end) *end = (*reader)->end();
+  }
+  if (size > kTail && newest.number == 0) return fail(ErrorCode::internal_error, file + " is no file of anchors");
+  return newest;
+}
+
 std::uint64_t AnchorReader::damaged() const { return state_->frames.damaged() + state_->undecoded; }
 
 // ---- writing ----
+
+Result<std::int64_t> unanchored_chains(store::Tx& tx) {
+  auto rows = tx.run("SELECT count(*) FROM audit_dirty");
+  if (!rows) return fail(rows.error());
+  return (*rows)[0].integer(0);
+}
 
 struct Anchorer::State {
   ~State() {
@@ -194,7 +218,7 @@ struct Anchorer::State {
   bool failing = false;                     // of the thread alone
 
   mutable std::mutex mutex;                 // of what follows
-  Newest newest;
+  NewestAnchor newest;
   std::condition_variable wake;
   bool stopping = false;
   store::Database* database = nullptr;
@@ -212,18 +236,11 @@ Result<void> Anchorer::State::find_end() {
   struct stat info{};
   if (::fstat(fd, &info) != 0) return fail(at_file(path, errno));
   const auto size = static_cast<std::uint64_t>(info.st_size);
-  auto reader = AnchorReader::open(path, size > kTail ? size - kTail : 0);
-  if (!reader) return fail(reader.error());
-  for (;;) {
-    const auto anchor = (*reader)->next();
-    if (!anchor) return fail(anchor.error());
-    if (!*anchor) break;
-    if ((*anchor)->node != options.node)
-      return fail(ErrorCode::internal_error, path + " has anchors of node " + (*anchor)->node + ", not of " + options.node);
-    newest = {(*anchor)->number, (*anchor)->at, anchor_hash(**anchor)};
-    end = (*reader)->end();
-  }
-  if (size > kTail && newest.number == 0) return fail(ErrorCode::internal_error, path + " is no file of anchors");
+  auto found = newest_anchor(path, &end);
+  if (!found) return fail(found.error());
+  if (found->number > 0 && found->node != options.node)
+    return fail(ErrorCode::internal_error, path + " has anchors of node " + found->node + ", not of " + options.node);
+  newest = std::move(*found);
   if (size == end) return {};
   log::warn("audit_anchors_torn", {{"file", path}, {"bytes", size - end}, {"newest", newest.number}});
   if (::ftruncate(fd, static_cast<off_t>(end)) != 0 || ::fsync(fd) != 0) return fail(at_file(path, errno));
@@ -264,7 +281,7 @@ Result<void> Anchorer::State::append(const Anchor& anchor) {
   }
   end += frame.size();
   const std::lock_guard lock(mutex);
-  newest = {anchor.number, anchor.at, anchor_hash(anchor)};
+  newest = {path, anchor.node, anchor.number, anchor.at, anchor_hash(anchor)};
   return {};
 }
 
@@ -349,7 +366,7 @@ void Anchorer::stop() {
   state_->tell(true);
 }
 
-Anchorer::Newest Anchorer::newest() const {
+NewestAnchor Anchorer::newest() const {
   const std::lock_guard lock(state_->mutex);
   return state_->newest;
 }

@@ -39,11 +39,21 @@ struct Anchor {
   Digest root{};                  // as the record has it
   std::vector<AnchoredHead> heads;
 };
+// What is known of a file's newest anchor; number zero: it has none.
+struct NewestAnchor {
+  std::string file, node;
+  std::int64_t number = 0;
+  WallTime at{};
+  Digest hash{};
+};
 Digest merkle_root(std::span<const AnchoredHead> heads);
 Digest anchor_hash(const Anchor& anchor);
 std::string anchors_file(const std::string& directory, std::string_view node);     // "DIR/anchors-NODE.log"
 // The files of anchors in `directory`, sorted; none where there is no such directory.
 std::vector<std::string> anchors_files(const std::string& directory);
+
+// Reads the end of the file only, however long it is; unproven, as `verify_audit` alone proves. `end`: where that anchor ends.
+Result<NewestAnchor> newest_anchor(const std::string& file, std::uint64_t* end = nullptr);
 
 // Reads a file of anchors in order, in bounded memory; a writer may append meanwhile.
 class AnchorReader {
@@ -62,6 +72,9 @@ class AnchorReader {
   std::unique_ptr<State> state_;
   std::uint64_t size_ = 0, end_ = 0;
 };
+
+// How many chains have grown since they were anchored last.
+Result<std::int64_t> unanchored_chains(store::Tx& tx);
 
 struct AnchorOptions {
   std::string directory;                            // made if absent
@@ -88,12 +101,7 @@ class Anchorer {
   // Ends the thread, anchors what is left and tells the newest anchor.
   void stop();
 
-  struct Newest {
-    std::int64_t number = 0;                         // zero: there is none
-    WallTime at{};
-    Digest hash{};
-  };
-  Newest newest() const;
+  NewestAnchor newest() const;
 
  private:
   struct State;

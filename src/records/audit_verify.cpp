@@ -5,7 +5,6 @@
 #include <map>
 
 #include "base/json.hpp"
-#include "records/audit_anchors.hpp"
 #include "records/audit_sql.hpp"
 
 namespace ballast::records {
@@ -291,7 +290,7 @@ struct AnchorsCheck {
     return {};
   }
 
-  void follows(const Anchor& a, const AuditReport::Newest& last) {
+  void follows(const Anchor& a, const NewestAnchor& last) {
     if (a.number == last.number + 1 && a.previous == last.hash && (last.number == 0 || a.node == last.node)) {
       if (merkle_root(a.heads) != a.root) findings.add(AuditFault::anchors_edited, last.file, a.number, fmt::format("the heads of anchor {} are not those it was made of", a.number));
     } else if (last.number == 0) {
@@ -304,7 +303,7 @@ struct AnchorsCheck {
   Result<void> file(const std::string& path) {
     auto reader = AnchorReader::open(path);
     if (!reader) return fail(reader.error());
-    AuditReport::Newest last{.file = path};
+    NewestAnchor last{.file = path};
     for (;;) {
       const auto next = (*reader)->next();
       if (!next) return fail(next.error());
@@ -346,14 +345,6 @@ Result<std::map<std::string, Known>> known_anchors(store::Database& db) {
   });
 }
 
-Result<bool> all_are_anchored(store::Database& db) {
-  return db.read_now([](store::Tx& tx) -> Result<bool> {
-    auto rows = tx.run("SELECT 1 FROM audit_dirty LIMIT 1");
-    if (!rows) return fail(rows.error());
-    return rows->empty();
-  });
-}
-
 }  // namespace
 
 std::string_view to_string(AuditFault fault) {
@@ -370,12 +361,12 @@ Result<AuditReport> verify_audit(store::Database& database, std::span<const std:
   AnchorsCheck anchors{database, asked, findings, std::move(*known)};
   if (auto done = check_entries(database, asked.chain, findings); !done) return fail(done.error());
   if (auto done = check_bare_heads(database, asked.chain, findings); !done) return fail(done.error());
-  const auto anchored = all_are_anchored(database);
-  if (!anchored) return fail(anchored.error());
+  const auto waiting = database.read_now([](store::Tx& tx) { return unanchored_chains(tx); });
+  if (!waiting) return fail(waiting.error());
   for (const std::string& file : anchor_files)
     if (auto done = anchors.file(file); !done) return fail(done.error());
   anchors.end();
-  if (*anchored && report.entries > 0 && anchors.known.empty())
+  if (*waiting == 0 && report.entries > 0 && anchors.known.empty())
     findings.add(AuditFault::anchors_missing, "anchors", 0, "there are entries that were anchored, and no anchors");
   return report;
 }

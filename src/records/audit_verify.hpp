@@ -17,6 +17,7 @@
 #include "base/clock.hpp"
 #include "base/hash.hpp"
 #include "base/result.hpp"
+#include "records/audit_anchors.hpp"
 #include "store/database.hpp"
 
 namespace ballast::records {
@@ -49,13 +50,7 @@ struct AuditReport {
   std::vector<AuditFinding> findings;       // the first `most`, of one chain at most 20
   std::uint64_t found = 0;                  // all of them
   std::uint64_t chains = 0, entries = 0, retired = 0, anchors = 0, anchored_heads = 0;      // what was looked at; retired: of anchored heads
-  struct Newest {
-    std::string file, node;
-    std::int64_t number = 0;
-    WallTime at{};
-    Digest hash{};
-  };
-  std::vector<Newest> newest;               // anchor of each file
+  std::vector<NewestAnchor> newest;          // of each file
   bool clean() const { return found == 0; }
 };
 
