@@ -235,6 +235,7 @@ struct Stage {
   Expr confidence;                            // 0 to 1
   std::optional<double> at_least;             // below it the stage counts as failed, without a retry
   std::optional<HttpCall> compensate;         // undoes it
+  bool irreversible = false;                  // compensate: none
   Digest digest{};                            // of its definition
 
   StageKind kind() const { return static_cast<StageKind>(does.index()); }
