@@ -80,6 +80,15 @@ void read_breakers(const ConfigNode& node, gateway::BreakerOptions& breakers) {
   node.done();
 }
 
+void read_work(const ConfigNode& node, WorkConfig& work) {
+  work.concurrency = static_cast<std::uint64_t>(node.integer("concurrency", static_cast<std::int64_t>(work.concurrency), 1, 1'000'000));
+  work.max_jobs = static_cast<std::uint64_t>(node.integer("max_jobs", static_cast<std::int64_t>(work.max_jobs), 1, 100'000'000));
+  work.retention = node.duration("retention", work.retention);
+  if (work.retention <= Duration::zero()) node.get("retention").problem("must be above zero");
+  work.timeout = node.duration("timeout", work.timeout);
+  node.done();
+}
+
 void read_idempotency(const ConfigNode& node, gateway::IdempotencyOptions& idempotency) {
   idempotency.retention = node.duration("retention", idempotency.retention);
   if (idempotency.retention <= Duration::zero()) node.get("retention").problem("must be above zero");
@@ -119,6 +128,7 @@ void read_sections(const ConfigNode& root, Config& config) {
   read_http(root.get("limits_http"), config.http);
   read_breakers(root.get("breakers"), config.breakers);
   read_idempotency(root.get("idempotency"), config.idempotency);
+  read_work(root.get("work"), config.work);
   config.probe_local = root.boolean("probe_local", true);
   for (const auto& [name, node] : root.map("providers")) config.providers.push_back(parse::provider(name, node));
   for (const auto& [name, node] : root.map("models")) config.models.push_back(parse::model(name, node));

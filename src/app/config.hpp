@@ -80,6 +80,15 @@ struct KeyConfig {
   std::optional<WallTime> expires;
 };
 
+// The file's `work` section.
+struct WorkConfig {
+  std::uint64_t concurrency = 256;           // jobs of this process at once
+  std::uint64_t max_jobs = 5'000'000;        // not ended
+  Duration retention = std::chrono::hours(24 * 7);
+  Duration timeout = std::chrono::minutes(10);
+  friend bool operator==(const WorkConfig&, const WorkConfig&) = default;
+};
+
 struct Config {
   std::string file;                            // empty: none was read
   ListenAddress listen;
@@ -98,6 +107,7 @@ struct Config {
   HttpConfig http;
   gateway::BreakerOptions breakers;
   gateway::IdempotencyOptions idempotency;
+  WorkConfig work;
   bool auto_providers = false;                 // no file names any: those of the environment, and of this machine
   bool probe_local = true;                     // then look for model servers on this machine
   std::vector<ProviderConfig> providers;

@@ -35,6 +35,10 @@ std::vector<std::string> needs_restart(const Config& a, const Config& b) {
   compare("breakers.cool_down", a.breakers.cool_down, b.breakers.cool_down);
   compare("breakers.max_cool_down", a.breakers.max_cool_down, b.breakers.max_cool_down);
   compare("breakers.early_every", a.breakers.early_every, b.breakers.early_every);
+  compare("work.concurrency", a.work.concurrency, b.work.concurrency);
+  compare("work.max_jobs", a.work.max_jobs, b.work.max_jobs);
+  compare("work.retention", a.work.retention, b.work.retention);
+  compare("work.timeout", a.work.timeout, b.work.timeout);
   compare("idempotency.retention", a.idempotency.retention, b.idempotency.retention);
   compare("idempotency.unknown", a.idempotency.unknown, b.idempotency.unknown);
   compare("idempotency.body", a.idempotency.max_body_bytes, b.idempotency.max_body_bytes);

@@ -65,7 +65,9 @@ Result<void> Runtime::open_records() {
   auto database = store::open_database(config_.database);
   if (!database) return fail(std::move(database.error()));
   database_ = std::move(*database);
-  if (auto migrated = database_->migrate(records::migrations()); !migrated) return migrated;
+  std::vector<store::Migration> schema(records::migrations().begin(), records::migrations().end());
+  schema.insert(schema.end(), work::migrations().begin(), work::migrations().end());
+  if (auto migrated = database_->migrate(schema); !migrated) return migrated;
   auto journal = records::CallJournal::open({.directory = config_.data_dir + "/journal",
                                              .loops = loops_of(config_),
                                              .sync_every = ms(config_.ledger.sync_every),
@@ -169,8 +171,12 @@ Result<void> Runtime::open_doors() {
                              .trace_sample = config_.telemetry.sample, .loops = loops_->size()};
   gateway_ = std::make_unique<gateway::Gateway>(world, setup_of(wired_));
   server::export_state(metrics_, *gateway_, *database_);
-  api_ = std::make_unique<server::Api>(server::Parts{*gateway_, *database_, metrics_, clock_, kVersion});
+  auto shop = Workshop::open(config_.work, *loops_, *database_);
+  if (!shop) return fail(std::move(shop.error()));
+  workshop_ = std::move(*shop);
+  api_ = std::make_unique<server::Api>(server::Parts{*gateway_, *database_, metrics_, clock_, kVersion, &workshop_->door()});
   loops_->start();
+  workshop_->start();
   journal_->start_importer(*database_);
   anchors_->start(*database_);
   const HttpConfig& http = config_.http;
@@ -247,6 +253,7 @@ void Runtime::tick() {
   std::erase_if(retired_, [](const Retired& old) { return old.wired.expired(); });
   if (ticks_ % 5 == 0 && !started_.database.starts_with("sqlite:")) sync_keys();
   if (ticks_ % 60 == 0) sweep();
+  if (ticks_ % 5 == 0) workshop_->sweep(clock_.wall());
   drop_old_calls();
 }
 
@@ -275,6 +282,7 @@ bool Runtime::drain(Duration patience) {
   if (!listener_) return true;
   api_->draining(true);
   listener_->stop_accepting();
+  workshop_->drain(patience);
   const bool clean = listener_->drain(patience);
   listener_.reset();
   note_key_use();
@@ -285,8 +293,10 @@ bool Runtime::drain(Duration patience) {
 Runtime::~Runtime() {
   drain(Duration::zero());
   if (spans_) spans_->shut_down(Duration::zero());
+  if (workshop_) workshop_->drain(Duration::zero());
   if (loops_) loops_->stop();
   api_.reset();
+  workshop_.reset();
   gateway_.reset();
   spans_.reset();
   retired_.clear();

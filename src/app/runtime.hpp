@@ -12,6 +12,7 @@
 
 #include "app/config.hpp"
 #include "app/wiring.hpp"
+#include "app/workshop.hpp"
 #include "base/metrics.hpp"
 #include "gateway/gateway.hpp"
 #include "net/client.hpp"
@@ -85,6 +86,7 @@ class Runtime {
   std::unique_ptr<server::OtlpExporter> spans_;   // null: no traces
   WiredPtr wired_;
   std::unique_ptr<gateway::Gateway> gateway_;
+  std::unique_ptr<Workshop> workshop_;
   std::unique_ptr<server::Api> api_;
   std::unique_ptr<net::Server> listener_;
   std::vector<Retired> retired_;

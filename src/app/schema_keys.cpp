@@ -214,10 +214,16 @@ constexpr K idempotency[] = {
     {"unknown", choice, "A retry whose first try a crash took away: tell the caller, or dispatch again.", "redispatch", "tell", "tell|redispatch"},
     {"body", size, "A larger answer is not remembered.", "2MB", "1MB"},
 };
+constexpr K work[] = {
+    {"concurrency", integer, "Jobs that this process runs at once.", "64", "256"},
+    {"max_jobs", integer, "Jobs not ended; above it submissions are refused.", "100000", "5000000"},
+    {"retention", duration, "How long an ended job and an Idempotency-Key of a submission are kept.", "30d", "7d"},
+    {"timeout", duration, "Of an attempt whose job does not say; 0s: none.", "2m", "10m"},
+};
 constexpr K keys[] = {
     {"name", text, "Its name in records.", "app", {}, {}, {}, true},
     {"value", text, "The secret, usually ${VARIABLE}; at least 16 characters.", "sk-app-0123456789abcdef", {}, {}, {}, true},
-    {"scopes", texts, "call, usage, read, admin.", "[call, usage]", "[call]"},
+    {"scopes", texts, "call, usage, read, work (external workers), admin.", "[call, usage]", "[call]"},
     {"models", texts, "What it may name: exact, or a prefix ending in *; absent: everything.", "[chat]"},
     {"team", text, "Limits and budgets may bind a whole team.", "web"},
     {"user", text, "Every call of this key is this user's.", "alice"},
@@ -249,6 +255,7 @@ constexpr K root[] = {
     {"budgets", list, "Money.", {}, {}, {}, budgets},
     {"breakers", object, "When a target that keeps failing is left alone.", {}, {}, {}, breakers},
     {"idempotency", object, "The Idempotency-Key header.", {}, {}, {}, idempotency},
+    {"work", object, "Jobs.", {}, {}, {}, work},
     {"keys", list, "Keys of callers; further ones by `ballast keys` and /api/keys.", {}, {}, {}, keys},
 };
 

@@ -19,6 +19,7 @@ enum class Scope : std::uint8_t {
   usage = 2,  // read its own usage and remaining limits
   read = 4,   // read everybody's usage, decisions, breakers, budgets
   admin = 8,  // change keys, breakers, budgets
+  work = 16,  // pull tasks and complete them: an external worker
 };
 struct Scopes {
   std::uint8_t bits = static_cast<std::uint8_t>(Scope::call);

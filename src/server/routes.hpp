@@ -8,6 +8,8 @@ Task<bool> models_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> keys_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> records_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> budgets_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> jobs_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> workers_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> state_api(net::Exchange& exchange, const Parts& parts, bool draining);
 
 }  // namespace ballast::server

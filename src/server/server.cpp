@@ -44,6 +44,12 @@ Task<void> Api::handle(net::Exchange& exchange) {
   if (records) co_return;
   const bool budgets = co_await budgets_api(exchange, parts_);
   if (budgets) co_return;
+  if (parts_.work) {
+    const bool workers = co_await workers_api(exchange, parts_);
+    if (workers) co_return;
+    const bool jobs = co_await jobs_api(exchange, parts_);
+    if (jobs) co_return;
+  }
   const bool keys = co_await keys_api(exchange, parts_);
   if (keys) co_return;
   co_await no_route(exchange);

@@ -4,6 +4,8 @@
 //   keys_api       /api/keys                 admin
 //   records_api    /api/usage, /api/decisions/{id}, /api/calls
 //   budgets_api    /api/budgets/unknown, /api/budgets/reconcile
+//   jobs_api       /api/jobs, /api/queues
+//   workers_api    /api/workers/*
 //   state_api      /api/breakers, /api/budgets, /api/providers, /metrics, /healthz, /readyz, /openapi.json
 //
 // Native routes answer errors as RFC 9457 problem details; the models' routes in their own API's shape.
@@ -20,6 +22,8 @@
 
 namespace ballast::server {
 
+class WorkDoor;                                  // work_door.hpp
+
 // Borrowed; all of it outlives the Api.
 struct Parts {
   gateway::Gateway& gateway;
@@ -27,6 +31,7 @@ struct Parts {
   metrics::Registry& metrics;
   const Clock& clock;
   std::string version;
+  WorkDoor* work = nullptr;                      // null only in tests of other routes
 };
 
 class Api final : public net::Handler {

@@ -29,8 +29,12 @@ void Engine::open() {
 
 Task<void> Engine::drain(Duration patience) {
   draining_ = true;
+  while (!pulls_.empty() && !pulls_.front()->in_cycle) end_wait(*pulls_.front());
+  for (PullAsk* p : pulls_) p->over = true;
+  while (!waiters_.empty()) end_wait(*waiters_.begin()->second);
   const MonoTime until = home_.clock().mono() + patience;
   while (board_.leased_local() > 0 && home_.clock().mono() < until) co_await SleepUntil(home_, std::min(until, home_.clock().mono() + std::chrono::milliseconds(5)));
+  if (board_.leased_local() > 0) co_await executor_->stop();
   stopping_ = true;
   nudge();
   co_await tasks_.join();

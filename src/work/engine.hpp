@@ -87,6 +87,8 @@ class Executor {
   virtual void start(Lease lease) = 0;
   // The lease is over (cancelled, deadline): what is under way is for nobody.
   virtual void revoke(JobId id, Fence fence) = 0;
+  // The process ends: whatever still runs is given back, without counting an attempt. Resumes when all of it has been committed.
+  virtual Task<void> stop() = 0;
 };
 
 // What else is written when a job ends, in the same transaction: its webhook's delivery.
@@ -129,7 +131,7 @@ class Engine {
   Result<void> start(Executor& executor, const EndWriter* writer = nullptr);
   // Begins to lease. On the home loop.
   void open();
-  // Leases nothing more; resumes when what this process had leased has ended, or `patience` is over (then it is left to the next start).
+  // Leases and accepts nothing more; gives what this process runs `patience` to end, then has it given back. Resumes when all is written.
   Task<void> drain(Duration patience);
 
   Scheduler& home() { return home_; }

@@ -1,0 +1,46 @@
+// The way from an HTTP exchange, on any loop, to the engine on its own.
+#pragma once
+#include <atomic>
+
+#include "base/cancel.hpp"
+#include "base/on_loop.hpp"
+#include "net/server.hpp"
+#include "work/engine.hpp"
+
+namespace ballast::server {
+
+// Thread-safe. Outlives every exchange.
+class WorkDoor {
+ public:
+  explicit WorkDoor(work::Engine& engine) : engine_(engine) {}
+  // Only inside what `ask` runs; but for `home` and `database`.
+  work::Engine& engine() { return engine_; }
+  // `co_await door.ask(exchange, [&]() -> Task<T> {…})`: the task runs on the engine's loop.
+  template <class Make>
+  auto ask(net::Exchange& exchange, Make make) { return on_loop(engine_.home(), exchange.loop(), std::move(make)); }
+  std::uint64_t new_ticket() { return tickets_.fetch_add(1, std::memory_order_relaxed) + 1; }
+
+ private:
+  work::Engine& engine_;
+  std::atomic<std::uint64_t> tickets_{0};
+};
+
+// While it lives: a client that leaves ends what waits for it in the engine.
+class Departure {
+ public:
+  Departure(WorkDoor& door, net::Exchange& exchange) : door_(door), ticket_(door.new_ticket()) {
+    hook_.attach(exchange.gone(), [](void* self) { static_cast<Departure*>(self)->tell(); }, this);
+  }
+  std::uint64_t ticket() const { return ticket_; }
+
+ private:
+  void tell() {
+    work::Engine& engine = door_.engine();
+    engine.home().post([&engine, ticket = ticket_] { engine.stop_waiting(ticket); });
+  }
+  WorkDoor& door_;
+  const std::uint64_t ticket_;
+  CancelHook hook_;
+};
+
+}  // namespace ballast::server

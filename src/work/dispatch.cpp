@@ -1,0 +1,76 @@
+#include "work/dispatch.hpp"
+
+#include <cassert>
+
+#include "base/config_node.hpp"
+#include "base/log.hpp"
+
+namespace ballast::work {
+
+Dispatch::~Dispatch() { assert(running_.empty()); }
+
+const JobHandler* Dispatch::find(const JobSpec& spec) const {
+  if (const auto& kind = kinds_[static_cast<std::size_t>(spec.kind)]) return &kind;
+  if (spec.kind != JobKind::task) return nullptr;
+  const auto at = tasks_by_name_.find(spec.name);
+  return at == tasks_by_name_.end() ? nullptr : &at->second;
+}
+
+void Dispatch::start(Lease lease) {
+  auto state = std::make_shared<Running>();
+  state->fence = lease.fence;
+  running_[lease.job->id] = state;
+  tasks_.spawn(run(std::move(lease), std::move(state)));
+}
+
+void Dispatch::revoke(JobId id, Fence fence) {
+  const auto at = running_.find(id);
+  if (at == running_.end() || at->second->fence != fence) return;
+  const auto state = at->second;             // the handler may end inside `cancel`
+  state->cancel.cancel();
+}
+
+Task<void> Dispatch::run(Lease lease, std::shared_ptr<Running> state) {
+  const JobPtr job = lease.job;
+  const Fence fence = lease.fence;
+  const Duration limit = job->spec.timeout > Duration::zero() ? job->spec.timeout : options_.timeout;
+  Timer timer;
+  if (limit > Duration::zero())
+    home_.arm(timer, home_.clock().mono() + limit, [](void* self) {
+      auto* running = static_cast<Running*>(self);
+      running->timed_out = true;
+      running->cancel.cancel();
+    }, state.get());
+  Outcome outcome;
+  try {
+    Outcome made = co_await (*find(job->spec))(std::move(lease), CancelToken(&state->cancel));
+    outcome = std::move(made);
+  } catch (const std::exception& e) {
+    log::error("job_threw", {{"job", to_string(job->id)}, {"name", job->spec.name}, {"why", e.what()}});
+    outcome = {.to = Commit::To::failed, .output = {}, .error = Error{ErrorCode::internal_error, "the handler failed unexpectedly"}, .delay = {}, .also = {}, .children = {}};
+  }
+  timer.cancel();
+  if (state->timed_out && outcome.to != Commit::To::done)
+    outcome.error = Error{ErrorCode::provider_timeout, fmt::format("the attempt was not done within its {}", format_duration(limit)), "timeout", true};
+  if (stopping_ && outcome.to == Commit::To::failed) outcome = {.to = Commit::To::snoozed, .output = {}, .error = {}, .delay = {}, .also = {}, .children = {}};
+  auto settled = co_await engine_->commit(Commit{.job = job->id, .fence = fence, .to = outcome.to, .output = std::move(outcome.output), .error = std::move(outcome.error),
+                                                 .delay = outcome.delay, .also = std::move(outcome.also), .children = std::move(outcome.children)});
+  if (!settled && settled.error().code != ErrorCode::caller_conflict && settled.error().code != ErrorCode::caller_not_found)
+    log::error("job_not_settled", {{"job", to_string(job->id)}, {"why", settled.error().message}});
+  const auto at = running_.find(job->id);
+  if (at != running_.end() && at->second == state) running_.erase(at);
+}
+
+Task<void> Dispatch::stop() {
+  stopping_ = true;
+  std::vector<std::shared_ptr<Running>> all;
+  for (const auto& [id, state] : running_) all.push_back(state);
+  for (const auto& state : all) state->cancel.cancel();
+  co_await tasks_.join();
+}
+
+void add_builtin_tasks(Dispatch& dispatch) {
+  dispatch.add_task(std::string(kNoop), [](Lease lease, CancelToken) -> Task<Outcome> { co_return Outcome{.to = Commit::To::done, .output = lease.job->input, .error = {}, .delay = {}, .also = {}, .children = {}}; });
+}
+
+}  // namespace ballast::work
