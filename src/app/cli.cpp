@@ -26,6 +26,8 @@ int command_line(int argc, const char* const* argv) {
   add_budgets(app, run);
   add_schema(app, run);
   add_audit(app, run);
+  add_jobs(app, run);
+  add_queues(app, run);
   add_simulate(app, run);
   add_version(app, run);
   try {

@@ -27,6 +27,8 @@ void add_keys(CLI::App& app, Run& run);
 void add_journal(CLI::App& app, Run& run);
 void add_budgets(CLI::App& app, Run& run);
 void add_audit(CLI::App& app, Run& run);
+void add_jobs(CLI::App& app, Run& run);
+void add_queues(CLI::App& app, Run& run);
 void add_usage(CLI::App& app, Run& run);
 void add_schema(CLI::App& app, Run& run);
 void add_simulate(CLI::App& app, Run& run);

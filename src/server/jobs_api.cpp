@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "base/text.hpp"
 #include "server/job_json.hpp"
+#include "server/job_records.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
 #include "server/work_door.hpp"
@@ -167,7 +168,7 @@ Task<void> cancel(WorkDoor& door, net::Exchange& exchange, const gateway::Princi
   const bool mine = *job && ((*job)->spec.key_id == who.key_id() || who.admin());
   if (!mine) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_not_found, "there is no such job of this key", "id"});
   const auto results = co_await door.ask(exchange, [&]() -> Task<std::vector<Result<work::JobState>>> {
-    auto done = co_await door.engine().cancel({id}, fmt::format("cancelled by {}", who.key_id()));
+    auto done = co_await door.engine().cancel({id}, fmt::format("cancelled by {}", who.key_id()), tell_of_jobs(who, records::audit::job_cancelled, {id}, door.engine().home().clock().wall()));
     co_return done;
   });
   if (!results.front() && results.front().error().code == ErrorCode::caller_not_found)

@@ -9,6 +9,8 @@ Task<bool> keys_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> records_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> budgets_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> jobs_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> dead_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> events_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> workers_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> state_api(net::Exchange& exchange, const Parts& parts, bool draining);
 

@@ -47,6 +47,10 @@ Task<void> Api::handle(net::Exchange& exchange) {
   if (parts_.work) {
     const bool workers = co_await workers_api(exchange, parts_);
     if (workers) co_return;
+    const bool events = co_await events_api(exchange, parts_);
+    if (events) co_return;
+    const bool dead = co_await dead_api(exchange, parts_);
+    if (dead) co_return;
     const bool jobs = co_await jobs_api(exchange, parts_);
     if (jobs) co_return;
   }

@@ -5,6 +5,8 @@
 //   records_api    /api/usage, /api/decisions/{id}, /api/calls
 //   budgets_api    /api/budgets/unknown, /api/budgets/reconcile
 //   jobs_api       /api/jobs, /api/queues
+//   events_api     /api/jobs/{id}/events
+//   dead_api       /api/dead, /api/jobs/{id}/redrive
 //   workers_api    /api/workers/*
 //   state_api      /api/breakers, /api/budgets, /api/providers, /metrics, /healthz, /readyz, /openapi.json
 //

@@ -6,6 +6,7 @@
 #include "server/reply.hpp"
 #include "server/routes.hpp"
 #include "server/work_door.hpp"
+#include "work/event_rows.hpp"
 
 namespace ballast::server {
 
@@ -146,6 +147,25 @@ Result<work::Commit> release(const JsonRef& item) {
   return work::Commit{.job = held->id, .fence = held->fence, .to = work::Commit::To::snoozed, .output = {}, .error = {}, .delay = *delay, .also = {}, .children = {}};
 }
 
+// progress: any JSON; followers of the job see it. The lease is as it was.
+Result<work::Commit> progress(const JsonRef& item) {
+  if (auto known = only_members(item, {"id", "fence", "attempt", "progress"}); !known) return fail(std::move(known.error()));
+  const auto held = held_from(item);
+  const auto said = item.at("progress");
+  const auto attempt = item.maybe_int("attempt", 1, 1'000'000);
+  if (!held) return fail(held.error());
+  if (!said) return fail(said.error());
+  if (!attempt) return fail(attempt.error());
+  work::JobEvent event{.attempt = static_cast<std::uint32_t>(attempt->value_or(1)), .kind = "progress", .data = to_json(said->value())};
+  if (event.data.size() > work::kMaxEventData) return said->error(fmt::format("must be at most {} KB", work::kMaxEventData >> 10));
+  return work::Commit{.job = held->id, .fence = held->fence, .to = work::Commit::To::running, .output = {}, .error = {}, .delay = {},
+                      .also = [id = held->id, event](store::Tx& tx) mutable {
+                        event.at = tx.now();
+                        return work::append_events(tx, id, std::span(&event, 1));
+                      },
+                      .children = {}, .news = true};
+}
+
 // `tasks`: a list, each settled alone.
 Task<void> settle(WorkDoor& door, net::Exchange& exchange, const JsonRef& body, ReadOne read) {
   const auto list = body.get<JsonRef>("tasks");
@@ -198,7 +218,7 @@ Task<bool> workers_api(net::Exchange& exchange, const Parts& parts) {
   constexpr std::string_view prefix = "/api/workers/";
   if (!request.path.starts_with(prefix) || request.method != "POST") co_return false;
   const std::string_view action = request.path.substr(prefix.size());
-  constexpr std::pair<std::string_view, ReadOne> ends[] = {{"complete", completion}, {"fail", failure}, {"release", release}};
+  constexpr std::pair<std::string_view, ReadOne> ends[] = {{"complete", completion}, {"fail", failure}, {"release", release}, {"progress", progress}};
   ReadOne end = nullptr;
   for (const auto& [name, read] : ends)
     if (name == action) end = read;

@@ -19,7 +19,7 @@ struct Outcome {
   std::string output;
   std::optional<Error> error;
   std::optional<Duration> delay;
-  std::function<Result<void>(store::Tx&)> also;
+  Also also;
   std::vector<Submission> children;
 };
 

@@ -14,7 +14,7 @@ constexpr Duration kTryAgain = std::chrono::milliseconds(200);   // after the da
 }  // namespace
 
 Engine::Engine(Scheduler& home, store::Database& database, EngineOptions options, std::uint64_t seed)
-    : home_(home), database_(database), options_(options), random_(seed), ids_(options.node), board_(0) {}
+    : home_(home), database_(database), options_(options), random_(seed), ids_(options.node), board_(0), feed_(home) {}
 
 Engine::~Engine() { timer_.cancel(); }
 
@@ -31,6 +31,7 @@ Task<void> Engine::drain(Duration patience) {
   draining_ = true;
   while (!pulls_.empty() && !pulls_.front()->in_cycle) end_wait(*pulls_.front());
   for (PullAsk* p : pulls_) p->over = true;
+  feed_.close();
   while (!waiters_.empty()) end_wait(*waiters_.begin()->second);
   const MonoTime until = home_.clock().mono() + patience;
   while (board_.leased_local() > 0 && home_.clock().mono() < until) co_await SleepUntil(home_, std::min(until, home_.clock().mono() + std::chrono::milliseconds(5)));

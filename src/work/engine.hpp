@@ -25,6 +25,7 @@
 #include "base/task_group.hpp"
 #include "store/database.hpp"
 #include "work/board.hpp"
+#include "work/feed.hpp"
 #include "work/job_rows.hpp"
 
 namespace ballast::work {
@@ -45,6 +46,9 @@ struct Accepted {
 };
 
 using JobPtr = std::shared_ptr<const Job>;
+
+// More that is written in the same transaction, or not at all: audit entries. May run again.
+using Also = std::function<Result<void>(store::Tx&)>;
 
 // A job in somebody's hands.
 struct Lease {
@@ -69,8 +73,9 @@ struct Commit {
   std::string output;
   std::optional<Error> error;                // failed, dead
   std::optional<Duration> delay;             // failed: instead of the backoff; snoozed: how long
-  std::function<Result<void>(store::Tx&)> also;   // written in the same transaction; may run again
+  Also also;
   std::vector<Submission> children;          // accepted in the same transaction
+  bool news = false;                         // followers want to know
 };
 struct Settled {
   JobState state = JobState::queued;
@@ -137,9 +142,11 @@ class Engine {
   Scheduler& home() { return home_; }
   store::Database& database() { return database_; }
   const Board& board() const { return board_; }
+  // Notified of every lease, every transition and every commit that says so.
+  Feed& feed() { return feed_; }
 
   // In the order given; each is accepted or refused alone.
-  Task<std::vector<Result<Accepted>>> submit(std::vector<Submission> jobs);
+  Task<std::vector<Result<Accepted>>> submit(std::vector<Submission> jobs, Also also = {});
   Task<std::vector<Result<Settled>>> commit(std::vector<Commit> commits);
   Task<Result<Settled>> commit(Commit one);
 
@@ -151,10 +158,10 @@ class Engine {
 
   // Ends jobs whoever holds them: exactly one of this and their completion wins. Result per job: what it was (its state now is cancelled);
   // caller_conflict when it had ended.
-  Task<std::vector<Result<JobState>>> cancel(std::vector<JobId> ids, std::string reason);
+  Task<std::vector<Result<JobState>>> cancel(std::vector<JobId> ids, std::string reason, Also also = {});
   // What a waiting job waited for has come. False if it was not waiting.
-  Task<Result<bool>> wake(JobId id, std::function<Result<void>(store::Tx&)> also = {});
-  Task<Result<void>> set_queue(std::string name, QueueRules rules);
+  Task<Result<bool>> wake(JobId id, Also also = {});
+  Task<Result<void>> set_queue(std::string name, QueueRules rules, Also also = {});
 
   // The job once it has ended, or as it is at `deadline`; `gone` ends the wait early. Nothing: unknown.
   Task<Result<std::optional<Job>>> wait_for(JobId id, MonoTime deadline, std::uint64_t ticket = 0);
@@ -225,6 +232,7 @@ class Engine {
   std::uint32_t epoch_ = 0;
   JobIds ids_;
   Board board_;
+  Feed feed_;
   const EndWriter* end_writer_ = nullptr;
   bool open_ = false, draining_ = false, stopping_ = false, running_ = false;
   std::deque<Ask*> asks_;

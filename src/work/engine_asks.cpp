@@ -87,6 +87,7 @@ Result<NewJob> Engine::accept(const Submission& s, WallTime now) {
 // Several new jobs of one asker, each accepted or refused alone.
 struct Engine::SubmitAsk final : Ask {
   std::vector<Submission> jobs;
+  Also also;
   std::vector<Result<Accepted>> results;
   std::vector<std::pair<std::size_t, std::size_t>> at;   // (index in jobs, index in the cycle)
 
@@ -108,6 +109,7 @@ struct Engine::SubmitAsk final : Ask {
   void stage(Engine& engine, Cycle& cycle) override {
     results.clear();
     at.clear();
+    if (also) cycle.also.push_back(&also);
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       auto made = engine.accept(jobs[i], cycle.wall);
       results.push_back(made ? Result<Accepted>(Accepted{}) : Result<Accepted>(std::unexpected(std::move(made.error()))));
@@ -120,8 +122,9 @@ struct Engine::SubmitAsk final : Ask {
   void failed(const Error& error) override { results.assign(jobs.size(), std::unexpected(error)); }
 };
 
-Task<std::vector<Result<Accepted>>> Engine::submit(std::vector<Submission> jobs) {
+Task<std::vector<Result<Accepted>>> Engine::submit(std::vector<Submission> jobs, Also also) {
   SubmitAsk ask;
+  ask.also = std::move(also);
   ask.jobs = std::move(jobs);
   if (stopping_ || draining_) {
     ask.failed(Error{ErrorCode::internal_unavailable, "this node is shutting down; submit to another, or again in a moment", {}, true, std::chrono::seconds(2), {}, {}, {}});
@@ -174,9 +177,10 @@ struct Engine::CommitAsk final : Ask {
     }
     return Settled{cycle.moves.back().row.state, {}};
   }
-  void settled(Engine&, Cycle& cycle) override {
+  void settled(Engine& engine, Cycle& cycle) override {
     for (std::size_t i = 0; i < commits.size(); ++i) {
       if (!results[i]) continue;
+      if (commits[i].news) engine.feed_.notify(commits[i].job);
       for (const std::size_t index : children[i])
         if (auto child = SubmitAsk::outcome(cycle, index)) results[i]->children.push_back(*child);
     }
@@ -205,10 +209,12 @@ Task<Result<Settled>> Engine::commit(Commit one) {
 struct Engine::CancelAsk final : Ask {
   std::vector<JobId> ids;
   std::string reason;
+  Also also;
   std::vector<Result<JobState>> results;
 
   void stage(Engine& engine, Cycle& cycle) override {
     results.clear();
+    if (also) cycle.also.push_back(&also);
     for (const JobId id : ids) {
       const auto e = engine.board_.hold(id);
       if (!e) {
@@ -223,8 +229,9 @@ struct Engine::CancelAsk final : Ask {
   void failed(const Error& error) override { results.assign(ids.size(), std::unexpected(error)); }
 };
 
-Task<std::vector<Result<JobState>>> Engine::cancel(std::vector<JobId> ids, std::string reason) {
+Task<std::vector<Result<JobState>>> Engine::cancel(std::vector<JobId> ids, std::string reason, Also also) {
   CancelAsk ask;
+  ask.also = std::move(also);
   ask.ids = std::move(ids);
   ask.reason = std::move(reason);
   co_await Ask::Queued{*this, ask};
@@ -233,7 +240,7 @@ Task<std::vector<Result<JobState>>> Engine::cancel(std::vector<JobId> ids, std::
 
 struct Engine::WakeAsk final : Ask {
   JobId id;
-  std::function<Result<void>(store::Tx&)> also;
+  Also also;
   Result<bool> result = false;
 
   void stage(Engine& engine, Cycle& cycle) override {
@@ -249,7 +256,7 @@ struct Engine::WakeAsk final : Ask {
   void failed(const Error& error) override { result = std::unexpected(error); }
 };
 
-Task<Result<bool>> Engine::wake(JobId id, std::function<Result<void>(store::Tx&)> also) {
+Task<Result<bool>> Engine::wake(JobId id, Also also) {
   WakeAsk ask;
   ask.id = id;
   ask.also = std::move(also);
@@ -257,9 +264,12 @@ Task<Result<bool>> Engine::wake(JobId id, std::function<Result<void>(store::Tx&)
   co_return std::move(ask.result);
 }
 
-Task<Result<void>> Engine::set_queue(std::string name, QueueRules rules) {
+Task<Result<void>> Engine::set_queue(std::string name, QueueRules rules, Also also) {
   if (auto fine = check_name(name, "queue", true); !fine) co_return fine;
-  auto put = co_await database_.write(home_, [&](store::Tx& tx) { return put_queue(tx, {name, rules}); });
+  auto put = co_await database_.write(home_, [&](store::Tx& tx) -> Result<void> {
+    if (auto done = put_queue(tx, {name, rules}); !done) return done;
+    return also ? also(tx) : Result<void>{};
+  });
   if (!put) co_return put;
   board_.set_rules(name, rules);
   nudge();

@@ -230,7 +230,10 @@ void Engine::apply(Cycle& cycle) {
     board_.remove(cycle.jobs[i].job.id, cycle.now);
     take_hot(cycle.jobs[i].job.id);
   }
-  for (const Move& m : cycle.moves) apply_move(cycle, m);
+  for (const Move& m : cycle.moves) {
+    apply_move(cycle, m);
+    feed_.notify(m.row.id);
+  }
   const auto ended = board_.take_ended_claims();
   for (const Fence f : ended) pull_names_.erase(f);
   if (ended_claims_.empty() && !ended.empty()) flush_due_ = cycle.now + kFlushEvery;
@@ -249,6 +252,7 @@ void Engine::hand_out(Cycle& cycle) {
         if (const auto at = std::ranges::find_if(cycle.loaded, [&](const Job& j) { return j.id == id; }); at != cycle.loaded.end()) job = std::make_shared<const Job>(std::move(*at));
       assert(job);
       held_[id] = job;
+      feed_.notify(id);
       Lease lease{.job = std::move(job), .fence = c.fence, .attempt = e->attempt + 1};
       if (cycle.claimed_by[i]) cycle.claimed_by[i]->leases.push_back(std::move(lease));
       else executor_->start(std::move(lease));

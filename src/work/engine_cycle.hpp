@@ -43,7 +43,7 @@ struct Engine::Cycle {
   std::deque<NewJob> jobs;
   std::vector<Move> moves;
   std::vector<AttemptRow> attempts;
-  std::vector<const std::function<Result<void>(store::Tx&)>*> also;
+  std::vector<const Also*> also;
   std::vector<Claim> claims;
   std::vector<PullAsk*> claimed_by;          // of each claim; null: this process
   std::vector<Fence> ended_claims;

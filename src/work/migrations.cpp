@@ -34,8 +34,15 @@ CREATE TABLE queues (
   name {text} NOT NULL PRIMARY KEY, concurrency {int} NOT NULL, per_tenant {int} NOT NULL, paused {int} NOT NULL) {clustered};
 )sql";
 
+constexpr std::string_view kSecond = R"sql(
+CREATE TABLE job_events (
+  job {int} NOT NULL, seq {int} NOT NULL, at_us {int} NOT NULL, attempt {int} NOT NULL, kind {text} NOT NULL, data {text} NOT NULL,
+  PRIMARY KEY (job, seq)) {clustered};
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"work", 1, "jobs, keys, attempts, claims, queues", kFirst},
+    {"work", 2, "events", kSecond},
 };
 
 }  // namespace
