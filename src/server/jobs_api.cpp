@@ -205,7 +205,10 @@ Task<void> change_queue(WorkDoor& door, net::Exchange& exchange, const gateway::
     rules.paused = paused->value_or(rules.paused);
     rules.concurrency = static_cast<std::uint32_t>(concurrency->value_or(rules.concurrency));
     rules.per_tenant = static_cast<std::uint32_t>(per_tenant->value_or(rules.per_tenant));
-    const auto done = co_await engine.set_queue(name, rules);
+    work::Also told;
+    if (rules.paused != engine.board().rules(name).paused)
+      told = tell_of_queue(who, rules.paused ? records::audit::queue_paused : records::audit::queue_resumed, name, engine.home().clock().wall());
+    const auto done = co_await engine.set_queue(name, rules, std::move(told));
     if (!done) co_return std::unexpected(done.error());
     co_return queue_json(name, rules, engine.board().figures(name), engine.home().clock().mono());
   });

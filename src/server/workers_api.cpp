@@ -183,7 +183,7 @@ Task<void> settle(WorkDoor& door, net::Exchange& exchange, const JsonRef& body, 
   bool all_away = true;
   for (const auto& r : results) {
     all_away = all_away && !r && r.error().code == ErrorCode::internal_unavailable;
-    out.push_back(r ? json::object{{"state", to_string(r->state)}} : json::object{{"error", refusal_json(r.error())}});
+    out.push_back(r ? json::object{{"state", r->running ? "running" : to_string(r->state)}} : json::object{{"error", refusal_json(r.error())}});
   }
   if (all_away) co_return co_await reply_problem(exchange, results.front().error());
   co_await reply_json(exchange, 200, json::object{{"tasks", std::move(out)}});

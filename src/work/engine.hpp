@@ -79,6 +79,7 @@ struct Commit {
 };
 struct Settled {
   JobState state = JobState::queued;
+  bool running = false;                      // the lease goes on
   std::vector<Accepted> children;
 };
 

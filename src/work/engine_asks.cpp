@@ -159,7 +159,7 @@ struct Engine::CommitAsk final : Ask {
     }
     for (NewJob& child : accepted) children[i].push_back(SubmitAsk::stage_one(engine, cycle, std::move(child)));
     if (c.also) cycle.also.push_back(&c.also);
-    if (c.to == Commit::To::running) return Settled{JobState::queued, {}};
+    if (c.to == Commit::To::running) return Settled{.state = JobState::queued, .running = true, .children = {}};
     const Entry& e = **engine.board_.hold(c.job);
     cycle.by_holder.insert(c.job);
     const auto again = [&](JobState state, Duration wait) {
@@ -175,7 +175,7 @@ struct Engine::CommitAsk final : Ask {
       case Commit::To::snoozed: again(JobState::queued, c.delay.value_or(Duration::zero())); break;
       case Commit::To::waiting: again(JobState::waiting, Duration::zero()); break;
     }
-    return Settled{cycle.moves.back().row.state, {}};
+    return Settled{.state = cycle.moves.back().row.state, .running = false, .children = {}};
   }
   void settled(Engine& engine, Cycle& cycle) override {
     for (std::size_t i = 0; i < commits.size(); ++i) {

@@ -167,5 +167,8 @@ class Caller:
     def get(self, path: str, *, headers=None, timeout=90.0) -> Reply:
         return asyncio.run(fetch(self.port, "GET", path, headers=self.headers(headers), timeout=timeout))
 
+    def put(self, path: str, value, *, headers=None, timeout=90.0) -> Reply:
+        return asyncio.run(fetch(self.port, "PUT", path, headers=self.headers(headers), body=json.dumps(value).encode(), timeout=timeout))
+
     def raw(self, data: bytes, *, timeout=90.0) -> Reply:
         return asyncio.run(fetch(self.port, "", "", raw=data, timeout=timeout))
