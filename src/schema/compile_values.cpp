@@ -101,6 +101,7 @@ Result<void> Compiler::read_bound(Site& site, std::string_view keyword, const js
 Result<void> Compiler::read_multiple(Site& site, std::string_view keyword, const json::value& value) {
   if (!is_number(value) || compare(value, json::value(0)) <= 0) return refuse(site, keyword, "must be a number above 0");
   site.number().step = value;
+  site.number().divisor = Divisor(value);
   return {};
 }
 

@@ -116,7 +116,7 @@ bool Evaluator<At>::check_number(const NumberRules& rules, const Value& v, const
   if (rules.most) bound(rules.most, "maximum", "at most", compare(v, *rules.most) <= 0);
   if (rules.above) bound(rules.above, "exclusiveMinimum", "above", compare(v, *rules.above) > 0);
   if (rules.below) bound(rules.below, "exclusiveMaximum", "below", compare(v, *rules.below) < 0);
-  if (rules.step) bound(rules.step, "multipleOf", "a multiple of", is_multiple(v, *rules.step));
+  if (rules.step) bound(rules.step, "multipleOf", "a multiple of", is_multiple(v, *rules.divisor));
   return ok;
 }
 

@@ -11,6 +11,7 @@
 #include "schema/formats.hpp"
 #include "schema/pattern.hpp"
 #include "schema/schema.hpp"
+#include "schema/values.hpp"
 
 namespace ballast::schema {
 
@@ -23,6 +24,7 @@ enum TypeBit : std::uint8_t { kNull = 1, kBool = 2, kNumber = 4, kInteger = 8, k
 
 struct NumberRules {
   std::optional<json::value> least, most, above, below, step;
+  std::optional<Divisor> divisor;  // of step
 };
 
 struct StringRules {

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "schema/pattern_run.hpp"
+
 namespace ballast::schema {
 
 namespace {
@@ -70,6 +72,7 @@ constexpr std::string_view kSpecial = "\\^$.|?*+()[]{}";
 }  // namespace
 
 struct Pattern::Code {
+  std::optional<PatternRun> run;
   CodePtr fast;     // compiled to machine code where the machine allows
   CodePtr counted;  // calls back before each step, interpreted
 };
@@ -102,6 +105,7 @@ Result<Pattern> Pattern::compile(std::string_view ecma, std::size_t max_bytes) {
   if (out.code_->fast) out.code_->counted = compile_code(*translated, PCRE2_AUTO_CALLOUT | PCRE2_NO_AUTO_POSSESS, error);
   if (!out.code_->counted)
     return fail(ErrorCode::caller_invalid_request, fmt::format("is not a regular expression that can be run: {}", error));
+  out.code_->run = PatternRun::from(ecma);
   pcre2_jit_compile(out.code_->fast.get(), PCRE2_JIT_COMPLETE);  // where it cannot, the interpreter does
   return out;
 }
@@ -119,6 +123,8 @@ Pattern::Found Pattern::search(std::string_view text, std::uint64_t most, std::u
   const auto charge = [&](std::uint64_t n) { steps -= std::min(steps, n); };
   charge(1 + text.size() / 64);
   if (plain_ != Plain::none) return plain_search(text) ? Found::yes : Found::no;
+  if (code_->run)
+    if (const auto found = code_->run->matches(text)) return *found ? Found::yes : Found::no;
   if (text.size() <= kShortText) {
     thread_local Desk desk;
     const int rc = pcre2_match(code_->fast.get(), bytes(text), text.size(), 0, 0, desk.data.get(), desk.context.get());

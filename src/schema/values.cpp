@@ -74,7 +74,7 @@ std::uint64_t power_of_ten_mod(int exponent, std::uint64_t modulus) {
   return static_cast<std::uint64_t>(result);
 }
 
-bool is_multiple(Decimal a, Decimal b) {
+bool is_multiple(Decimal a, const Divisor& b) {
   if (a.digits == 0) return true;
   if (b.digits == 0) return false;
   const int shift = a.exponent - b.exponent;
@@ -100,10 +100,30 @@ int compare(const json::value& a, const json::value& b) {
   return sign(whole_of(a), whole_of(b));
 }
 
-bool is_multiple(const json::value& number, const json::value& divisor) {
-  if (number.is_int64() && divisor.is_int64()) return number.get_int64() % divisor.get_int64() == 0;
-  if (number.is_double() && !std::isfinite(number.get_double())) return false;
-  return is_multiple(decimal_of(number), decimal_of(divisor));
+Divisor::Divisor(const json::value& number) {
+  const Decimal d = decimal_of(number);
+  digits = d.digits;
+  exponent = d.exponent;
+  scale = 0;
+  if (exponent <= 0 && exponent >= -22) {  // 10^22 is the last that a double holds exactly
+    scale = 1;
+    for (int i = exponent; i < 0; ++i) scale *= 10;
+  }
+}
+
+bool is_multiple(const json::value& number, const Divisor& divisor) {
+  if (number.is_double()) {
+    const double x = number.get_double();
+    if (!std::isfinite(x)) return false;
+    // A decimal of at most 15 digits is the only one of its length that reads as its double: where whole / scale gives x again, it is what
+    // was written.
+    const double whole = std::nearbyint(std::abs(x) * divisor.scale);
+    if (divisor.scale != 0 && whole < 1e15 && whole / divisor.scale == std::abs(x)) return static_cast<std::uint64_t>(whole) % divisor.digits == 0;
+  } else if (divisor.exponent == 0 && number.is_int64()) {
+    const auto i = number.get_int64();
+    return (i < 0 ? 0 - static_cast<std::uint64_t>(i) : static_cast<std::uint64_t>(i)) % divisor.digits == 0;
+  }
+  return is_multiple(decimal_of(number), divisor);
 }
 
 bool equal(const json::value& a, const json::value& b, bool& too_deep, int depth) {

@@ -16,8 +16,15 @@ inline bool is_number(const json::value& v) { return v.is_int64() || v.is_double
 bool is_whole(const json::value& number);
 // Exact for every pair of kinds: negative, zero or positive like memcmp. A NaN, which JSON cannot hold, is above everything.
 int compare(const json::value& a, const json::value& b);
-// Whether `number` is a multiple of `divisor` (above zero). Exact in the decimal numbers that were written: 0.0075 is a multiple of 0.0001.
-bool is_multiple(const json::value& number, const json::value& divisor);
+// A number above zero, to divide by: |number| = digits * 10^exponent, with no trailing zero in digits.
+struct Divisor {
+  explicit Divisor(const json::value& number);
+  std::uint64_t digits;
+  int exponent;
+  double scale;  // 10^-exponent where that is exact, else 0
+};
+// Whether `number` is a multiple. Exact in the decimal numbers that were written: 0.0075 is a multiple of 0.0001.
+bool is_multiple(const json::value& number, const Divisor& divisor);
 
 // ---- Values
 bool equal(const json::value& a, const json::value& b, bool& too_deep, int depth = 0);

@@ -30,6 +30,14 @@ TEST(SchemaLimits, AnInstanceTenThousandDeep) {
   EXPECT_TRUE(Schema::compile(true).value().valid(deep));
 }
 
+// The deepest frames the evaluator has: alternatives that are explained, marks of what is evaluated, a dynamic scope, names.
+TEST(SchemaLimits, EveryKindOfFrameAtOnceFitsTheStack) {
+  const auto schema = Schema::compile(doc(R"({"$id":"https://example.com/a","$dynamicAnchor":"node","anyOf":[{"oneOf":[{"allOf":[{"if":true,"then":{
+    "properties":{"child":{"$id":"b","$dynamicAnchor":"node","$ref":"a"}},"propertyNames":{"maxLength":9},"unevaluatedProperties":{"type":"string"}}}]}]}],
+    "dependentSchemas":{"child":{"required":["other"]}},"unevaluatedProperties":false})")).value();
+  for (const int depth : {100, 180, 10'000}) EXPECT_FALSE(schema.check(nested(depth, "child")).empty());
+}
+
 TEST(SchemaLimits, ALimitCannotBeTurnedAround) {
   const auto schema = Schema::compile(doc(R"({"$defs":{"tree":{"properties":{"child":{"$ref":"#/$defs/tree"}}}},"not":{"$ref":"#/$defs/tree"}})")).value();
   EXPECT_FALSE(schema.valid(nested(10'000, "child")));

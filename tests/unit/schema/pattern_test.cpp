@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "schema/pattern_run.hpp"
+
 namespace ballast::schema {
 namespace {
 
@@ -35,6 +37,26 @@ TEST(SchemaPattern, MeansWhatEcmaScriptMeans) {
       {"^[[]$", "[", true}, {"^]$", "]", true},
   };
   for (const auto& row : rows) EXPECT_EQ(search(row.pattern, row.text), row.found ? Pattern::Found::yes : Pattern::Found::no) << row.pattern << " on " << row.text;
+}
+
+TEST(SchemaPattern, TheCommonFormIsWalkedWithoutAnEngine) {
+  struct Row {
+    const char *pattern, *text;
+    std::optional<bool> matches;
+  };
+  const Row rows[] = {
+      {"^[A-Z]{3}-\\d+$", "ABC-12", true}, {"^[A-Z]{3}-\\d+$", "ABC-12x", false}, {"^[A-Z]{3}-\\d+$", "ABC-", false}, {"^[A-Z]{3}-\\d+$", "AB\u00c7-1", std::nullopt},
+      {"^[^@\\s]+@[^@\\s]+$", "a@b", true}, {"^[^@\\s]+@[^@\\s]+$", "a b@c", false}, {"^x-", "x-y\u00e9", true}, {"^\\w+\\.?$", "a_9.", true},
+      {"^[\\w.-]{2,4}$", "a.-b", true}, {"^[\\w.-]{2,4}$", "abcde", false}, {"^\\D*$", "ab1", false}, {"^.*$", "a\nb", false}, {"^a{0,2}b$", "aab", true}, {"^a{0,2}b$", "aaab", false},
+  };
+  for (const auto& row : rows) {
+    const auto run = PatternRun::from(row.pattern);
+    ASSERT_TRUE(run.has_value()) << row.pattern;
+    EXPECT_EQ(run->matches(row.text), row.matches) << row.pattern << " on " << row.text;
+    if (row.matches) { EXPECT_EQ(search(row.pattern, row.text), *row.matches ? Pattern::Found::yes : Pattern::Found::no); }
+  }
+  for (const char* other : {"a", "^a*a$", "^a?b?a$", "^(a)$", "^a|b$", "^a+?$", "^\\bx$", "^a{,2}$", "^\u00e9$", "^[\\d-x]$", "^\\u0041$", "^$x", "^a**"})
+    EXPECT_FALSE(PatternRun::from(other).has_value()) << other;
 }
 
 TEST(SchemaPattern, LongRepetitionsAreCounted) {

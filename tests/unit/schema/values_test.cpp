@@ -35,9 +35,10 @@ TEST(Values, MultiplesAreThoseOfTheDecimalsThatWereWritten) {
       {"0.0075", "0.0001", true}, {"0.00751", "0.0001", false}, {"19.99", "0.01", true}, {"0.3", "0.1", true}, {"1.1", "0.1", true},
       {"4.5", "1.5", true}, {"35", "1.5", false}, {"1e308", "0.5", true}, {"1e308", "0.123456789", false}, {"12391239123", "1e-8", true},
       {"-9223372036854775808", "2", true}, {"18446744073709551615", "5", true}, {"18446744073709551615", "2", false}, {"0", "7", true},
-      {"0.0", "0.3", true}, {"1e-300", "1e300", false}, {"7", "7.0", true}, {"-9", "3", true}, {"5e-324", "5e-324", true},
+      {"0.0", "0.3", true}, {"-19.99", "0.01", true}, {"19.999", "0.01", false}, {"19.98", "0.02", true}, {"19.99", "0.02", false}, {"1e15", "0.01", true},
+      {"12345678901234.56", "0.01", true}, {"12345678901234.567", "0.01", false}, {"1e-23", "1e-23", true}, {"100", "1e2", true}, {"150", "1e2", false}, {"1e-300", "1e300", false}, {"7", "7.0", true}, {"-9", "3", true}, {"5e-324", "5e-324", true},
   };
-  for (const auto& row : rows) EXPECT_EQ(is_multiple(num(row.number), num(row.step)), row.is) << row.number << " of " << row.step;
+  for (const auto& row : rows) EXPECT_EQ(is_multiple(num(row.number), Divisor(num(row.step))), row.is) << row.number << " of " << row.step;
 }
 
 TEST(Values, ObjectsAreEqualWhateverTheOrder) {
