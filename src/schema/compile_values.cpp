@@ -152,6 +152,7 @@ Result<void> Compiler::read_unique(Site& site, std::string_view keyword, const j
 }
 
 Result<void> Compiler::read_required(Site& site, std::string_view keyword, const json::value& value) {
+  if (value.is_bool() && site.dialect.draft == Draft::d4) return {};  // draft 3's form, left over in schemas that say draft 4: it means nothing there
   const auto names = names_in(value);
   if (!names) return refuse(site, keyword, "must be a list of member names");
   auto& object = site.members();

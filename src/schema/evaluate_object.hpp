@@ -31,7 +31,7 @@ bool Evaluator<At>::check_member(const ObjectRules& rules, const json::key_value
                                  Marks* marks) {
   const std::string_view name = member.key();
   bool ok = true, evaluated = false;
-  if (const auto* known = rules.members.find(name)) {
+  if (const auto* known = rules.members.find(name, i)) {
     required += known->required;
     if (known->schema != kNone) {
       evaluated = true;

@@ -55,7 +55,9 @@ class Members {
     bool required = false;
   };
   Member& add(std::string_view name);  // or the one that is there; valid until the next add
-  const Member* find(std::string_view name) const {
+  // `likely` is where the member stands if the instance keeps the schema's order, as most do.
+  const Member* find(std::string_view name, std::size_t likely = 0) const {
+    if (likely < all_.size() && all_[likely].name == name) return &all_[likely];
     if (slots_.empty()) {
       for (const auto& m : all_)
         if (m.name == name) return &m;

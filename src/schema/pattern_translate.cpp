@@ -42,6 +42,7 @@ class Translator {
 
   Result<std::string> run() {
     survey();
+    if (take("(?i)")) out_ += "(?i)";  // not ECMA-262's, but published schemas have it, and it can mean one thing only
     while (error_.empty() && at_ < in_.size()) step();
     if (error_.empty() && depth_ > 0) refuse("a group is not closed");
     if (!error_.empty()) return fail(ErrorCode::caller_invalid_request, fmt::format("is not a regular expression of ECMA-262: {}", error_));
@@ -142,7 +143,7 @@ class Translator {
       out_ += '(';
       return;
     }
-    for (const std::string_view form : {"?:", "?=", "?!", "?<=", "?<!"})
+    for (const std::string_view form : {"?:", "?=", "?!", "?<=", "?<!", "?i:", "?-i:"})
       if (take(form)) {
         out_ += '(';
         out_ += form;

@@ -21,6 +21,7 @@ int sign(T a, T b) {
 }
 
 int compare(Whole a, double b) {
+  if (a > -(Whole(1) << 53) && a < (Whole(1) << 53)) return sign(static_cast<double>(static_cast<std::int64_t>(a)), b);  // exact
   if (!(std::abs(b) < 0x1p100)) return b < 0 ? 1 : -1;
   const double cut = std::trunc(b);
   const int r = sign(a, static_cast<Whole>(cut));

@@ -14,7 +14,7 @@ inline constexpr int kMaxCompareDepth = 1'000;
 inline bool is_number(const json::value& v) { return v.is_int64() || v.is_double() || v.is_uint64(); }
 // Without a fractional part: 3, 3.0 and 1e300.
 bool is_whole(const json::value& number);
-// Exact for every pair of kinds: negative, zero or positive like memcmp. A NaN, which JSON cannot hold, is above everything.
+// Exact for every pair of kinds: negative, zero or positive like memcmp. Both are finite, as JSON has it.
 int compare(const json::value& a, const json::value& b);
 // A number above zero, to divide by: |number| = digits * 10^exponent, with no trailing zero in digits.
 struct Divisor {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/random.hpp"
 #include "schema/pattern_run.hpp"
 
 namespace ballast::schema {
@@ -34,7 +35,7 @@ TEST(SchemaPattern, MeansWhatEcmaScriptMeans) {
       {"^(?=.*\\d)(?!.*x).+$", "a1", true}, {"(?<=a)b", "ab", true}, {"(?<!a)b", "ab", false}, {"^[a-\\d]$", "-", true}, {"^[\\w-.]+$", "a-.", true},
       {"^[\\b]$", "\b", true}, {"\\bfoo\\b", "a foo b", true}, {"^a|b$", "xb", true}, {"", "anything", true}, {"^$", "", true}, {"^#$", "#", true},
       {"^\\/\\.$", "/.", true}, {"^.{0,100000}$", "short", true}, {"^x{70000}$", "x", false}, {"^[^\\uD800-\\uDFFF]$", "x", true}, {"^\\0$", "x", false},
-      {"^[[]$", "[", true}, {"^]$", "]", true},
+      {"^[[]$", "[", true}, {"^]$", "]", true}, {"^(?i:a)b$", "Ab", true}, {"^(?i:a)b$", "AB", false}, {"(?i)^[a-c]\u00e9$", "B\u00c9", true},
   };
   for (const auto& row : rows) EXPECT_EQ(search(row.pattern, row.text), row.found ? Pattern::Found::yes : Pattern::Found::no) << row.pattern << " on " << row.text;
 }
@@ -59,6 +60,34 @@ TEST(SchemaPattern, TheCommonFormIsWalkedWithoutAnEngine) {
     EXPECT_FALSE(PatternRun::from(other).has_value()) << other;
 }
 
+// "(?:)" changes nothing but sends the expression to the engine.
+TEST(SchemaPattern, TheWalkAgreesWithTheEngine) {
+  constexpr std::string_view sets[] = {"a", "b", "-", "\\.", "[ab]", "[^a]", "[a-c]", "\\d", "\\w", "\\S", "\\D", ".", "[\\d.-]", "[^\\s@]", "1"};
+  constexpr std::string_view counts[] = {"", "", "", "*", "+", "?", "{2}", "{1,3}", "{0,2}", "{2,}"};
+  constexpr std::string_view letters[] = {"a", "b", "c", "1", "-", ".", "@", " ", "\n", "\u00e9"};
+  SeededRandom random(20261121);
+  int walked = 0;
+  for (int round = 0; round < 4'000; ++round) {
+    std::string pattern;
+    for (auto n = random.below(5); n > 0; --n) pattern += std::string(sets[random.below(std::size(sets))]) + std::string(counts[random.below(std::size(counts))]);
+    if (random.below(2)) pattern += "$";
+    const auto run = PatternRun::from("^" + pattern);
+    if (!run) continue;
+    const auto engine = Pattern::compile("^(?:)" + pattern, 16 << 10);
+    ASSERT_TRUE(engine.has_value()) << pattern;
+    for (int t = 0; t < 20; ++t) {
+      std::string text;
+      for (auto n = random.below(7); n > 0; --n) text += letters[random.below(std::size(letters))];
+      const auto found = run->matches(text);
+      if (!found) continue;
+      ++walked;
+      std::uint64_t steps = kMost;
+      EXPECT_EQ(*found, engine->search(text, kMost, steps) == Pattern::Found::yes) << "^" << pattern << " on \"" << text << '"';
+    }
+  }
+  EXPECT_GT(walked, 10'000);
+}
+
 TEST(SchemaPattern, LongRepetitionsAreCounted) {
   EXPECT_EQ(search("^x{70000}$", std::string(70'000, 'x')), Pattern::Found::yes);
   EXPECT_EQ(search("^x{70000}$", std::string(69'999, 'x')), Pattern::Found::no);
@@ -71,7 +100,7 @@ TEST(SchemaPattern, WhatIsNotEcmaScriptIsRefusedAndNamed) {
   };
   const Row rows[] = {
       {"a**", "nothing to repeat"}, {"a++", "nothing to repeat"}, {"*a", "nothing to repeat"}, {"(*ACCEPT)", "nothing to repeat"}, {"(a", "not closed"},
-      {"a)", "not opened"}, {"[a", "not closed"}, {"[b-a]", "out of order"}, {"x{3,2}", "out of order"}, {"(?>a)", "kind of group"}, {"(?i)a", "kind of group"},
+      {"a)", "not opened"}, {"[a", "not closed"}, {"[b-a]", "out of order"}, {"x{3,2}", "out of order"}, {"(?>a)", "kind of group"}, {"a(?i)", "kind of group"},
       {"a\\", "backslash"}, {"\\Z", "\\Z has no meaning"}, {"\\a", "no meaning"}, {"\\2(a)", "not there"}, {"\\u12", "4 hexadecimal"}, {"\\x1", "2 hexadecimal"},
       {"\\u{110000}", "code point"}, {"\\p{Nonsense}", "cannot"}, {"\\p{L", "braces"}, {"(?<=a+)b", "lookbehind"}, {"(?<n>a)\\k<m>", "not there"}, {"\xff[", "UTF-8"},
   };

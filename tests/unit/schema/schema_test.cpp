@@ -141,6 +141,7 @@ TEST(Schema, OlderDraftsKeepTheirMeaning) {
   EXPECT_TRUE(draft4.valid(doc(R"({"n":2})")));
   EXPECT_FALSE(draft4.valid(doc(R"({"n":1})")));
   EXPECT_FALSE(draft4.valid(doc(R"({"n":2.0})")));
+  EXPECT_TRUE(made(R"({"$schema":"http://json-schema.org/draft-04/schema#","properties":{"n":{"required":true}}})").valid(doc("{}")));
   const auto draft7 = made(R"({"$schema":"http://json-schema.org/draft-07/schema#","$ref":"#/definitions/a","minimum":100,"definitions":{"a":{"type":"integer"}}})");
   EXPECT_TRUE(draft7.valid(doc("5.0")));
   const auto draft2019 = made(R"({"$schema":"https://json-schema.org/draft/2019-09/schema","items":[{"type":"string"}],"unevaluatedItems":false})");
