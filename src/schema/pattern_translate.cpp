@@ -42,7 +42,6 @@ class Translator {
 
   Result<std::string> run() {
     survey();
-    if (take("(?i)")) out_ += "(?i)";  // not ECMA-262's, but published schemas have it, and it can mean one thing only
     while (error_.empty() && at_ < in_.size()) step();
     if (error_.empty() && depth_ > 0) refuse("a group is not closed");
     if (!error_.empty()) return fail(ErrorCode::caller_invalid_request, fmt::format("is not a regular expression of ECMA-262: {}", error_));
