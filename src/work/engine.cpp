@@ -11,6 +11,8 @@ namespace {
 
 constexpr Duration kTryAgain = std::chrono::milliseconds(200);   // after the database failed
 
+bool is_away(store::Fault fault) { return fault == store::Fault::unavailable || fault == store::Fault::timeout; }
+
 }  // namespace
 
 Engine::Engine(Scheduler& home, store::Database& database, EngineOptions options, std::uint64_t seed)
@@ -44,7 +46,7 @@ Task<void> Engine::drain(Duration patience) {
 bool Engine::has_work() const {
   if (!asks_.empty()) return true;
   const MonoTime now = home_.clock().mono();
-  if (now < quiet_until_) return false;
+  if (now < quiet_until_ || lost_) return false;
   if (board_.next_event() <= now || (!ended_claims_.empty() && flush_due_ <= now)) return true;
   if (!open_ || draining_) return false;
   if (board_.leased_local() < options_.local_leases && board_.has_local_ready()) return true;
@@ -68,6 +70,7 @@ Task<void> Engine::run() {
     }
     co_await perform(gather());
   }
+  closed_ = true;
 }
 
 void Engine::nudge() {
@@ -77,9 +80,9 @@ void Engine::nudge() {
 void Engine::arm_timer() {
   MonoTime next = board_.next_event();
   if (!ended_claims_.empty()) next = std::min(next, flush_due_);
-  next = std::max(next, quiet_until_);
+  if (home_.clock().mono() < quiet_until_) next = quiet_until_;    // there may be something to lease then
   timer_.cancel();
-  if (next != kNever) home_.arm(timer_, next, [](void* self) { static_cast<Engine*>(self)->nudge(); }, this);
+  if (next != kNever && !lost_) home_.arm(timer_, next, [](void* self) { static_cast<Engine*>(self)->nudge(); }, this);
 }
 
 std::vector<Engine::Ask*> Engine::gather() {
@@ -89,21 +92,23 @@ std::vector<Engine::Ask*> Engine::gather() {
   return asks;
 }
 
-// One transaction for all of it. If it fails for a reason that may lie with one of them, each is tried alone.
+// One transaction for all of it. If it fails for a reason that may lie with one of them (or with what time and the board wanted), each
+// is tried alone.
 Task<void> Engine::perform(std::vector<Ask*> asks) {
   auto done = co_await attempt(asks, true);
   if (done) co_return;
   const store::Fault fault = store::fault_of(done.error());
-  const bool away = fault == store::Fault::unavailable || fault == store::Fault::timeout || fault == store::Fault::full;
-  if (away) {
+  const bool alone_may_do = !is_away(fault) && fault != store::Fault::commit_unknown && !lost_;
+  if (!alone_may_do || asks.empty()) {
     log::warn("work_not_written", {{"why", done.error().message}});
     quiet_until_ = home_.clock().mono() + kTryAgain;
   }
   for (Ask* ask : asks) {
     Result<void> alone = std::unexpected(done.error());
-    if (!away && asks.size() > 1) alone = co_await attempt({ask}, false);
+    if (alone_may_do) alone = co_await attempt({ask}, false);
     if (alone) continue;
-    if (away && ask->insists() && !stopping_) {
+    const store::Fault why = store::fault_of(alone.error());
+    if (ask->insists() && !stopping_ && (is_away(why) || why == store::Fault::full)) {
       later_.push_back(ask);
     } else {
       ask->failed(alone.error());
@@ -111,6 +116,7 @@ Task<void> Engine::perform(std::vector<Ask*> asks) {
     }
   }
   if (!later_.empty()) {
+    quiet_until_ = home_.clock().mono() + kTryAgain;
     co_await SleepUntil(home_, quiet_until_);
     asks_.insert(asks_.begin(), later_.begin(), later_.end());
     later_.clear();
@@ -119,6 +125,7 @@ Task<void> Engine::perform(std::vector<Ask*> asks) {
 
 Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
   Cycle cycle;
+  cycle.number = ++cycles_;
   cycle.now = home_.clock().mono();
   cycle.wall = home_.clock().wall();
   cycle.ended_claims = std::exchange(ended_claims_, {});
@@ -128,22 +135,28 @@ Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
     stage_time(cycle);
     stage_leases(cycle);
   }
-  auto written = co_await database_.write(home_, [&](store::Tx& tx) { return write(tx, cycle); });
-  if (!written && store::fault_of(written.error()) == store::Fault::commit_unknown) written = co_await learn_fate(cycle, std::move(written.error()));
+  at("staged");
+  Result<void> written;
+  if (!cycle.empty()) written = co_await database_.write(home_, [&](store::Tx& tx) { return write(tx, cycle); });
+  if (!written && store::fault_of(written.error()) == store::Fault::commit_unknown) written = co_await learn_fate(cycle.number, std::move(written.error()));
   if (!written) {
+    if (cycle.taken_over && !std::exchange(lost_, true)) log::error("work_node_lost", {{"node", options_.node}, {"why", written.error().message}});
     undo(cycle);
     co_return std::unexpected(std::move(written.error()));
   }
+  at("committed");
   apply(cycle);
   for (Ask* ask : asks) ask->settled(*this, cycle);
   hand_out(cycle);
   for (Ask* ask : asks) ask->waiter.resume();
+  at("told");
   co_return Result<void>{};
 }
 
 // ---- waiting for leases and for ends ----
 
 Task<Result<std::vector<Lease>>> Engine::pull(PullRequest request, std::uint64_t ticket) {
+  if (auto fine = check_pull(request); !fine) co_return std::unexpected(std::move(fine.error()));
   PullAsk ask{.engine = this, .request = request, .ticket = ticket, .waiter = {}, .timer = {}, .over = false, .in_cycle = false, .leases = {}, .error = {}};
   struct Wait {
     Engine& engine;

@@ -36,8 +36,8 @@ struct Submission {
   std::string input;
   Duration delay{};                          // not before this has passed
   std::optional<WallTime> at;                // not before this moment; wins over `delay`
-  std::string idempotency_key;               // the same key and tenant: the same job, for the retention time
-  std::string unique_key;                    // one live job of this key (in its queue), or, with `unique_for`, one in that time
+  std::string idempotency_key;               // the same key of the same caller (`key_id`): the same job, for the retention time
+  std::string unique_key;                    // of a tenant's task in a queue: one live job, or, with `unique_for`, one in that time
   Duration unique_for{};
 };
 struct Accepted {
@@ -121,6 +121,8 @@ struct EngineOptions {
   std::size_t max_input = 64u << 20;
   std::size_t hot_bytes = 128u << 20;        // inputs of queued jobs kept in memory; the others are read when leased
   std::size_t cycle_asks = 2'048;
+  // Called at the points of a cycle, by name: staged, inserted, written (before the commit, on the store's thread), committed, told.
+  std::function<void(std::string_view)> at;
   Duration retention = std::chrono::hours(24 * 7);
 };
 
@@ -193,6 +195,9 @@ class Engine {
   std::vector<Ask*> gather();
   Task<void> perform(std::vector<Ask*> asks);
   Task<Result<void>> attempt(std::vector<Ask*> asks, bool lease);
+  void at(std::string_view point) const {
+    if (options_.at) options_.at(point);
+  }
   void end_wait(PullAsk& ask);
   void end_wait(Waiter& waiter);
   void tell_ended(const JobPtr& job);
@@ -207,7 +212,7 @@ class Engine {
   Result<void> write_claims(store::Tx& tx, const Cycle& cycle) const;
   Result<void> write_ends(store::Tx& tx, const Cycle& cycle) const;
   static void end_job(Job& job, const Transition& row);
-  Task<Result<void>> learn_fate(const Cycle& cycle, Error error);
+  Task<Result<void>> learn_fate(std::int64_t number, Error error);
   void undo(Cycle& cycle);
   void apply(Cycle& cycle);
   void apply_move(Cycle& cycle, const Move& move);
@@ -215,6 +220,8 @@ class Engine {
   void sweep_pulls();
   // engine_asks.cpp
   Result<NewJob> accept(const Submission& submission, WallTime now);
+  Result<void> has_room(std::string_view queue) const;
+  static Result<void> check_pull(const PullRequest& request);
   Lane lane_of(const JobSpec& spec) const { return {spec.queue, executor_->runs(spec) ? std::string() : spec.name}; }
   MonoTime mono_of(WallTime at) const;
   bool put_on_board(const Job& job, JobState state, MonoTime now);
@@ -236,11 +243,14 @@ class Engine {
   Feed feed_;
   const EndWriter* end_writer_ = nullptr;
   bool open_ = false, draining_ = false, stopping_ = false, running_ = false;
+  bool lost_ = false;                        // another process has the node: nothing more is leased or can be written
+  bool closed_ = false;                      // the cycle has ended
   std::deque<Ask*> asks_;
   std::vector<Ask*> later_;                  // insist, and wait for the database
   std::vector<PullAsk*> pulls_;
   std::unordered_map<Fence, std::string> pull_names_;   // the external worker of each of its claims
   std::vector<Fence> ended_claims_;          // their rows are to go
+  std::int64_t cycles_ = 0;
   MonoTime flush_due_ = kNever, quiet_until_{};
   std::coroutine_handle<> idle_;             // the cycle, waiting for something to do
   Timer timer_;

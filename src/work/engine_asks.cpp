@@ -18,20 +18,9 @@ Result<void> check_name(const std::string& name, std::string_view field, bool re
   return {};
 }
 
-Digest key_digest(std::string_view kind, std::string_view scope, std::string_view key) {
+Digest digest_of(std::initializer_list<std::string_view> parts) {
   Sha256 hash;
-  for (const std::string_view part : {kind, scope, key}) {
-    const std::uint64_t size = part.size();
-    hash.update({reinterpret_cast<const char*>(&size), sizeof size});
-    hash.update(part);
-  }
-  return hash.finish();
-}
-
-// What an idempotency key was used for: the work, not when or how urgently.
-Digest body_digest(const Submission& s) {
-  Sha256 hash;
-  for (const std::string_view part : {to_string(s.spec.kind), std::string_view(s.spec.name), std::string_view(s.spec.queue), std::string_view(s.input)}) {
+  for (const std::string_view part : parts) {
     const std::uint64_t size = part.size();
     hash.update({reinterpret_cast<const char*>(&size), sizeof size});
     hash.update(part);
@@ -48,6 +37,19 @@ bool Engine::put_on_board(const Job& job, JobState state, MonoTime now) {
   return board_.add(job, lane_of(job.spec), now, due, job.spec.deadline ? mono_of(*job.spec.deadline) : kNever, state);
 }
 
+Result<void> Engine::has_room(std::string_view queue) const {
+  if (board_.knows_queue(queue) || board_.queue_count() < options_.max_queues) return {};
+  return fail(ErrorCode::caller_invalid_request, fmt::format("would be queue number {}; there may be {}", board_.queue_count() + 1, options_.max_queues), "queue");
+}
+
+// Its name goes into the claims' rows, and an empty one would be this process.
+Result<void> Engine::check_pull(const PullRequest& request) {
+  if (auto fine = check_name(request.worker, "worker", true); !fine) return fine;
+  if (request.most == 0) return fail(ErrorCode::caller_invalid_request, "must be at least 1", "max");
+  if (request.lease <= Duration::zero()) return fail(ErrorCode::caller_invalid_request, "must be longer than nothing", "lease");
+  return {};
+}
+
 Result<NewJob> Engine::accept(const Submission& s, WallTime now) {
   for (const auto& [name, field, required] : {std::tuple<const std::string&, std::string_view, bool>{s.spec.name, "name", true}, {s.spec.queue, "queue", true},
                                               {s.spec.tenant, "tenant", false}, {s.spec.concurrency_key, "concurrency.key", false},
@@ -60,8 +62,7 @@ Result<NewJob> Engine::accept(const Submission& s, WallTime now) {
   if (s.spec.deadline && *s.spec.deadline <= now) return fail(ErrorCode::caller_invalid_request, "has passed already", "deadline");
   if (board_.size() >= options_.max_live)
     return std::unexpected(Error{ErrorCode::internal_unavailable, fmt::format("{} jobs wait already; none was accepted", board_.size()), "queue", true, std::chrono::seconds(5), {}, {}, {}});
-  if (!board_.knows_queue(s.spec.queue) && board_.queue_count() >= options_.max_queues)
-    return fail(ErrorCode::caller_invalid_request, fmt::format("would be queue number {}; there may be {}", board_.queue_count() + 1, options_.max_queues), "queue");
+  if (auto room = has_room(s.spec.queue); !room) return fail(std::move(room.error()));
   NewJob made;
   Job& job = made.job;
   job.id = ids_.next(now);
@@ -71,14 +72,15 @@ Result<NewJob> Engine::accept(const Submission& s, WallTime now) {
   if (s.at && *s.at > now) job.due = *s.at;
   else if (!s.at && s.delay > Duration::zero()) job.due = now + s.delay;
   if (!s.idempotency_key.empty()) {
-    made.key = key_digest("idempotency", s.spec.key_id, s.idempotency_key);
+    made.key = digest_of({"idempotency", s.spec.key_id, s.idempotency_key});
+    made.body = digest_of({to_string(s.spec.kind), s.spec.name, s.spec.queue, s.input});   // the work, not when or how urgently
     made.key_until = now + options_.retention;
-  } else if (!s.unique_key.empty()) {
-    made.key = key_digest("unique", s.spec.queue + "\n" + s.spec.name, s.unique_key);
-    made.unique = s.unique_for <= Duration::zero();
-    made.key_until = now + (made.unique ? Duration(std::chrono::hours(24 * 365 * 10)) : s.unique_for);
   }
-  if (made.keyed()) made.body = made.unique || !s.unique_key.empty() ? Digest{} : body_digest(s);
+  if (!s.unique_key.empty()) {
+    made.unique = digest_of({"unique", s.spec.tenant, s.spec.queue, s.spec.name, s.unique_key});
+    made.while_live = s.unique_for <= Duration::zero();
+    made.unique_until = now + (made.while_live ? options_.retention : s.unique_for);
+  }
   return made;
 }
 
@@ -102,7 +104,7 @@ struct Engine::SubmitAsk final : Ask {
   static Result<Accepted> outcome(const Cycle& cycle, std::size_t index) {
     const Insertion& found = cycle.insertions[index];
     if (!found.existing) return Accepted{cycle.jobs[index].job.id, false};
-    if (found.other_body && cycle.jobs[index].body != Digest{})
+    if (found.other_body)
       return fail(ErrorCode::caller_conflict, fmt::format("was used for another job already ({})", to_string(found.existing)), "idempotency-key");
     return Accepted{found.existing, true};
   }
@@ -235,6 +237,18 @@ Task<std::vector<Result<JobState>>> Engine::cancel(std::vector<JobId> ids, std::
   ask.ids = std::move(ids);
   ask.reason = std::move(reason);
   co_await Ask::Queued{*this, ask};
+  // Which of those that are not live have ended, and which never were.
+  auto ended = co_await database_.read(home_, [&ask](store::Tx& tx) -> Result<std::vector<Job>> {
+    std::vector<JobId> unknown;
+    for (std::size_t i = 0; i < ask.ids.size(); ++i)
+      if (!ask.results[i] && ask.results[i].error().code == ErrorCode::caller_not_found) unknown.push_back(ask.ids[i]);
+    return load_jobs(tx, unknown);
+  });
+  if (!ended) co_return std::move(ask.results);
+  for (const Job& job : *ended)
+    for (std::size_t i = 0; i < ask.ids.size(); ++i)
+      if (ask.ids[i] == job.id && !ask.results[i])
+        ask.results[i] = fail(ErrorCode::caller_conflict, fmt::format("{} has ended already: {}", to_string(job.id), to_string(job.state)), "id");
   co_return std::move(ask.results);
 }
 
@@ -266,6 +280,7 @@ Task<Result<bool>> Engine::wake(JobId id, Also also) {
 
 Task<Result<void>> Engine::set_queue(std::string name, QueueRules rules, Also also) {
   if (auto fine = check_name(name, "queue", true); !fine) co_return fine;
+  if (auto room = has_room(name); !room) co_return room;
   auto put = co_await database_.write(home_, [&](store::Tx& tx) -> Result<void> {
     if (auto done = put_queue(tx, {name, rules}); !done) return done;
     return also ? also(tx) : Result<void>{};

@@ -63,7 +63,7 @@ void Engine::stage_time(Cycle& cycle) {
 }
 
 void Engine::stage_leases(Cycle& cycle) {
-  if (!open_ || draining_) return;
+  if (!open_ || draining_ || lost_) return;
   const auto keep = [&](Claim claim, PullAsk* by) {
     if (claim.jobs.empty()) return;
     for (const JobId id : claim.jobs) {
@@ -87,12 +87,15 @@ void Engine::stage_leases(Cycle& cycle) {
 Result<void> Engine::write(store::Tx& tx, const Cycle& cycle) const {
   cycle.insertions.clear();
   cycle.loaded.clear();
-  if (auto mine = check_epoch(tx, options_.node, epoch_); !mine) return mine;
+  auto mine = check_epoch(tx, options_.node, epoch_, cycle.number);
+  cycle.taken_over = !mine && store::fault_of(mine.error()) == store::Fault::none;
+  if (!mine) return mine;
   std::vector<const NewJob*> jobs;
   for (const NewJob& j : cycle.jobs) jobs.push_back(&j);
   auto inserted = insert_jobs(tx, jobs, cycle.wall);
   if (!inserted) return std::unexpected(std::move(inserted.error()));
   cycle.insertions = std::move(*inserted);
+  at("inserted");
   std::vector<Transition> rows;
   rows.reserve(cycle.moves.size());
   for (const Move& m : cycle.moves) rows.push_back(m.row);
@@ -104,7 +107,9 @@ Result<void> Engine::write(store::Tx& tx, const Cycle& cycle) const {
   auto loaded = load_jobs(tx, cycle.cold);
   if (!loaded) return std::unexpected(std::move(loaded.error()));
   cycle.loaded = std::move(*loaded);
-  return write_ends(tx, cycle);
+  auto ends = write_ends(tx, cycle);
+  at("written");
+  return ends;
 }
 
 // Without those whose key turned out to be another's: they were never accepted.
@@ -151,31 +156,17 @@ void Engine::end_job(Job& job, const Transition& row) {
   if (row.error) job.error = *row.error;
 }
 
-// COMMIT was sent and no answer came. All of the transaction is there or none of it: one witness tells.
-Task<Result<void>> Engine::learn_fate(const Cycle& cycle, Error error) {
+// COMMIT was sent and no answer came. Memory goes on only when it is known what the database holds: to guess would lose or repeat.
+Task<Result<void>> Engine::learn_fate(std::int64_t number, Error error) {
   log::warn("work_commit_unknown", {{"why", error.message}});
-  for (int tries = 0; tries < 150; ++tries) {
-    auto there = co_await database_.read(home_, [&cycle](store::Tx& tx) -> Result<bool> {
-      for (std::size_t i = 0; i < cycle.jobs.size(); ++i) {
-        if (i < cycle.insertions.size() && cycle.insertions[i].existing) continue;
-        auto job = get_job(tx, cycle.jobs[i].job.id);
-        if (!job) return std::unexpected(std::move(job.error()));
-        return job->has_value();
-      }
-      for (const Claim& c : cycle.claims) {
-        auto claims = load_claims(tx);
-        if (!claims) return std::unexpected(std::move(claims.error()));
-        return std::ranges::any_of(*claims, [&](const ClaimRow& row) { return row.fence == c.fence; });
-      }
-      for (const Move& m : cycle.moves) {
-        auto rows = tx.run("SELECT state, fence FROM jobs WHERE id = $1", {m.row.id.value});
-        if (!rows) return std::unexpected(rows.error());
-        return !rows->empty() && (m.row.fence ? (*rows)[0].integer(1) >= m.row.fence : (*rows)[0].integer(0) == static_cast<int>(m.row.state));
-      }
-      return false;
-    });
-    if (there && *there) co_return Result<void>{};
-    if (there) co_return std::unexpected(store::make_error(store::Fault::unavailable, "the transaction was lost with its connection"));
+  while (!stopping_) {
+    auto last = co_await database_.write(home_, [this](store::Tx& tx) { return last_cycle(tx, options_.node, epoch_); });
+    if (last && *last == number) co_return Result<void>{};
+    if (last) co_return std::unexpected(store::make_error(store::Fault::unavailable, "the transaction was lost with its connection"));
+    if (store::fault_of(last.error()) == store::Fault::none) {
+      lost_ = true;
+      break;
+    }
     co_await SleepUntil(home_, home_.clock().mono() + std::chrono::milliseconds(200));
   }
   co_return std::unexpected(std::move(error));
@@ -243,10 +234,10 @@ void Engine::apply(Cycle& cycle) {
 void Engine::hand_out(Cycle& cycle) {
   for (std::size_t i = 0; i < cycle.claims.size(); ++i) {
     const Claim& c = cycle.claims[i];
-    if (!c.holder.empty()) pull_names_.emplace(c.fence, c.holder);
     for (const JobId id : c.jobs) {
       const Entry* e = board_.find(id);
       if (!e) continue;                      // its key was another's
+      if (!c.holder.empty()) pull_names_.emplace(c.fence, c.holder);
       JobPtr job = take_hot(id);
       if (!job)
         if (const auto at = std::ranges::find_if(cycle.loaded, [&](const Job& j) { return j.id == id; }); at != cycle.loaded.end()) job = std::make_shared<const Job>(std::move(*at));

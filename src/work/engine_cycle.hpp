@@ -21,7 +21,10 @@ struct Engine::Ask {
   struct Queued {
     Engine& engine;
     Ask& ask;
-    bool await_ready() const noexcept { return false; }
+    bool await_ready() {                     // nobody is there to carry it
+      if (engine.closed_) ask.failed({ErrorCode::internal_unavailable, "this node has shut down", {}, true, std::chrono::seconds(2), {}, {}, {}});
+      return engine.closed_;
+    }
     void await_suspend(std::coroutine_handle<> h) {
       ask.waiter = h;
       engine.asks_.push_back(&ask);
@@ -38,6 +41,7 @@ struct Engine::Move {
 };
 
 struct Engine::Cycle {
+  std::int64_t number = 0;
   MonoTime now{};
   WallTime wall{};
   std::deque<NewJob> jobs;
@@ -52,9 +56,12 @@ struct Engine::Cycle {
   std::vector<std::size_t> told;             // moves whose end writes more
   std::unordered_map<JobId, JobPtr> known;   // jobs of leases and moves that are in memory
 
+  bool empty() const { return jobs.empty() && moves.empty() && also.empty() && claims.empty() && ended_claims.empty(); }
+
   // What the transaction found. Reset when its body runs again.
   mutable std::vector<Insertion> insertions;
   mutable std::vector<Job> loaded;
+  mutable bool taken_over = false;
 };
 
 // A wait for leases. Lives in the frame of `pull`.

@@ -1,6 +1,7 @@
 #include "work/job_rows.hpp"
 
 #include <algorithm>
+#include <unordered_map>
 
 namespace ballast::work {
 
@@ -66,27 +67,75 @@ Result<void> insert_rows(store::Tx& tx, std::span<const NewJob* const> jobs) {
 }
 
 // What a loser's key belongs to already.
-Result<Insertion> holder_of(store::Tx& tx, const NewJob& job) {
-  auto rows = tx.run("SELECT job, body FROM job_keys WHERE digest = $1", {store::Value::bytes(view(job.key))});
+Result<Insertion> holder_of(store::Tx& tx, const Digest& key, const Digest& body) {
+  auto rows = tx.run("SELECT job, body FROM job_keys WHERE digest = $1", {store::Value::bytes(view(key))});
   if (!rows) return std::unexpected(rows.error());
   if (rows->empty()) return std::unexpected(store::make_error(store::Fault::conflict, "a key's row went away meanwhile"));
-  return Insertion{.existing = JobId{(*rows)[0].integer(0)}, .other_body = (*rows)[0].bytes(1) != view(job.body)};
+  return Insertion{.existing = JobId{(*rows)[0].integer(0)}, .other_body = (*rows)[0].bytes(1) != view(body)};
+}
+
+// One kind of key, of those that have one and have not lost already.
+Result<void> take_keys(store::Tx& tx, std::span<const NewJob* const> jobs, bool unique, WallTime now, std::vector<Insertion>& out) {
+  store::Batch keys(6);
+  std::vector<std::size_t> keyed;
+  const Digest none{};
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    const NewJob& j = *jobs[i];
+    const Digest& key = unique ? j.unique : j.key;
+    if (key == none || out[i].existing) continue;
+    keyed.push_back(i);
+    keys.add({store::Value::bytes(view(key)), j.job.id.value, store::Value::bytes(view(unique ? none : j.body)), unique && j.while_live,
+              unix_us(unique ? j.unique_until : j.key_until), unix_us(now)});
+  }
+  if (keyed.empty()) return {};
+  auto taken = tx.run_many(
+      "INSERT INTO job_keys (digest, job, body, while_live, until_us) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO UPDATE SET "
+      "job = excluded.job, body = excluded.body, while_live = excluded.while_live, until_us = excluded.until_us "
+      "WHERE (job_keys.while_live = 0 AND job_keys.until_us <= $6) OR "
+      "(job_keys.while_live = 1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = job_keys.job AND jobs.live = 1))",
+      keys);
+  if (!taken) return std::unexpected(taken.error());
+  for (std::size_t k = 0; k < keyed.size(); ++k) {
+    if ((*taken)[k] > 0) continue;
+    const NewJob& j = *jobs[keyed[k]];
+    auto holder = unique ? holder_of(tx, j.unique, none) : holder_of(tx, j.key, j.body);
+    if (!holder) return std::unexpected(std::move(holder.error()));
+    out[keyed[k]] = {holder->existing, !unique && holder->other_body};
+  }
+  return {};
 }
 
 }  // namespace
 
 Result<std::uint32_t> begin_epoch(store::Tx& tx, unsigned node) {
-  auto rows = tx.run("INSERT INTO nodes (node, epoch) VALUES ($1, 1) ON CONFLICT (node) DO UPDATE SET epoch = nodes.epoch + 1 RETURNING epoch", {node});
+  auto rows = tx.run("INSERT INTO nodes (node, epoch, cycle) VALUES ($1, 1, 0) ON CONFLICT (node) DO UPDATE SET epoch = nodes.epoch + 1, cycle = 0 RETURNING epoch", {node});
   if (!rows) return std::unexpected(rows.error());
   return static_cast<std::uint32_t>((*rows)[0].integer(0));
 }
 
-Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch) {
-  static constexpr store::Statement ask("SELECT epoch FROM nodes WHERE node = $1", "SELECT epoch FROM nodes WHERE node = $1 FOR SHARE");
-  auto rows = tx.run(ask, {node});
+namespace {
+
+Error taken_over() {
+  return {ErrorCode::internal_unavailable, "another process has taken this node over; nothing more is written here", "node", false, {}, {}, {}, {}};
+}
+
+}  // namespace
+
+Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle) {
+  static constexpr store::Statement ask("SELECT 1 FROM nodes WHERE node = $1 AND epoch = $2 AND $3 > 0",
+                                        "UPDATE nodes SET cycle = $3 WHERE node = $1 AND epoch = $2 RETURNING 1");
+  auto rows = tx.run(ask, {node, epoch, cycle});
   if (!rows) return std::unexpected(rows.error());
-  if (!rows->empty() && (*rows)[0].integer(0) == static_cast<std::int64_t>(epoch)) return {};
-  return fail(ErrorCode::internal_unavailable, "another process has taken this node over; nothing more is written here", "node");
+  if (!rows->empty()) return {};
+  return std::unexpected(taken_over());
+}
+
+Result<std::int64_t> last_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch) {
+  static constexpr store::Statement ask("SELECT cycle FROM nodes WHERE node = $1 AND epoch = $2", "SELECT cycle FROM nodes WHERE node = $1 AND epoch = $2 FOR UPDATE");
+  auto rows = tx.run(ask, {node, epoch});
+  if (!rows) return std::unexpected(rows.error());
+  if (rows->empty()) return std::unexpected(taken_over());
+  return (*rows)[0].integer(0);
 }
 
 // Rows first, keys after: a key whose job has ended is told from one whose job is being inserted here. Who loses its key leaves no row.
@@ -94,37 +143,32 @@ Result<std::vector<Insertion>> insert_jobs(store::Tx& tx, std::span<const NewJob
   std::vector<Insertion> out(jobs.size());
   if (jobs.empty()) return out;
   if (auto inserted = insert_rows(tx, jobs); !inserted) return std::unexpected(std::move(inserted.error()));
-  store::Batch keys(6);
-  std::vector<std::size_t> keyed;
+  if (auto kept = take_keys(tx, jobs, false, now, out); !kept) return std::unexpected(std::move(kept.error()));
+  std::vector<bool> repeated(jobs.size());
+  for (std::size_t i = 0; i < jobs.size(); ++i) repeated[i] = static_cast<bool>(out[i].existing);
+  if (auto kept = take_keys(tx, jobs, true, now, out); !kept) return std::unexpected(std::move(kept.error()));
+  store::Batch lost(1), kept(3);
+  std::unordered_map<JobId, JobId> winners;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
+    if (!out[i].existing) continue;
     const NewJob& j = *jobs[i];
-    if (!j.keyed()) continue;
-    keyed.push_back(i);
-    keys.add({store::Value::bytes(view(j.key)), j.job.id.value, store::Value::bytes(view(j.body)), j.unique, unix_us(j.key_until), unix_us(now)});
-  }
-  if (keyed.empty()) return out;
-  auto taken = tx.run_many(
-      "INSERT INTO job_keys (digest, job, body, while_live, until_us) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO UPDATE SET "
-      "job = excluded.job, body = excluded.body, while_live = excluded.while_live, until_us = excluded.until_us "
-      "WHERE job_keys.until_us <= $6 OR (job_keys.while_live = 1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = job_keys.job AND jobs.live = 1))",
-      keys);
-  if (!taken) return std::unexpected(taken.error());
-  store::Batch lost(1);
-  for (std::size_t k = 0; k < keyed.size(); ++k) {
-    if ((*taken)[k] > 0) continue;
-    const NewJob& j = *jobs[keyed[k]];
-    auto holder = holder_of(tx, j);
-    if (!holder) return std::unexpected(std::move(holder.error()));
-    out[keyed[k]] = *holder;
     lost.add({j.job.id.value});
+    if (repeated[i] || j.key == Digest{}) continue;
+    winners.emplace(j.job.id, out[i].existing);
+    kept.add({store::Value::bytes(view(j.key)), j.job.id.value, out[i].existing.value});
   }
+  for (Insertion& i : out)
+    if (const auto winner = winners.find(i.existing); winner != winners.end()) i.existing = winner->second;
+  if (kept.size() > 0)
+    if (auto moved = done(tx.run_many("UPDATE job_keys SET job = $3 WHERE digest = $1 AND job = $2", kept)); !moved) return std::unexpected(std::move(moved.error()));
   if (lost.size() > 0)
     if (auto gone = done(tx.run_many("DELETE FROM jobs WHERE id = $1", lost)); !gone) return std::unexpected(std::move(gone.error()));
   return out;
 }
 
 Result<std::uint64_t> sweep_keys(store::Tx& tx, WallTime now, std::size_t limit) {
-  auto rows = tx.run("DELETE FROM job_keys WHERE digest IN (SELECT digest FROM job_keys WHERE until_us <= $1 ORDER BY until_us LIMIT $2)", {unix_us(now), limit});
+  auto rows = tx.run("DELETE FROM job_keys WHERE digest IN (SELECT digest FROM job_keys WHERE until_us <= $1 AND (while_live = 0 OR NOT EXISTS "
+                     "(SELECT 1 FROM jobs WHERE jobs.id = job_keys.job AND jobs.live = 1)) ORDER BY until_us LIMIT $2)", {unix_us(now), limit});
   if (!rows) return std::unexpected(rows.error());
   return static_cast<std::uint64_t>(rows->affected());
 }

@@ -20,24 +20,28 @@ std::span<const store::Migration> migrations();
 // ---- the node ----
 // Takes the node over for this process: its epoch, above every earlier one's. Whoever had it can write no more.
 Result<std::uint32_t> begin_epoch(store::Tx& tx, unsigned node);
-// internal_unavailable (not retryable) when another process has taken the node over.
-Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch);
+// internal_unavailable (not retryable) when another process has taken the node over. `cycle` names the transaction: `last_cycle` tells
+// whether it came to be, after a commit whose fate is unknown (which only PostgreSQL has; there it is a row's update, elsewhere a look).
+Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle);
+// The last cycle that was committed; waits for one that is being committed at this moment, so it is a write. As check_epoch.
+Result<std::int64_t> last_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch);
 
 // ---- submission ----
 struct NewJob {
   Job job;
-  Digest key{};                              // of the idempotency or unique key, scope included; all zero: none
+  Digest key{};                              // of the idempotency key, scope included; all zero: none
   Digest body{};                             // what was asked with it
-  WallTime key_until{};                      // the key counts until then
-  bool unique = false;                       // the key also frees itself when its job ends
-  bool keyed() const { return key != Digest{}; }
+  WallTime key_until{};                      // it counts until then
+  Digest unique{};                           // of the unique key
+  WallTime unique_until{};
+  bool while_live = false;                   // the unique key counts until its job ends, instead
 };
 // What became of one: inserted, or `existing` is the job that has its key already.
 struct Insertion {
   JobId existing;
   bool other_body = false;                   // the key was used for something else
 };
-// In the order given. Race-free: one submission per key is inserted.
+// In the order given. Race-free: one submission per key is inserted. Who loses by its unique key keeps its idempotency key, for the winner.
 Result<std::vector<Insertion>> insert_jobs(store::Tx& tx, std::span<const NewJob* const> jobs, WallTime now);
 Result<std::uint64_t> sweep_keys(store::Tx& tx, WallTime now, std::size_t limit);
 

@@ -28,7 +28,7 @@ CREATE TABLE job_attempts (
 
 CREATE TABLE claims (fence {int} NOT NULL PRIMARY KEY, holder {text} NOT NULL, jobs {blob} NOT NULL, at_us {int} NOT NULL) {table};
 
-CREATE TABLE nodes (node {int} NOT NULL PRIMARY KEY, epoch {int} NOT NULL) {table};
+CREATE TABLE nodes (node {int} NOT NULL PRIMARY KEY, epoch {int} NOT NULL, cycle {int} NOT NULL) {table};
 
 CREATE TABLE queues (
   name {text} NOT NULL PRIMARY KEY, concurrency {int} NOT NULL, per_tenant {int} NOT NULL, paused {int} NOT NULL) {clustered};

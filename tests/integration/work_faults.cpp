@@ -1,0 +1,295 @@
+// The database fails under the engine in every way it can: away, full, broken, rolled back, restarted, cut off within its commit, its answer
+// lost. Every ask is answered or tried again, and afterwards memory equals the database.
+#include <sys/resource.h>
+
+#include <csignal>
+#include <filesystem>
+#include <set>
+
+#include "../support/databases.hpp"
+#include "../support/work_house.hpp"
+#include "base/random.hpp"
+
+namespace ballast::work {
+namespace {
+
+using namespace std::chrono_literals;
+using test::word;
+using Fate = test::ObedientDatabase::Fate;
+using To = Commit::To;
+
+class WorkFaults : public test::OnBothDatabases {
+ protected:
+  void SetUp() override {
+    OnBothDatabases::SetUp();
+    if (IsSkipped()) return;
+    begin({});
+  }
+  void begin(EngineOptions options) {
+    auto migrated = database().migrate(migrations());
+    ASSERT_TRUE(migrated) << describe(migrated.error());
+    house_.emplace(database(), options);
+    auto started = house_->start();
+    ASSERT_TRUE(started) << describe(started.error());
+  }
+  void TearDown() override { house_.reset(); }
+  test::WorkHouse& house() { return *house_; }
+  void close() { house_.reset(); }
+  Result<void> execute(std::string_view sql) {
+    return database().write_now([&](store::Tx& tx) -> Result<void> {
+      auto r = tx.run(store::Statement(sql));
+      if (!r) return std::unexpected(r.error());
+      return {};
+    });
+  }
+
+ private:
+  std::optional<test::WorkHouse> house_;
+};
+
+TEST_P(WorkFaults, AskersAreToldAndNothingOfItStays) {
+  for (const Fate fate : {Fate::away, Fate::full, Fate::broken, Fate::lost_after}) {
+    house().database.next = {fate, fate};
+    auto r = house().submit({.spec = {.name = "here"}, .input = "x"});
+    ASSERT_FALSE(r);
+    EXPECT_NE(store::fault_of(r.error()), store::Fault::none);
+    EXPECT_EQ(house().engine().board().size(), 0u);
+    house().database.next.clear();
+    house().pass(1s);
+    house().compare();
+  }
+  EXPECT_EQ(house().count("SELECT COUNT(*) FROM jobs"), 0);
+  EXPECT_TRUE(house().hands.started.empty()) << "nothing is started that is not durable";
+}
+
+TEST_P(WorkFaults, WhatIsReadyIsLeasedOnceTheDatabaseIsBackWithoutAnotherAsk) {
+  begin({.local_leases = 1});
+  house().add("here"), house().add("here");
+  ASSERT_EQ(house().hands.kept.size(), 1u);
+  house().database.next = {Fate::fine, Fate::away, Fate::away, Fate::away};   // its end, then the next one's lease
+  ASSERT_TRUE(house().commit(house().hands.kept[0], word(To::done)));
+  EXPECT_EQ(house().hands.kept.size(), 1u);
+  house().pass(2s);
+  EXPECT_EQ(house().hands.kept.size(), 2u);
+  house().compare();
+}
+
+TEST_P(WorkFaults, TheHolderInThisProcessIsHeardWhenTheDatabaseIsBack) {
+  house().hands.say = [](const Lease&) { return word(To::done, "out"); };
+  house().database.next = {Fate::fine};
+  house().database.otherwise = Fate::away;
+  const JobId id = house().add("here");
+  house().pass(1min);
+  EXPECT_TRUE(house().hands.settled.empty());
+  EXPECT_EQ(house().job(id).state, JobState::queued);
+  EXPECT_LT(house().database.writes, 400u) << "it does not knock without end";
+  house().database.otherwise = Fate::full;
+  house().pass(1min);
+  house().database.otherwise = Fate::fine;
+  house().pass(1s);
+  ASSERT_EQ(house().hands.settled.size(), 1u);
+  EXPECT_TRUE(house().hands.settled[0]);
+  EXPECT_EQ(house().job(id).output, "out");
+  house().compare();
+}
+
+TEST_P(WorkFaults, AnExpiryThatCouldNotBeWrittenIsWrittenLater) {
+  const JobId id = house().add("ext");
+  ASSERT_EQ(house().pull(1, 10s).size(), 1u);
+  house().database.otherwise = Fate::away;
+  house().pass(30s);
+  EXPECT_TRUE(house().engine().running(id));
+  house().database.otherwise = Fate::fine;
+  house().pass(3s);
+  EXPECT_FALSE(house().engine().running(id));
+  EXPECT_EQ(house().attempts(id).size(), 1u);
+  EXPECT_EQ(house().pull().at(0).attempt, 2u);
+}
+
+TEST_P(WorkFaults, OneThatDoesNotFitFailsAlone) {
+  if (!sqlite()) return;                     // PostgreSQL's disk is not ours to fill
+  close();
+  reopen({.max_bytes = 2 << 20});
+  begin({});
+  std::vector<Result<Accepted>> results(3);
+  TaskGroup tasks("three");
+  const auto submit = [&](std::size_t i, std::string input) -> Task<void> {
+    std::vector<Submission> one;
+    one.push_back({.spec = {.name = "ext"}, .input = std::move(input)});
+    auto r = co_await house().engine().submit(std::move(one));
+    results[i] = r.at(0);
+  };
+  tasks.spawn(submit(0, "small"));
+  tasks.spawn(submit(1, std::string(4 << 20, 'x')));
+  tasks.spawn(submit(2, "small"));
+  house().settle();
+  EXPECT_TRUE(results[0]);
+  ASSERT_FALSE(results[1]);
+  EXPECT_EQ(store::fault_of(results[1].error()), store::Fault::full);
+  EXPECT_TRUE(results[2]);
+  house().compare();
+}
+
+TEST_P(WorkFaults, AFullDiskFailsClosedAndIsOverWhenThereIsRoom) {
+  if (!sqlite()) return;
+  close();
+  reopen({.max_bytes = 1 << 20});
+  begin({});
+  std::set<JobId> accepted;
+  int full = 0;
+  for (int i = 0; i < 400; ++i) {
+    auto r = house().submit({.spec = {.name = "ext"}, .input = std::string(10'000, 'x')});
+    if (r) accepted.insert(r->id);
+    else ++full;
+  }
+  EXPECT_GT(accepted.size(), 20u);
+  EXPECT_GT(full, 100);
+  house().compare();
+  close();
+  reopen();
+  begin({});
+  std::set<JobId> kept;
+  for (const Lease& lease : house().pull(1'000)) kept.insert(lease.job->id);
+  EXPECT_EQ(kept, accepted);
+  house().compare();
+}
+
+// The kernel refuses to write: what SQLite sees as an input/output error.
+TEST_P(WorkFaults, AnErrorOfTheDiskFailsClosed) {
+  if (!sqlite()) return;
+  const JobId before = house().add("ext", "x");
+  rlimit limit{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &limit), 0);
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{std::filesystem::file_size(directory() / "test.db-wal") + 100, limit.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  int refused = 0;
+  for (int i = 0; i < 5; ++i) refused += !house().submit({.spec = {.name = "ext"}, .input = std::string(100'000, 'x')}).has_value();
+  const std::size_t live = house().engine().board().size();
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  std::signal(SIGXFSZ, old_handler);
+  EXPECT_EQ(refused, 5);
+  EXPECT_EQ(live, 1u);
+  const JobId after = house().add("ext", "x");
+  house().compare();
+  auto leases = house().pull(9);
+  ASSERT_EQ(leases.size(), 2u);
+  EXPECT_EQ(leases[0].job->id, before);
+  EXPECT_EQ(leases[1].job->id, after);
+}
+
+TEST_P(WorkFaults, PostgresRestartsBetweenAndConnectionsAreCutWithin) {
+  if (sqlite()) return;
+  house().hands.say = [](const Lease&) { return word(To::done, "out"); };
+  for (int i = 0; i < 3; ++i) {
+    house().database.during = [] {
+      test::Postgres::instance()->stop(SIGQUIT);
+      ASSERT_TRUE(test::Postgres::instance()->start());
+    };
+    EXPECT_EQ(house().job(house().add("here")).state, JobState::done);
+    house().compare();
+  }
+  EXPECT_EQ(house().hands.started.size(), 3u) << "each once";
+}
+
+// The backend dies inside COMMIT, once for each of the first commits that lease something.
+TEST_P(WorkFaults, PostgresDiesWithinTheCommit) {
+  if (sqlite()) return;
+  ASSERT_TRUE(execute("CREATE SEQUENCE deaths"));
+  ASSERT_TRUE(execute("CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN IF nextval('deaths') % 2 = 1 THEN "
+                      "PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END $f$"));
+  ASSERT_TRUE(execute("CREATE CONSTRAINT TRIGGER dies AFTER INSERT ON claims DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die()"));
+  house().hands.say = [](const Lease&) { return word(To::done, "out"); };
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(house().job(house().add("here")).state, JobState::done);
+  EXPECT_EQ(house().hands.started.size(), 5u);
+  EXPECT_EQ(house().count("SELECT COUNT(*) FROM jobs"), 5);
+  house().compare();
+}
+
+TEST_P(WorkFaults, ACommitOfUnknownFateIsLearntNotGuessed) {
+  if (sqlite()) return;                      // it always knows
+  house().hands.say = [](const Lease&) { return word(To::done, "out"); };
+  for (const Fate fate : {Fate::unknown_written, Fate::unknown_lost}) {
+    house().database.next = {fate, Fate::away, Fate::away, Fate::away};       // and for a while nobody can say
+    auto r = house().submit({.spec = {.name = "here"}, .input = "x"});
+    EXPECT_EQ(r.has_value(), fate == Fate::unknown_written);
+    house().pass(1s);
+    house().compare();
+  }
+  EXPECT_EQ(house().count("SELECT COUNT(*) FROM jobs"), 1);
+  // A repeated submission that is leased in its own cycle leaves no row of its own: only the cycle's number tells.
+  Submission keyed{.spec = {.name = "here"}, .input = "x", .idempotency_key = "k"};
+  const JobId first = house().submit(keyed)->id;
+  house().database.next = {Fate::unknown_written};
+  auto again = house().submit(keyed);
+  ASSERT_TRUE(again) << describe(again.error());
+  EXPECT_EQ(again->id, first);
+  EXPECT_EQ(house().hands.started.size(), 2u);
+  // A step that was recorded is not recorded again.
+  const JobId id = house().add("ext");
+  const Lease lease = house().pull().at(0);
+  int recorded = 0;
+  Commit step = word(To::running);
+  step.also = [&](store::Tx& tx) -> Result<void> {
+    ++recorded;
+    auto r = tx.run("INSERT INTO queues (name, concurrency, per_tenant, paused) VALUES ('step', 0, 0, 0)");
+    if (!r) return std::unexpected(r.error());
+    return {};
+  };
+  house().database.next = {Fate::unknown_written};
+  auto said = house().commit(lease, step);
+  EXPECT_TRUE(said) << describe(said.error());
+  EXPECT_EQ(recorded, 1);
+  EXPECT_TRUE(house().engine().running(id));
+  house().compare();
+}
+
+// Every way at random, under load; then it heals, and everything comes to its end.
+TEST_P(WorkFaults, ChaosOfTheDatabaseLosesNothingAndRepeatsNothing) {
+  const char* given = std::getenv("BALLAST_SIM_SEED");
+  const std::uint64_t seed = given ? std::strtoull(given, nullptr, 10) : os_seed();
+  SCOPED_TRACE("BALLAST_SIM_SEED=" + std::to_string(seed));
+  SeededRandom random(seed);
+  begin({.local_leases = 8});
+  std::vector<Fate> fates{Fate::away, Fate::full, Fate::broken, Fate::lost_after};
+  if (!sqlite()) fates.insert(fates.end(), {Fate::unknown_written, Fate::unknown_lost});
+  const auto any = [&] { return word(std::array{To::done, To::done, To::failed, To::snoozed, To::dead}[random.below(5)], "out"); };
+  house().hands.say = [&](const Lease&) -> std::optional<Commit> { return any(); };
+  std::set<JobId> accepted;
+  std::vector<Lease> outside;
+  for (int round = 0; round < 300; ++round) {
+    for (auto n = random.below(4); n-- > 0;) house().database.next.push_back(random.chance(0.4) ? fates[random.below(fates.size())] : Fate::fine);
+    std::vector<Submission> bulk(random.below(4), Submission{.spec = {.name = random.chance(0.5) ? "ext" : "here", .max_attempts = 3}, .input = "x"});
+    for (const auto& r : house().submit(std::move(bulk)))
+      if (r) EXPECT_TRUE(accepted.insert(r->id).second);
+    for (Lease& lease : house().pull(random.below(3) + 1, 10s)) outside.push_back(std::move(lease));
+    if (!outside.empty() && random.chance(0.6)) (void)house().commit(outside[random.below(outside.size())], any());
+    if (!accepted.empty() && random.chance(0.1)) (void)house().loop.run(house().engine().cancel({*accepted.begin()}, "chaos"));
+    house().pass(Duration(random.below(1'500) * 1ms));
+    if (random.chance(0.03)) {
+      house().database.next.clear();
+      ASSERT_TRUE(house().start());
+    }
+    if (house().database.next.empty() && round % 5 == 0) {
+      house().pass(1s);
+      house().compare();
+    }
+  }
+  house().database.next.clear();
+  house().hands.say = [](const Lease&) { return word(To::done); };
+  for (int i = 0; i < 100 && house().engine().board().size() > 0; ++i) {
+    for (const Lease& lease : house().pull(50, 10s)) EXPECT_TRUE(house().commit(lease, word(To::done)));
+    house().pass(30s);
+  }
+  EXPECT_EQ(house().engine().board().size(), 0u) << "everything comes to its end";
+  EXPECT_EQ(house().count("SELECT COUNT(*) FROM jobs"), static_cast<std::int64_t>(accepted.size())) << "what was refused is not there, what was accepted is";
+  EXPECT_EQ(house().count("SELECT COUNT(*) FROM jobs WHERE live = 1"), 0);
+  EXPECT_EQ(house().count("SELECT COUNT(*) FROM jobs WHERE attempt > 3"), 0);
+  for (const JobId id : accepted) EXPECT_TRUE(terminal(house().job(id).state));
+  house().compare();
+}
+
+BALLAST_ON_BOTH_DATABASES(WorkFaults);
+
+}  // namespace
+}  // namespace ballast::work

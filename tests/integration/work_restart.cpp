@@ -1,0 +1,195 @@
+// What a process leaves behind when it ends, and what the next one makes of it.
+#include <chrono>
+#include <cstdio>
+
+#include "../support/databases.hpp"
+#include "../support/work_house.hpp"
+
+namespace ballast::work {
+namespace {
+
+using namespace std::chrono_literals;
+using test::word;
+using To = Commit::To;
+
+class WorkRestart : public test::OnBothDatabases {
+ protected:
+  void SetUp() override {
+    OnBothDatabases::SetUp();
+    if (IsSkipped()) return;
+    auto migrated = database().migrate(migrations());
+    ASSERT_TRUE(migrated) << describe(migrated.error());
+    house_.emplace(database());
+    restart();
+  }
+  void TearDown() override { house_.reset(); }
+  test::WorkHouse& house() { return *house_; }
+  void restart() {
+    auto started = house_->start();
+    ASSERT_TRUE(started) << describe(started.error());
+    house_->compare();
+  }
+
+ private:
+  std::optional<test::WorkHouse> house_;
+};
+
+TEST_P(WorkRestart, WhatThisProcessRanRunsAgainAtOnceAndCountsACrash) {
+  const JobId id = house().add("here", "input");
+  const Fence before = house().hands.kept.at(0).fence;
+  restart();
+  ASSERT_EQ(house().hands.kept.size(), 1u);
+  const Lease lease = house().hands.kept[0];
+  EXPECT_EQ(lease.job->id, id);
+  EXPECT_EQ(lease.job->input, "input");
+  EXPECT_EQ(lease.attempt, 2u);
+  EXPECT_GT(lease.fence, before);
+  const auto history = house().attempts(id);
+  ASSERT_EQ(history.size(), 1u);
+  EXPECT_EQ(history[0].fence, before);
+  Lease old = lease;
+  old.fence = before;
+  EXPECT_FALSE(house().commit(old, word(To::done))) << "the crashed attempt's word";
+  EXPECT_TRUE(house().commit(lease, word(To::done, "out")));
+  EXPECT_EQ(house().job(id).output, "out");
+}
+
+TEST_P(WorkRestart, APoisonousJobIsDeadAfterItsAttemptsAndHoldsUpNobody) {
+  const JobId poison = house().add("poison", "x", [](Submission& s) { s.spec.max_attempts = 3; });
+  const JobId other = house().add("other", "x", [](Submission& s) { s.spec.max_attempts = 100; });
+  for (int crash = 1; crash <= 3; ++crash) {
+    EXPECT_EQ(house().hands.kept.size(), 2u);
+    restart();
+  }
+  EXPECT_EQ(house().job(poison).state, JobState::dead);
+  EXPECT_EQ(house().job(poison).attempt, 3u);
+  EXPECT_EQ(house().attempts(poison).size(), 3u);
+  ASSERT_EQ(house().hands.kept.size(), 1u);
+  EXPECT_TRUE(house().commit(house().hands.kept[0], word(To::done)));
+  EXPECT_EQ(house().job(other).state, JobState::done);
+  restart();
+  EXPECT_EQ(house().attempts(poison).size(), 3u) << "dead is dead";
+}
+
+TEST_P(WorkRestart, AnExternalWorkersLeaseGoesOnUnderItsFence) {
+  const JobId id = house().add("ext", "x");
+  const Lease lease = house().pull(1, 30s).at(0);
+  restart();
+  EXPECT_TRUE(house().engine().running(id));
+  EXPECT_TRUE(house().pull().empty());
+  ASSERT_TRUE(house().engine().heartbeat(id, lease.fence, 60s));
+  house().pass(50s);
+  restart();
+  ASSERT_TRUE(house().commit(lease, word(To::done, "out")));
+  EXPECT_EQ(house().job(id).attempt, 0u) << "no crash of it was counted";
+  house().pass(5s);
+  EXPECT_EQ(house().count("SELECT COUNT(*) FROM claims"), 0);
+}
+
+TEST_P(WorkRestart, AnExternalWorkerThatIsGoneTooLosesItsLease) {
+  const JobId id = house().add("ext", "x");
+  const Lease lease = house().pull(1, 30s).at(0);
+  restart();
+  house().pass(31s);
+  const Lease next = house().pull().at(0);
+  EXPECT_EQ(next.job->id, id);
+  EXPECT_GT(next.fence, lease.fence);
+  EXPECT_EQ(house().attempts(id).at(0).holder, "w1");
+}
+
+TEST_P(WorkRestart, WhatWaitedIsRunAgainAndFindsOutItself) {
+  const JobId id = house().add("ext", "x");
+  house().commit(house().pull().at(0), word(To::waiting));
+  restart();
+  const Lease lease = house().pull().at(0);
+  EXPECT_EQ(lease.job->id, id);
+  EXPECT_EQ(lease.attempt, 1u);
+}
+
+TEST_P(WorkRestart, DelaysAndDeadlinesAreKept) {
+  house().add("ext", "x", [](Submission& s) { s.delay = 1h; });
+  const JobId late = house().add("ext", "x", [&](Submission& s) { s.delay = 2h, s.spec.deadline = house().clock.wall() + 30min; });
+  house().pass(10min);
+  restart();
+  EXPECT_TRUE(house().pull().empty());
+  house().pass(21min);
+  EXPECT_EQ(house().job(late).state, JobState::dead);
+  house().pass(30min);
+  EXPECT_EQ(house().pull().size(), 1u);
+}
+
+TEST_P(WorkRestart, AProcessWhoseNodeWasTakenOverWritesNothingMore) {
+  const JobId id = house().add("here", "x");
+  const Lease old = house().hands.kept.at(0);
+  house().add("here2", "x", [](Submission& s) { s.delay = 1s; });
+  test::WorkHouse second(database());
+  ASSERT_TRUE(second.start());
+  EXPECT_FALSE(house().submit({.spec = {.name = "ext"}}));
+  auto refused = house().commit(old, word(To::done, "from the first"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().field, "node");
+  const std::size_t writes = house().database.writes;
+  house().pass(1min);
+  EXPECT_LE(house().database.writes, writes + 2) << "nor does it try again and again";
+  EXPECT_EQ(house().hands.kept.size(), 1u) << "it starts nothing more";
+  second.pass(1s);
+  ASSERT_EQ(second.hands.kept.size(), 2u);
+  EXPECT_TRUE(second.commit(second.hands.kept[0], word(To::done, "from the second")));
+  EXPECT_EQ(second.job(id).output, "from the second");
+  EXPECT_EQ(second.count("SELECT COUNT(*) FROM jobs"), 2);
+  second.compare();
+}
+
+TEST_P(WorkRestart, AfterTheShutdownAskersAreTold) {
+  const JobId id = house().add("ext", "x");
+  const Lease lease = house().pull().at(0);
+  house().loop.run(house().engine().drain(1s));
+  EXPECT_EQ(house().submit({.spec = {.name = "ext"}}).error().code, ErrorCode::internal_unavailable);
+  EXPECT_EQ(house().commit(lease, word(To::done)).error().code, ErrorCode::internal_unavailable);
+  EXPECT_EQ(house().loop.run(house().engine().cancel({id}, "x")).at(0).error().code, ErrorCode::internal_unavailable);
+  EXPECT_FALSE(house().loop.run(house().engine().wake(id)));
+  EXPECT_TRUE(house().loop.run(house().engine().pull({.worker = "w", .queues = {"default"}, .tasks = {}, .wait = 1s}))->empty());
+}
+
+TEST_P(WorkRestart, DrainLetsWhatRunsEndAndStartsNothing) {
+  house().add("here", "x");
+  TaskGroup tasks("drain");
+  bool drained = false;
+  const auto drain = [&]() -> Task<void> {
+    co_await house().engine().drain(10s);
+    drained = true;
+  };
+  tasks.spawn(drain());
+  house().settle();
+  house().pass(1s);
+  EXPECT_FALSE(drained);
+  EXPECT_TRUE(house().commit(house().hands.kept.at(0), word(To::done)));
+  house().pass(10ms);
+  EXPECT_TRUE(drained);
+  restart();
+  EXPECT_EQ(house().count("SELECT COUNT(*) FROM job_attempts"), 0);
+}
+
+TEST_P(WorkRestart, AHundredThousandLiveJobsAreTakenUpInSeconds) {
+  constexpr int kBulks = 20, kBulk = 5'000;
+  for (int i = 0; i < kBulks; ++i) {
+    std::vector<Submission> bulk(kBulk, Submission{.spec = {.name = i % 2 ? "ext" : "here", .tenant = "t" + std::to_string(i % 7), .tags = {"a"}}, .input = "{}"});
+    for (const auto& r : house().loop.run(house().engine().submit(std::move(bulk)))) ASSERT_TRUE(r);
+  }
+  house().settle();
+  const std::size_t running = house().hands.kept.size();
+  const auto begin = std::chrono::steady_clock::now();
+  auto started = house().start();
+  const auto took = std::chrono::steady_clock::now() - begin;
+  ASSERT_TRUE(started);
+  std::printf("%d live jobs, %zu of them leased, on the board after %lld ms (%s)\n", kBulks * kBulk, running,
+              static_cast<long long>(std::chrono::duration_cast<std::chrono::milliseconds>(took).count()), sqlite() ? "SQLite" : "PostgreSQL");
+  EXPECT_EQ(house().engine().board().size(), static_cast<std::size_t>(kBulks * kBulk));
+  EXPECT_EQ(house().hands.kept.size(), running);
+  house().audit();
+}
+
+BALLAST_ON_BOTH_DATABASES(WorkRestart);
+
+}  // namespace
+}  // namespace ballast::work

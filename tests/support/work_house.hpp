@@ -1,0 +1,215 @@
+// An engine in simulated time over a real database whose transactions can be made to fail: before they run, after they have run, or
+// after their commit. Its writes and reads happen at once on the calling thread, so a test is the same story every time.
+#pragma once
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/sim_loop.hpp"
+#include "base/task_group.hpp"
+#include "store/database.hpp"
+#include "work/engine.hpp"
+
+namespace ballast::test {
+
+// Forwards to a database, on the calling thread.
+class ObedientDatabase final : public store::Database {
+ public:
+  enum class Fate { fine, away, full, broken, lost_after, unknown_written, unknown_lost };
+  explicit ObedientDatabase(store::Database& real) : real_(real) {}
+
+  std::deque<Fate> next;                     // of the writes to come; then `otherwise`
+  Fate otherwise = Fate::fine;
+  bool reads_away = false;
+  std::size_t writes = 0;
+  std::function<void()> during;              // called while a write is under way
+
+  store::Dialect dialect() const override { return real_.dialect(); }
+  Stats stats() const override { return real_.stats(); }
+
+ protected:
+  void submit_write(store::Job& job, store::WriteOptions options) override {
+    ++writes;
+    Fate fate = otherwise;
+    if (!next.empty()) fate = next.front(), next.pop_front();
+    if (during) std::exchange(during, {})();
+    const store::Fault fault = fault_of(fate);
+    if (fate == Fate::away || fate == Fate::full || fate == Fate::broken) return job.finish(error(fault));
+    auto done = real_.write_now([&](store::Tx& tx) -> Result<void> {
+      auto ran = job.run(tx);
+      if (ran && (fate == Fate::lost_after || fate == Fate::unknown_lost)) return error(fault);
+      return ran;
+    }, options);
+    if (done && fate == Fate::unknown_written) done = error(fault);
+    job.finish(std::move(done));
+  }
+  void submit_read(store::Job& job, store::ReadOptions options) override {
+    if (reads_away) return job.finish(error(store::Fault::unavailable));
+    job.finish(real_.read_now([&](store::Tx& tx) { return job.run(tx); }, options));
+  }
+
+ private:
+  static store::Fault fault_of(Fate fate) {
+    switch (fate) {
+      case Fate::fine: return store::Fault::none;
+      case Fate::full: return store::Fault::full;
+      case Fate::broken: return store::Fault::broken;
+      case Fate::unknown_written:
+      case Fate::unknown_lost: return store::Fault::commit_unknown;
+      case Fate::away:
+      case Fate::lost_after: break;
+    }
+    return store::Fault::unavailable;
+  }
+  static Result<void> error(store::Fault fault) { return std::unexpected(store::make_error(fault, "injected by the test")); }
+  store::Database& real_;
+};
+
+// Runs what is not named "ext…". Ends each lease as `say` tells, or keeps it for the test when that says nothing.
+class Hands final : public work::Executor {
+ public:
+  std::function<std::optional<work::Commit>(const work::Lease&)> say;
+  std::vector<work::Lease> kept;
+  std::vector<work::JobId> revoked, started;
+  std::vector<Result<work::Settled>> settled;
+  work::Engine* engine = nullptr;
+
+  bool runs(const work::JobSpec& spec) const override { return !spec.name.starts_with("ext"); }
+  void start(work::Lease lease) override {
+    started.push_back(lease.job->id);
+    auto word = say ? say(lease) : std::nullopt;
+    if (!word) return kept.push_back(std::move(lease));
+    word->job = lease.job->id;
+    word->fence = lease.fence;
+    tasks_.spawn(tell(std::move(*word)));
+  }
+  void revoke(work::JobId id, work::Fence) override { revoked.push_back(id); }
+  Task<void> stop() override { co_return; }  // a process that just ends
+
+ private:
+  Task<void> tell(work::Commit word) {
+    auto done = co_await engine->commit(std::move(word));
+    settled.push_back(std::move(done));
+  }
+  TaskGroup tasks_{"hands"};
+};
+
+class WorkHouse {
+ public:
+  explicit WorkHouse(store::Database& real, work::EngineOptions options = {}) : database(real), options_(options) {}
+  ~WorkHouse() { stop(); }
+
+  // A new engine, as of a new process.
+  Result<void> start(const work::EndWriter* writer = nullptr) {
+    stop();
+    hands.kept.clear();
+    engine_ = std::make_unique<work::Engine>(loop, database, options_, ++seed_);
+    hands.engine = engine_.get();
+    if (auto started = engine_->start(hands, writer); !started) return started;
+    engine_->open();
+    settle();
+    return {};
+  }
+  // Ends the process: what it had leased stays leased in the database.
+  void stop() {
+    if (!engine_) return;
+    loop.run(engine_->drain({}));
+    settle();
+    engine_.reset();
+  }
+  work::Engine& engine() { return *engine_; }
+  void settle() { loop.run_until_idle(); }
+  void pass(Duration d) { loop.advance(d); }
+  void audit() { engine_->board().audit(clock.mono()); }
+
+  std::vector<Result<work::Accepted>> submit(std::vector<work::Submission> jobs) {
+    auto results = loop.run(engine_->submit(std::move(jobs)));
+    settle();
+    audit();
+    return results;
+  }
+  Result<work::Accepted> submit(work::Submission job) { return submit(std::vector{std::move(job)}).front(); }
+  // A job that must be accepted.
+  work::JobId add(const std::string& name, const std::string& input = "{}", std::function<void(work::Submission&)> change = {}) {
+    work::Submission s;
+    s.spec.name = name;
+    s.input = input;
+    if (change) change(s);
+    auto accepted = submit(std::move(s));
+    EXPECT_TRUE(accepted) << (accepted ? "" : describe(accepted.error()));
+    return accepted ? accepted->id : work::JobId{};
+  }
+  std::vector<work::Lease> pull(std::size_t most = 1, Duration lease = std::chrono::seconds(30), const std::string& worker = "w1") {
+    auto leases = loop.run(engine_->pull({.worker = worker, .queues = {"default"}, .tasks = {}, .most = most, .lease = lease, .wait = {}}));
+    EXPECT_TRUE(leases) << (leases ? "" : describe(leases.error()));
+    settle();
+    audit();
+    return leases ? *leases : std::vector<work::Lease>{};
+  }
+  Result<work::Settled> commit(const work::Lease& lease, work::Commit word) {
+    word.job = lease.job->id;
+    word.fence = lease.fence;
+    auto results = loop.run(engine_->commit(std::vector{std::move(word)}));
+    settle();
+    audit();
+    return results.front();
+  }
+  work::Job job(work::JobId id) {
+    auto found = database.read_now([&](store::Tx& tx) { return work::get_job(tx, id); });
+    EXPECT_TRUE(found && *found) << work::to_string(id) << " is gone";
+    return found && *found ? **found : work::Job{};
+  }
+  std::vector<work::AttemptRow> attempts(work::JobId id) {
+    return *database.read_now([&](store::Tx& tx) { return work::list_attempts(tx, id); });
+  }
+  std::int64_t count(const char* sql) {
+    auto rows = database.read_now([&](store::Tx& tx) { return tx.run(sql); });
+    EXPECT_TRUE(rows) << sql;
+    return rows ? (*rows)[0].integer(0) : -1;
+  }
+  // Memory equals the database: the same live jobs, attempts, and leases under the same fences.
+  void compare() {
+    audit();
+    auto rows = *database.read_now([](store::Tx& tx) { return work::load_live(tx, {}, 1'000'000); });
+    auto claims = *database.read_now([](store::Tx& tx) { return work::load_claims(tx); });
+    std::map<work::JobId, work::Fence> leased;
+    for (const auto& c : claims)
+      for (const work::JobId id : c.jobs) leased[id] = std::max(leased[id], c.fence);
+    const work::Board& board = engine_->board();
+    EXPECT_EQ(board.size(), rows.size());
+    for (const auto& row : rows) {
+      const work::Entry* e = board.find(row.job.id);
+      ASSERT_TRUE(e) << work::to_string(row.job.id);
+      EXPECT_EQ(e->attempt, row.job.attempt);
+      EXPECT_FALSE(e->settling);
+      const auto lease = leased.find(row.job.id);
+      const bool is = lease != leased.end() && lease->second > row.fence;
+      EXPECT_EQ(e->place == work::Entry::Place::leased, is) << work::to_string(row.job.id);
+      if (is) EXPECT_EQ(e->fence, lease->second);
+    }
+  }
+
+  SimClock clock{WallTime(std::chrono::seconds(1'800'000'000))};
+  SimLoop loop{clock};
+  ObedientDatabase database;
+  Hands hands;
+
+ private:
+  const work::EngineOptions options_;
+  std::uint64_t seed_ = 0;
+  std::unique_ptr<work::Engine> engine_;
+};
+
+inline work::Commit word(work::Commit::To to, std::string output = {}) {
+  work::Commit c;
+  c.to = to;
+  c.output = std::move(output);
+  if (to == work::Commit::To::failed || to == work::Commit::To::dead) c.error = Error{ErrorCode::provider_error, "it did not work", {}, true, {}, {}, {}, {}};
+  return c;
+}
+
+}  // namespace ballast::test
