@@ -15,22 +15,12 @@ constexpr std::string_view kDomain = "ballast audit entry 1\n";
 constexpr std::string_view kAdmin = "admin:";
 constexpr int kRounds = 3;
 
-// "?" for what PostgreSQL would refuse; at most `most` bytes.
-std::string clean(std::string_view text, std::size_t most) {
-  std::string out(text.substr(0, most));
-  if (out.find('\0') != std::string::npos || !is_utf8(text))
-    for (char& c : out)
-      if (c == '\0' || static_cast<unsigned char>(c) >= 0x80) c = '?';
-  if (text.size() > most) out.resize(utf8_prefix(out, most).size());
-  return out;
-}
-
 AuditEntry stored_form(const AuditEntry& e, WallTime now) {
-  return {.actor = clean(e.actor, kMaxAuditText),
-          .action = clean(e.action, kMaxAuditText),
-          .subject = clean(e.subject, kMaxAuditText),
+  return {.actor = stored_text(e.actor, kMaxAuditText),
+          .action = stored_text(e.action, kMaxAuditText),
+          .subject = stored_text(e.subject, kMaxAuditText),
           .arguments = e.arguments,
-          .outcome = clean(e.outcome, kMaxAuditOutcome),
+          .outcome = stored_text(e.outcome, kMaxAuditOutcome),
           .at = wall_from_us(unix_us(e.at == WallTime{} ? now : e.at))};
 }
 

@@ -84,6 +84,15 @@ CREATE TABLE run_blobs (
   job {int} NOT NULL, hash {blob} NOT NULL, raw_size {int} NOT NULL, packed {blob} NOT NULL, PRIMARY KEY (job, hash)) {clustered};
 )sql";
 
+// effects: what runs do to the world outside (records/effects). n: the order in which they were intended, place: in which they ended.
+constexpr std::string_view kSeventh = R"sql(
+CREATE TABLE effects (
+  job {int} NOT NULL, path {text} NOT NULL, input {blob} NOT NULL, attempt {int} NOT NULL, kind {int} NOT NULL,
+  n {int} NOT NULL, place {int} NOT NULL, target {text} NOT NULL, arguments {blob} NOT NULL, idempotency_key {text} NOT NULL, fence {int} NOT NULL,
+  state {int} NOT NULL, outcome {text} NOT NULL, intended_us {int} NOT NULL, dispatched_us {int} NOT NULL, settled_us {int} NOT NULL,
+  undone_us {int} NOT NULL, PRIMARY KEY (job, path, input, attempt, kind)) {clustered};
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"records", 1, "calls, attempts, budgets, keys, idempotency", kFirst},
     {"records", 2, "calls in blocks", kSecond},
@@ -91,6 +100,7 @@ constexpr store::Migration kMigrations[] = {
     {"records", 4, "a key's secret before its last rotation", kFourth},
     {"records", 5, "the audit trail", kFifth},
     {"records", 6, "values of runs", kSixth},
+    {"records", 7, "effects of runs", kSeventh},
 };
 
 }  // namespace

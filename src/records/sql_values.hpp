@@ -9,6 +9,7 @@
 
 #include "base/clock.hpp"
 #include "base/hash.hpp"
+#include "base/text.hpp"
 #include "store/database.hpp"
 
 namespace ballast::records {
@@ -22,6 +23,16 @@ inline Digest digest_from(std::string_view bytes) {
   return d;
 }
 inline WallTime wall_from_us(std::int64_t us) { return WallTime(std::chrono::microseconds(us)); }
+
+// Text as it is stored: "?" for what PostgreSQL would refuse; at most `most` bytes.
+inline std::string stored_text(std::string_view text, std::size_t most) {
+  std::string out(text.substr(0, most));
+  if (out.find('\0') != std::string::npos || !is_utf8(text))
+    for (char& c : out)
+      if (c == '\0' || static_cast<unsigned char>(c) >= 0x80) c = '?';
+  if (text.size() > most) out.resize(utf8_prefix(out, most).size());
+  return out;
+}
 
 // "BEFORE ($FIRST, …) AFTER" for 1, 8 or 64 things: few texts for the cache of prepared statements, few round trips.
 class ListStatement {
