@@ -29,7 +29,8 @@ inline constexpr std::string_view effect_dispatched = "effect.dispatched", effec
                                   effect_unknown = "effect.unknown", effect_resolved = "effect.resolved";
 inline constexpr std::string_view approval_requested = "approval.requested", approval_granted = "approval.granted", approval_edited = "approval.edited",
                                   approval_rejected = "approval.rejected", approval_expired = "approval.expired",
-                                  approval_escalated = "approval.escalated";
+                                  approval_escalated = "approval.escalated", approval_withdrawn = "approval.withdrawn",
+                                  approval_linked = "approval.linked";
 inline constexpr std::string_view job_submitted = "job.submitted", job_cancelled = "job.cancelled", job_redriven = "job.redriven",
                                   job_edited = "job.edited", job_erased = "job.erased", stage_retried = "stage.retried", run_forked = "run.forked",
                                   run_moved = "run.moved", run_rolled_back = "run.rolled_back", settled = "settle.done", settle_refused = "settle.refused";

@@ -40,9 +40,25 @@ CREATE TABLE job_events (
   PRIMARY KEY (job, seq)) {clustered};
 )sql";
 
+// approvals: what runs ask of humans. `state` 0 is pending; `taken_us`: when the run went on with the decision. Nothing of a row but what a decision,
+// an escalation and the taking say ever changes.
+constexpr std::string_view kApprovals = R"sql(
+CREATE TABLE approvals (
+  job {int} NOT NULL, n {int} NOT NULL, state {int} NOT NULL, path {text} NOT NULL, input {blob} NOT NULL, digest {blob} NOT NULL, flow {text} NOT NULL,
+  definition {blob} NOT NULL, policy {text} NOT NULL, key_id {text} NOT NULL, user_name {text} NOT NULL, assignees {text} NOT NULL, rule {text} NOT NULL,
+  signature {int} NOT NULL, self {int} NOT NULL, asked_us {int} NOT NULL, expires_us {int} NOT NULL, escalate_us {int} NOT NULL, escalate_to {text} NOT NULL,
+  decided_us {int} NOT NULL, decided_by {text} NOT NULL, note {text} NOT NULL, taken_us {int} NOT NULL, value_digest {blob}, shown {text} NOT NULL, value {text},
+  PRIMARY KEY (job, n)) {table};
+CREATE INDEX approvals_open ON approvals (job, n) WHERE state = 0;
+CREATE INDEX approvals_by_expiry ON approvals (expires_us) WHERE state = 0;
+CREATE INDEX approvals_by_escalation ON approvals (escalate_us) WHERE state = 0 AND escalate_us > 0;
+CREATE INDEX approvals_untaken ON approvals (decided_us) WHERE state > 0 AND taken_us = 0;
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"work", 1, "jobs, keys, attempts, claims, queues", kFirst},
     {"work", 2, "events", kSecond},
+    {"work", 3, "approvals", kApprovals},
 };
 
 }  // namespace
