@@ -108,6 +108,7 @@ struct Config {
   gateway::BreakerOptions breakers;
   gateway::IdempotencyOptions idempotency;
   WorkConfig work;
+  std::string flows = "flows";                 // the folder of flows
   bool auto_providers = false;                 // no file names any: those of the environment, and of this machine
   bool probe_local = true;                     // then look for model servers on this machine
   std::vector<ProviderConfig> providers;

@@ -171,7 +171,7 @@ Result<void> Runtime::open_doors() {
                              .trace_sample = config_.telemetry.sample, .loops = loops_->size()};
   gateway_ = std::make_unique<gateway::Gateway>(world, setup_of(wired_));
   server::export_state(metrics_, *gateway_, *database_);
-  auto shop = Workshop::open(config_.work, *loops_, *database_);
+  auto shop = Workshop::open(config_, *loops_, *database_);
   if (!shop) return fail(std::move(shop.error()));
   workshop_ = std::move(*shop);
   api_ = std::make_unique<server::Api>(server::Parts{*gateway_, *database_, metrics_, clock_, kVersion, &workshop_->door()});
@@ -200,6 +200,7 @@ Result<void> Runtime::open_doors() {
 Result<void> Runtime::reload(Config config) {
   auto made = wire(config, *client_, clock_, wired_.get());
   if (!made) return fail(std::move(made.error()));
+  if (auto flows = workshop_->load_flows(config.flows, clock_.wall()); !flows) return flows;
   std::string waiting;
   for (const auto& name : needs_restart(started_, config)) waiting += (waiting.empty() ? "" : ", ") + name;
   if (!waiting.empty()) log::warn("reload_needs_restart", {{"settings", waiting}, {"what", "these changed and take effect at the next start"}});

@@ -255,6 +255,7 @@ constexpr K root[] = {
     {"budgets", list, "Money.", {}, {}, {}, budgets},
     {"breakers", object, "When a target that keeps failing is left alone.", {}, {}, {}, breakers},
     {"idempotency", object, "The Idempotency-Key header.", {}, {}, {}, idempotency},
+    {"flows", text, "The folder of flows (*.yaml), beside this file.", "my-flows", "flows"},
     {"work", object, "Jobs.", {}, {}, {}, work},
     {"keys", list, "Keys of callers; further ones by `ballast keys` and /api/keys.", {}, {}, {}, keys},
 };

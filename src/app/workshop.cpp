@@ -15,22 +15,41 @@ work::EngineOptions engine_options(const WorkConfig& config) {
   return {.local_leases = config.concurrency, .max_live = config.max_jobs, .retention = config.retention};
 }
 
-Task<void> drain_and_tell(work::Engine& engine, Duration patience, std::binary_semaphore& done) {
+Task<void> drain_and_tell(work::Engine& engine, TaskGroup& wakes, Duration patience, std::binary_semaphore& done) {
   co_await engine.drain(patience);
+  co_await wakes.join();
   done.release();
 }
 
 }  // namespace
 
-Workshop::Workshop(const WorkConfig& config, net::LoopGroup& loops, store::Database& database)
-    : config_(config), loops_(loops), database_(database), dispatch_(loops.at(0), {.timeout = config.timeout}),
-      engine_(loops.at(0), database, engine_options(config), os_seed()), door_(engine_) {
+Workshop::Workshop(const Config& config, net::LoopGroup& loops, store::Database& database)
+    : config_(config.work), loops_(loops), database_(database), dispatch_(loops.at(0), {.timeout = config_.timeout}),
+      engine_(loops.at(0), database, engine_options(config_), os_seed()), flows_(system_environment()), runner_(engine_, flows_), door_(engine_, flows_) {
   dispatch_.use(engine_);
   work::add_builtin_tasks(dispatch_);
+  dispatch_.set_kind(work::JobKind::flow, [this](work::Lease lease, CancelToken cancel) { return runner_.run(std::move(lease), cancel); });
+  engine_.on_ended([this](const work::Job& job) {
+    if (job.spec.origin == work::Origin::child && job.spec.parent) wakes_.spawn(wake(job.spec.parent));
+  });
 }
 
-Result<std::unique_ptr<Workshop>> Workshop::open(const WorkConfig& config, net::LoopGroup& loops, store::Database& database) {
+Task<void> Workshop::wake(work::JobId parent) {
+  const auto woken = co_await engine_.wake(parent);
+  if (!woken) log::warn("run_not_woken", {{"run", to_string(parent)}, {"why", woken.error().message}});
+}
+
+Result<void> Workshop::load_flows(const std::string& folder, WallTime now) {
+  std::vector<ConfigMistake> mistakes, warnings;
+  auto flows = work::load_flows(folder, system_environment(), mistakes, warnings);
+  if (!flows) return fail(std::move(flows.error()));
+  for (const auto& w : warnings) log::warn("flow_warning", {{"what", to_string(w)}});
+  return flows_.put(database_, std::move(*flows), now);
+}
+
+Result<std::unique_ptr<Workshop>> Workshop::open(const Config& config, net::LoopGroup& loops, store::Database& database) {
   auto shop = std::unique_ptr<Workshop>(new Workshop(config, loops, database));
+  if (auto loaded = shop->load_flows(config.flows, SystemClock().wall()); !loaded) return fail(std::move(loaded.error()));
   if (auto started = shop->engine_.start(shop->dispatch_); !started) return fail(std::move(started.error()));
   return shop;
 }
@@ -43,7 +62,7 @@ void Workshop::start() {
 void Workshop::drain(Duration patience) {
   if (!std::exchange(started_, false) || !loops_.running()) return;
   std::binary_semaphore done{0};
-  loops_.at(0).post([&] { detach(drain_and_tell(engine_, patience, done), [](std::exception_ptr) { std::terminate(); }); });
+  loops_.at(0).post([&] { detach(drain_and_tell(engine_, wakes_, patience, done), [](std::exception_ptr) { std::terminate(); }); });
   done.acquire();
 }
 

@@ -7,6 +7,7 @@
 #include "server/reply.hpp"
 #include "server/routes.hpp"
 #include "server/work_door.hpp"
+#include "work/runner.hpp"
 
 namespace ballast::server {
 
@@ -50,10 +51,18 @@ Task<void> reply_job(WorkDoor& door, net::Exchange& exchange, const gateway::Pri
   co_await reply_json(exchange, status, job_json(**job, running && !work::terminal((*job)->state), Detail::whole));
 }
 
+// What the body says, made ready: a flow's run is bound to the version in force, its input judged.
+Result<work::Submission> read_submission(WorkDoor& door, const JsonRef& body, const gateway::Principal& who) {
+  auto one = submission_from(body, who);
+  if (one && one->spec.kind == work::JobKind::flow)
+    if (auto bound = work::bind_flow(door.flows(), *one, door.engine().home().clock().wall()); !bound) return fail(std::move(bound.error()));
+  return one;
+}
+
 Task<void> submit(WorkDoor& door, net::Exchange& exchange, const gateway::Principal& who) {
   const auto document = parse_json(exchange.body(), kBody);
   if (!document) co_return co_await reply_problem(exchange, document.error());
-  auto one = submission_from(JsonRef(*document), who);
+  auto one = read_submission(door, JsonRef(*document), who);
   const auto wait = wait_of(exchange.request());
   if (!one) co_return co_await reply_problem(exchange, one.error());
   if (!wait) co_return co_await reply_problem(exchange, wait.error());
@@ -79,7 +88,7 @@ Task<void> submit_many(WorkDoor& door, net::Exchange& exchange, const gateway::P
     co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, fmt::format("must be a list of 1 to {} jobs", kMostBulk), "jobs"});
   std::vector<work::Submission> jobs;
   for (std::size_t i = 0; i < list->size(); ++i) {
-    auto one = submission_from(list->item(i), who);
+    auto one = read_submission(door, list->item(i), who);
     if (!one) co_return co_await reply_problem(exchange, one.error());       // a body that cannot be read is refused as a whole
     jobs.push_back(std::move(*one));
   }

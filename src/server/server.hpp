@@ -6,6 +6,7 @@
 //   budgets_api    /api/budgets/unknown, /api/budgets/reconcile
 //   jobs_api       /api/jobs, /api/queues
 //   events_api     /api/jobs/{id}/events
+//   flows_api      /api/flows, /api/jobs/{id}/stages
 //   dead_api       /api/dead, /api/jobs/{id}/redrive
 //   workers_api    /api/workers/*
 //   state_api      /api/breakers, /api/budgets, /api/providers, /metrics, /healthz, /readyz, /openapi.json

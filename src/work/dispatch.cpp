@@ -33,7 +33,7 @@ void Dispatch::revoke(JobId id, Fence fence) {
 Task<void> Dispatch::run(Lease lease, std::shared_ptr<Running> state) {
   const JobPtr job = lease.job;
   const Fence fence = lease.fence;
-  const Duration limit = job->spec.timeout > Duration::zero() ? job->spec.timeout : options_.timeout;
+  const Duration limit = job->spec.timeout > Duration::zero() ? job->spec.timeout : job->spec.kind == JobKind::flow ? Duration{} : options_.timeout;
   Timer timer;
   if (limit > Duration::zero())
     home_.arm(timer, home_.clock().mono() + limit, [](void* self) {
@@ -52,7 +52,10 @@ Task<void> Dispatch::run(Lease lease, std::shared_ptr<Running> state) {
   timer.cancel();
   if (state->timed_out && outcome.to != Commit::To::done)
     outcome.error = Error{ErrorCode::provider_timeout, fmt::format("the attempt was not done within its {}", format_duration(limit)), "timeout", true};
-  if (stopping_ && outcome.to == Commit::To::failed) outcome = {.to = Commit::To::snoozed, .output = {}, .error = {}, .delay = {}, .also = {}, .children = {}};
+  if (stopping_ && outcome.to == Commit::To::failed) {
+    outcome.to = Commit::To::snoozed;        // given back, with what it had come to
+    outcome.delay.reset();
+  }
   auto settled = co_await engine_->commit(Commit{.job = job->id, .fence = fence, .to = outcome.to, .output = std::move(outcome.output), .error = std::move(outcome.error),
                                                  .delay = outcome.delay, .also = std::move(outcome.also), .children = std::move(outcome.children)});
   if (!settled && settled.error().code != ErrorCode::caller_conflict && settled.error().code != ErrorCode::caller_not_found)

@@ -39,6 +39,7 @@ struct Submission {
   std::string idempotency_key;               // the same key of the same caller (`key_id`): the same job, for the retention time
   std::string unique_key;                    // of a tenant's task in a queue: one live job, or, with `unique_for`, one in that time
   Duration unique_for{};
+  JobId id;                                  // from `Engine::new_id`, where it must be known beforehand; zero: given at acceptance
 };
 struct Accepted {
   JobId id;
@@ -148,6 +149,7 @@ class Engine {
   // Notified of every lease, every transition and every commit that says so.
   Feed& feed() { return feed_; }
 
+  JobId new_id() { return ids_.next(home_.clock().wall()); }
   // In the order given; each is accepted or refused alone.
   Task<std::vector<Result<Accepted>>> submit(std::vector<Submission> jobs, Also also = {});
   Task<std::vector<Result<Settled>>> commit(std::vector<Commit> commits);

@@ -65,7 +65,7 @@ Result<NewJob> Engine::accept(const Submission& s, WallTime now) {
   if (auto room = has_room(s.spec.queue); !room) return fail(std::move(room.error()));
   NewJob made;
   Job& job = made.job;
-  job.id = ids_.next(now);
+  job.id = s.id ? s.id : ids_.next(now);
   job.spec = s.spec;
   job.input = s.input;
   job.created = now;

@@ -55,10 +55,22 @@ CREATE INDEX approvals_by_escalation ON approvals (escalate_us) WHERE state = 0 
 CREATE INDEX approvals_untaken ON approvals (decided_us) WHERE state > 0 AND taken_us = 0;
 )sql";
 
+// run_steps: the journal of a run (run_state.hpp). `value` is there when it is short, else `blob` names it among the run's blobs.
+constexpr std::string_view kRuns = R"sql(
+CREATE TABLE run_steps (
+  job {int} NOT NULL, path {text} NOT NULL, input {blob} NOT NULL, what {int} NOT NULL, attempt {int} NOT NULL, at_us {int} NOT NULL,
+  value {blob}, blob {blob}, output {blob} NOT NULL, confidence {real}, fallback {int} NOT NULL, taint {text} NOT NULL, cost_nano {int} NOT NULL,
+  error {text} NOT NULL, PRIMARY KEY (job, path, input, what, attempt)) {clustered};
+
+CREATE TABLE flow_versions (
+  digest {blob} NOT NULL PRIMARY KEY, name {text} NOT NULL, version {text} NOT NULL, source {blob} NOT NULL, at_us {int} NOT NULL) {table};
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"work", 1, "jobs, keys, attempts, claims, queues", kFirst},
     {"work", 2, "events", kSecond},
     {"work", 3, "approvals", kApprovals},
+    {"work", 4, "the journal of runs, versions of flows", kRuns},
 };
 
 }  // namespace

@@ -1,0 +1,38 @@
+// The journal of a run: one row per stage record, keyed by (stage path, question, what, attempt), its larger values once each in the run's
+// blobs; and the versions of flows that runs began with. Repositories take a `Tx&` and never begin one.
+#pragma once
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "store/database.hpp"
+#include "work/job.hpp"
+#include "work/run_state.hpp"
+
+namespace ballast::work {
+
+// A record made ready for storing: on the caller's thread, before the transaction.
+struct PackedRecord {
+  StageRecord record;                        // without its value
+  std::string inline_value;                  // JSON, when it is short
+  Digest blob{};                             // SHA-256 of the value's JSON, when it is not; zero: none
+  std::string packed;                        // the blob
+};
+// Error: caller_too_large above a blob's limit, naming the stage.
+Result<PackedRecord> pack_record(const StageRecord& record);
+
+// What is there already stays: a result is recorded once.
+Result<void> insert_records(store::Tx& tx, JobId run, std::span<const PackedRecord> records);
+// In the order they were written.
+Result<std::vector<StageRecord>> load_records(store::Tx& tx, JobId run);
+Result<void> delete_records(store::Tx& tx, std::span<const JobId> runs);
+
+// ---- versions of flows ----
+
+// Kept once by digest.
+Result<void> put_flow(store::Tx& tx, const Flow& flow, WallTime now);
+// The source of that version; nothing: unknown.
+Result<std::optional<FlowSource>> find_flow(store::Tx& tx, const Digest& digest);
+
+}  // namespace ballast::work
