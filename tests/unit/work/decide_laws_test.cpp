@@ -67,7 +67,7 @@ RunWorld::Script outcomes(std::uint64_t seed) {
     const auto d = draw(seed, run.path, run.input, run.attempt) % 10;
     if (d < 2) return fails(ErrorCode::provider_overloaded, true);
     if (d < 3) return fails(ErrorCode::provider_rejected);
-    if (d < 4) return Outcome{{}, {}, true, {}};
+    if (d < 4) return StageOutcome{{}, {}, true, {}};
     return gives(json::value(static_cast<std::int64_t>(d)));
   };
 }

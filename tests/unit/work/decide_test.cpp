@@ -14,7 +14,7 @@ using testing::IsEmpty;
 using testing::UnorderedElementsAre;
 
 const RunWorld::Script one = [](const RunStage&) { return gives(1); };
-RunWorld::Script by_path(std::map<std::string, Outcome> outcomes) {
+RunWorld::Script by_path(std::map<std::string, StageOutcome> outcomes) {
   return [outcomes = std::move(outcomes)](const RunStage& run) {
     const auto found = outcomes.find(run.path);
     return found == outcomes.end() ? gives(json::value(run.path)) : found->second;
@@ -38,7 +38,7 @@ TEST(Decide, PureStagesAreOneAnswer) {
 }
 
 TEST(Decide, StagesThatDoNotDependOnEachOtherRunTogether) {
-  auto w = run("output: '[.stages.c.output]'\nstages:\n" CALL("a") "}\n" CALL("b") "}\n  c: {transform: '[.stages.a.output, .stages.b.output]'}\n", [](const RunStage&) { return Outcome{}; });
+  auto w = run("output: '[.stages.c.output]'\nstages:\n" CALL("a") "}\n" CALL("b") "}\n  c: {transform: '[.stages.a.output, .stages.b.output]'}\n", [](const RunStage&) { return StageOutcome{}; });
   EXPECT_FALSE(w.go());
   EXPECT_THAT(w.ran, ElementsAre("a", "b"));
   EXPECT_EQ(w.at("a"), StageState::running);
@@ -161,7 +161,7 @@ TEST(Decide, ALowConfidenceIsAnswerEnoughForTheFallbackOnly) {
 }
 
 TEST(Decide, ARunThatFailsLetsWhatIsUnderWayEnd) {
-  auto w = run("output: '0'\nstages:\n" CALL("a") "}\n" CALL("b") "}\n" AFTER("c", "b") "}\n", [](const RunStage& r) { return r.path == "a" ? fails(ErrorCode::provider_rejected) : Outcome{}; });
+  auto w = run("output: '0'\nstages:\n" CALL("a") "}\n" CALL("b") "}\n" AFTER("c", "b") "}\n", [](const RunStage& r) { return r.path == "a" ? fails(ErrorCode::provider_rejected) : StageOutcome{}; });
   EXPECT_FALSE(w.go());
   EXPECT_FALSE(w.failed);
   w.answer("b", 1);
@@ -192,7 +192,7 @@ constexpr std::string_view map_flow = "stages:\n  each:\n    map:\n      over: .
                                       "        shape: {transform: '{n: .item, got: .stages.get.output, at: .index}'}\n";
 
 TEST(Decide, AMapRunsAFewItemsAtATimeAndKeepsTheirOrder) {
-  auto w = run(map_flow, [](const RunStage&) { return Outcome{}; }, from_text(R"({"list":[10,20,30]})"));
+  auto w = run(map_flow, [](const RunStage&) { return StageOutcome{}; }, from_text(R"({"list":[10,20,30]})"));
   EXPECT_FALSE(w.go());
   EXPECT_THAT(w.ran, ElementsAre("each[0].get", "each[1].get"));
   w.answer("each[1].get", "second");
@@ -290,7 +290,7 @@ TEST(Decide, AnApprovalExpires) {
 }
 
 TEST(Decide, AWorkerThatHangsIsTriedAgain) {
-  auto w = run("stages:\n" CALL("a") ", timeout: 1m, retry: {attempts: 2}}\n", [](const RunStage&) { return Outcome{{}, {}, true, {}}; });
+  auto w = run("stages:\n" CALL("a") ", timeout: 1m, retry: {attempts: 2}}\n", [](const RunStage&) { return StageOutcome{{}, {}, true, {}}; });
   ASSERT_TRUE(w.go());
   EXPECT_THAT(w.ran, ElementsAre("a", "a#2"));
   EXPECT_EQ(w.failed->error.code, ErrorCode::provider_timeout);

@@ -15,19 +15,19 @@ namespace ballast::work {
 
 inline constexpr WallTime kStart{Duration(std::chrono::hours(24 * 365 * 56))};
 
-struct Outcome {
+struct StageOutcome {
   std::optional<json::value> value;           // done; none and no error: it never answers
   std::optional<Error> error;
   bool waits = false;                         // a worker or a child: started, answers later
   Money cost;
 };
-inline Outcome gives(json::value value) { return {std::move(value), {}, false, {}}; }
-inline Outcome fails(ErrorCode code, bool retryable = false) { return {{}, Error{code, "it failed", "", retryable, {}, {}, {}, {}}, false, {}}; }
+inline StageOutcome gives(json::value value) { return {std::move(value), {}, false, {}}; }
+inline StageOutcome fails(ErrorCode code, bool retryable = false) { return {{}, Error{code, "it failed", "", retryable, {}, {}, {}, {}}, false, {}}; }
 inline json::value from_text(std::string_view text) { return *parse_json(text); }
 
 class RunWorld {
  public:
-  using Script = std::function<Outcome(const RunStage&)>;
+  using Script = std::function<StageOutcome(const RunStage&)>;
   RunWorld(FlowPtr flow, json::value input, Script script, std::string id = "run_1")
       : state(std::move(flow), RunStart{std::move(id), std::move(input), {}, kStart}), script_(std::move(script)) {}
 
@@ -105,7 +105,7 @@ class RunWorld {
     contexts[run.path] = *run.context;
     runs[run.path] = run;
     state.begin(run.path);
-    const Outcome o = script_(run);
+    const StageOutcome o = script_(run);
     StageRecord r{.path = run.path, .input = run.input, .attempt = run.attempt};
     r.cost = o.cost;
     if (o.waits) r.what = StageRecord::What::started;
