@@ -32,6 +32,17 @@ TEST(FlowCheck, ASoundFlowHasNothingToSay) {
   EXPECT_THAT(lines(found.warnings), IsEmpty());
 }
 
+TEST(FlowCheck, TheGuidesFirstFlowIsSound) {
+  std::ifstream in(fmt::format("{}/docs/flows.md", BALLAST_SOURCE_DIR));
+  std::stringstream page;
+  page << in.rdbuf();
+  const auto text = page.str();
+  const auto from = text.find("```yaml\nflow:") + 8, to = text.find("```", from);
+  ASSERT_LT(to, text.size());
+  const auto found = check({std::string_view(text).substr(from, to - from)});
+  EXPECT_THAT(lines(found.errors) + lines(found.warnings), IsEmpty());
+}
+
 struct Case {
   std::string_view stages, told;
   bool error = true;
