@@ -22,15 +22,16 @@ Task<void> drain_and_tell(work::Engine& engine, Duration patience, std::binary_s
 
 }  // namespace
 
-Workshop::Workshop(const WorkConfig& config, net::LoopGroup& loops, store::Database& database)
-    : config_(config), loops_(loops), database_(database), dispatch_(loops.at(0), {.timeout = config.timeout}),
+Workshop::Workshop(const WorkConfig& config, net::LoopGroup& loops, store::Database& database, metrics::Registry& registry)
+    : config_(config), loops_(loops), database_(database), meter_(registry), dispatch_(loops.at(0), {.timeout = config.timeout}),
       engine_(loops.at(0), database, engine_options(config), os_seed()), door_(engine_) {
   dispatch_.use(engine_);
+  engine_.use(&meter_);
   work::add_builtin_tasks(dispatch_);
 }
 
-Result<std::unique_ptr<Workshop>> Workshop::open(const WorkConfig& config, net::LoopGroup& loops, store::Database& database) {
-  auto shop = std::unique_ptr<Workshop>(new Workshop(config, loops, database));
+Result<std::unique_ptr<Workshop>> Workshop::open(const WorkConfig& config, net::LoopGroup& loops, store::Database& database, metrics::Registry& registry) {
+  auto shop = std::unique_ptr<Workshop>(new Workshop(config, loops, database, registry));
   if (auto started = shop->engine_.start(shop->dispatch_); !started) return fail(std::move(started.error()));
   return shop;
 }
