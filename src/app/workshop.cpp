@@ -23,10 +23,11 @@ Task<void> drain_and_tell(work::Engine& engine, TaskGroup& wakes, Duration patie
 
 }  // namespace
 
-Workshop::Workshop(const Config& config, net::LoopGroup& loops, store::Database& database)
-    : config_(config.work), loops_(loops), database_(database), dispatch_(loops.at(0), {.timeout = config_.timeout}),
+Workshop::Workshop(const Config& config, net::LoopGroup& loops, store::Database& database, metrics::Registry& registry)
+    : config_(config.work), loops_(loops), database_(database), meter_(registry), dispatch_(loops.at(0), {.timeout = config_.timeout}),
       engine_(loops.at(0), database, engine_options(config_), os_seed()), flows_(system_environment()), runner_(engine_, flows_), door_(engine_, flows_) {
   dispatch_.use(engine_);
+  engine_.use(&meter_);
   work::add_builtin_tasks(dispatch_);
   dispatch_.set_kind(work::JobKind::flow, [this](work::Lease lease, CancelToken cancel) { return runner_.run(std::move(lease), cancel); });
   engine_.on_ended([this](const work::Job& job) {
@@ -47,8 +48,9 @@ Result<void> Workshop::load_flows(const std::string& folder, WallTime now) {
   return flows_.put(database_, std::move(*flows), now);
 }
 
-Result<std::unique_ptr<Workshop>> Workshop::open(const Config& config, net::LoopGroup& loops, store::Database& database) {
-  auto shop = std::unique_ptr<Workshop>(new Workshop(config, loops, database));
+Result<std::unique_ptr<Workshop>> Workshop::open(const Config& config, net::LoopGroup& loops, store::Database& database,
+                                                 metrics::Registry& registry) {
+  auto shop = std::unique_ptr<Workshop>(new Workshop(config, loops, database, registry));
   if (auto loaded = shop->load_flows(config.flows, SystemClock().wall()); !loaded) return fail(std::move(loaded.error()));
   if (auto started = shop->engine_.start(shop->dispatch_); !started) return fail(std::move(started.error()));
   return shop;

@@ -7,6 +7,7 @@
 #include "server/work_door.hpp"
 #include "work/dispatch.hpp"
 #include "work/flow_book.hpp"
+#include "work/meter.hpp"
 #include "work/runner.hpp"
 
 namespace ballast::app {
@@ -14,7 +15,7 @@ namespace ballast::app {
 class Workshop {
  public:
   // Takes the node over and reads what is live: blocking, before the loops run. Everything borrowed outlives it.
-  static Result<std::unique_ptr<Workshop>> open(const Config& config, net::LoopGroup& loops, store::Database& database);
+  static Result<std::unique_ptr<Workshop>> open(const Config& config, net::LoopGroup& loops, store::Database& database, metrics::Registry& registry);
   ~Workshop();                               // drained, or the loops have never run
   // The flows of the folder as it is now come into force; on an error those before stay. Blocking.
   Result<void> load_flows(const std::string& folder, WallTime now);
@@ -28,11 +29,12 @@ class Workshop {
   work::Engine& engine() { return engine_; }
 
  private:
-  Workshop(const Config& config, net::LoopGroup& loops, store::Database& database);
+  Workshop(const Config& config, net::LoopGroup& loops, store::Database& database, metrics::Registry& registry);
   Task<void> wake(work::JobId parent);
   const WorkConfig config_;
   net::LoopGroup& loops_;
   store::Database& database_;
+  work::Meter meter_;
   work::Dispatch dispatch_;
   work::Engine engine_;
   work::FlowBook flows_;

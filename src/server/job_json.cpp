@@ -218,4 +218,13 @@ json::object queue_json(std::string_view name, const work::QueueRules& rules, co
           {"delayed", f.delayed}, {"blocked", f.blocked}, {"running", f.leased}, {"waiting", f.waiting}, {"oldest_ready_s", age}};
 }
 
+void add_flow(json::object& queue, const work::QueueFigures& figures, const work::QueueRules& rules, const work::QueueRates& rates, Duration drain) {
+  const auto seconds = [](Duration d) { return std::chrono::duration<double>(d).count(); };
+  queue["arrivals_per_s"] = json::object{{"1m", rates.arrivals_1m}, {"5m", rates.arrivals_5m}};
+  queue["ends_per_s"] = json::object{{"1m", rates.ends_1m}, {"5m", rates.ends_5m}};
+  queue["per_job_s"] = rates.per_job ? json::value(seconds(*rates.per_job)) : json::value(nullptr);
+  queue["drain_s"] = seconds(drain);
+  queue["wanted"] = work::workers_wanted(figures, rules, rates, drain);
+}
+
 }  // namespace ballast::server

@@ -4,6 +4,7 @@
 #include "gateway/principal.hpp"
 #include "net/http.hpp"
 #include "work/engine.hpp"
+#include "work/meter.hpp"
 
 namespace ballast::server {
 
@@ -20,6 +21,8 @@ enum class Detail : std::uint8_t { brief, whole };       // whole: with input an
 json::object job_json(const work::Job& job, bool running, Detail detail);
 json::object lease_json(const work::Lease& lease);
 json::object queue_json(std::string_view name, const work::QueueRules& rules, const work::QueueFigures& figures, MonoTime now);
+// What an autoscaler reads, put into a queue's object: rates, the mean time in leases of a job, and `wanted`.
+void add_flow(json::object& queue, const work::QueueFigures& figures, const work::QueueRules& rules, const work::QueueRates& rates, Duration drain);
 // {"code","message"[,"field"]} of one refused item of a list.
 json::object refusal_json(const Error& error);
 // Stored bytes as JSON: the document, a string if it is none, or base64 if it is no text.

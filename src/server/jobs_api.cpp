@@ -189,11 +189,29 @@ Task<void> cancel(WorkDoor& door, net::Exchange& exchange, const gateway::Princi
 
 // ---- queues ----
 
+constexpr Duration kShortestDrain = std::chrono::seconds(1), kLongestDrain = std::chrono::hours(24);
+
+Result<Duration> drain_of(const net::RequestHead& request) {
+  const std::string text = query(request, "drain");
+  if (text.empty()) return work::kUsualDrain;
+  auto drain = parse_duration(text, "drain");
+  if (drain && (*drain < kShortestDrain || *drain > kLongestDrain)) return fail(ErrorCode::caller_invalid_request, "must be from 1s to 24h", "drain");
+  return drain;
+}
+
 Task<void> list_queues(WorkDoor& door, net::Exchange& exchange) {
+  const auto drain = drain_of(exchange.request());
+  if (!drain) co_return co_await reply_problem(exchange, drain.error());
   auto body = co_await door.ask(exchange, [&]() -> Task<json::array> {
     const auto& board = door.engine().board();
     json::array out;
-    for (const auto& name : board.queues()) out.push_back(queue_json(name, board.rules(name), board.figures(name), door.engine().home().clock().mono()));
+    const MonoTime now = door.engine().home().clock().mono();
+    for (const auto& name : board.queues()) {
+      const auto figures = board.figures(name);
+      auto queue = queue_json(name, board.rules(name), figures, now);
+      if (auto* meter = door.engine().meter()) add_flow(queue, figures, board.rules(name), meter->rates(name, now), *drain);
+      out.push_back(std::move(queue));
+    }
     co_return out;
   });
   co_await reply_json(exchange, 200, json::object{{"queues", std::move(body)}});

@@ -61,6 +61,7 @@ struct Entry {
   bool in_line = false;                      // ready, and its tenant's line mentions it
   Fence fence = 0;                           // of the present lease
   MonoTime since{};                          // at this place
+  MonoTime ready_since{};                    // leased: when it had become ready
   MonoTime due{}, deadline = kNever;
   MonoTime expires = kNever;                 // of the lease
 };

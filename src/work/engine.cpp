@@ -4,6 +4,7 @@
 
 #include "base/log.hpp"
 #include "work/engine_cycle.hpp"
+#include "work/meter.hpp"
 
 namespace ballast::work {
 
@@ -137,17 +138,21 @@ Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
   }
   at("staged");
   Result<void> written;
-  if (!cycle.empty()) written = co_await database_.write(home_, [&](store::Tx& tx) { return write(tx, cycle); });
+  const bool writes = !cycle.empty();
+  if (writes) written = co_await database_.write(home_, [&](store::Tx& tx) { return write(tx, cycle); });
   if (!written && store::fault_of(written.error()) == store::Fault::commit_unknown) written = co_await learn_fate(cycle.number, std::move(written.error()));
   if (!written) {
     if (cycle.taken_over && !std::exchange(lost_, true)) log::error("work_node_lost", {{"node", options_.node}, {"why", written.error().message}});
+    if (meter_) meter_->cycle_failed();
     undo(cycle);
     co_return std::unexpected(std::move(written.error()));
   }
   at("committed");
+  if (meter_) count(cycle);
   apply(cycle);
   for (Ask* ask : asks) ask->settled(*this, cycle);
   hand_out(cycle);
+  if (meter_ && writes) meter_->cycle(home_.clock().mono() - cycle.now, cycle.insertions.size() + cycle.moves.size() + cycle.leased, cycle.claims.size());
   for (Ask* ask : asks) ask->waiter.resume();
   at("told");
   co_return Result<void>{};

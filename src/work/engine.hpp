@@ -127,6 +127,8 @@ struct EngineOptions {
   Duration retention = std::chrono::hours(24 * 7);
 };
 
+class Meter;                                 // meter.hpp
+
 class Engine {
  public:
   Engine(Scheduler& home, store::Database& database, EngineOptions options, std::uint64_t seed);
@@ -148,6 +150,9 @@ class Engine {
   const Board& board() const { return board_; }
   // Notified of every lease, every transition and every commit that says so.
   Feed& feed() { return feed_; }
+  // Told of what happens from now on; outlives the engine. Null: nobody counts.
+  void use(Meter* meter) { meter_ = meter; }
+  Meter* meter() { return meter_; }
 
   JobId new_id() { return ids_.next(home_.clock().wall()); }
   // In the order given; each is accepted or refused alone.
@@ -218,6 +223,7 @@ class Engine {
   void undo(Cycle& cycle);
   void apply(Cycle& cycle);
   void apply_move(Cycle& cycle, const Move& move);
+  void count(const Cycle& cycle);
   void hand_out(Cycle& cycle);
   void sweep_pulls();
   // engine_asks.cpp
@@ -243,6 +249,7 @@ class Engine {
   JobIds ids_;
   Board board_;
   Feed feed_;
+  Meter* meter_ = nullptr;
   const EndWriter* end_writer_ = nullptr;
   bool open_ = false, draining_ = false, stopping_ = false, running_ = false;
   bool lost_ = false;                        // another process has the node: nothing more is leased or can be written

@@ -173,7 +173,10 @@ struct Engine::CommitAsk final : Ask {
       case Commit::To::running: break;
       case Commit::To::done: engine.stage_end(cycle, e, JobState::done, c.output, std::nullopt); break;
       case Commit::To::failed: engine.stage_failure(cycle, e, c.error.value_or(Error{}), c.delay); break;
-      case Commit::To::dead: engine.stage_end(cycle, e, JobState::dead, std::nullopt, pack_error(c.error.value_or(Error{}))); break;
+      case Commit::To::dead:
+        cycle.failures.push_back({engine.held_.at(c.job), c.error.value_or(Error{}).code, false});
+        engine.stage_end(cycle, e, JobState::dead, std::nullopt, pack_error(c.error.value_or(Error{})));
+        break;
       case Commit::To::snoozed: again(JobState::queued, c.delay.value_or(Duration::zero())); break;
       case Commit::To::waiting: again(JobState::waiting, Duration::zero()); break;
     }

@@ -6,6 +6,7 @@
 #include <ranges>
 
 #include "base/log.hpp"
+#include "work/meter.hpp"
 
 namespace ballast::work {
 
@@ -43,6 +44,7 @@ void Engine::stage_failure(Cycle& cycle, const Entry& e, const Error& error, std
   const std::uint32_t attempt = e.attempt + 1;
   const std::string packed = pack_error(error);
   const auto holder = pull_names_.find(e.fence);
+  cycle.failures.push_back({held->second, error.code, &error == &kLeaseLost});
   cycle.attempts.push_back({e.id, attempt, e.fence, holder == pull_names_.end() ? std::string() : holder->second, cycle.wall, packed});
   if (attempt >= spec.max_attempts) {
     stage_end(cycle, e, JobState::dead, std::nullopt, packed);
@@ -66,6 +68,7 @@ void Engine::stage_leases(Cycle& cycle) {
   if (!open_ || draining_ || lost_) return;
   const auto keep = [&](Claim claim, PullAsk* by) {
     if (claim.jobs.empty()) return;
+    cycle.leased += claim.jobs.size();
     for (const JobId id : claim.jobs) {
       if (const auto hot = hot_.find(id); hot != hot_.end()) cycle.known.emplace(id, hot->second);
       else if (!cycle.known.contains(id)) cycle.cold.push_back(id);
@@ -194,6 +197,7 @@ void Engine::apply_move(Cycle& cycle, const Move& m) {
   const bool leased = e->place == Entry::Place::leased;
   const bool local = leased && !pull_names_.contains(e->fence);
   const Fence fence = e->fence;
+  if (const auto held = held_.find(m.row.id); meter_ && leased && held != held_.end()) meter_->lease_over(held->second->spec, cycle.now - e->since, cycle.now);
   if (m.row.state == JobState::queued) {
     board_.requeue(m.row.id, m.row.attempt, m.due, cycle.now);
   } else if (m.row.state == JobState::waiting) {
@@ -207,6 +211,7 @@ void Engine::apply_move(Cycle& cycle, const Move& m) {
     if (job) {
       auto ended = std::make_shared<Job>(*job);
       end_job(*ended, m.row);
+      if (meter_) meter_->ended(*ended, leased, cycle.now);
       tell_ended(ended);
     }
   }
@@ -231,6 +236,13 @@ void Engine::apply(Cycle& cycle) {
   ended_claims_.insert(ended_claims_.end(), ended.begin(), ended.end());
 }
 
+// Before its leases are handed out: `cycle` still has everything.
+void Engine::count(const Cycle& cycle) {
+  for (std::size_t i = 0; i < cycle.jobs.size(); ++i)
+    if (!cycle.insertions[i].existing) meter_->accepted(cycle.jobs[i].job.spec, cycle.now);
+  for (const auto& f : cycle.failures) meter_->attempt_failed(f.job->spec, f.code, f.lease_expired, cycle.now);
+}
+
 void Engine::hand_out(Cycle& cycle) {
   for (std::size_t i = 0; i < cycle.claims.size(); ++i) {
     const Claim& c = cycle.claims[i];
@@ -242,6 +254,7 @@ void Engine::hand_out(Cycle& cycle) {
       if (!job)
         if (const auto at = std::ranges::find_if(cycle.loaded, [&](const Job& j) { return j.id == id; }); at != cycle.loaded.end()) job = std::make_shared<const Job>(std::move(*at));
       assert(job);
+      if (meter_) meter_->leased(job->spec, home_.clock().mono() - e->ready_since, cycle.now);
       held_[id] = job;
       feed_.notify(id);
       Lease lease{.job = std::move(job), .fence = c.fence, .attempt = e->attempt + 1};

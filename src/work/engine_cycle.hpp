@@ -47,8 +47,11 @@ struct Engine::Cycle {
   std::deque<NewJob> jobs;
   std::vector<Move> moves;
   std::vector<AttemptRow> attempts;
+  struct Failure { JobPtr job; ErrorCode code; bool lease_expired; };
+  std::vector<Failure> failures;             // attempts that are over, to be counted
   std::vector<const Also*> also;
   std::vector<Claim> claims;
+  std::size_t leased = 0;                    // jobs of them
   std::vector<PullAsk*> claimed_by;          // of each claim; null: this process
   std::vector<Fence> ended_claims;
   std::vector<JobId> cold;                   // leased or ending, and not in memory

@@ -106,6 +106,10 @@ struct JobPage {
 // Looks at 20,000 rows at most: a page may be short, or empty, and still have a `next`.
 Result<JobPage> list_jobs(store::Tx& tx, const JobFilter& filter);
 
+// Dead jobs by queue, of the `limit` oldest.
+struct DeadLetters { std::string queue; std::uint64_t jobs = 0; WallTime oldest{}; };    // oldest: when it died
+Result<std::vector<DeadLetters>> count_dead(store::Tx& tx, std::size_t limit);
+
 // ---- retention ----
 // Ended jobs in id order from `after`: those whose time is over are deleted with all that belongs to them. Looks at `limit` rows; returns where
 // to go on, zero at the end.

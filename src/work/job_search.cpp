@@ -125,6 +125,14 @@ Result<JobPage> list_jobs(store::Tx& tx, const JobFilter& f) {
   }
 }
 
+Result<std::vector<DeadLetters>> count_dead(store::Tx& tx, std::size_t limit) {
+  auto rows = tx.run("SELECT queue, COUNT(*), MIN(finished_us) FROM (SELECT queue, finished_us FROM jobs WHERE state = 3 ORDER BY id LIMIT $1) AS dead GROUP BY queue", {limit});
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<DeadLetters> out;
+  for (const store::Row r : *rows) out.push_back({r.string(0), static_cast<std::uint64_t>(r.integer(1)), from_unix_us(r.integer(2))});
+  return out;
+}
+
 Result<Swept> sweep_jobs(store::Tx& tx, JobId after, WallTime now, Duration retention, std::size_t limit) {
   auto rows = tx.run("SELECT id, live, finished_us, spec FROM jobs WHERE id > $1 ORDER BY id LIMIT $2", {after.value, limit});
   if (!rows) return std::unexpected(rows.error());

