@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make extended`: what is too long for every change. ThreadSanitizer on the unit tests, the whole end-to-end suite with
-# its long runs, then FUZZ_SECONDS (60) of each fuzz target.
+# its long runs, the durable road killed 500 times, then FUZZ_SECONDS (60) of each fuzz target.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 rc=0
@@ -12,5 +12,7 @@ else
   rc=1
 fi
 EXTENDED=1 tools/test.sh || rc=1
+echo "== durable work, killed 500 times"
+BALLAST_KILLS=500 BALLAST_SIM_STEPS=20000000 build/release/tests/test_work --gtest_filter='WorkKill.*:WorkBoardSim.*' || rc=1
 tools/fuzz.sh || rc=1
 exit $rc

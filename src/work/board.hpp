@@ -130,6 +130,8 @@ class Board {
   std::vector<std::string> queues() const;
   bool knows_queue(std::string_view queue) const { return queue_numbers_.contains(queue); }
   std::size_t queue_count() const { return queues_.size(); }
+  bool knows_lane(const Lane& lane) const { return lane_numbers_.contains(lane); }
+  std::size_t lane_count() const { return lanes_.size(); }        // ever seen: a lane stays
   bool has_local_ready() const;
   bool has_ready_for(std::span<const std::string> queues, std::span<const std::string> tasks) const;
   std::uint64_t leased_local() const { return leased_local_; }

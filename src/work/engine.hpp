@@ -119,6 +119,7 @@ struct EngineOptions {
   std::size_t local_leases = 256;            // jobs of this process under way at once
   std::size_t max_live = 5'000'000;          // jobs not ended; above it submissions are refused
   std::size_t max_queues = 1'000;
+  std::size_t max_tasks = 2'000;             // names of tasks for external workers, counted in each queue
   std::size_t max_input = 64u << 20;
   std::size_t hot_bytes = 128u << 20;        // inputs of queued jobs kept in memory; the others are read when leased
   std::size_t cycle_asks = 2'048;

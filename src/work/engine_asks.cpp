@@ -63,6 +63,8 @@ Result<NewJob> Engine::accept(const Submission& s, WallTime now) {
   if (board_.size() >= options_.max_live)
     return std::unexpected(Error{ErrorCode::internal_unavailable, fmt::format("{} jobs wait already; none was accepted", board_.size()), "queue", true, std::chrono::seconds(5), {}, {}, {}});
   if (auto room = has_room(s.spec.queue); !room) return fail(std::move(room.error()));
+  if (const Lane lane = lane_of(s.spec); !lane.task.empty() && !board_.knows_lane(lane) && board_.lane_count() >= options_.max_tasks)
+    return fail(ErrorCode::caller_invalid_request, fmt::format("would be task number {}; there may be {}. What differs from job to job belongs into the input", board_.lane_count() + 1, options_.max_tasks), "name");
   NewJob made;
   Job& job = made.job;
   job.id = s.id ? s.id : ids_.next(now);
@@ -219,16 +221,18 @@ struct Engine::CancelAsk final : Ask {
 
   void stage(Engine& engine, Cycle& cycle) override {
     results.clear();
-    if (also) cycle.also.push_back(&also);
+    bool any = false;
     for (const JobId id : ids) {
       const auto e = engine.board_.hold(id);
       if (!e) {
         results.emplace_back(std::unexpected(e.error()));
         continue;
       }
+      any = true;
       results.emplace_back((*e)->place == Entry::Place::waiting ? JobState::waiting : JobState::queued);
       engine.stage_end(cycle, **e, JobState::cancelled, std::nullopt, pack_error(refusal(ErrorCode::caller_cancelled, reason, "")));
     }
+    if (also && any) cycle.also.push_back(&also);        // who cancelled nothing did nothing
   }
   void settled(Engine&, Cycle&) override {}
   void failed(const Error& error) override { results.assign(ids.size(), std::unexpected(error)); }

@@ -267,6 +267,17 @@ TEST_P(WorkEngine, InABulkTheBadOneIsRefusedAlone) {
   EXPECT_EQ(house().count("SELECT COUNT(*) FROM jobs"), 2);
 }
 
+TEST_P(WorkEngine, NamesOfTasksAreNotWithoutEnd) {
+  begin({.max_tasks = 2});
+  EXPECT_TRUE(house().submit({.spec = {.name = "ext.a"}}));
+  EXPECT_TRUE(house().submit({.spec = {.name = "ext.b"}}));
+  auto refused = house().submit({.spec = {.name = "ext.c"}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().field, "name");
+  EXPECT_TRUE(house().submit({.spec = {.name = "ext.a"}}));
+  EXPECT_TRUE(house().submit({.spec = {.name = "here.c"}})) << "this process looks for nothing by name";
+}
+
 TEST_P(WorkEngine, LimitsRefuseEarlyAndSaySo) {
   begin({.max_live = 3, .max_queues = 2, .max_input = 10});
   EXPECT_EQ(house().submit({.spec = {.name = "ext"}, .input = "12345678901"}).error().code, ErrorCode::caller_too_large);
@@ -381,6 +392,16 @@ TEST_P(WorkEngine, OfCancelAndCompleteExactlyOneWins) {
   }
   EXPECT_EQ(house().loop.run(house().engine().cancel({JobId{7}}, "?")).at(0).error().code, ErrorCode::caller_not_found);
   house().compare();
+}
+
+TEST_P(WorkEngine, WhoCancelledNothingIsNotOnRecord) {
+  const JobId id = house().add("ext");
+  int written = 0;
+  const auto also = [&](store::Tx&) -> Result<void> { ++written; return {}; };
+  EXPECT_TRUE(house().loop.run(house().engine().cancel({id}, "x", also)).at(0));
+  EXPECT_EQ(written, 1);
+  EXPECT_FALSE(house().loop.run(house().engine().cancel({id}, "x", also)).at(0));
+  EXPECT_EQ(written, 1);
 }
 
 TEST_P(WorkEngine, ACancelledJobOfThisProcessIsTakenFromItsHolder) {
