@@ -129,6 +129,7 @@ void read_sections(const ConfigNode& root, Config& config) {
   read_breakers(root.get("breakers"), config.breakers);
   read_idempotency(root.get("idempotency"), config.idempotency);
   read_work(root.get("work"), config.work);
+  config.webhooks = parse::webhooks(root.get("webhooks"));
   config.probe_local = root.boolean("probe_local", true);
   for (const auto& [name, node] : root.map("providers")) config.providers.push_back(parse::provider(name, node));
   for (const auto& [name, node] : root.map("models")) config.models.push_back(parse::model(name, node));

@@ -56,6 +56,7 @@ Task<void> submit(WorkDoor& door, net::Exchange& exchange, const gateway::Princi
   auto one = submission_from(JsonRef(*document), who);
   const auto wait = wait_of(exchange.request());
   if (!one) co_return co_await reply_problem(exchange, one.error());
+  if (const auto fine = door.webhooks().admit(one->spec); !fine) co_return co_await reply_problem(exchange, fine.error());
   if (!wait) co_return co_await reply_problem(exchange, wait.error());
   if (const auto key = exchange.request().headers.get("idempotency-key"); !key.empty()) one->idempotency_key = key;
   auto accepted = co_await door.ask(exchange, [&]() -> Task<std::vector<Result<work::Accepted>>> {
@@ -80,6 +81,11 @@ Task<void> submit_many(WorkDoor& door, net::Exchange& exchange, const gateway::P
   std::vector<work::Submission> jobs;
   for (std::size_t i = 0; i < list->size(); ++i) {
     auto one = submission_from(list->item(i), who);
+    if (one)
+      if (auto fine = door.webhooks().admit(one->spec); !fine) {
+        fine.error().field = fmt::format("jobs[{}].{}", i, fine.error().field);
+        one = std::unexpected(std::move(fine.error()));
+      }
     if (!one) co_return co_await reply_problem(exchange, one.error());       // a body that cannot be read is refused as a whole
     jobs.push_back(std::move(*one));
   }

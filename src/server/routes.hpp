@@ -11,6 +11,7 @@ Task<bool> budgets_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> jobs_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> dead_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> events_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> webhooks_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> workers_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> state_api(net::Exchange& exchange, const Parts& parts, bool draining);
 

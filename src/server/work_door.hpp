@@ -6,22 +6,26 @@
 #include "base/on_loop.hpp"
 #include "net/server.hpp"
 #include "work/engine.hpp"
+#include "work/webhooks.hpp"
 
 namespace ballast::server {
 
 // Thread-safe. Outlives every exchange.
 class WorkDoor {
  public:
-  explicit WorkDoor(work::Engine& engine) : engine_(engine) {}
+  WorkDoor(work::Engine& engine, work::Webhooks& webhooks) : engine_(engine), webhooks_(webhooks) {}
   // Only inside what `ask` runs; but for `home` and `database`.
   work::Engine& engine() { return engine_; }
   // `co_await door.ask(exchange, [&]() -> Task<T> {…})`: the task runs on the engine's loop.
   template <class Make>
   auto ask(net::Exchange& exchange, Make make) { return on_loop(engine_.home(), exchange.loop(), std::move(make)); }
+  // Thread-safe: asked on any loop.
+  work::Webhooks& webhooks() { return webhooks_; }
   std::uint64_t new_ticket() { return tickets_.fetch_add(1, std::memory_order_relaxed) + 1; }
 
  private:
   work::Engine& engine_;
+  work::Webhooks& webhooks_;
   std::atomic<std::uint64_t> tickets_{0};
 };
 
