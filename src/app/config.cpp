@@ -131,6 +131,7 @@ void read_sections(const ConfigNode& root, Config& config) {
   read_work(root.get("work"), config.work);
   const std::filesystem::path beside = std::filesystem::path(config.file).parent_path();
   config.flows = (beside / root.string("flows", "flows")).string();
+  config.webhooks = parse::webhooks(root.get("webhooks"));
   config.probe_local = root.boolean("probe_local", true);
   for (const auto& [name, node] : root.map("providers")) config.providers.push_back(parse::provider(name, node));
   for (const auto& [name, node] : root.map("models")) config.models.push_back(parse::model(name, node));

@@ -24,6 +24,7 @@
 #include "llm/prices.hpp"
 #include "llm/provider.hpp"
 #include "llm/simulator/simulator.hpp"
+#include "work/webhooks.hpp"
 
 namespace ballast::app {
 
@@ -89,6 +90,16 @@ struct WorkConfig {
   friend bool operator==(const WorkConfig&, const WorkConfig&) = default;
 };
 
+// The file's `webhooks` section.
+struct WebhookConfig {
+  std::vector<std::string> allow;            // beyond the public internet; see net/egress.hpp
+  struct Secret {
+    std::string name, value, previous;       // previous: signs beside it while receivers change over
+  };
+  std::vector<Secret> secrets;
+};
+work::WebhookSecretBook secret_book(const WebhookConfig& config);
+
 struct Config {
   std::string file;                            // empty: none was read
   ListenAddress listen;
@@ -109,6 +120,7 @@ struct Config {
   gateway::IdempotencyOptions idempotency;
   WorkConfig work;
   std::string flows = "flows";                 // the folder of flows
+  WebhookConfig webhooks;
   bool auto_providers = false;                 // no file names any: those of the environment, and of this machine
   bool probe_local = true;                     // then look for model servers on this machine
   std::vector<ProviderConfig> providers;
@@ -139,6 +151,7 @@ ProviderConfig provider(const std::string& name, const ConfigNode& node);
 llm::ModelOverride model(const std::string& name, const ConfigNode& node);
 gateway::Route route(const std::string& name, const ConfigNode& node);
 gateway::LimitRule limit(const ConfigNode& node);
+WebhookConfig webhooks(const ConfigNode& node);
 gateway::BudgetRule budget(const ConfigNode& node);
 KeyConfig key(const ConfigNode& node);
 // Names that lead nowhere: targets of unknown providers, aliases of unknown routes, keys of unknown routes.

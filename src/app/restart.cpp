@@ -39,6 +39,7 @@ std::vector<std::string> needs_restart(const Config& a, const Config& b) {
   compare("work.max_jobs", a.work.max_jobs, b.work.max_jobs);
   compare("work.retention", a.work.retention, b.work.retention);
   compare("work.timeout", a.work.timeout, b.work.timeout);
+  compare("webhooks.allow", a.webhooks.allow, b.webhooks.allow);
   compare("idempotency.retention", a.idempotency.retention, b.idempotency.retention);
   compare("idempotency.unknown", a.idempotency.unknown, b.idempotency.unknown);
   compare("idempotency.body", a.idempotency.max_body_bytes, b.idempotency.max_body_bytes);

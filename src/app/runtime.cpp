@@ -216,6 +216,7 @@ Result<void> Runtime::reload(Config config) {
     retired_.push_back(std::move(old));
   }
   log::set_level(config.log.level);
+  workshop_->reload(config);
   config_ = std::move(config);
   return {};
 }

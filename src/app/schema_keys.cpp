@@ -220,6 +220,14 @@ constexpr K work[] = {
     {"retention", duration, "How long an ended job and an Idempotency-Key of a submission are kept.", "30d", "7d"},
     {"timeout", duration, "Of an attempt whose job does not say; 0s: none.", "2m", "10m"},
 };
+constexpr K webhook_secrets[] = {
+    {"value", text, "Signs, by the Standard Webhooks convention: whsec_ and 24 to 64 bytes in base64, usually ${VARIABLE}.", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", {}, {}, {}, true},
+    {"previous", text, "The value before: signs too, until every receiver knows the new one.", "whsec_ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="},
+};
+constexpr K webhooks[] = {
+    {"allow", texts, "What may be reached beside the public internet: HOST, HOST:PORT, or addresses (10.0.0.0/8).", "[hooks.internal, 10.0.0.0/8]"},
+    {"secrets", map, "By name. A job's webhook may name one ({url, secret}); \"default\" signs the others, which without it go unsigned.", "default", {}, {}, webhook_secrets},
+};
 constexpr K keys[] = {
     {"name", text, "Its name in records.", "app", {}, {}, {}, true},
     {"value", text, "The secret, usually ${VARIABLE}; at least 16 characters.", "sk-app-0123456789abcdef", {}, {}, {}, true},
@@ -257,6 +265,7 @@ constexpr K root[] = {
     {"idempotency", object, "The Idempotency-Key header.", {}, {}, {}, idempotency},
     {"flows", text, "The folder of flows (*.yaml), beside this file.", "my-flows", "flows"},
     {"work", object, "Jobs.", {}, {}, {}, work},
+    {"webhooks", object, "Who is told of a job's end.", {}, {}, {}, webhooks},
     {"keys", list, "Keys of callers; further ones by `ballast keys` and /api/keys.", {}, {}, {}, keys},
 };
 

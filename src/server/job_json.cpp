@@ -42,9 +42,25 @@ Result<void> read_work(const JsonRef& body, work::Submission& s) {
   return {};
 }
 
+// A URL, or {url, secret}: which of the configured secrets signs.
+Result<void> read_webhook(const JsonRef& body, work::Submission& s) {
+  const auto webhook = body.find("webhook");
+  if (!webhook) return {};
+  if (webhook->is_object())
+    if (auto known = only_members(*webhook, {"url", "secret"}); !known) return known;
+  auto url = webhook->is_object() ? webhook->get<std::string>("url") : webhook->as<std::string>();
+  if (!url) return fail(std::move(url.error()));
+  s.spec.webhook = std::move(*url);
+  if (!webhook->is_object()) return {};
+  auto secret = webhook->maybe<std::string>("secret");
+  if (!secret) return fail(std::move(secret.error()));
+  s.spec.webhook_secret = secret->value_or("");
+  return {};
+}
+
 Result<void> read_queueing(const JsonRef& body, work::Submission& s) {
   auto& spec = s.spec;
-  for (const auto& [name, into] : {std::pair("queue", &spec.queue), {"tenant", &spec.tenant}, {"user", &spec.user}, {"feature", &spec.feature}, {"webhook", &spec.webhook}}) {
+  for (const auto& [name, into] : {std::pair("queue", &spec.queue), {"tenant", &spec.tenant}, {"user", &spec.user}, {"feature", &spec.feature}}) {
     auto text = body.maybe<std::string>(name);
     if (!text) return fail(std::move(text.error()));
     if (*text) *into = std::move(**text);
@@ -150,7 +166,7 @@ Result<work::Submission> submission_from(const JsonRef& body, const gateway::Pri
   s.spec.tenant = who.key_id();
   s.spec.user = who.user;
   s.spec.feature = who.feature;
-  for (const auto step : {read_work, read_queueing, read_groups})
+  for (const auto step : {read_work, read_queueing, read_groups, read_webhook})
     if (auto read = step(body, s); !read) return fail(std::move(read.error()));
   if (!who.key->user.empty()) s.spec.user = who.key->user;                   // what the key says wins, as on the call road
   if (!who.key->feature.empty()) s.spec.feature = who.key->feature;
@@ -189,7 +205,8 @@ json::object job_json(const work::Job& job, bool running, Detail detail) {
   if (s.deadline) time("deadline", *s.deadline);
   text("user", s.user);
   text("feature", s.feature);
-  text("webhook", s.webhook);
+  if (s.webhook_secret.empty()) text("webhook", s.webhook);
+  else o["webhook"] = json::object{{"url", s.webhook}, {"secret", s.webhook_secret}};
   if (!s.tags.empty()) o["tags"] = json::value_from(s.tags);
   if (!s.concurrency_key.empty()) o["concurrency"] = json::object{{"key", s.concurrency_key}, {"limit", s.concurrency}};
   if (s.origin != work::Origin::submitted) o["origin"] = to_string(s.origin);

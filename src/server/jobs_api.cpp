@@ -51,11 +51,13 @@ Task<void> reply_job(WorkDoor& door, net::Exchange& exchange, const gateway::Pri
   co_await reply_json(exchange, status, job_json(**job, running && !work::terminal((*job)->state), Detail::whole));
 }
 
-// What the body says, made ready: a flow's run is bound to the version in force, its input judged.
+// What the body says, made ready: a flow's run is bound to the version in force, its input judged; its webhook may be reached.
 Result<work::Submission> read_submission(WorkDoor& door, const JsonRef& body, const gateway::Principal& who) {
   auto one = submission_from(body, who);
   if (one && one->spec.kind == work::JobKind::flow)
     if (auto bound = work::bind_flow(door.flows(), *one, door.engine().home().clock().wall()); !bound) return fail(std::move(bound.error()));
+  if (one)
+    if (auto fine = door.webhooks().admit(one->spec); !fine) return fail(std::move(fine.error()));
   return one;
 }
 
@@ -89,6 +91,7 @@ Task<void> submit_many(WorkDoor& door, net::Exchange& exchange, const gateway::P
   std::vector<work::Submission> jobs;
   for (std::size_t i = 0; i < list->size(); ++i) {
     auto one = read_submission(door, list->item(i), who);
+    if (!one && one.error().field.starts_with("webhook")) one.error().field = fmt::format("jobs[{}].{}", i, one.error().field);
     if (!one) co_return co_await reply_problem(exchange, one.error());       // a body that cannot be read is refused as a whole
     jobs.push_back(std::move(*one));
   }

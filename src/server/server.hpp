@@ -9,6 +9,7 @@
 //   flows_api      /api/flows, /api/jobs/{id}/stages
 //   dead_api       /api/dead, /api/jobs/{id}/redrive
 //   workers_api    /api/workers/*
+//   webhooks_api   /api/webhooks
 //   state_api      /api/breakers, /api/budgets, /api/providers, /metrics, /healthz, /readyz, /openapi.json
 //
 // Native routes answer errors as RFC 9457 problem details; the models' routes in their own API's shape.

@@ -101,6 +101,7 @@ std::string pack_spec(const JobSpec& s) {
   text("feature", s.feature);
   if (!s.tags.empty()) o["tags"] = json::value_from(s.tags);
   text("webhook", s.webhook);
+  text("whsec", s.webhook_secret);
   text("version", s.version);
   if (s.retention.count() > 0) o["retention"] = micros(s.retention);
   if (s.origin != Origin::submitted) o["origin"] = static_cast<int>(s.origin);
@@ -139,6 +140,7 @@ Result<void> read_spec(const JsonRef& at, JobSpec& s) {
     for (std::size_t i = 0; i < tags->size(); ++i)
       if (tags->item(i).is_string()) s.tags.emplace_back(tags->item(i).value().get_string());
   text("webhook", s.webhook);
+  text("whsec", s.webhook_secret);
   text("version", s.version);
   s.retention = std::chrono::microseconds(number("retention", 0));
   s.origin = static_cast<Origin>(std::clamp<std::int64_t>(number("origin", 0), 0, static_cast<int>(Origin::schedule)));

@@ -91,6 +91,7 @@ struct JobSpec {
   std::string key_id, user, feature;         // who asked, and what the costs are attributed to
   std::vector<std::string> tags;
   std::string webhook;                       // URL told of the end
+  std::string webhook_secret;                // name of the secret that signs it; empty: the default one
   std::string version;                       // of the flow: the digest it began with
   Duration retention{};                      // kept after its end; 0: the configured time
   Origin origin = Origin::submitted;

@@ -66,11 +66,23 @@ CREATE TABLE flow_versions (
   digest {blob} NOT NULL PRIMARY KEY, name {text} NOT NULL, version {text} NOT NULL, source {blob} NOT NULL, at_us {int} NOT NULL) {table};
 )sql";
 
+// outbox: webhooks owed, delivered and dead. `due_us` is when it may be attempted; while a node (`holder`) has taken it, when it may be taken again.
+constexpr std::string_view kOutbox = R"sql(
+CREATE TABLE outbox (
+  id {int} NOT NULL PRIMARY KEY, state {int} NOT NULL, kind {text} NOT NULL, url {text} NOT NULL, secret {text} NOT NULL, body {blob} NOT NULL,
+  attempt {int} NOT NULL, created_us {int} NOT NULL, due_us {int} NOT NULL, finished_us {int} NOT NULL, holder {int} NOT NULL, status {int} NOT NULL,
+  why {text} NOT NULL) {table};
+CREATE INDEX outbox_due ON outbox (due_us) WHERE state = 0;
+CREATE INDEX outbox_dead ON outbox (id) WHERE state = 2;
+CREATE INDEX outbox_ended ON outbox (finished_us) WHERE state <> 0;
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"work", 1, "jobs, keys, attempts, claims, queues", kFirst},
     {"work", 2, "events", kSecond},
     {"work", 3, "approvals", kApprovals},
     {"work", 4, "the journal of runs, versions of flows", kRuns},
+    {"work", 5, "webhooks", kOutbox},
 };
 
 }  // namespace

@@ -1,0 +1,43 @@
+// The parts of the file that the durable road reads beside `work`.
+#include "app/config.hpp"
+
+namespace ballast::app {
+
+namespace {
+
+// A malformed secret is told by its place, never by its text.
+void check_secret(const ConfigNode& node, const std::string& value) {
+  if (const auto parsed = work::WebhookSecret::parse(value); !parsed) node.problem(parsed.error().message);
+}
+
+}  // namespace
+
+WebhookConfig parse::webhooks(const ConfigNode& node) {
+  WebhookConfig w;
+  w.allow = node.strings("allow");
+  if (const auto policy = net::EgressPolicy::parse(w.allow, "webhooks.allow"); !policy) node.get("allow").problem(policy.error().message);
+  for (const auto& [name, secret] : node.map("secrets")) {
+    WebhookConfig::Secret s{.name = name, .value = {}, .previous = secret.string("previous")};
+    if (name.empty() || name.size() > work::kMaxName) secret.problem(fmt::format("must have a name of 1 to {} bytes", work::kMaxName));
+    const ConfigNode value = secret.require("value");
+    s.value = value.as_string();
+    if (value.exists()) check_secret(value, s.value);
+    if (!s.previous.empty()) check_secret(secret.get("previous"), s.previous);
+    secret.done();
+    w.secrets.push_back(std::move(s));
+  }
+  node.done();
+  return w;
+}
+
+work::WebhookSecretBook secret_book(const WebhookConfig& config) {
+  work::WebhookSecretBook book;
+  for (const auto& s : config.secrets) {
+    auto& secrets = book[s.name];
+    for (const auto& text : {s.value, s.previous})
+      if (auto secret = work::WebhookSecret::parse(text)) secrets.push_back(std::move(*secret));
+  }
+  return book;
+}
+
+}  // namespace ballast::app
