@@ -4,6 +4,7 @@
 
 #include "base/log.hpp"
 #include "base/random.hpp"
+#include "work/model_call_job.hpp"
 
 namespace ballast::app {
 
@@ -15,6 +16,12 @@ work::EngineOptions engine_options(const WorkConfig& config) {
   return {.local_leases = config.concurrency, .max_live = config.max_jobs, .retention = config.retention};
 }
 
+// Half of what this process may hold waits for one model at most, and a sixteenth of one tenant's.
+work::Pace::Options pace_options(const WorkConfig& config) {
+  const auto leases = static_cast<std::uint32_t>(config.concurrency);
+  return {.waiting = std::max(1u, leases / 2), .waiting_of_tenant = std::max(1u, leases / 16)};
+}
+
 Task<void> drain_and_tell(work::Engine& engine, Duration patience, std::binary_semaphore& done) {
   co_await engine.drain(patience);
   done.release();
@@ -22,15 +29,19 @@ Task<void> drain_and_tell(work::Engine& engine, Duration patience, std::binary_s
 
 }  // namespace
 
-Workshop::Workshop(const WorkConfig& config, net::LoopGroup& loops, store::Database& database)
+Workshop::Workshop(const WorkConfig& config, net::LoopGroup& loops, store::Database& database, gateway::Gateway& gateway)
     : config_(config), loops_(loops), database_(database), dispatch_(loops.at(0), {.timeout = config.timeout}),
-      engine_(loops.at(0), database, engine_options(config), os_seed()), door_(engine_) {
+      engine_(loops.at(0), database, engine_options(config), os_seed()), pace_(loops.at(0), pace_options(config)),
+      caller_(gateway, loops.at(0), pace_), door_(engine_) {
   dispatch_.use(engine_);
   work::add_builtin_tasks(dispatch_);
+  pace_.on_held([this](const std::string& model, const std::string& tenant, std::uint32_t most) { engine_.set_pace(model, tenant, most); });
+  dispatch_.set_kind(work::JobKind::call, work::call_handler(caller_, engine_, config.timeout));
 }
 
-Result<std::unique_ptr<Workshop>> Workshop::open(const WorkConfig& config, net::LoopGroup& loops, store::Database& database) {
-  auto shop = std::unique_ptr<Workshop>(new Workshop(config, loops, database));
+Result<std::unique_ptr<Workshop>> Workshop::open(const WorkConfig& config, net::LoopGroup& loops, store::Database& database,
+                                                 gateway::Gateway& gateway) {
+  auto shop = std::unique_ptr<Workshop>(new Workshop(config, loops, database, gateway));
   if (auto started = shop->engine_.start(shop->dispatch_); !started) return fail(std::move(started.error()));
   return shop;
 }
