@@ -64,7 +64,7 @@ JobHandler call_handler(ModelCaller& caller, const Engine& engine, Duration time
     const Duration limit = spec.timeout > Duration::zero() ? spec.timeout : timeout;
     ModelReply reply = co_await caller.call({.operation = shape->operation, .wire = shape->wire, .body = lease.job->input, .model = spec.model,
                                              .key_id = spec.key_id, .user = spec.user, .feature = spec.feature,
-                                             .idempotency_key = to_string(lease.job->id) + "/call", .traceparent = {}, .tenant = spec.tenant,
+                                             .idempotency_key = to_string(lease.job->id) + "/call", .traceparent = {}, .tenant = spec.tenant.empty() ? spec.key_id : spec.tenant,
                                              .patience = limit > Duration::zero() ? std::min(limit / 2, kLongestWait) : kLongestWait, .on_event = {}},
                                             cancel);
     co_return outcome_of(std::move(reply), lease, engine.paced(spec));

@@ -64,6 +64,8 @@ bool Pace::may_call(const Line& line) const {
   return home_.clock().mono() >= line.rests_until && (line.window == 0 || line.under_way < line.window);
 }
 
+bool Pace::idle(const Line& line) const { return line.waiting == 0 && line.under_way == 0 && home_.clock().mono() >= line.rests_until; }
+
 // How many of a tenant may wait, and how many of all: another tenant always finds a place, as long as there are not very many.
 std::uint32_t Pace::places_of_tenant(const Line& line) const {
   const auto share = options_.waiting / static_cast<std::uint32_t>(line.ring.size() + 1);
@@ -173,17 +175,16 @@ void Pace::tell(Line& line) {
     Tenant& tenant = at->second;
     const bool idle = tenant.waiting.empty() && tenant.under_way == 0;
     tenant.paced = !idle && (tenant.paced || !tenant.waiting.empty());
-    say(at->first, tenant.told, tenant.paced ? tenant.under_way + places_of_tenant(line) : kUnpaced);
+    if (!at->first.empty()) say(at->first, tenant.told, tenant.paced ? tenant.under_way + places_of_tenant(line) : kUnpaced);
     at = idle ? line.tenants.erase(at) : std::next(at);
   }
-  say({}, line.told, line.under_way + line.waiting == 0 ? kUnpaced : line.under_way + places(line));
+  say({}, line.told, idle(line) ? kUnpaced : line.under_way + places(line));
 }
 
 void Pace::forget_if_idle(const std::string& model) {
   const auto at = lines_.find(model);
   if (at == lines_.end()) return;
-  const Line& line = *at->second;
-  if (line.waiting == 0 && line.under_way == 0 && home_.clock().mono() >= line.rests_until) lines_.erase(at);
+  if (idle(*at->second)) lines_.erase(at);
 }
 
 }  // namespace ballast::work

@@ -74,6 +74,7 @@ class Pace {
   };
   Line& line_of(const std::string& model);
   bool may_call(const Line& line) const;
+  bool idle(const Line& line) const;
   std::uint32_t places(const Line& line) const;
   std::uint32_t places_of_tenant(const Line& line) const;
   void enter(Line& line, Waiter& waiter);

@@ -1,11 +1,13 @@
 """Jobs of kind `call`: one model call each, in the name of the key that submitted it, billed once, at the limits' pace."""
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 
 import pytest
 
+from support.client import fetch
 from support.configs import INPUT, OUTPUT, one_provider
 from support.fake_upstream import context_length, error, ok, rate_limited, words
 from support.gateway import cost_nano, wait_until
@@ -69,7 +71,8 @@ def test_a_revoked_keys_jobs_die_and_say_so(upstream, gateway):
     made = g.admin.post("/api/keys", {"name": "brief"}).json()
     caller = type(g.app)(g.port, made["secret"])
     waiting = submit(caller, job(delay="3s"))
-    assert g.admin.post(f"/api/keys/{made['id']}/revoke", {}).status in (200, 204)
+    revoked = asyncio.run(fetch(g.port, "DELETE", f"/api/keys/{made['id']}", headers=g.admin.headers()))
+    assert revoked.status in (200, 204), revoked.body
     dead = ended(g.admin, waiting)
     assert dead["state"] == "dead" and dead["error"]["code"] == "caller_unauthenticated", dead
     assert made["id"] in dead["error"]["message"] and made["secret"] not in str(dead)
@@ -122,9 +125,9 @@ def test_a_backlog_drains_at_the_limits_pace_beside_other_models(upstream, gatew
 def test_after_kill_9_only_what_was_in_flight_is_asked_again(upstream, gateway, database):
     """The answer was recorded, or the provider is asked again: nothing between."""
     upstream.script("model", ok(words(5), delay=0.02))
-    g = gateway(one_provider(upstream))
     if database():
         pytest.skip("reads the SQLite file of the killed process")
+    g = gateway(one_provider(upstream))
     ids = [j["id"] for j in g.app.post("/api/jobs/bulk", {"jobs": [job(f"Number {i}.") for i in range(1500)]}).json()["jobs"]]
     wait_until(lambda: len(upstream.seen()) >= 300)
     g.kill()
@@ -145,9 +148,9 @@ def test_after_kill_9_only_what_was_in_flight_is_asked_again(upstream, gateway, 
 def test_an_answer_recorded_before_the_crash_is_not_asked_for_again(upstream, gateway, database):
     """Between the reply and the job's own commit: the job is put back by hand, as a kill in that moment leaves it."""
     upstream.script("model", ok(words(5)))
-    g = gateway(one_provider(upstream))
     if database():
         pytest.skip("writes the SQLite file of the killed process")
+    g = gateway(one_provider(upstream))
     first = submit(g.app, job())
     whole = ended(g.app, first)
     billed = g.usage()["billed"]
