@@ -87,7 +87,7 @@ Result<void> write_intent(const Scene& scene, const Planned& plan, const Candida
     trail.decision.step(scene.now(), "no_credential", {{"target", c.target->name}, {"why", lease.error().message}});
     return fail(std::move(lease.error()));
   }
-  auto admission = scene.setup.limits->admit({.provider = c.target->provider, .model = c.target->name}, asked.token_estimate);
+  auto admission = admit_seated(scene, asked, c.target);
   if (!admission) {
     trail.decision.step(scene.now(), "target_limited", {{"target", c.target->name}, {"why", admission.error().error.message}});
     return fail(std::move(admission.error().error));

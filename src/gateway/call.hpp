@@ -12,10 +12,18 @@
 #include "base/scheduler.hpp"
 #include "base/task.hpp"
 #include "gateway/cache_control.hpp"
+#include "gateway/seat.hpp"
 #include "llm/provider.hpp"
 #include "llm/wire.hpp"
 
 namespace ballast::gateway {
+
+// What a call of the durable road (a job's, a stage's) brings that one over HTTP does not. Its idempotency keys are apart from those that
+// callers choose; one whose outcome a crash took away is dispatched again; answers of any size are remembered.
+struct DurableCall {
+  Principal who;                                       // by the id of a key (KeyRing::principal_of): its secret is not kept
+  Seat seat;                                           // room in the limits, drawn before the call (Gateway::draw); may be none
+};
 
 // One request for a model. Views are borrowed and outlive the road's task; `body` has the padding the fast reader
 // needs or is copied by it.
@@ -36,6 +44,7 @@ struct Call {
   std::string_view tracestate;                         // passed on with the trace context, as it came
   std::string_view content_encoding;
   std::string_view anthropic_beta;                     // passed through to Anthropic targets
+  DurableCall* durable = nullptr;                      // null: over HTTP; else `secret` is not looked at. Borrowed, its seat is taken
 };
 
 struct ReplyHead {
@@ -55,6 +64,8 @@ class ReplySink {
   virtual Task<Result<void>> write(std::string_view bytes) = 0;       // flushed at once
   virtual Task<Result<void>> end() = 0;                               // the clean end
   virtual void abort() = 0;                                           // an end that no client mistakes for a clean one
+  // Told before an error is answered, or written into a stream that had begun, in the words of the caller's API.
+  virtual void failed(const Error&) {}
 };
 
 }  // namespace ballast::gateway

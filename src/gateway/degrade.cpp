@@ -65,6 +65,7 @@ Task<void> answer_error(const Scene& scene, Error error, Trail& trail) {
   const bool of_request = domain.starts_with("caller_") || domain.starts_with("policy_") || error.code == ErrorCode::provider_rejected ||
                           error.code == ErrorCode::provider_context_length || error.code == ErrorCode::provider_content_filter;
   if (!of_request) error.field.clear();   // the timer or the step that failed
+  scene.sink.failed(error);
   llm::ErrorReply told = llm::write_error(scene.call.wire, error);
   ReplyHead head = reply_head(trail, told.status, "application/json", true);
   head.headers.add("x-ballast-error", to_string(error.code));

@@ -50,6 +50,10 @@ class Gateway {
   // `call`, what it borrows and `sink` outlive the task.
   Task<void> serve(const Call& call, ReplySink& sink);
 
+  // Draws the seat of a durable call, before `serve`: room for it in the limits of its caller and of the first of its route's targets that
+  // has any. The refusal says when to ask again; `never`, and a call that cannot be read: serve it, the road says what is wrong with it.
+  std::expected<Seat, Refusal> draw(const Call& call, ReplySink& sink);
+
   // The tokens a request's prompt is estimated at (count_tokens), after authentication; answers through the sink.
   Task<void> count_tokens(Call call, ReplySink& sink);
 

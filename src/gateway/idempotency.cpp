@@ -1,6 +1,7 @@
 #include "gateway/idempotency.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -11,6 +12,7 @@ namespace ballast::gateway {
 
 namespace {
 
+constexpr std::string_view kDurableSpace = "jobs\n";   // before the scope of a durable call: no key id begins so
 constexpr int kNotKept = 0;                // the status of an answer that was too large to remember
 
 records::StoredReply to_stored(const RememberedReply& reply, std::size_t max_body) {
@@ -83,10 +85,12 @@ std::size_t Idempotency::in_flight() const {
 }
 
 Task<Result<IdempotencyEntry>> Idempotency::enter(std::string scope, std::string key, BodyDigest body, std::string call_id,
-                                                  Scheduler& loop, MonoTime deadline, CancelToken cancel) {
+                                                  Scheduler& loop, MonoTime deadline, CancelToken cancel, bool durable) {
   if (!usable(key, options_.max_key_bytes))
     co_return fail(ErrorCode::caller_invalid_request, fmt::format("must be 1 to {} printable ASCII characters", options_.max_key_bytes),
                    "idempotency-key");
+  if (durable) scope.insert(0, kDurableSpace);
+  const UnknownPolicy policy = durable ? UnknownPolicy::redispatch : options_.unknown;
   const std::string slot = scope + '\n' + key;
   const WallTime now = clock_.wall();
   const records::IdempotencyRow row{.key_id = std::move(scope), .key = std::move(key), .body_hash = body,
@@ -96,7 +100,7 @@ Task<Result<IdempotencyEntry>> Idempotency::enter(std::string scope, std::string
     auto place = take_place(slot, body);
     if (!place) co_return fail(std::move(place.error()));
     if (place->own) {
-      auto claimed = co_await claim(slot, row, loop);
+      auto claimed = co_await claim(slot, row, loop, durable);
       co_return claimed;
     }
     const FlightPtr flight = place->flight;
@@ -113,7 +117,7 @@ Task<Result<IdempotencyEntry>> Idempotency::enter(std::string scope, std::string
       late.code = ErrorCode::provider_timeout;
       co_return fail(std::move(late));
     }
-    if (ending == Ending::unknown && options_.unknown == UnknownPolicy::tell) co_return fail(outcome_unknown());
+    if (ending == Ending::unknown && policy == UnknownPolicy::tell) co_return fail(outcome_unknown());
   }                                        // released, or unknown and to be dispatched again: the first one back claims it
 }
 
@@ -146,7 +150,7 @@ Task<Wake> Idempotency::wait_for(FlightPtr flight, Scheduler& loop, MonoTime dea
 }
 
 // With the slot in memory ours: what does the durable memory say?
-Task<Result<IdempotencyEntry>> Idempotency::claim(std::string slot, records::IdempotencyRow mine, Scheduler& loop) {
+Task<Result<IdempotencyEntry>> Idempotency::claim(std::string slot, records::IdempotencyRow mine, Scheduler& loop, bool durable) {
   auto found = co_await store_.begin(loop, mine, clock_.wall());
   if (!found) {
     end(slot, Ending::again, nullptr);
@@ -166,21 +170,22 @@ Task<Result<IdempotencyEntry>> Idempotency::claim(std::string slot, records::Ide
     co_return IdempotencyEntry(std::move(*reply));
   }
   if (found->state != State::fresh) {
-    auto ours = co_await settle_unknown(*found, mine, loop);
+    auto ours = co_await settle_unknown(*found, mine, loop, durable ? UnknownPolicy::redispatch : options_.unknown);
     if (!ours) {
       end(slot, Ending::again, nullptr);
       co_return fail(std::move(ours.error()));
     }
   }
-  co_return IdempotencyEntry(IdempotencyClaim(this, &loop, std::move(slot), mine.key_id, mine.key, found->call));
+  co_return IdempotencyEntry(IdempotencyClaim(this, &loop, std::move(slot), mine.key_id, mine.key, found->call,
+                                              durable ? std::numeric_limits<std::size_t>::max() : options_.max_body_bytes));
 }
 
 // Somebody began and did not finish. True: dispatch again, as `row.call`.
-Task<Result<bool>> Idempotency::settle_unknown(records::IdempotencyRow& row, const records::IdempotencyRow& mine, Scheduler& loop) {
+Task<Result<bool>> Idempotency::settle_unknown(records::IdempotencyRow& row, const records::IdempotencyRow& mine, Scheduler& loop, UnknownPolicy policy) {
   const bool of_this_process = row.owner == owner_;        // its claim died here, or it would be in flight
   if (row.state == records::IdempotencyState::started && !of_this_process)
     co_return fail(busy("a call with this Idempotency-Key is under way on another node"));
-  if (options_.unknown == UnknownPolicy::tell) co_return fail(outcome_unknown());
+  if (policy == UnknownPolicy::tell) co_return fail(outcome_unknown());
   if (row.state == records::IdempotencyState::started) co_return true;
   auto taken = co_await store_.retake(loop, mine.key_id, mine.key, mine.call, owner_);
   if (!taken) co_return fail(std::move(taken.error()));
@@ -200,7 +205,7 @@ void Idempotency::end(const std::string& slot, Ending ending, std::shared_ptr<co
 }
 
 IdempotencyClaim::IdempotencyClaim(IdempotencyClaim&& o) noexcept
-    : gate_(std::exchange(o.gate_, nullptr)), loop_(o.loop_), slot_(std::move(o.slot_)), scope_(std::move(o.scope_)), key_(std::move(o.key_)), call_(o.call_) {}
+    : gate_(std::exchange(o.gate_, nullptr)), loop_(o.loop_), slot_(std::move(o.slot_)), scope_(std::move(o.scope_)), key_(std::move(o.key_)), call_(o.call_), max_body_(o.max_body_) {}
 IdempotencyClaim& IdempotencyClaim::operator=(IdempotencyClaim&& o) noexcept {
   if (this != &o) {
     if (gate_) gate_->end(slot_, Idempotency::Ending::unknown, nullptr);
@@ -210,6 +215,7 @@ IdempotencyClaim& IdempotencyClaim::operator=(IdempotencyClaim&& o) noexcept {
     scope_ = std::move(o.scope_);
     key_ = std::move(o.key_);
     call_ = o.call_;
+    max_body_ = o.max_body_;
   }
   return *this;
 }
@@ -219,7 +225,7 @@ IdempotencyClaim::~IdempotencyClaim() {
 
 Task<Result<void>> IdempotencyClaim::finish(RememberedReply reply) {
   if (!gate_) co_return Result<void>{};
-  auto stored = to_stored(reply, gate_->options_.max_body_bytes);
+  auto stored = to_stored(reply, max_body_);
   auto kept = co_await gate_->store_.finish(*loop_, scope_, key_, call_, std::move(stored));
   std::exchange(gate_, nullptr)->end(slot_, Idempotency::Ending::replied, std::make_shared<const RememberedReply>(std::move(reply)));
   co_return kept;

@@ -102,12 +102,13 @@ class IdempotencyClaim {
 
  private:
   friend class Idempotency;
-  IdempotencyClaim(Idempotency* gate, Scheduler* loop, std::string slot, std::string scope, std::string key, Id call)
-      : gate_(gate), loop_(loop), slot_(std::move(slot)), scope_(std::move(scope)), key_(std::move(key)), call_(call) {}
+  IdempotencyClaim(Idempotency* gate, Scheduler* loop, std::string slot, std::string scope, std::string key, Id call, std::size_t max_body)
+      : gate_(gate), loop_(loop), slot_(std::move(slot)), scope_(std::move(scope)), key_(std::move(key)), call_(call), max_body_(max_body) {}
   Idempotency* gate_ = nullptr;
   Scheduler* loop_ = nullptr;
   std::string slot_, scope_, key_;
   Id call_;                                // whose row it is
+  std::size_t max_body_ = 0;               // a larger answer is not remembered
 };
 
 // What `enter` found: go on with a claim, or here is the answer.
@@ -122,9 +123,10 @@ class Idempotency {
   ~Idempotency();                          // after every claim and waiter is gone
 
   // Errors: caller_invalid_request (an unusable key), caller_conflict (other body; outcome unknown under `tell`; too many
-  // waiting), provider_timeout (still in flight at `deadline`), caller_cancelled, or the store's own.
+  // waiting), provider_timeout (still in flight at `deadline`), caller_cancelled, or the store's own. `durable`: a key of the durable road,
+  // apart from those of callers: an unknown outcome is dispatched again whatever the policy, and an answer of any size is remembered.
   Task<Result<IdempotencyEntry>> enter(std::string scope, std::string key, BodyDigest body, std::string call_id,
-                                       Scheduler& loop, MonoTime deadline, CancelToken cancel);
+                                       Scheduler& loop, MonoTime deadline, CancelToken cancel, bool durable = false);
   std::size_t in_flight() const;
 
  private:
@@ -133,8 +135,8 @@ class Idempotency {
   using FlightPtr = std::shared_ptr<Flight>;
   struct Place;                            // what a newcomer got: a flight of its own, or one to wait for
   Result<Place> take_place(const std::string& slot, const BodyDigest& body);
-  Task<Result<IdempotencyEntry>> claim(std::string slot, records::IdempotencyRow row, Scheduler& loop);
-  Task<Result<bool>> settle_unknown(records::IdempotencyRow& row, const records::IdempotencyRow& mine, Scheduler& loop);
+  Task<Result<IdempotencyEntry>> claim(std::string slot, records::IdempotencyRow row, Scheduler& loop, bool durable);
+  Task<Result<bool>> settle_unknown(records::IdempotencyRow& row, const records::IdempotencyRow& mine, Scheduler& loop, UnknownPolicy policy);
   Task<Wake> wait_for(FlightPtr flight, Scheduler& loop, MonoTime deadline, CancelToken cancel);
   enum class Ending : std::uint8_t { running, replied, again, unknown };
   void end(const std::string& slot, Ending ending, std::shared_ptr<const RememberedReply> reply);

@@ -143,6 +143,18 @@ Result<Principal> KeyRing::authenticate(unsigned loop, std::string_view secret, 
   return Principal{.key = info, .user = info->user, .feature = info->feature};
 }
 
+Result<Principal> KeyRing::principal_of(std::string_view id, WallTime now) const {
+  const std::lock_guard hold(mutex_);
+  const auto at = current_->by_id.find(std::string(id));
+  if (at == current_->by_id.end())
+    return fail(ErrorCode::caller_unauthenticated, fmt::format("the key \"{}\" that asked for this was revoked or removed: ask again with another", id), "key");
+  const auto& info = current_->by_digest.at(at->second);
+  if (info->expires && *info->expires <= now)
+    return fail(ErrorCode::caller_unauthenticated, fmt::format("the key \"{}\" that asked for this expired at {}: ask again with another", id, to_rfc3339(*info->expires)), "key");
+  info->use(now);
+  return Principal{.key = info, .user = info->user, .feature = info->feature};
+}
+
 // Copies the snapshot, edits the copy, publishes it. Changes are rare; reads are every call.
 template <class F>
 Result<void> KeyRing::change(F edit) {

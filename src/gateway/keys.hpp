@@ -61,6 +61,9 @@ class KeyRing {
   // caller_unauthenticated for an absent, unknown, revoked or expired key, with one message for all but expiry.
   Result<Principal> authenticate(unsigned loop, std::string_view secret, WallTime now);
 
+  // Who a job of this key asks as: as `authenticate`, by the key's id. Takes a mutex: not for a call over HTTP.
+  Result<Principal> principal_of(std::string_view id, WallTime now) const;
+
   // Adds or replaces (by id). A digest already held by another id is caller_conflict.
   Result<void> put(StoredKey key);
   // Replaces one that is here: one that was revoked meanwhile stays revoked (caller_not_found). Its last use is kept.

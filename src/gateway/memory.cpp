@@ -25,7 +25,7 @@ Digest request_digest(const Call& call) {
 Task<Result<void>> enter_idempotent(const Scene& scene, const Asked& asked, Memory& memory, Trail& trail) {
   auto entry = co_await scene.world.idempotency.enter(asked.who.key_id(), std::string(scene.call.idempotency_key),
                                                       request_digest(scene.call), trail.call_id, scene.sink.loop(),
-                                                      patience(scene, asked), scene.sink.gone());
+                                                      patience(scene, asked), scene.sink.gone(), scene.call.durable != nullptr);
   if (!entry) {
     trail.decision.step(scene.now(), "idempotency_refused", {{"why", entry.error().message}});
     co_return fail(std::move(entry.error()));

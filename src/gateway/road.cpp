@@ -53,7 +53,7 @@ Task<void> refuse(const Scene& scene, const Asked* asked, Memory* memory, Error&
 Task<Result<Admission>> admit(const Scene& scene, const Asked& asked, Trail& trail) {
   if (!scene.setup.limits->any()) co_return Admission{};
   const LimitSubject subject = limit_subject(asked);
-  auto admitted = scene.setup.limits->admit(subject, asked.token_estimate);
+  auto admitted = admit_seated(scene, asked, nullptr);
   if (!admitted && asked.route->queue.wait > Duration::zero() && !admitted.error().never) {
     const MonoTime since = scene.now();
     admitted = co_await scene.setup.queue->admit(subject, asked.token_estimate, asked.who.key_id(), asked.route->queue,
@@ -132,6 +132,7 @@ Task<void> give_up(const Scene& scene, const Asked& asked, Planned& plan, Memory
   memory.lead.abandon();
   co_await settle(scene, &asked, &plan, trail);
   if (out.committed()) {
+    scene.sink.failed(why);
     lane.relay.fail(why, out.pending());
     const auto ended = co_await out.finish();
     if (!ended) scene.sink.abort();
@@ -237,6 +238,12 @@ Task<void> answer_escaped(const Scene& scene, std::string what, Trail& trail) {
 }
 
 }  // namespace
+
+std::expected<Seat, Refusal> Gateway::draw(const Call& call, ReplySink& sink) {
+  const SetupPtr held = setup();
+  if (!held->limits->any()) return Seat{};
+  return draw_seat({world_, *held, *room_->loops[sink.loop().index() % room_->loops.size()], room_->metrics, call, sink});
+}
 
 Task<void> Gateway::serve(const Call& call, ReplySink& sink) {
   PerLoop& here = *room_->loops[sink.loop().index() % room_->loops.size()];

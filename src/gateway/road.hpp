@@ -57,6 +57,11 @@ struct Asked {
 };
 Result<Asked> read_request(const Scene& scene, Trail& trail);
 LimitSubject limit_subject(const Asked& asked);
+
+// Step 2, `seat.cpp`: from the seat a durable call brought, or from the limits. `target` null: its caller's room.
+std::expected<Admission, Refusal> admit_seated(const Scene& scene, const Asked& asked, const Target* target);
+// A seat for the call as it stands; one that cannot be read gets none, and the road tells it why.
+std::expected<Seat, Refusal> draw_seat(const Scene& scene);
 BudgetSubject budget_subject(const Asked& asked);
 
 // Step 3, `memory.cpp`: an answer from memory, or the duties of the one who makes it.

@@ -5,13 +5,13 @@
 #include "base/config_node.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
+#include "work/model_call.hpp"
 
 namespace ballast::server {
 
 namespace {
 
 constexpr std::uint32_t kMostAttempts = 1'000;
-constexpr std::string_view kOperations[] = {"chat.completions", "responses", "messages", "embeddings"};
 
 Result<void> read_work(const JsonRef& body, work::Submission& s) {
   int kinds = 0;
@@ -24,11 +24,11 @@ Result<void> read_work(const JsonRef& body, work::Submission& s) {
     const auto operation = call->maybe<std::string>("operation");
     if (!operation) return fail(operation.error());
     s.spec.name = operation->value_or("chat.completions");
-    if (std::ranges::find(kOperations, s.spec.name) == std::end(kOperations))
-      return call->error(fmt::format("operation is one of {}", fmt::join(kOperations, ", ")));
+    if (!work::call_shape(s.spec.name)) return call->error("operation is one of " + work::call_names());
     const auto request = call->at("body");
     if (!request) return fail(request.error());
     if (!request->is_object()) return request->error("must be an object: the request as its API has it");
+    s.spec.model = work::model_of(request->value());
     s.input = to_json(request->value());
     return {};
   }
@@ -203,6 +203,7 @@ json::object job_json(const work::Job& job, bool running, Detail detail) {
   if (!terminal(job.state) && !running) time("due", job.due);
   time("finished", job.finished);
   if (s.deadline) time("deadline", *s.deadline);
+  text("model", s.model);
   text("user", s.user);
   text("feature", s.feature);
   if (s.webhook_secret.empty()) text("webhook", s.webhook);

@@ -15,6 +15,9 @@ constexpr Duration kAskAgain = std::chrono::seconds(1);  // what ran out and was
 // Ids that left a queue by another door are only skipped when they come to its front; when most are such, they are swept out.
 constexpr std::size_t kStale = 64;
 
+// Who comes back to the front of a line stands behind those of the first so many that are older.
+constexpr std::size_t kFront = 1'024;
+
 }  // namespace
 
 // ---- names ----
@@ -60,12 +63,19 @@ std::uint32_t Board::queue_number(std::string_view queue) {
   return number;
 }
 
+Board::GateState* Board::gate_of(std::string_view name) {
+  if (name.empty()) return nullptr;
+  const auto at = gates_.find(name);
+  return at != gates_.end() ? at->second.get() : gates_.emplace(std::string(name), std::make_unique<GateState>()).first->second.get();
+}
+
 std::uint32_t Board::lane_number(const Lane& lane) {
   const auto at = lane_numbers_.find(lane);
   if (at != lane_numbers_.end()) return at->second;
   const auto number = static_cast<std::uint32_t>(lanes_.size());
-  lanes_.emplace_back(LaneState{.lane = lane, .queue = queue_number(lane.queue), .tenants = {}, .ring = {}});
+  lanes_.emplace_back(LaneState{.lane = lane, .queue = queue_number(lane.queue), .gate = gate_of(lane.gate), .tenants = {}, .ring = {}});
   queues_[lanes_.back().queue].lanes.push_back(number);
+  if (GateState* gate = lanes_.back().gate) gate->lanes.push_back(number);
   lane_numbers_.emplace(lane, number);
   return number;
 }
@@ -115,7 +125,7 @@ void Board::line_up(Waiting& w, Entry& e, bool front) {
   auto& line = w.by_priority[std::min<std::size_t>(e.priority, w.by_priority.size() - 1)];
   if (line.size() > 2 * w.count + kStale)
     std::erase_if(line, [&](JobId id) { const Entry* o = find(id); return !o || !o->in_line; });
-  if (front) line.push_front(e.id);
+  if (front) line.insert(std::find_if(line.begin(), line.begin() + static_cast<std::ptrdiff_t>(std::min(line.size(), kFront)), [&](JobId id) { return e.id < id; }), e.id);
   else line.push_back(e.id);
   e.in_line = true;
 }
@@ -218,6 +228,10 @@ void Board::grant(Entry& e, Fence fence, MonoTime expires, MonoTime now) {
   e.settling = false;
   if (expires != kNever) leases_.push({expires, e.id, fence});
   ++queue_of(e).leased_by_tenant[e.tenant];
+  if (GateState* gate = lanes_[e.lane].gate) {
+    ++gate->leased;
+    ++gate->leased_by_tenant[e.tenant];
+  }
   if (Group* g = group_of(e)) ++g->leased;
   ClaimState& claim = claims_[fence];
   ++claim.left;
@@ -242,6 +256,12 @@ void Board::release(Entry& e, MonoTime now) {
   e.expires = kNever;
   e.settling = false;
   for (const std::uint32_t lane : queue.lanes) into_ring(lanes_[lane], e.tenant);
+  if (GateState* gate = lanes_[e.lane].gate) {
+    --gate->leased;
+    const auto at_gate = gate->leased_by_tenant.find(e.tenant);
+    if (--at_gate->second == 0) gate->leased_by_tenant.erase(at_gate);
+    for (const std::uint32_t lane : gate->lanes) into_ring(lanes_[lane], e.tenant);
+  }
   Group* g = group_of(e);
   if (!g) return;
   --g->leased;
@@ -284,11 +304,13 @@ void Board::requeue(JobId id, std::uint32_t attempt, MonoTime due, MonoTime now)
   const bool leased = e.place == Entry::Place::leased;
   leave(e);
   if (leased) release(e, now);
+  const bool given_back = leased && attempt == e.attempt && due <= now;
   e.attempt = attempt;
   e.due = due;
   e.settling = false;
   e.woken = false;
-  place_by_due(e, now);
+  if (given_back) make_ready(e, now, true);              // nothing was tried: it keeps its place
+  else place_by_due(e, now);
 }
 
 bool Board::wake(JobId id) {

@@ -7,7 +7,7 @@
 //
 // Order: queues take turns; within a queue its lanes (who can run it) take turns, then tenants (one tenant's flood does not
 // starve another), then priority (0 first), then age. A queue's `concurrency`, its limit per tenant and a job's concurrency key each
-// hold jobs back without holding back what stands behind them. A concurrency key counts within its queue and task.
+// hold jobs back without holding back what stands behind them; so does what a gate, or a tenant at a gate, may have leased. A concurrency key counts within its queue and task.
 //
 // Single-threaded. Invariants, asserted by `audit`: a job is leased at most once; every count is the number of its jobs; fences
 // strictly increase; a paused queue leases nothing; no limit is exceeded; a ready job that no limit holds back is never passed over.
@@ -16,7 +16,9 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
+#include <memory>
 #include <queue>
 #include <span>
 #include <string>
@@ -32,6 +34,7 @@
 namespace ballast::work {
 
 inline constexpr MonoTime kNever = MonoTime::max();
+inline constexpr std::uint32_t kUnpaced = std::numeric_limits<std::uint32_t>::max();
 
 // How a queue may be drained.
 struct QueueRules {
@@ -45,6 +48,7 @@ struct QueueRules {
 struct Lane {
   std::string queue;
   std::string task;                          // empty: this process
+  std::string gate = {};                     // what its jobs wait for with others, across queues (a model); empty: nothing
   friend auto operator<=>(const Lane&, const Lane&) = default;
 };
 
@@ -127,7 +131,11 @@ class Board {
   void set_rules(std::string_view queue, QueueRules rules);
   QueueRules rules(std::string_view queue) const;
   QueueFigures figures(std::string_view queue) const;
+  // At most `most` jobs of a gate leased at once, or of one of its tenants (empty: of all together); kUnpaced: any number, and forgotten.
+  void set_pace(std::string_view gate, std::string_view tenant, std::uint32_t most);
   std::vector<std::string> queues() const;
+  std::size_t lane_count() const { return lanes_.size(); }
+  bool knows_lane(const Lane& lane) const { return lane_numbers_.contains(lane); }
   bool knows_queue(std::string_view queue) const { return queue_numbers_.contains(queue); }
   std::size_t queue_count() const { return queues_.size(); }
   bool knows_lane(const Lane& lane) const { return lane_numbers_.contains(lane); }
@@ -155,9 +163,17 @@ class Board {
     std::uint64_t count = 0;                  // ready jobs
     bool in_ring = false;
   };
+  struct GateState {
+    std::uint32_t leased = 0, most = kUnpaced;
+    std::vector<std::uint32_t> lanes;
+    std::unordered_map<std::uint32_t, std::uint32_t> leased_by_tenant;
+    std::map<std::string, std::uint32_t, std::less<>> most_of_tenant;
+    bool full() const { return leased >= most; }
+  };
   struct LaneState {
     Lane lane;
     std::uint32_t queue = 0;
+    GateState* gate = nullptr;                // lives as long as the board
     std::unordered_map<std::uint32_t, Waiting> tenants;
     std::deque<std::uint32_t> ring;           // tenants with something ready and below their limit
     std::uint64_t ready = 0;
@@ -185,6 +201,7 @@ class Board {
   };
   using Timers = std::priority_queue<Timed, std::vector<Timed>, std::greater<>>;
 
+  GateState* gate_of(std::string_view name);
   std::uint32_t lane_number(const Lane& lane);
   std::uint32_t queue_number(std::string_view queue);
   QueueState& queue_of(const Entry& e) { return queues_[lanes_[e.lane].queue]; }
@@ -197,7 +214,7 @@ class Board {
   void unblock(Group& g, MonoTime now);                         // whom its key lets go on
   void line_up(Waiting& w, Entry& e, bool front);
   void into_ring(LaneState& lane, std::uint32_t tenant);
-  bool tenant_full(const QueueState& queue, std::uint32_t tenant) const;
+  bool tenant_full(const LaneState& lane, std::uint32_t tenant) const;
   bool queue_full(const QueueState& queue) const { return queue.rules.paused || (queue.rules.concurrency && queue.figures.leased >= queue.rules.concurrency); }
   Entry* next_of(LaneState& lane, MonoTime now);                // the next job of a lane that nothing holds back
   Entry* pop_front(Waiting& w);
@@ -212,6 +229,7 @@ class Board {
   Names tenant_names_, group_names_;
   std::map<Lane, std::uint32_t> lane_numbers_;
   std::map<std::string, std::uint32_t, std::less<>> queue_numbers_;
+  std::map<std::string, std::unique_ptr<GateState>, std::less<>> gates_;
   std::deque<LaneState> lanes_;
   std::deque<QueueState> queues_;
   std::unordered_map<std::uint32_t, Group> groups_;

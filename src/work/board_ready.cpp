@@ -8,15 +8,35 @@
 
 namespace ballast::work {
 
-bool Board::tenant_full(const QueueState& queue, std::uint32_t tenant) const {
-  if (queue.rules.per_tenant == 0) return false;
-  const auto at = queue.leased_by_tenant.find(tenant);
-  return at != queue.leased_by_tenant.end() && at->second >= queue.rules.per_tenant;
+bool Board::tenant_full(const LaneState& lane, std::uint32_t tenant) const {
+  const auto leased = [tenant](const auto& by_tenant) {
+    const auto at = by_tenant.find(tenant);
+    return at == by_tenant.end() ? 0 : at->second;
+  };
+  const QueueState& queue = queues_[lane.queue];
+  if (queue.rules.per_tenant && leased(queue.leased_by_tenant) >= queue.rules.per_tenant) return true;
+  if (!lane.gate || lane.gate->most_of_tenant.empty()) return false;
+  const auto most = lane.gate->most_of_tenant.find(tenant_names_.uses[tenant].name);
+  return most != lane.gate->most_of_tenant.end() && leased(lane.gate->leased_by_tenant) >= most->second;
+}
+
+void Board::set_pace(std::string_view name, std::string_view tenant, std::uint32_t most) {
+  const auto at = gates_.find(name);
+  if (at == gates_.end()) return;            // no job here has to pass it
+  GateState& gate = *at->second;
+  if (tenant.empty()) {
+    gate.most = most;
+    return;
+  }
+  if (most == kUnpaced) gate.most_of_tenant.erase(std::string(tenant));
+  else gate.most_of_tenant.insert_or_assign(std::string(tenant), most);
+  if (const std::uint32_t number = tenant_names_.known(tenant))
+    for (const std::uint32_t lane : gate.lanes) into_ring(lanes_[lane], number);
 }
 
 void Board::into_ring(LaneState& lane, std::uint32_t tenant) {
   const auto at = lane.tenants.find(tenant);
-  if (at == lane.tenants.end() || at->second.in_ring || at->second.count == 0 || tenant_full(queues_[lane.queue], tenant)) return;
+  if (at == lane.tenants.end() || at->second.in_ring || at->second.count == 0 || tenant_full(lane, tenant)) return;
   at->second.in_ring = true;
   lane.ring.push_back(tenant);
 }
@@ -40,7 +60,7 @@ Entry* Board::next_of(LaneState& lane, MonoTime now) {
     const std::uint32_t tenant = lane.ring.front();
     lane.ring.pop_front();
     Waiting& w = lane.tenants.find(tenant)->second;
-    if (!tenant_full(queues_[lane.queue], tenant)) {
+    if (!tenant_full(lane, tenant)) {
       while (Entry* e = pop_front(w)) {
         Group* g = group_of(*e);
         if (!g || g->leased < g->limit) {
@@ -63,7 +83,7 @@ Entry* Board::next_of_lanes(std::span<LaneState* const> lanes, MonoTime now) {
   for (;;) {
     LaneState* next = nullptr;
     for (LaneState* lane : lanes)
-      if (!lane->ring.empty() && (!next || lane->served < next->served)) next = lane;
+      if (!lane->ring.empty() && !(lane->gate && lane->gate->full()) && (!next || lane->served < next->served)) next = lane;
     if (!next) return nullptr;
     if (Entry* e = next_of(*next, now)) {                // or its ring is empty now
       next->served = ++turns_;
@@ -169,7 +189,7 @@ std::vector<std::string> Board::queues() const {
 }
 
 bool Board::has_local_ready() const {
-  return std::ranges::any_of(lanes_, [&](const LaneState& lane) { return lane.lane.task.empty() && !lane.ring.empty() && !queue_full(queues_[lane.queue]); });
+  return std::ranges::any_of(lanes_, [&](const LaneState& lane) { return lane.lane.task.empty() && !lane.ring.empty() && !(lane.gate && lane.gate->full()) && !queue_full(queues_[lane.queue]); });
 }
 
 bool Board::has_ready_for(std::span<const std::string> queues, std::span<const std::string> tasks) const {
@@ -197,6 +217,7 @@ void Board::audit(MonoTime now) const {
   std::unordered_map<std::uint64_t, std::uint64_t> held_back;   // (lane, tenant): ready, but somebody decides about them
   std::unordered_map<std::uint32_t, std::uint32_t> groups;
   std::unordered_map<Fence, std::uint32_t> claims;
+  std::unordered_map<const GateState*, std::uint32_t> gates;
   std::unordered_map<std::uint64_t, std::uint32_t> shares;
   for (const auto& [id, e] : entries_) {
     const std::uint32_t queue = lanes_[e.lane].queue;
@@ -209,10 +230,16 @@ void Board::audit(MonoTime now) const {
       case Entry::Place::leased:
         ++f.leased, ++claims[e.fence], ++shares[(std::uint64_t{queue} << 32) | e.tenant];
         if (e.group) ++groups[e.group];
+        if (lanes_[e.lane].gate) ++gates[lanes_[e.lane].gate];
         must(e.fence > 0 && e.fence < next_fence_, "a lease's fence was handed out");
     }
     must(e.place != Entry::Place::delayed || e.due > now - std::chrono::hours(24 * 365), "a delayed job has a time");
     if (e.place == Entry::Place::blocked) must(groups_.at(e.group).leased + groups_.at(e.group).ready >= groups_.at(e.group).limit, "a blocked job's key is at its limit");
+  }
+  for (const auto& [name, gate] : gates_) {
+    std::uint32_t n = 0;
+    for (const auto& [tenant, leased] : gate->leased_by_tenant) n += leased;
+    must(n == gate->leased && gates[gate.get()] == n, "a gate's leases");
   }
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     const QueueFigures &a = counted[i], &b = queues_[i].figures;
@@ -226,7 +253,7 @@ void Board::audit(MonoTime now) const {
     for (const auto& [tenant, w] : lane.tenants) {
       n += w.count;
       must(w.count > 0 || w.in_ring, "no empty tenant is kept");
-      must(w.count == held_back[(std::uint64_t{i} << 32) | tenant] || w.in_ring || tenant_full(queues_[lane.queue], tenant), "a tenant with ready jobs has its turn coming");
+      must(w.count == held_back[(std::uint64_t{i} << 32) | tenant] || w.in_ring || tenant_full(lane, tenant), "a tenant with ready jobs has its turn coming");
     }
     must(n == ready[i] && n == lane.ready, "a lane's ready jobs");
   }

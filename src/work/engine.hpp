@@ -173,6 +173,9 @@ class Engine {
   // What a waiting job waited for has come. False if it was not waiting.
   Task<Result<bool>> wake(JobId id, Also also = {});
   Task<Result<void>> set_queue(std::string name, QueueRules rules, Also also = {});
+  // How many of this process' jobs of a model may be leased at once (Board::set_pace), where they are `paced`. Not stored.
+  bool paced(const JobSpec& spec) const { return !lane_of(spec).gate.empty(); }
+  void set_pace(std::string_view model, std::string_view tenant, std::uint32_t most);
 
   // The job once it has ended, or as it is at `deadline`; `gone` ends the wait early. Nothing: unknown.
   Task<Result<std::optional<Job>>> wait_for(JobId id, MonoTime deadline, std::uint64_t ticket = 0);
@@ -231,7 +234,7 @@ class Engine {
   Result<NewJob> accept(const Submission& submission, WallTime now);
   Result<void> has_room(std::string_view queue) const;
   static Result<void> check_pull(const PullRequest& request);
-  Lane lane_of(const JobSpec& spec) const { return {spec.queue, executor_->runs(spec) ? std::string() : spec.name}; }
+  Lane lane_of(const JobSpec& spec) const;
   MonoTime mono_of(WallTime at) const;
   bool put_on_board(const Job& job, JobState state, MonoTime now);
   // engine_recover.cpp

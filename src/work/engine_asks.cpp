@@ -9,6 +9,8 @@ namespace ballast::work {
 
 namespace {
 
+constexpr std::size_t kMostLanes = 4'096;
+
 Error refusal(ErrorCode code, std::string message, std::string field) { return Error{code, std::move(message), std::move(field), false, {}, {}, {}, {}}; }
 
 Result<void> check_name(const std::string& name, std::string_view field, bool required) {
@@ -29,6 +31,19 @@ Digest digest_of(std::initializer_list<std::string_view> parts) {
 }
 
 }  // namespace
+
+// Jobs of one model of this process wait for it together; beyond so many lanes, with all the others.
+Lane Engine::lane_of(const JobSpec& spec) const {
+  if (!executor_->runs(spec)) return {.queue = spec.queue, .task = spec.name};
+  Lane lane{.queue = spec.queue, .task = {}, .gate = spec.model};
+  if (board_.lane_count() >= kMostLanes && !board_.knows_lane(lane)) lane.gate.clear();
+  return lane;
+}
+
+void Engine::set_pace(std::string_view model, std::string_view tenant, std::uint32_t most) {
+  board_.set_pace(model, tenant, most);
+  if (has_work()) nudge();
+}
 
 MonoTime Engine::mono_of(WallTime at) const { return home_.clock().mono() + (at - home_.clock().wall()); }
 

@@ -94,6 +94,7 @@ std::string pack_spec(const JobSpec& s) {
   if (s.backoff != plain.backoff) o["backoff"] = json::array{micros(s.backoff.first), s.backoff.factor, micros(s.backoff.max)};
   if (s.deadline) o["deadline"] = unix_us(*s.deadline);
   if (s.timeout.count() > 0) o["timeout"] = micros(s.timeout);
+  text("model", s.model);
   text("ckey", s.concurrency_key);
   if (s.concurrency) o["climit"] = s.concurrency;
   text("key", s.key_id);
@@ -131,6 +132,7 @@ Result<void> read_spec(const JsonRef& at, JobSpec& s) {
   }
   if (at.find("deadline")) s.deadline = from_unix_us(number("deadline", 0));
   s.timeout = std::chrono::microseconds(number("timeout", 0));
+  text("model", s.model);
   text("ckey", s.concurrency_key);
   s.concurrency = static_cast<std::uint32_t>(number("climit", 0));
   text("key", s.key_id);

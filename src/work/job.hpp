@@ -79,6 +79,7 @@ inline constexpr std::size_t kMaxTags = 16;
 struct JobSpec {
   JobKind kind = JobKind::task;
   std::string name;                          // the task, or the flow; of a call its operation
+  std::string model;                         // of a call: that it names
   std::string queue = "default";
   std::string tenant;                        // whose share of the queue it takes: the API key's id unless said otherwise
   std::uint8_t priority = kDefaultPriority;

@@ -46,6 +46,27 @@ struct World {
   }
 };
 
+// A job's step: apart from callers' keys, dispatched again whatever the policy, answers of any size remembered.
+TEST(Idempotency, ADurableCallIsDispatchedAgainAndItsLargeAnswerIsKept) {
+  World w({.unknown = UnknownPolicy::tell, .max_body_bytes = 8});
+  const auto enter = [&] {
+    return w.loop.run(w.gate->enter("k1", "job_1/call", sha256("B"), to_string(new_id(w.clock.wall()), "call"), w.loop, w.clock.mono() + 10s, nullptr, true));
+  };
+  w.start("a caller", "job_1/call", "another body");
+  auto first = enter();
+  ASSERT_TRUE(first && std::holds_alternative<IdempotencyClaim>(*first)) << "a caller's key of that name is another";
+  first = std::unexpected(Error{});          // the process is killed
+  w.claims.clear();
+  w.boot("boot-2");
+  auto second = enter();
+  ASSERT_TRUE(second && std::holds_alternative<IdempotencyClaim>(*second));
+  ASSERT_TRUE(w.loop.run(std::get<IdempotencyClaim>(*second).finish({.status = 200, .body = "longer than eight bytes"})));
+  w.boot("boot-3");
+  auto third = enter();
+  ASSERT_TRUE(third && std::holds_alternative<std::shared_ptr<const RememberedReply>>(*third));
+  EXPECT_EQ(std::get<std::shared_ptr<const RememberedReply>>(*third)->body, "longer than eight bytes");
+}
+
 TEST(Idempotency, TheSameKeyAnswersTheSameAndCallsOnce) {
   World w;
   w.start("first");

@@ -1,0 +1,34 @@
+// Room in the limits: drawn before a durable call, taken when it is admitted.
+#include "gateway/road.hpp"
+
+namespace ballast::gateway {
+
+std::expected<Admission, Refusal> admit_seated(const Scene& scene, const Asked& asked, const Target* target) {
+  Limits& limits = *scene.setup.limits;
+  if (DurableCall* durable = scene.call.durable) {
+    Admission drawn = target ? durable->seat.take_target(&limits, target->name) : durable->seat.take_caller(&limits);
+    if (drawn.holds_anything()) return drawn;
+  }
+  if (!target) return limits.admit(limit_subject(asked), asked.token_estimate);
+  return limits.admit({.provider = target->provider, .model = target->name}, asked.token_estimate);
+}
+
+std::expected<Seat, Refusal> draw_seat(const Scene& scene) {
+  Trail unread({}, scene.now(), scene.world.clock.wall(), scene.call);
+  const auto asked = read_request(scene, unread);
+  if (!asked) return Seat{};
+  auto caller = scene.setup.limits->admit(limit_subject(*asked), asked->token_estimate);
+  if (!caller) return std::unexpected(std::move(caller.error()));
+  std::optional<Refusal> soonest;
+  for (const Target& target : asked->route->targets) {
+    auto room = scene.setup.limits->admit({.provider = target.provider, .model = target.name}, asked->token_estimate);
+    if (room) return Seat(scene.setup.limits, std::move(*caller), target.name, std::move(*room));
+    const Refusal& full = room.error();
+    if (!soonest || (!full.never && (soonest->never || full.retry_at < soonest->retry_at))) soonest = std::move(room.error());
+  }
+  caller->refund();
+  if (!soonest) return Seat{};
+  return std::unexpected(std::move(*soonest));
+}
+
+}  // namespace ballast::gateway

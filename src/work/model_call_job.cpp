@@ -1,0 +1,74 @@
+#include "work/model_call_job.hpp"
+
+#include "base/json.hpp"
+
+namespace ballast::work {
+
+namespace {
+
+constexpr Duration kLongestWait = std::chrono::minutes(5);     // of a lease, for room in the limits
+constexpr Duration kSnooze = std::chrono::seconds(1);          // where nobody said how long
+
+enum class Fate : std::uint8_t { again, later, never };
+
+Fate fate_of(const Error& error) {
+  using enum ErrorCode;
+  switch (error.code) {
+    case policy_rate_limited: return error.retry_after ? Fate::later : Fate::never;
+    case provider_rate_limited:
+    case internal_unavailable: return Fate::later;
+    case policy_budget_exceeded: return error.retry_after && *error.retry_after <= kBudgetPatience ? Fate::later : Fate::never;
+    case caller_conflict: return error.retryable ? Fate::later : Fate::never;
+    case caller_cancelled: return Fate::again;                 // its time was up, or the process ends
+    case provider_rejected:
+    case provider_context_length:
+    case provider_content_filter: return error.told_retry.value_or(false) ? Fate::again : Fate::never;
+    default: break;
+  }
+  const std::string_view name = to_string(error.code);
+  return name.starts_with("caller_") || name.starts_with("policy_") ? Fate::never : Fate::again;
+}
+
+Outcome ended(Commit::To to, std::string output, std::optional<Error> error, std::optional<Duration> delay) {
+  return {.to = to, .output = std::move(output), .error = std::move(error), .delay = delay, .also = {}, .children = {}};
+}
+
+Outcome degraded(ModelReply reply, const Lease& lease) {
+  if (lease.attempt < lease.job->spec.max_attempts)
+    return ended(Commit::To::failed, {}, Error{ErrorCode::provider_all_failed, "no provider answered; there was only a degraded answer (" + reply.served_by + ")"}, {});
+  const auto rest = reply.body.find_first_not_of(" \t\r\n{");   // an object, and never an empty one
+  return ended(Commit::To::done, R"({"ballast":{"degraded":")" + reply.served_by + R"("},)" + reply.body.substr(rest), {}, {});
+}
+
+}  // namespace
+
+Outcome outcome_of(ModelReply reply, const Lease& lease, bool paced) {
+  if (!reply.error && reply.degraded()) return degraded(std::move(reply), lease);
+  if (!reply.error) return ended(Commit::To::done, std::move(reply.body), {}, {});
+  Error& error = *reply.error;
+  const std::optional<Duration> asked = error.retry_after ? std::optional<Duration>(*error.retry_after) : std::nullopt;
+  switch (fate_of(error)) {
+    case Fate::never: return ended(Commit::To::dead, {}, std::move(error), {});
+    case Fate::again: return ended(Commit::To::failed, {}, std::move(error), asked);
+    case Fate::later: break;
+  }
+  const bool never_called = error.code == ErrorCode::policy_rate_limited && reply.call_id.empty();
+  return ended(Commit::To::snoozed, {}, std::move(error), never_called && paced ? Duration::zero() : asked.value_or(kSnooze));
+}
+
+JobHandler call_handler(ModelCaller& caller, const Engine& engine, Duration timeout) {
+  return [&caller, &engine, timeout](Lease lease, CancelToken cancel) -> Task<Outcome> {
+    const JobSpec& spec = lease.job->spec;
+    const CallShape* shape = call_shape(spec.name);
+    if (!shape) co_return ended(Commit::To::dead, {}, Error{ErrorCode::caller_invalid_request, "operation is one of " + call_names(), "call.operation"}, {});
+    const Duration limit = spec.timeout > Duration::zero() ? spec.timeout : timeout;
+    ModelReply reply = co_await caller.call({.operation = shape->operation, .wire = shape->wire, .body = lease.job->input, .model = spec.model,
+                                             .key_id = spec.key_id, .user = spec.user, .feature = spec.feature,
+                                             .idempotency_key = to_string(lease.job->id) + "/call", .traceparent = {}, .tenant = spec.tenant.empty() ? spec.key_id : spec.tenant,
+                                             .patience = limit > Duration::zero() ? std::min(limit / 2, kLongestWait) : kLongestWait, .on_event = {}},
+                                            cancel);
+    co_return outcome_of(std::move(reply), lease, engine.paced(spec));
+  };
+}
+
+}  // namespace ballast::work

@@ -1,0 +1,24 @@
+// Jobs of kind `call`: one model call, its answer the job's output.
+#pragma once
+#include "work/dispatch.hpp"
+#include "work/model_call.hpp"
+
+namespace ballast::work {
+
+// What becomes of the job, by what became of its call:
+//   answered                                     done. Output: the reply's body, whole, also of a streamed one
+//   answered from a stale copy or a template     a failed attempt while there are more: work can wait for a real answer. At the last: done, and
+//                                                the output says so in a first member "ballast": {"degraded": "stale" | "template"}
+//   policy_rate_limited, provider_rate_limited,  snoozed for as long as was asked: no attempt is counted. `paced`: one that never called is put
+//   internal_unavailable                         back in its place at once, for the board lets it go in its turn
+//   policy_budget_exceeded                       snoozed until the budget's window ends, if that is within kBudgetPatience; else dead
+//   caller_*, other policy_*, and what a         dead: no attempt would help
+//   provider says of the request itself
+//   other provider_*, internal_error             failed: again after the backoff, or when Retry-After says
+inline constexpr Duration kBudgetPatience = std::chrono::minutes(15);
+Outcome outcome_of(ModelReply reply, const Lease& lease, bool paced);
+
+// `timeout`: of an attempt whose job does not say. Borrowed: what it calls and what it asks live as long as the handler.
+JobHandler call_handler(ModelCaller& caller, const Engine& engine, Duration timeout);
+
+}  // namespace ballast::work
