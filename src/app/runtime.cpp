@@ -171,10 +171,10 @@ Result<void> Runtime::open_doors() {
                              .trace_sample = config_.telemetry.sample, .loops = loops_->size()};
   gateway_ = std::make_unique<gateway::Gateway>(world, setup_of(wired_));
   server::export_state(metrics_, *gateway_, *database_);
-  auto shop = Workshop::open(config_.work, *loops_, *database_);
+  auto shop = Workshop::open(config_.work, config_.data_dir, *loops_, *database_);
   if (!shop) return fail(std::move(shop.error()));
   workshop_ = std::move(*shop);
-  api_ = std::make_unique<server::Api>(server::Parts{*gateway_, *database_, metrics_, clock_, kVersion, &workshop_->door()});
+  api_ = std::make_unique<server::Api>(server::Parts{*gateway_, *database_, metrics_, clock_, kVersion, &workshop_->door(), &workshop_->links()});
   loops_->start();
   workshop_->start();
   journal_->start_importer(*database_);

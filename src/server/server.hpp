@@ -7,6 +7,8 @@
 //   jobs_api       /api/jobs, /api/queues
 //   events_api     /api/jobs/{id}/events
 //   dead_api       /api/dead, /api/jobs/{id}/redrive
+//   approvals_api  /api/approvals
+//   approve_api    /approve/{token}         approval links: no key, the link is one
 //   workers_api    /api/workers/*
 //   state_api      /api/breakers, /api/budgets, /api/providers, /metrics, /healthz, /readyz, /openapi.json
 //
@@ -22,6 +24,10 @@
 #include "net/server.hpp"
 #include "store/database.hpp"
 
+namespace ballast::work {
+class ApprovalLinks;                             // approval_links.hpp
+}
+
 namespace ballast::server {
 
 class WorkDoor;                                  // work_door.hpp
@@ -34,6 +40,7 @@ struct Parts {
   const Clock& clock;
   std::string version;
   WorkDoor* work = nullptr;                      // null only in tests of other routes
+  const work::ApprovalLinks* links = nullptr;    // null: none are made or taken
 };
 
 class Api final : public net::Handler {
