@@ -137,7 +137,7 @@ void add_keys(CLI::App& app, Run& run) {
   };
   auto* make = add("create", "Make a key and print its secret, once.", create);
   make->add_option("--name", flags->name, "Its name in records.")->required();
-  make->add_option("--scopes", flags->scopes, "With commas: call, usage, read, work, admin.")->capture_default_str();
+  make->add_option("--scopes", flags->scopes, "With commas: call, usage, read, work, approve, admin.")->capture_default_str();
   make->add_option("--models", flags->models, "What it may name, with commas; NAME* is a prefix. Default: everything.");
   make->add_option("--team", flags->team, "Its team.");
   make->add_option("--user", flags->user, "Every call of it is this user's.");
@@ -147,7 +147,7 @@ void add_keys(CLI::App& app, Run& run) {
   add("show", "Show one key.", show)->add_option("ID", flags->id, "key_…")->required();
   auto* change = add("update", "Change a key; what is not named stays.", update);
   change->add_option("ID", flags->id, "key_…")->required();
-  for (const auto& [name, about] : {std::pair("name", "Its name in records."), {"scopes", "With commas: call, usage, read, work, admin."},
+  for (const auto& [name, about] : {std::pair("name", "Its name in records."), {"scopes", "With commas: call, usage, read, work, approve, admin."},
                                     {"models", "What it may name, with commas; \"\" for everything."}, {"team", "Its team."},
                                     {"user", "Every call of it is this user's."}, {"feature", "Every call of it is this feature's."}})
     change->add_option_function<std::string>(fmt::format("--{}", name), [flags, name](const std::string& text) { flags->patch[name] = text; }, about);

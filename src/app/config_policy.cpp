@@ -143,7 +143,7 @@ KeyConfig parse::key(const ConfigNode& node) {
   if (value.exists() && k.value.size() < 16) value.problem("must have at least 16 characters");
   if (node.has("scopes")) k.scopes = node.strings("scopes");
   for (const std::string& scope : k.scopes)
-    if (!gateway::scope_from(scope)) node.get("scopes").problem(fmt::format("unknown scope \"{}\": call, usage, read, work or admin", scope));
+    if (!gateway::scope_from(scope)) node.get("scopes").problem(fmt::format("unknown scope \"{}\": call, usage, read, work, approve or admin", scope));
   k.models = node.strings("models");
   k.team = node.string("team");
   k.user = node.string("user");

@@ -171,10 +171,10 @@ Result<void> Runtime::open_doors() {
                              .trace_sample = config_.telemetry.sample, .loops = loops_->size()};
   gateway_ = std::make_unique<gateway::Gateway>(world, setup_of(wired_));
   server::export_state(metrics_, *gateway_, *database_);
-  auto shop = Workshop::open(config_, *loops_, *database_, metrics_);
+  auto shop = Workshop::open(config_, {*loops_, *database_, metrics_, *gateway_});
   if (!shop) return fail(std::move(shop.error()));
   workshop_ = std::move(*shop);
-  api_ = std::make_unique<server::Api>(server::Parts{*gateway_, *database_, metrics_, clock_, kVersion, &workshop_->door()});
+  api_ = std::make_unique<server::Api>(server::Parts{*gateway_, *database_, metrics_, clock_, kVersion, &workshop_->door(), &workshop_->links()});
   loops_->start();
   workshop_->start();
   journal_->start_importer(*database_);
@@ -200,7 +200,7 @@ Result<void> Runtime::open_doors() {
 Result<void> Runtime::reload(Config config) {
   auto made = wire(config, *client_, clock_, wired_.get());
   if (!made) return fail(std::move(made.error()));
-  if (auto flows = workshop_->load_flows(config.flows, clock_.wall()); !flows) return flows;
+  if (auto shop = workshop_->reload(config, clock_.wall()); !shop) return shop;
   std::string waiting;
   for (const auto& name : needs_restart(started_, config)) waiting += (waiting.empty() ? "" : ", ") + name;
   if (!waiting.empty()) log::warn("reload_needs_restart", {{"settings", waiting}, {"what", "these changed and take effect at the next start"}});
@@ -216,7 +216,6 @@ Result<void> Runtime::reload(Config config) {
     retired_.push_back(std::move(old));
   }
   log::set_level(config.log.level);
-  workshop_->reload(config);
   config_ = std::move(config);
   return {};
 }

@@ -231,7 +231,7 @@ constexpr K webhooks[] = {
 constexpr K keys[] = {
     {"name", text, "Its name in records.", "app", {}, {}, {}, true},
     {"value", text, "The secret, usually ${VARIABLE}; at least 16 characters.", "sk-app-0123456789abcdef", {}, {}, {}, true},
-    {"scopes", texts, "call, usage, read, work (external workers), admin.", "[call, usage]", "[call]"},
+    {"scopes", texts, "call, usage, read, work (external workers), approve (decide what runs ask), admin.", "[call, usage]", "[call]"},
     {"models", texts, "What it may name: exact, or a prefix ending in *; absent: everything.", "[chat]"},
     {"team", text, "Limits and budgets may bind a whole team.", "web"},
     {"user", text, "Every call of this key is this user's.", "alice"},

@@ -1,47 +1,70 @@
-// Workshop: the durable road of this process: its engine, what runs its jobs, and the door that HTTP comes in by.
+// Workshop: the durable road of this process: its engine, what runs its jobs and flows, who is told of their ends, and the door that HTTP
+// comes in by.
 #pragma once
 #include <memory>
 
 #include "app/config.hpp"
+#include "net/client.hpp"
 #include "net/loop.hpp"
 #include "server/work_door.hpp"
+#include "work/approval_links.hpp"
 #include "work/dispatch.hpp"
 #include "work/flow_book.hpp"
 #include "work/meter.hpp"
+#include "work/model_call.hpp"
 #include "work/runner.hpp"
+#include "work/webhooks.hpp"
 
 namespace ballast::app {
 
 class Workshop {
  public:
-  // Takes the node over and reads what is live: blocking, before the loops run. Everything borrowed outlives it.
-  static Result<std::unique_ptr<Workshop>> open(const Config& config, net::LoopGroup& loops, store::Database& database, metrics::Registry& registry);
+  // What it stands on; all outlives it.
+  struct Ground {
+    net::LoopGroup& loops;
+    store::Database& database;
+    metrics::Registry& metrics;
+    gateway::Gateway& gateway;
+  };
+  // Takes the node over and reads what is live: blocking, before the loops run.
+  static Result<std::unique_ptr<Workshop>> open(const Config& config, Ground ground);
   ~Workshop();                               // drained, or the loops have never run
-  // The flows of the folder as it is now come into force; on an error those before stay. Blocking.
-  Result<void> load_flows(const std::string& folder, WallTime now);
+  // What of a new configuration comes into force without a restart. On an error the flows before stay. Blocking.
+  Result<void> reload(const Config& config, WallTime now);
   // Begins to lease. The loops run.
   void start();
-  // Accepts and leases nothing more; waits until what runs has ended or was given back. From outside the loops; idempotent.
+  // Accepts and leases nothing more; waits until what runs has ended or was given back, and who is owed a webhook was told, if there is
+  // time. From outside the loops; idempotent.
   void drain(Duration patience);
-  // Keys and jobs whose time is over, a little at a time.
+  // Keys, jobs and webhooks whose time is over, a little at a time; approvals that expire or escalate, and runs that do not know of a decision yet.
   void sweep(WallTime now);
   server::WorkDoor& door() { return door_; }
+  const work::ApprovalLinks& links() const { return links_; }
   work::Engine& engine() { return engine_; }
 
  private:
-  Workshop(const Config& config, net::LoopGroup& loops, store::Database& database, metrics::Registry& registry);
-  Task<void> wake(work::JobId parent);
+  Workshop(const Config& config, Ground ground, work::ApprovalLinks links);
+  Task<void> wake_on_loop(work::JobId parent);
+  void wake(work::JobId job);
+  void sweep_approvals(WallTime now);
+
   const WorkConfig config_;
-  net::LoopGroup& loops_;
-  store::Database& database_;
+  const Ground ground_;
+  const std::shared_ptr<const net::EgressPolicy> policy_;
+  net::Client guarded_;                      // for every URL that a user or a flow names: the public internet, and what webhooks.allow says
+  work::Webhooks webhooks_;
   work::Meter meter_;
   work::Dispatch dispatch_;
   work::Engine engine_;
+  work::Pace pace_;
+  work::ModelCaller caller_;
   work::FlowBook flows_;
   work::Runner runner_;
+  const work::ApprovalLinks links_;
   server::WorkDoor door_;
   TaskGroup wakes_{"wakes"};
   work::JobId swept_to_;
+  std::uint64_t sweeps_ = 0;
   bool started_ = false;
 };
 

@@ -12,8 +12,8 @@ namespace ballast::gateway {
 
 namespace {
 
-constexpr std::array<std::pair<Scope, std::string_view>, 5> kScopes{{
-    {Scope::call, "call"}, {Scope::usage, "usage"}, {Scope::read, "read"}, {Scope::admin, "admin"}, {Scope::work, "work"}}};
+constexpr std::array<std::pair<Scope, std::string_view>, 6> kScopes{{
+    {Scope::call, "call"}, {Scope::usage, "usage"}, {Scope::read, "read"}, {Scope::admin, "admin"}, {Scope::work, "work"}, {Scope::approve, "approve"}}};
 
 std::string condensed(std::string_view text) {
   const bool clean = std::ranges::none_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
@@ -65,7 +65,7 @@ Result<Scopes> scopes_from(std::string_view comma_separated, std::string_view fi
     const auto scope = scope_from(name);
     if (!scope)
       return fail(ErrorCode::caller_invalid_request,
-                  fmt::format("unknown scope \"{}\"; there are call, usage, read, work and admin", name), std::string(field));
+                  fmt::format("unknown scope \"{}\"; there are call, usage, read, work, approve and admin", name), std::string(field));
     scopes.add(*scope);
   }
   return scopes;

@@ -20,6 +20,7 @@ enum class Scope : std::uint8_t {
   read = 4,   // read everybody's usage, decisions, breakers, budgets
   admin = 8,  // change keys, breakers, budgets
   work = 16,  // pull tasks and complete them: an external worker
+  approve = 32,  // see and decide the approvals it, its user or its team is asked for
 };
 struct Scopes {
   std::uint8_t bits = static_cast<std::uint8_t>(Scope::call);

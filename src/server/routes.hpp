@@ -10,6 +10,8 @@ Task<bool> records_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> budgets_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> jobs_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> dead_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> approvals_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> approve_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> events_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> flows_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> webhooks_api(net::Exchange& exchange, const Parts& parts);

@@ -57,6 +57,10 @@ Task<void> Api::handle(net::Exchange& exchange) {
     if (jobs) co_return;
     const bool webhooks = co_await webhooks_api(exchange, parts_);
     if (webhooks) co_return;
+    const bool approvals = co_await approvals_api(exchange, parts_);
+    if (approvals) co_return;
+    const bool links = co_await approve_api(exchange, parts_);
+    if (links) co_return;
   }
   const bool keys = co_await keys_api(exchange, parts_);
   if (keys) co_return;

@@ -8,6 +8,8 @@
 //   events_api     /api/jobs/{id}/events
 //   flows_api      /api/flows, /api/jobs/{id}/stages
 //   dead_api       /api/dead, /api/jobs/{id}/redrive
+//   approvals_api  /api/approvals
+//   approve_api    /approve/{token}         approval links: no key, the link is one
 //   workers_api    /api/workers/*
 //   webhooks_api   /api/webhooks
 //   state_api      /api/breakers, /api/budgets, /api/providers, /metrics, /healthz, /readyz, /openapi.json
@@ -24,6 +26,10 @@
 #include "net/server.hpp"
 #include "store/database.hpp"
 
+namespace ballast::work {
+class ApprovalLinks;                             // approval_links.hpp
+}
+
 namespace ballast::server {
 
 class WorkDoor;                                  // work_door.hpp
@@ -36,6 +42,7 @@ struct Parts {
   const Clock& clock;
   std::string version;
   WorkDoor* work = nullptr;                      // null only in tests of other routes
+  const work::ApprovalLinks* links = nullptr;    // null: none are made or taken
 };
 
 class Api final : public net::Handler {
