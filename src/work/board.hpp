@@ -134,12 +134,10 @@ class Board {
   // At most `most` jobs of a gate leased at once, or of one of its tenants (empty: of all together); kUnpaced: any number, and forgotten.
   void set_pace(std::string_view gate, std::string_view tenant, std::uint32_t most);
   std::vector<std::string> queues() const;
-  std::size_t lane_count() const { return lanes_.size(); }
+  std::size_t lane_count() const { return lanes_.size(); }        // ever seen: a lane stays
   bool knows_lane(const Lane& lane) const { return lane_numbers_.contains(lane); }
   bool knows_queue(std::string_view queue) const { return queue_numbers_.contains(queue); }
   std::size_t queue_count() const { return queues_.size(); }
-  bool knows_lane(const Lane& lane) const { return lane_numbers_.contains(lane); }
-  std::size_t lane_count() const { return lanes_.size(); }        // ever seen: a lane stays
   bool has_local_ready() const;
   bool has_ready_for(std::span<const std::string> queues, std::span<const std::string> tasks) const;
   std::uint64_t leased_local() const { return leased_local_; }
