@@ -300,7 +300,6 @@ void Board::requeue(JobId id, std::uint32_t attempt, MonoTime due, MonoTime now)
   const auto at = entries_.find(id);
   if (at == entries_.end()) return;
   Entry& e = at->second;
-  assert(e.place == Entry::Place::leased || e.place == Entry::Place::waiting);
   const bool leased = e.place == Entry::Place::leased;
   leave(e);
   if (leased) release(e, now);
@@ -320,14 +319,17 @@ bool Board::wake(JobId id) {
   return at->second.place == Entry::Place::waiting;
 }
 
-void Board::park(JobId id, MonoTime now) {
+void Board::park(JobId id, std::uint32_t attempt, MonoTime due, MonoTime now) {
   const auto at = entries_.find(id);
   if (at == entries_.end() || at->second.place != Entry::Place::leased) return;
   Entry& e = at->second;
   leave(e);
   release(e, now);
-  if (std::exchange(e.woken, false)) make_ready(e, now);
-  else enter(e, Entry::Place::waiting, now);
+  e.attempt = attempt;
+  e.due = due;
+  if (std::exchange(e.woken, false)) return make_ready(e, now);
+  enter(e, Entry::Place::waiting, now);
+  if (due != kNever) due_.push({due, id});
 }
 
 // ---- time ----
@@ -336,9 +338,11 @@ void Board::tick(MonoTime now) {
   while (!due_.empty() && due_.top().at <= now) {
     const auto at = entries_.find(due_.top().id);
     due_.pop();
-    if (at == entries_.end() || at->second.place != Entry::Place::delayed || at->second.due > now) continue;
-    leave(at->second);
-    make_ready(at->second, now);
+    if (at == entries_.end() || at->second.due > now) continue;
+    Entry& e = at->second;
+    if (e.place != Entry::Place::delayed && e.place != Entry::Place::waiting) continue;
+    leave(e);
+    make_ready(e, now);
   }
 }
 

@@ -115,7 +115,8 @@ class Board {
 
   // ---- what a lease ends with, once it is durable ----
   void requeue(JobId id, std::uint32_t attempt, MonoTime due, MonoTime now);   // from a lease, or from waiting
-  void park(JobId id, MonoTime now);                                          // it waits: holds nothing. Woken already: ready again
+  // It waits until it is woken, or until `due`, and holds nothing. Woken already: ready again.
+  void park(JobId id, std::uint32_t attempt, MonoTime due, MonoTime now);
   // Has it begun to wait? If not, it will not.
   bool wake(JobId id);
   // Claims of which no lease is left since the last call: their rows can go.

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "work/canonical.hpp"
-#include "work/decider.hpp"
+#include "work/decide_round.hpp"
 
 namespace ballast::work {
 namespace {
@@ -15,32 +15,32 @@ Error refusal(ErrorCode code, std::string message) { return Error{code, std::mov
 
 }  // namespace
 
-Decider::Decider(RunState& state, WallTime now) : state_(state), now_(now) {
+DecideRound::DecideRound(RunState& state, WallTime now) : state_(state), now_(now) {
   if (std::exchange(state.inside_->stale, false))
     for (Node& n : state.inside_->top->nodes) n.forget();
 }
 
-void Decider::settle(Node& node, StageState state) {
+void DecideRound::settle(Node& node, StageState state) {
   node.state = state;
   changed_ = true;
 }
 
-void Decider::wait_until(WallTime at) {
+void DecideRound::wait_until(WallTime at) {
   if (!wake_ || at < *wake_) wake_ = at;
 }
 
-bool Decider::running(const Graph& graph) {
+bool DecideRound::running(const Graph& graph) {
   return std::ranges::any_of(graph.nodes, [](const Node& n) {
     return n.running || std::ranges::any_of(n.items, [](const auto& item) { return item && running(*item); });
   });
 }
-bool Decider::all_settled(const Graph& graph) { return std::ranges::all_of(graph.nodes, &Node::settled) && !first_failed(graph); }
-const Node* Decider::first_failed(const Graph& graph) {
+bool DecideRound::all_settled(const Graph& graph) { return std::ranges::all_of(graph.nodes, &Node::settled) && !first_failed(graph); }
+const Node* DecideRound::first_failed(const Graph& graph) {
   const auto found = std::ranges::find(graph.nodes, StageState::failed, &Node::state);
   return found == graph.nodes.end() ? nullptr : &*found;
 }
 // Something around it has failed for good: nothing more begins.
-bool Decider::halted(const Graph& graph) {
+bool DecideRound::halted(const Graph& graph) {
   for (const Graph* g = &graph; g; g = g->around)
     if (first_failed(*g) || (g->owner && g->owner->broken)) return true;
   return false;
@@ -48,11 +48,11 @@ bool Decider::halted(const Graph& graph) {
 
 // ---- Order
 
-void Decider::walk(Graph& graph) {
+void DecideRound::walk(Graph& graph) {
   for (Node& n : graph.nodes) visit(graph, n);
 }
 
-void Decider::visit(Graph& graph, Node& node) {
+void DecideRound::visit(Graph& graph, Node& node) {
   if (node.settled()) return;
   if (node.fallen) return fall_back(graph, node);
   if (!node.asks) {
@@ -71,7 +71,7 @@ void Decider::visit(Graph& graph, Node& node) {
 }
 
 // Whether all it comes after are settled, and leave it something to do.
-bool Decider::order_allows(Graph& graph, Node& node) {
+bool DecideRound::order_allows(Graph& graph, Node& node) {
   const Stage& stage = *node.stage;
   bool any_done = stage.waits_for.empty(), chosen = stage.chosen_by.empty();
   for (const auto& name : stage.waits_for) {
@@ -93,7 +93,7 @@ bool Decider::order_allows(Graph& graph, Node& node) {
 }
 
 // Does a stage want it as its fallback? When none ever will, it is skipped.
-bool Decider::active_fallback(Graph& graph, Node& node) {
+bool DecideRound::active_fallback(Graph& graph, Node& node) {
   bool open = false;
   for (const Node& n : graph.nodes) {
     if (n.stage->fallback.stage != node.stage->name) continue;
@@ -104,7 +104,7 @@ bool Decider::active_fallback(Graph& graph, Node& node) {
   return false;
 }
 
-void Decider::fall_back(Graph& graph, Node& node) {
+void DecideRound::fall_back(Graph& graph, Node& node) {
   const Node& other = *graph.find(node.stage->fallback.stage);
   if (other.state == StageState::done) {
     node.stand_in = &other;
@@ -116,7 +116,7 @@ void Decider::fall_back(Graph& graph, Node& node) {
 
 // ---- The run
 
-void Decider::settle_down() {
+void DecideRound::settle_down() {
   do {
     changed_ = false;
     starts_.clear();
@@ -125,7 +125,7 @@ void Decider::settle_down() {
   } while (changed_);
 }
 
-std::vector<Action> Decider::decide() {
+std::vector<Action> DecideRound::decide() {
   // First what is recorded: a run that has failed already must not ask anybody for anything.
   frozen_ = true;
   settle_down();
@@ -136,7 +136,7 @@ std::vector<Action> Decider::decide() {
   return actions;
 }
 
-void Decider::end(std::vector<Action>& actions) {
+void DecideRound::end(std::vector<Action>& actions) {
   Graph& top = *state_.inside_->top;
   const FlowPolicy& policy = state_.flow_->policy();
   if (const Node* failed = first_failed(top)) {
@@ -154,7 +154,7 @@ void Decider::end(std::vector<Action>& actions) {
   if (wake_) actions.push_back(WaitUntil{*wake_});
 }
 
-void Decider::fail_run(std::vector<Action>& actions, std::string path, Error error) {
+void DecideRound::fail_run(std::vector<Action>& actions, std::string path, Error error) {
   if (state_.flow_->policy().compensate_on_failure) {
     if (running(*state_.inside_->top)) return;             // also an undoing that is under way
     if (auto undone = undo()) return actions.push_back(std::move(*undone));
@@ -162,7 +162,7 @@ void Decider::fail_run(std::vector<Action>& actions, std::string path, Error err
   actions.push_back(FailRun{std::move(path), std::move(error)});
 }
 
-void Decider::finish(std::vector<Action>& actions) {
+void DecideRound::finish(std::vector<Action>& actions) {
   Graph& top = *state_.inside_->top;
   const Flow& flow = *state_.flow_;
   const auto around = taints(top);
@@ -184,7 +184,7 @@ void Decider::finish(std::vector<Action>& actions) {
 
 // ---- Undoing
 
-void Decider::done_stages(Graph& graph, std::vector<std::pair<Graph*, Node*>>& out) {
+void DecideRound::done_stages(Graph& graph, std::vector<std::pair<Graph*, Node*>>& out) {
   for (Node& n : graph.nodes) {
     const bool own = n.asks && n.answers[*n.asks].result && n.answers[*n.asks].result->what == StageRecord::What::done;
     if (own && n.stage->compensate && !n.answers[*n.asks].compensated) out.emplace_back(&graph, &n);
@@ -193,7 +193,7 @@ void Decider::done_stages(Graph& graph, std::vector<std::pair<Graph*, Node*>>& o
   }
 }
 
-std::optional<Action> Decider::undo() {
+std::optional<Action> DecideRound::undo() {
   std::vector<std::pair<Graph*, Node*>> done;
   done_stages(*state_.inside_->top, done);
   // The last done first; of equal moments, the last in the file.
@@ -215,7 +215,7 @@ std::optional<Action> Decider::undo() {
   return c;
 }
 
-std::vector<Action> Decider::roll_back() {
+std::vector<Action> DecideRound::roll_back() {
   frozen_ = all_items_ = true;
   settle_down();
   std::vector<Action> actions;
@@ -224,7 +224,7 @@ std::vector<Action> Decider::roll_back() {
   return actions;
 }
 
-std::vector<Action> decide(RunState& state, WallTime now) { return Decider(state, now).decide(); }
-std::vector<Action> roll_back(RunState& state) { return Decider(state, state.start().at).roll_back(); }
+std::vector<Action> decide(RunState& state, WallTime now) { return DecideRound(state, now).decide(); }
+std::vector<Action> roll_back(RunState& state) { return DecideRound(state, state.start().at).roll_back(); }
 
 }  // namespace ballast::work

@@ -3,7 +3,7 @@
 #include <set>
 
 #include "work/canonical.hpp"
-#include "work/decider.hpp"
+#include "work/decide_round.hpp"
 #include "work/flow_reads.hpp"
 
 namespace ballast::work {
@@ -60,7 +60,7 @@ void all_reads(const Stage& stage, std::vector<const Jq::Reads*>& out) {
 }  // namespace
 
 // Each thing read is named once, in sorted order, so that the question does not depend on how the expressions are written down.
-Digest Decider::question(Graph& graph, const Stage& stage) {
+Digest DecideRound::question(Graph& graph, const Stage& stage) {
   std::vector<const Jq::Reads*> reads;
   all_reads(stage, reads);
   std::map<std::string, std::string> parts;
@@ -101,14 +101,14 @@ Digest Decider::question(Graph& graph, const Stage& stage) {
   return sum.finish();
 }
 
-json::object Decider::context(Graph& graph, const Stage& stage) {
+json::object DecideRound::context(Graph& graph, const Stage& stage) {
   std::vector<const Jq::Reads*> reads;
   for (const Reading& r : readings(stage))
     if (r.view != View::inside && r.view != View::settled) reads.push_back(r.reads);
   return context_of(graph, reads, stage.waits_for);
 }
 
-json::object Decider::context_of(Graph& graph, const std::vector<const Jq::Reads*>& reads, const std::vector<std::string>& waits_for, bool inside) {
+json::object DecideRound::context_of(Graph& graph, const std::vector<const Jq::Reads*>& reads, const std::vector<std::string>& waits_for, bool inside) {
   bool input = false, items = false;
   std::set<std::string_view> names;
   for (const Jq::Reads* r : reads) {
@@ -141,7 +141,7 @@ json::object Decider::context_of(Graph& graph, const std::vector<const Jq::Reads
   return out;
 }
 
-TaintsAround Decider::taints(Graph& graph) const {
+TaintsAround DecideRound::taints(Graph& graph) const {
   TaintsAround around;
   around.stage = [&graph](std::string_view name) {
     const Node* node = find_around(graph, name);

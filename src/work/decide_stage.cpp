@@ -5,7 +5,7 @@
 
 #include "base/text.hpp"
 #include "work/canonical.hpp"
-#include "work/decider.hpp"
+#include "work/decide_round.hpp"
 #include "work/flow_reads.hpp"
 
 namespace ballast::work {
@@ -70,7 +70,7 @@ Result<std::optional<double>> confidence_of(const Stage& stage, const json::valu
   return c;
 }
 
-void Decider::answer(Graph& graph, Node& node) {
+void DecideRound::answer(Graph& graph, Node& node) {
   const Answers& a = node.answers[*node.asks];
   if (a.result) return take_result(graph, node, *a.result);
   if (node.running) return;
@@ -92,7 +92,7 @@ void Decider::answer(Graph& graph, Node& node) {
   wait_until(last.at + delay);
 }
 
-void Decider::take_result(Graph& graph, Node& node, const StageRecord& result) {
+void DecideRound::take_result(Graph& graph, Node& node, const StageRecord& result) {
   const Stage& stage = *node.stage;
   if (result.what == StageRecord::What::skipped) return settle(node, StageState::skipped);
   look_inside(graph, node);
@@ -104,7 +104,7 @@ void Decider::take_result(Graph& graph, Node& node, const StageRecord& result) {
 }
 
 // No attempt is left: its fallback, or it has failed.
-void Decider::exhausted(Graph& graph, Node& node, Error error) {
+void DecideRound::exhausted(Graph& graph, Node& node, Error error) {
   const Fallback& fallback = node.stage->fallback;
   node.error = std::move(error);
   if (!node.answers[*node.asks].result) look_inside(graph, node);
@@ -133,7 +133,7 @@ void Decider::exhausted(Graph& graph, Node& node, Error error) {
   settle(node, StageState::done);
 }
 
-void Decider::start(Graph& graph, Node& node) {
+void DecideRound::start(Graph& graph, Node& node) {
   if (frozen_ || halted(graph)) return;
   const Stage& stage = *node.stage;
   if (const auto* t = stage.as<TransformStage>()) return transform(graph, node, t->program);
@@ -148,7 +148,7 @@ void Decider::start(Graph& graph, Node& node) {
   perform_outside(graph, node);
 }
 
-void Decider::perform_outside(Graph& graph, Node& node) {
+void DecideRound::perform_outside(Graph& graph, Node& node) {
   const Answers& a = node.answers[*node.asks];
   const auto around = taints(graph);
   RunStage run;
@@ -163,19 +163,19 @@ void Decider::perform_outside(Graph& graph, Node& node) {
   starts_.push_back(std::move(run));
 }
 
-void Decider::transform(Graph& graph, Node& node, const Expr& program) {
+void DecideRound::transform(Graph& graph, Node& node, const Expr& program) {
   auto value = program.jq->one(context(graph, *node.stage));
   if (!value) return keep_failed(graph, node, std::move(value.error()));
   keep_done(graph, node, std::move(*value), taint_given(*node.stage, origin_path(path_of(graph, node)), taints(graph)));
 }
 
-void Decider::render(Graph& graph, Node& node, const Text& text) {
+void DecideRound::render(Graph& graph, Node& node, const Text& text) {
   auto value = text.text->render(context(graph, *node.stage));
   if (!value) return keep_failed(graph, node, std::move(value.error()));
   keep_done(graph, node, json::value(*value), taint_given(*node.stage, origin_path(path_of(graph, node)), taints(graph)));
 }
 
-void Decider::choose(Graph& graph, Node& node, const ChooseStage& choice) {
+void DecideRound::choose(Graph& graph, Node& node, const ChooseStage& choice) {
   const json::value seen = context(graph, *node.stage);
   json::array chosen;
   for (const auto& branch : choice.branches) {
@@ -192,7 +192,7 @@ void Decider::choose(Graph& graph, Node& node, const ChooseStage& choice) {
 
 // ---- Waiting
 
-void Decider::approve(Graph& graph, Node& node, const ApproveStage& approval) {
+void DecideRound::approve(Graph& graph, Node& node, const ApproveStage& approval) {
   auto shown = approval.show.jq->one(context(graph, *node.stage));
   if (!shown) return keep_failed(graph, node, std::move(shown.error()));
   if (!must_look(graph, node, approval)) {
@@ -207,7 +207,7 @@ void Decider::approve(Graph& graph, Node& node, const ApproveStage& approval) {
   keep(graph, node, std::move(r));
 }
 
-bool Decider::must_look(Graph& graph, const Node& node, const ApproveStage& approval) const {
+bool DecideRound::must_look(Graph& graph, const Node& node, const ApproveStage& approval) const {
   using Rule = ApproveWhen::Rule;
   const ApproveWhen& when = approval.when;
   if (when.rule == Rule::never) return false;
@@ -227,7 +227,7 @@ bool Decider::must_look(Graph& graph, const Node& node, const ApproveStage& appr
   return !any;
 }
 
-void Decider::wait(Graph& graph, Node& node, const WaitStage& wait) {
+void DecideRound::wait(Graph& graph, Node& node, const WaitStage& wait) {
   const json::value seen = context(graph, *node.stage);
   StageRecord r;
   r.what = StageRecord::What::started;
@@ -252,7 +252,7 @@ void Decider::wait(Graph& graph, Node& node, const WaitStage& wait) {
   keep(graph, node, std::move(r));
 }
 
-void Decider::go_on_waiting(Graph& graph, Node& node, const StageRecord& started) {
+void DecideRound::go_on_waiting(Graph& graph, Node& node, const StageRecord& started) {
   if (frozen_) return;
   const Stage& stage = *node.stage;
   if (const auto* w = stage.as<WaitStage>(); w && w->event.empty()) {
@@ -278,7 +278,7 @@ void Decider::go_on_waiting(Graph& graph, Node& node, const StageRecord& started
 
 // ---- Maps
 
-void Decider::begin_map(Graph& graph, Node& node, const MapStage& map) {
+void DecideRound::begin_map(Graph& graph, Node& node, const MapStage& map) {
   auto over = map.over.jq->one(context(graph, *node.stage));
   if (!over) return keep_failed(graph, node, std::move(over.error()));
   const auto* list = over->if_array();
@@ -291,7 +291,7 @@ void Decider::begin_map(Graph& graph, Node& node, const MapStage& map) {
   keep(graph, node, std::move(r));
 }
 
-Graph& Decider::item_at(Graph& graph, Node& node, const StageRecord& started, std::size_t index) {
+Graph& DecideRound::item_at(Graph& graph, Node& node, const StageRecord& started, std::size_t index) {
   Graph& item = *item_of(node, graph, index);
   if (item.item) return item;
   const json::value& value = started.value->get_array()[index];
@@ -302,7 +302,7 @@ Graph& Decider::item_at(Graph& graph, Node& node, const StageRecord& started, st
 }
 
 // Of a map that has its result, or has failed: what its items came to, for who looks and for what is to be undone.
-void Decider::look_inside(Graph& graph, Node& node) {
+void DecideRound::look_inside(Graph& graph, Node& node) {
   const auto* map = node.stage->as<MapStage>();
   const Answers& a = node.answers[*node.asks];
   if (!map || a.started.empty() || !a.started.begin()->second.value || !a.started.begin()->second.value->is_array()) return;
@@ -321,7 +321,7 @@ void Decider::look_inside(Graph& graph, Node& node) {
   changed_ = true;
 }
 
-void Decider::walk_map(Graph& graph, Node& node, const MapStage& map, const StageRecord& started) {
+void DecideRound::walk_map(Graph& graph, Node& node, const MapStage& map, const StageRecord& started) {
   const auto* list = started.value ? started.value->if_array() : nullptr;
   if (!list) return keep_failed(graph, node, refusal(ErrorCode::internal_error, "the record of its items is damaged"));
   const std::size_t limit = std::max<std::uint32_t>(map.limit, 1), count = std::min<std::size_t>(list->size(), map.max);
@@ -350,7 +350,7 @@ void Decider::walk_map(Graph& graph, Node& node, const MapStage& map, const Stag
   if (!failed && open == 0) collect(graph, node, map, count);
 }
 
-void Decider::collect(Graph& graph, Node& node, const MapStage& map, std::size_t count) {
+void DecideRound::collect(Graph& graph, Node& node, const MapStage& map, std::size_t count) {
   json::array out;
   Taint taint = taint_given(*node.stage, origin_path(path_of(graph, node)), taints(graph));
   const Stage* last = map.output ? nullptr : last_stage(map.stages);
@@ -376,7 +376,7 @@ void Decider::collect(Graph& graph, Node& node, const MapStage& map, std::size_t
 
 // ---- Records
 
-void Decider::keep_done(Graph& graph, Node& node, json::value output, Taint taint) {
+void DecideRound::keep_done(Graph& graph, Node& node, json::value output, Taint taint) {
   if (auto ok = check_output(*node.stage, output); !ok) return keep_failed(graph, node, std::move(ok.error()));
   auto sure = node.stage->confidence ? confidence_of(*node.stage, context(graph, *node.stage), output) : std::optional<double>();
   if (!sure) return keep_failed(graph, node, std::move(sure.error()));
@@ -389,7 +389,7 @@ void Decider::keep_done(Graph& graph, Node& node, json::value output, Taint tain
   keep(graph, node, std::move(r));
 }
 
-void Decider::keep_failed(Graph& graph, Node& node, Error error) {
+void DecideRound::keep_failed(Graph& graph, Node& node, Error error) {
   StageRecord r;
   r.what = StageRecord::What::failed;
   if (error.field.empty()) error.field = path_of(graph, node);
@@ -397,7 +397,7 @@ void Decider::keep_failed(Graph& graph, Node& node, Error error) {
   keep(graph, node, std::move(r));
 }
 
-void Decider::keep(Graph& graph, Node& node, StageRecord record) {
+void DecideRound::keep(Graph& graph, Node& node, StageRecord record) {
   const Answers& a = node.answers[*node.asks];
   record.path = path_of(graph, node);
   record.input = a.input;
@@ -409,7 +409,7 @@ void Decider::keep(Graph& graph, Node& node, StageRecord record) {
 }
 
 // Drawn from the run's name: the same whenever it is asked.
-double Decider::chance(std::string_view path, std::uint32_t draw) const {
+double DecideRound::chance(std::string_view path, std::uint32_t draw) const {
   const Digest d = sha256(fmt::format("{}\n{}\n{}", state_.start_.id, path, draw));
   std::uint64_t bits = 0;
   for (int i = 0; i < 8; ++i) bits = bits << 8 | d[static_cast<std::size_t>(i)];

@@ -65,7 +65,7 @@ struct Commit {
     done,
     failed,                                  // an attempt is over: again after the backoff, or dead when there are no more
     snoozed,                                 // not now, and not the job's fault: no attempt is counted
-    waiting,                                 // until `Engine::wake`
+    waiting,                                 // until `Engine::wake`, or until `delay` is over. It made progress: its attempts begin again
     dead,                                    // no attempt would help
   };
   JobId job;
@@ -73,7 +73,7 @@ struct Commit {
   To to = To::done;
   std::string output;
   std::optional<Error> error;                // failed, dead
-  std::optional<Duration> delay;             // failed: instead of the backoff; snoozed: how long
+  std::optional<Duration> delay;             // failed: instead of the backoff; snoozed: how long; waiting: at most so long
   Also also;
   std::vector<Submission> children;          // accepted in the same transaction
   bool news = false;                         // followers want to know

@@ -181,10 +181,10 @@ struct Engine::CommitAsk final : Ask {
     if (c.to == Commit::To::running) return Settled{.state = JobState::queued, .running = true, .children = {}};
     const Entry& e = **engine.board_.hold(c.job);
     cycle.by_holder.insert(c.job);
-    const auto again = [&](JobState state, Duration wait) {
-      cycle.moves.push_back({.row = {.id = c.job, .fence = c.fence, .state = state, .attempt = e.attempt,
-                                     .due = wait > Duration::zero() ? cycle.wall + wait : WallTime{}, .finished = {}, .output = {}, .error = {}},
-                             .due = cycle.now + wait});
+    const auto again = [&](JobState state, std::uint32_t attempt, std::optional<Duration> wait) {
+      cycle.moves.push_back({.row = {.id = c.job, .fence = c.fence, .state = state, .attempt = attempt,
+                                     .due = wait.value_or(Duration::zero()) > Duration::zero() ? cycle.wall + *wait : WallTime{}, .finished = {}, .output = {}, .error = {}},
+                             .due = wait ? cycle.now + *wait : kNever});
     };
     switch (c.to) {
       case Commit::To::running: break;
@@ -194,8 +194,8 @@ struct Engine::CommitAsk final : Ask {
         cycle.failures.push_back({engine.held_.at(c.job), c.error.value_or(Error{}).code, false});
         engine.stage_end(cycle, e, JobState::dead, std::nullopt, pack_error(c.error.value_or(Error{})));
         break;
-      case Commit::To::snoozed: again(JobState::queued, c.delay.value_or(Duration::zero())); break;
-      case Commit::To::waiting: again(JobState::waiting, Duration::zero()); break;
+      case Commit::To::snoozed: again(JobState::queued, e.attempt, c.delay.value_or(Duration::zero())); break;
+      case Commit::To::waiting: again(JobState::waiting, 0, c.delay); break;
     }
     return Settled{.state = cycle.moves.back().row.state, .running = false, .children = {}};
   }

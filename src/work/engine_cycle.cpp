@@ -201,7 +201,7 @@ void Engine::apply_move(Cycle& cycle, const Move& m) {
   if (m.row.state == JobState::queued) {
     board_.requeue(m.row.id, m.row.attempt, m.due, cycle.now);
   } else if (m.row.state == JobState::waiting) {
-    board_.park(m.row.id, cycle.now);
+    board_.park(m.row.id, m.row.attempt, m.due, cycle.now);
   } else {
     board_.remove(m.row.id, cycle.now);
     JobPtr job;

@@ -53,6 +53,7 @@ Result<std::unordered_set<Fence>> Engine::recover_live(store::Tx& tx, const std:
         if (moves.back().state == JobState::dead) dead.push_back(row.job.id);
         if (moves.back().state == JobState::dead) continue;
       }
+      if (row.job.state == JobState::waiting) row.job.due = {};
       put_on_board(row.job, JobState::queued, now);
       if (!leased || lease->second.holder.empty()) continue;
       auto whole = get_job(tx, row.job.id);

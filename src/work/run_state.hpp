@@ -92,7 +92,7 @@ class RunState {
   std::optional<View> find(std::string_view path) const;
 
  private:
-  friend class Decider;                          // run_node.hpp has what it sees
+  friend class DecideRound;                         // run_node.hpp has what it sees
   struct Inside;
   FlowPtr flow_;
   RunStart start_;

@@ -344,7 +344,7 @@ Task<Outcome> Runner::run(Lease lease, CancelToken cancel) {
       co_return outcome;
     }
     if (run.performing == 0 && run.begun.empty()) {
-      Outcome outcome = ended(run, next.until ? Commit::To::snoozed : Commit::To::waiting);
+      Outcome outcome = ended(run, Commit::To::waiting);
       if (next.until) outcome.delay = std::max<Duration>(Duration::zero(), *next.until - engine_.home().clock().wall());
       co_return outcome;
     }

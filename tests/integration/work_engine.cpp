@@ -450,6 +450,23 @@ TEST_P(WorkEngine, ItWaitsUntilItIsWokenAndMissesNothing) {
   EXPECT_FALSE(*house().loop.run(house().engine().wake(JobId{3})));
 }
 
+TEST_P(WorkEngine, ItWaitsForATimeAtMostAndIsWokenBefore) {
+  const JobId id = house().add("ext");
+  Commit until = word(To::waiting);
+  until.delay = 1h;
+  ASSERT_TRUE(house().commit(house().pull().at(0), until));
+  EXPECT_EQ(house().job(id).state, JobState::waiting);
+  house().pass(59min);
+  EXPECT_TRUE(house().pull().empty());
+  house().pass(2min);
+  const Lease second = house().pull().at(0);
+  ASSERT_TRUE(house().commit(second, until));
+  EXPECT_TRUE(*house().loop.run(house().engine().wake(id)));
+  ASSERT_TRUE(house().commit(house().pull().at(0), until));
+  ASSERT_TRUE(house().start());
+  EXPECT_EQ(house().pull().size(), 1u) << "a new process finds out itself what it waits for";
+}
+
 TEST_P(WorkEngine, ACommitIsAllOrNothing) {
   const JobId id = house().add("ext");
   const Lease lease = house().pull().at(0);

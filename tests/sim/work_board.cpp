@@ -132,7 +132,7 @@ class Chaos {
     else if (what < 0.7) cycle.endings.push_back(failure(e, now_ + below(2'000) * 1ms));
     else if (what < 0.75) cycle.endings.push_back(ending(e, JobState::dead, e.attempt));
     else if (what < 0.87) cycle.endings.push_back(ending(e, JobState::queued, e.attempt, now_ + below(500) * 1ms));
-    else cycle.endings.push_back(ending(e, JobState::waiting, e.attempt));
+    else cycle.endings.push_back(ending(e, JobState::waiting, 0, chance(0.5) ? kNever : MonoTime(now_ + below(500) * 1ms)));
   }
 
   JobId some_job() { return rows_.empty() ? JobId{} : std::next(rows_.begin(), static_cast<std::ptrdiff_t>(below(std::min<std::size_t>(rows_.size(), 60))))->first; }
@@ -271,7 +271,7 @@ class Chaos {
     for (const JobId id : lost) board_.remove(id, now_);
     for (const Ending& e : cycle.endings) {
       if (terminal(e.state)) board_.remove(e.id, now_);
-      else if (e.state == JobState::waiting) board_.park(e.id, now_);
+      else if (e.state == JobState::waiting) board_.park(e.id, e.attempt, e.due, now_);
       else board_.requeue(e.id, e.attempt, e.due, now_);
     }
     ended_ = board_.take_ended_claims();

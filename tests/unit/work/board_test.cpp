@@ -249,7 +249,7 @@ TEST_F(BoardTest, ABlockedOrReadyJobThatIsCancelledLetsTheNextGoOn) {
   EXPECT_EQ(place(c), P::ready);
   const JobId d = add({.key = "k", .limit = 1});
   EXPECT_EQ(lease(9), std::vector{c});
-  board.park(c, now), audit();
+  board.park(c, 0, kNever, now), audit();
   EXPECT_EQ(lease(9), std::vector{d}) << "what waits holds nothing";
 }
 
@@ -413,16 +413,41 @@ TEST_F(BoardTest, WhatCameBeforeTheWaitIsNotMissed) {
   const JobId a = add();
   lease();
   EXPECT_FALSE(board.wake(a)) << "it does not wait yet";
-  board.park(a, now), audit();
+  board.park(a, 0, kNever, now), audit();
   EXPECT_EQ(place(a), P::ready);
   lease();
-  board.park(a, now), audit();
+  board.park(a, 0, kNever, now), audit();
   EXPECT_EQ(place(a), P::waiting) << "once is once";
   EXPECT_EQ(lease(9), std::vector<JobId>{});
   EXPECT_TRUE(board.wake(a));
   again(a);
   EXPECT_EQ(lease(9), std::vector{a});
   EXPECT_FALSE(board.wake(JobId{99}));
+}
+
+TEST_F(BoardTest, WhoWaitsWithATimeIsReadyThenOrWhenItIsWoken) {
+  const JobId a = add(), b = add();
+  lease(2);
+  board.park(a, 0, now + 10s, now), board.park(b, 0, now + 10s, now), audit();
+  EXPECT_EQ(board.next_event(), now + 10s);
+  EXPECT_TRUE(board.wake(b));
+  again(b);
+  EXPECT_EQ(lease(9), std::vector{b});
+  pass(9s);
+  EXPECT_EQ(lease(9), std::vector<JobId>{});
+  pass(1s);
+  EXPECT_EQ(lease(9), std::vector{a});
+}
+
+TEST_F(BoardTest, ATimeThatComesWhileSomebodyDecidesIsNotForgotten) {
+  const JobId a = add();
+  lease();
+  board.park(a, 0, now + 10s, now);
+  ASSERT_TRUE(board.hold(a));
+  pass(11s);
+  EXPECT_EQ(lease(9), std::vector<JobId>{}) << "somebody decides about it";
+  board.let_go(a);
+  EXPECT_EQ(lease(9), std::vector{a});
 }
 
 TEST_F(BoardTest, LeasesOfTheProcessBeforeGoOnUnderTheirFence) {
@@ -448,7 +473,7 @@ TEST_F(BoardTest, AClaimEndsWithItsLastLease) {
   lease(3);
   done(a), again(b);
   EXPECT_EQ(board.take_ended_claims(), std::vector<Fence>{});
-  board.park(c, now), audit();
+  board.park(c, 0, kNever, now), audit();
   EXPECT_EQ(board.take_ended_claims(), std::vector{claim.fence});
   EXPECT_EQ(board.take_ended_claims(), std::vector<Fence>{});
 }

@@ -12,9 +12,9 @@
 
 namespace ballast::work {
 
-class Decider {
+class DecideRound {
  public:
-  Decider(RunState& state, WallTime now);
+  DecideRound(RunState& state, WallTime now);
   std::vector<Action> decide();
   std::vector<Action> roll_back();
 

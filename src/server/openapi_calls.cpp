@@ -1,0 +1,66 @@
+// The operations of the call road: calls, what is on record of them, keys, state.
+#include "server/openapi_operations.hpp"
+
+namespace ballast::server {
+
+namespace {
+
+constexpr Parameter kUser{"x-ballast-user", "header", "Whom the call is for: limits, budgets and usage are kept by user."};
+constexpr Parameter kFeature{"x-ballast-feature", "header", "The feature that calls."};
+constexpr Parameter kComplexity{"x-ballast-complexity", "header", "simple, medium or hard: for routes that choose by it."};
+constexpr Parameter kIdempotency{"idempotency-key", "header", "The same key and body give the same answer, billed once."};
+constexpr Parameter kCache{"cache-control", "header", "Of the exact cache, for this call (RFC 9111): no-cache, no-store, max-age=N, only-if-cached."};
+constexpr Parameter kFrom{"from", "query", "Calls from this time on (RFC 3339, UTC)."};
+constexpr Parameter kTo{"to", "query", "Calls before this time."};
+
+}  // namespace
+
+const Operations& call_operations() {
+  static const Operations all = {
+      {"post", "/v1/chat/completions", "models", "OpenAI chat completions", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
+      {"post", "/v1/responses", "models", "OpenAI responses", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
+      {"post", "/v1/messages", "models", "Anthropic messages", "Anthropic's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
+      {"post", "/v1/messages/count_tokens", "models", "Estimate a prompt's tokens", "An estimate: see the reply header x-ballast-estimate.", {}, true},
+      {"post", "/v1beta/models/{model}:generateContent", "models", "Gemini generate", "Gemini's request and reply.", {{"model", "path", "A route, an alias or provider/model."}, kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
+      {"post", "/v1beta/models/{model}:streamGenerateContent", "models", "Gemini generate, streamed", "Server-sent events.", {{"model", "path", "A route, an alias or provider/model."}}, true},
+      {"post", "/v1beta/models/{model}:countTokens", "models", "Estimate a prompt's tokens, as Gemini asks", "", {{"model", "path", "A route, an alias or provider/model."}}, true},
+      {"post", "/v1/embeddings", "models", "Embeddings", "Passed through with accounting.", {kUser, kFeature}, true},
+      {"post", "/v1/images/generations", "models", "Images", "Passed through with accounting.", {kUser, kFeature}, true},
+      {"post", "/v1/images/edits", "models", "Image edits", "Passed through with accounting; JSON or multipart.", {kUser, kFeature}, true},
+      {"get", "/v1/models", "models", "What a request's model may name", "Routes, aliases and known models that the key allows.", {}},
+      {"get", "/v1/models/{model}", "models", "One of them", "", {{"model", "path", "A route, an alias or provider/model."}}},
+      {"get", "/api/usage", "records", "Usage", "Tokens and money, exact to the nano-dollar. Keys without scope read see their own.",
+       {kFrom, kTo, {"by", "query", "Commas between: key, user, feature, team, model, provider, route, operation, hour, day, status."},
+        {"key", "query", "A key's id."}, {"user", "query", ""}, {"feature", "query", ""}, {"team", "query", ""}, {"model", "query", ""},
+        {"provider", "query", ""}, {"route", "query", ""}, {"operation", "query", ""}, {"limit", "query", "Rows, at most 10000."}, {"offset", "query", ""}}},
+      {"get", "/api/calls", "records", "Calls, newest first", "With their attempts and decisions.", {kFrom, kTo, {"limit", "query", "At most 1000."}, {"before", "query", "The `next` of the page before."}}},
+      {"get", "/api/decisions/{id}", "records", "Why a call went the way it went", "The call, its attempts, its cost and each step's decision.", {{"id", "path", "x-ballast-call-id of the reply."}}},
+      {"get", "/api/keys", "keys", "List keys", "Never their secrets.", {{"revoked", "query", "true: revoked ones too."}}},
+      {"post", "/api/keys", "keys", "Make a key", "name, scopes (call, usage, read, work, approve, admin), models, team, user, feature, expires. The answer holds the secret, once.", {}, true},
+      {"get", "/api/keys/{id}", "keys", "Show a key", "Never its secret.", {{"id", "path", ""}}},
+      {"patch", "/api/keys/{id}", "keys", "Change a key", "Of name, scopes, models, team, user, feature and expires (null: never), those that the body names. In effect from the next call on.", {{"id", "path", ""}}, true},
+      {"post", "/api/keys/{id}/rotate", "keys", "Give a key another secret", "The answer holds it, once. `overlap` in the body: seconds that the old one goes on, 2592000 at most; 0 if absent.", {{"id", "path", ""}}},
+      {"delete", "/api/keys/{id}", "keys", "Revoke a key", "In effect from the next call on.", {{"id", "path", ""}}},
+  };
+  return all;
+}
+
+const Operations& state_operations() {
+  static const Operations all = {
+      {"get", "/api/budgets", "state", "Budgets", "Limit, spent, held and remaining of every current window; distrusted models.", {}},
+      {"get", "/api/budgets/unknown", "state", "Attempts whose cost nobody told", "Charged at their ceilings until reconciled: call, attempt, provider, model, charged, when, and the budget windows. From the ledger, newest first.",
+       {kFrom, kTo, {"key", "query", "A key's id."}, {"user", "query", ""}, {"team", "query", ""}, {"provider", "query", ""}, {"model", "query", ""},
+        {"limit", "query", "Calls, 1 to 1000 (100)."}, {"before", "query", "The `next` of the page before."}}},
+      {"post", "/api/budgets/reconcile", "state", "Say what such an attempt cost", "call; attempt, where the call has several of them; incurred: dollars as a string, at most nine decimals. Corrects the ledger and every window it was charged to, once; the same again changes nothing (`already`), another sum is refused with 409.", {}, true},
+      {"post", "/api/budgets/trust", "state", "Trust a model's ceilings again", "After a provider reported more than the proven bound.", {{"model", "query", "provider/model"}}},
+      {"get", "/api/breakers", "state", "Breakers", "State, failures and averages by provider and model.", {}},
+      {"post", "/api/breakers/reset", "state", "Close a breaker by hand", "", {{"provider", "query", ""}, {"model", "query", "Empty: all of the provider's."}}},
+      {"get", "/api/providers", "state", "Providers and the health of their credentials", "Never their secrets.", {}},
+      {"get", "/metrics", "state", "Prometheus metrics", "Prometheus text or OpenMetrics. From this machine, or with a key of scope read.", {}},
+      {"get", "/healthz", "state", "Is the process alive", "", {}},
+      {"get", "/readyz", "state", "Shall it get traffic", "503 while draining or when the journal cannot be written.", {}},
+  };
+  return all;
+}
+
+}  // namespace ballast::server

@@ -1,0 +1,64 @@
+// The operations of the durable road: jobs, flows, queues, webhooks, approvals, workers.
+#include "server/openapi_operations.hpp"
+
+namespace ballast::server {
+
+namespace {
+
+constexpr Parameter kIdempotency{"idempotency-key", "header", "The same key and body give the same answer, billed once."};
+
+}  // namespace
+
+const Operations& job_operations() {
+  static const Operations all = {
+      {"post", "/api/jobs", "jobs", "Submit a job", "Exactly one of task (with payload), call {operation, body} and flow (with input); queue, priority 0-9, attempts, delay, at, deadline, timeout, backoff {first, factor, max}, concurrency {key, limit}, unique {key, for}, tags, webhook (a URL, or {url, secret}), tenant, user, feature, retention. Answers 202 at once with the id; 200 with the job that has the same key already.",
+       {kIdempotency, {"wait", "query", "Answer when the job has ended, or after so long: 30s, 60s at most."}}, true},
+      {"post", "/api/jobs/bulk", "jobs", "Submit many jobs", "jobs: a list of 1 to 10000. Each is accepted or refused alone, in one transaction.", {}, true},
+      {"get", "/api/jobs", "jobs", "Jobs, newest first", "Keys without scope read see their own.",
+       {{"flow", "query", ""}, {"task", "query", ""}, {"operation", "query", "Of model calls."}, {"queue", "query", ""}, {"tenant", "query", ""}, {"tag", "query", ""},
+        {"state", "query", "queued, running, waiting, done, dead or cancelled."}, {"text", "query", "In input, output or error."}, {"from", "query", "Submitted from this time on."},
+        {"to", "query", "Submitted before."}, {"limit", "query", "1 to 1000 (100)."}, {"before", "query", "The `next` of the page before; a page may be short and still have one."}}},
+      {"get", "/api/jobs/{id}", "jobs", "A job", "With its input, and its output once done.", {{"id", "path", ""}, {"wait", "query", "Answer when it has ended, or after so long, 60s at most."}}},
+      {"get", "/api/jobs/{id}/attempts", "jobs", "The failed attempts of a job", "", {{"id", "path", ""}}},
+      {"post", "/api/jobs/{id}/cancel", "jobs", "Cancel a job", "Whoever runs it: exactly one of this and its completion wins. 409 when it has ended.", {{"id", "path", ""}}},
+      {"get", "/api/jobs/{id}/events", "jobs", "Follow a job, live", "Server-sent events: state (the job; first, at every change and last), progress, and reset when a new attempt begins what is told anew. Ends when the job has.", {{"id", "path", ""}, {"last-event-id", "header", "The last id seen: goes on after it."}}},
+      {"get", "/api/jobs/{id}/stages", "jobs", "A run, stage by stage", "Its journal: what each stage gave, when, at which attempt, what it cost, what it derives from.", {{"id", "path", ""}}},
+      {"get", "/api/flows", "jobs", "Flows", "Those in force, with their versions.", {}},
+      {"get", "/api/flows/{name}", "jobs", "A flow", "Its stages, what each comes after, its input's schema, its text.", {{"name", "path", ""}}},
+      {"post", "/api/jobs/{id}/redrive", "jobs", "Drive a dead or cancelled job again", "As a new job that points to it; asked twice it is the same one. The body may change input (payload), attempts, queue, delay and deadline.", {{"id", "path", ""}}, true},
+      {"get", "/api/dead", "jobs", "Dead letters by cause", "Queue, name and error code; how many, the newest and the oldest, an example. Of the newest 10000.", {}},
+      {"post", "/api/dead/redrive", "jobs", "Drive many dead letters again", "Those of queue, name, code and text (absent: all), `limit` of them (1000; 10000 at most), oldest first, at `rate` (\"10/s\"; absent: at once). Each is driven again once.", {}, true},
+      {"get", "/api/queues", "jobs", "Queues", "What is ready, delayed, held back, running and waiting; how old the oldest ready job is; limits; jobs that arrive and end per second over one and five minutes; the mean time in leases of a job; `wanted`: the leases at once that would drain the queue in `drain`, for an autoscaler.",
+       {{"drain", "query", "1s to 24h (5m)."}}},
+      {"put", "/api/queues/{name}", "jobs", "Pause, resume or limit a queue", "paused, concurrency, per_tenant (0: no limit), those that the body names. Lasts over restarts.", {{"name", "path", ""}}, true},
+      {"get", "/api/webhooks", "jobs", "Webhooks, newest first", "What was told of ended jobs, or is still owed: state (pending, delivered, dead), attempts, the last answer's status, why it failed. Scope read.",
+       {{"state", "query", "pending, delivered or dead."}, {"limit", "query", "1 to 1000 (100)."}, {"before", "query", "The `next` of the page before."}}},
+      {"get", "/api/webhooks/{id}", "jobs", "A webhook", "With its payload. Scope read.", {{"id", "path", "Its header webhook-id."}}},
+      {"post", "/api/webhooks/{id}/redrive", "jobs", "Deliver a webhook again", "One that is dead or was delivered: at once, with the same id and payload, and all its attempts. 409 while it is pending. Scope admin.", {{"id", "path", ""}}},
+  };
+  return all;
+}
+
+const Operations& people_operations() {
+  static const Operations all = {
+      {"get", "/api/approvals", "approvals", "The inbox", "What runs ask of humans, newest first, without what is shown. Scope approve: those that the key, its user or its team is asked for; admin: all.",
+       {{"state", "query", "pending (if absent), approved, edited, rejected, expired, withdrawn or any."}, {"assignee", "query", "user:NAME, group:NAME or key:NAME."}, {"job", "query", "Of this run."},
+        {"limit", "query", "1 to 1000 (100)."}, {"before", "query", "The `next` of the page before; a page may be short and still have one."}}},
+      {"get", "/api/approvals/{id}", "approvals", "What is asked", "The value as it is shown, with its digest; who may decide, what may be edited, until when; and the decision.", {{"id", "path", ""}}},
+      {"post", "/api/approvals/{id}/approve", "approvals", "Approve", "digest: of the value you saw; note. The first decision wins: 409 when another was made, when what you saw is not what is asked, when it has expired or its run has ended.", {{"id", "path", ""}}, true},
+      {"post", "/api/approvals/{id}/edit", "approvals", "Approve an edited form", "digest (of what was shown), value (whole; only what the flow allows may differ), note.", {{"id", "path", ""}}, true},
+      {"post", "/api/approvals/{id}/reject", "approvals", "Reject", "digest, note.", {{"id", "path", ""}}, true},
+      {"post", "/api/approvals/{id}/link", "approvals", "Make an approval link", "For `user`, who must be among those asked: a path, signed, that answers this one question once; expires (24h, and never after the approval), may: decide, approve or reject. An administrator makes them for others.", {{"id", "path", ""}}, true},
+      {"get", "/approve/{token}", "approvals", "The page of an approval link", "HTML. Shows what is asked and changes nothing.", {{"token", "path", "A secret: the link."}}},
+      {"post", "/approve/{token}", "approvals", "Decide by an approval link", "The page's form: decision (approve or reject), digest, note.", {{"token", "path", "A secret: the link."}}},
+      {"post", "/api/workers/pull", "workers", "Lease tasks", "worker (its name), queues ([default]), tasks (any), max (1), wait (0s, 60s at most), lease (30s): leased until then, unless a heartbeat comes. Scope work.", {}, true},
+      {"post", "/api/workers/heartbeat", "workers", "Keep leases", "tasks: [{id, fence}], lease. Tells of each whether it is kept or lost.", {}, true},
+      {"post", "/api/workers/complete", "workers", "Complete tasks", "tasks: [{id, fence, output}]. A fence that is not the present lease's is refused.", {}, true},
+      {"post", "/api/workers/fail", "workers", "Fail tasks", "tasks: [{id, fence, error {message, code}, retry, delay}].", {}, true},
+      {"post", "/api/workers/progress", "workers", "Tell of progress", "tasks: [{id, fence, attempt, progress}]: any JSON, for those who follow the job.", {}, true},
+      {"post", "/api/workers/release", "workers", "Give tasks back", "tasks: [{id, fence, delay}]. No attempt is counted.", {}, true},
+  };
+  return all;
+}
+
+}  // namespace ballast::server
