@@ -292,6 +292,8 @@ struct Shop : Office {
     if (outcome.to == Commit::To::snoozed) {
       ++snoozed;
       board.requeue(job->id, job->attempt, now + outcome.delay.value_or(0s), now);
+    } else if (outcome.to == Commit::To::failed && job->attempt + 1 < job->spec.max_attempts) {
+      board.requeue(job->id, ++job->attempt, now + outcome.delay.value_or(1s), now);
     } else {
       ended.push_back({job->id, job->spec.model, job->spec.tenant, outcome.to, now - began, outcome.error ? describe(*outcome.error) : std::string()});
       board.remove(job->id, now);
