@@ -25,7 +25,7 @@ int digit_of(char c) {
 
 constexpr std::string_view kKinds[] = {"task", "call", "flow"};
 constexpr std::string_view kStates[] = {"queued", "waiting", "done", "dead", "cancelled"};
-constexpr std::string_view kOrigins[] = {"submitted", "redrive", "fork", "child", "schedule"};
+constexpr std::string_view kOrigins[] = {"submitted", "redrive", "fork", "child", "schedule", "rollback"};
 
 template <class E, std::size_t n>
 std::optional<E> named(const std::string_view (&names)[n], std::string_view name) {
@@ -145,7 +145,7 @@ Result<void> read_spec(const JsonRef& at, JobSpec& s) {
   text("whsec", s.webhook_secret);
   text("version", s.version);
   s.retention = std::chrono::microseconds(number("retention", 0));
-  s.origin = static_cast<Origin>(std::clamp<std::int64_t>(number("origin", 0), 0, static_cast<int>(Origin::schedule)));
+  s.origin = static_cast<Origin>(std::clamp<std::int64_t>(number("origin", 0), 0, static_cast<int>(Origin::rollback)));
   s.parent = JobId{number("parent", 0)};
   text("stage", s.parent_stage);
   s.generation = static_cast<std::uint32_t>(number("generation", 1));

@@ -57,7 +57,7 @@ std::optional<JobKind> job_kind_from(std::string_view name);
 std::optional<JobState> job_state_from(std::string_view name);
 
 // Why a job exists that somebody did not simply submit.
-enum class Origin : std::uint8_t { submitted = 0, redrive, fork, child, schedule };
+enum class Origin : std::uint8_t { submitted = 0, redrive, fork, child, schedule, rollback };
 std::string_view to_string(Origin origin);
 
 // How long to wait after the n-th failure: first · factor^(n-1), at most `max`, with full jitter on its upper half.

@@ -77,12 +77,27 @@ CREATE INDEX outbox_dead ON outbox (id) WHERE state = 2;
 CREATE INDEX outbox_ended ON outbox (finished_us) WHERE state <> 0;
 )sql";
 
+// signals: what came from outside for waiting runs; signal_waits: who waits, and for which.
+constexpr std::string_view kSignals = R"sql(
+CREATE TABLE signals (
+  id {int} NOT NULL PRIMARY KEY, name {text} NOT NULL, key {text} NOT NULL, key_id {text} NOT NULL, payload {blob} NOT NULL, at_us {int} NOT NULL,
+  until_us {int} NOT NULL) {table};
+CREATE INDEX signals_by_name ON signals (name, at_us);
+CREATE INDEX signals_by_end ON signals (until_us);
+
+CREATE TABLE signal_waits (
+  job {int} NOT NULL, path {text} NOT NULL, input {blob} NOT NULL, name {text} NOT NULL, key {text} NOT NULL, any_key {int} NOT NULL, key_id {text} NOT NULL,
+  PRIMARY KEY (job, path, input)) {clustered};
+CREATE INDEX signal_waits_by_name ON signal_waits (name, key);
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"work", 1, "jobs, keys, attempts, claims, queues", kFirst},
     {"work", 2, "events", kSecond},
     {"work", 3, "approvals", kApprovals},
     {"work", 4, "the journal of runs, versions of flows", kRuns},
     {"work", 5, "webhooks", kOutbox},
+    {"work", 8, "signals", kSignals},
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "work/decide.hpp"
@@ -19,25 +20,56 @@
 
 namespace ballast::work {
 
-// What came of performing a stage's outside part.
+// What came of performing a stage's outside part, or of undoing it.
 struct Performed {
-  std::shared_ptr<const json::value> value;  // its output; null with `error`
+  std::shared_ptr<const json::value> value;  // its output; null with `error`, and of an undoing
   std::optional<Error> error;
-  Money cost;
+  Money cost = {};
+  Also also = {};                            // durable in one transaction with the record of this
 };
-// Performs stages of one kind. Never throws for a reason outside; ends soon after `cancel`.
+// All borrowed until the task ends.
 struct StageCall {
-  const RunStage& stage;                     // borrowed until the task ends
-  const Job& run;
+  const RunStage& stage;
+  const Job& run;                            // as leased
+  Fence fence = 0;
+  std::span<const Digest> approved;          // what humans have approved in this run so far, as value_digest
+  CancelToken cancel = nullptr;              // null in `prepare`
+};
+struct UndoCall {
+  const Compensate& undo;
+  const Job& run;                            // whose lease this is: the run itself, or the job that rolls it back
+  JobId of;                                  // the run whose stage is undone
   Fence fence = 0;
   CancelToken cancel = nullptr;
 };
-using Performer = std::function<Task<Performed>(StageCall call)>;
+// Performs stages of one kind. `prepare`, without waiting, says what must be durable before anything leaves; on its error nothing does, and
+// the stage has failed. `perform` then never throws for a reason outside, and ends soon after `cancel`. Its context and stage are those of `prepare`.
+struct Performer {
+  std::function<Result<Also>(const StageCall& call)> prepare;    // may be empty
+  std::function<Task<Performed>(StageCall call)> perform;
+};
+struct Undoer {
+  std::function<Result<Also>(const UndoCall& call)> prepare;
+  std::function<Task<Performed>(UndoCall call)> perform;
+};
+// What holders before have left in the air: asked once when a run is opened, within a transaction. The records say what became of stages that cannot
+// simply be performed again.
+struct Opening {
+  const Job& run;
+  Fence fence = 0;
+  const Flow& flow;
+  std::span<const StageRecord> journal;
+  WallTime now;
+};
+using Recovery = std::function<Result<std::vector<StageRecord>>(store::Tx& tx, const Opening& opening)>;
 
 class Runner {
  public:
   Runner(Engine& engine, FlowBook& book) : engine_(engine), book_(book) {}
+  // Before the first run.
   void set_performer(StageKind kind, Performer performer) { performers_[static_cast<std::size_t>(kind)] = std::move(performer); }
+  void set_undoer(Undoer undoer) { undoer_ = std::move(undoer); }
+  void set_recovery(Recovery recovery) { recovery_ = std::move(recovery); }
   // The handler of jobs of kind flow.
   Task<Outcome> run(Lease lease, CancelToken cancel);
 
@@ -45,18 +77,27 @@ class Runner {
   struct Run;
   struct Next;
   Task<Result<void>> open(Run& run);
+  Task<Result<JobPtr>> run_job(const Run& run);
+  Task<Result<void>> hear(Run& run);
+  Result<void> ask_outside(Run& run, const StageRecord& started);
+  void take_in(Run& run);
   Next advance(Run& run);
-  Result<void> begin(Run& run, const RunStage& action);
+  bool begin(Run& run, RunStage action);
+  bool begin_undo(Run& run, Compensate undo);
   Result<Submission> child_of(const Run& run, const RunStage& action);
   Task<Result<void>> children_ended(Run& run, const std::vector<StageRecord>& journal);
-  Task<void> perform(Run& run, RunStage action);
+  Task<Performed> perform_stage(Run& run, const RunStage& action);
+  Task<void> perform(Run& run, std::variant<RunStage, Compensate> begun);
   Task<Result<void>> keep(Run& run);
   Task<void> wait(Run& run, std::optional<WallTime> until);
   Outcome ended(Run& run, Commit::To to);
+  Outcome finished(Run& run, Next next);
 
   Engine& engine_;
   FlowBook& book_;
   Performer performers_[11];
+  Undoer undoer_;
+  Recovery recovery_;
 };
 
 // What a submission of a flow becomes: its version, its limits, its input judged. caller_not_found: no flow of this name; caller_invalid_request

@@ -72,7 +72,7 @@ Result<json::value> model_output(const ModelStage& stage, const json::value& rep
 }
 
 Performer model_performer(ModelCaller& caller) {
-  return [&caller](StageCall call) -> Task<Performed> {
+  return {.prepare = {}, .perform = [&caller](StageCall call) -> Task<Performed> {
     const ModelStage& stage = *call.stage.stage->as<ModelStage>();
     Performed done;
     auto body = model_request(stage, *call.stage.context);
@@ -95,7 +95,7 @@ Performer model_performer(ModelCaller& caller) {
     if (output) done.value = std::make_shared<const json::value>(std::move(*output));
     else done.error = std::move(output.error());
     co_return done;
-  };
+  }};
 }
 
 }  // namespace ballast::work
