@@ -27,6 +27,7 @@ int command_line(int argc, const char* const* argv) {
   add_schema(app, run);
   add_audit(app, run);
   add_jobs(app, run);
+  add_flows(app, run);
   add_queues(app, run);
   add_inbox(app, run);
   add_simulate(app, run);

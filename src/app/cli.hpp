@@ -28,6 +28,8 @@ void add_journal(CLI::App& app, Run& run);
 void add_budgets(CLI::App& app, Run& run);
 void add_audit(CLI::App& app, Run& run);
 void add_jobs(CLI::App& app, Run& run);
+void add_runs(CLI::App& jobs, Run& run);         // beneath `jobs`
+void add_flows(CLI::App& app, Run& run);
 void add_queues(CLI::App& app, Run& run);
 void add_inbox(CLI::App& app, Run& run);
 void add_usage(CLI::App& app, Run& run);

@@ -5,6 +5,7 @@
 #include "app/schema.hpp"
 #include "app/table.hpp"
 #include "app/wiring.hpp"
+#include "work/flow_book.hpp"
 
 namespace ballast::app {
 
@@ -84,6 +85,16 @@ json::array keys_of(const Config& config) {
   return rows;
 }
 
+json::array flows_of(const work::FlowSet& flows) {
+  json::array rows;
+  for (const auto& [name, flow] : flows) {
+    json::array stages;
+    for (const auto& s : flow->stages()) stages.push_back(json::value(s.name));
+    rows.push_back(json::object{{"flow", name}, {"version", flow->version_name()}, {"stages", std::move(stages)}});
+  }
+  return rows;
+}
+
 // "2.5", without the zeros of nine decimals.
 std::string short_usd(Price p) {
   std::string text = to_usd({p.nano_per_million});
@@ -146,7 +157,11 @@ int check(const Flags& flags) {
   llm::SimTransport network(nowhere);
   auto wired = wire(*config, network, clock, nullptr);
   if (!wired) return refuse(flags, {ConfigMistake{.file = config->file, .field = wired.error().field, .message = wired.error().message}});
+  Mistakes flow_warnings;
+  const auto flows = work::load_flows(config->flows, system_environment(), mistakes, flow_warnings);
+  if (!flows) return refuse(flags, mistakes);
   json::array warnings;
+  for (const auto& w : flow_warnings) warnings.push_back(json::value(to_string(w)));
   for (const auto& w : warnings_of(*config, **wired)) warnings.push_back(json::value(w));
   json::object out{{"ok", true}, {"file", config->file}, {"listen", to_string(config->listen)},
                    {"database", config->database.starts_with("sqlite:") ? config->database : "postgres"},
@@ -156,6 +171,7 @@ int check(const Flags& flags) {
   out["limits"] = limits_of(*config);
   out["budgets"] = budgets_of(*config);
   out["keys"] = keys_of(*config);
+  out["flows"] = flows_of(*flows);
   out["warnings"] = warnings;
   if (flags.json) {
     std::cout << to_json(out) << '\n';
@@ -163,7 +179,7 @@ int check(const Flags& flags) {
   }
   std::cout << (config->file.empty() ? "no file: the simulator, and providers found in the environment" : config->file + ": good") << "\n"
             << "listens on " << plain(out["listen"]) << ", database " << plain(out["database"]) << ", ledger " << plain(out["ledger"]) << '\n';
-  for (const char* name : {"providers", "routes", "limits", "budgets", "keys"}) section(name, out[name].as_array());
+  for (const char* name : {"providers", "routes", "limits", "budgets", "keys", "flows"}) section(name, out[name].as_array());
   for (const auto& w : warnings) std::cout << "\nwarning: " << plain(w);
   if (!warnings.empty()) std::cout << '\n';
   return kOk;

@@ -215,6 +215,7 @@ void add_jobs(CLI::App& app, Run& run) {
   again->add_option("--name", flags->name, "Of this task or flow.");
   again->add_option("--code", flags->code, "That died of this error.");
   again->add_option("--rate", flags->rate, "So many per time: 10/s.");
+  add_runs(*command, run);
 }
 
 void add_queues(CLI::App& app, Run& run) {

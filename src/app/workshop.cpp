@@ -8,6 +8,7 @@
 #include "server/job_json.hpp"
 #include "work/approval_rows.hpp"
 #include "work/model_call_job.hpp"
+#include "work/signal_rows.hpp"
 #include "work/stage_model.hpp"
 
 namespace ballast::app {
@@ -66,6 +67,8 @@ Workshop::Workshop(const Config& config, Ground ground, work::ApprovalLinks link
   engine_.on_ended([this](const work::Job& job) {
     if (webhooks_.wants(job.spec)) webhooks_.poke();
     if (job.spec.origin == work::Origin::child && job.spec.parent) wakes_.spawn(wake_on_loop(job.spec.parent));
+    if (job.spec.kind == work::JobKind::flow && job.state != work::JobState::done && job.spec.origin != work::Origin::rollback)
+      wakes_.spawn(runner_.called_off(job.id, fmt::format("the run is {}", to_string(job.state))));
   });
 }
 
@@ -146,6 +149,8 @@ void Workshop::sweep(WallTime now) {
   const auto write = [&](auto work) { return ground_.database.write_now(work, {.priority = store::Priority::low}); };
   const auto keys = write([&](store::Tx& tx) { return work::sweep_keys(tx, now, kSweptRows); });
   if (!keys) log::warn("job_keys_not_swept", {{"why", keys.error().message}});
+  const auto signals = write([&](store::Tx& tx) { return work::sweep_signals(tx, now, kSweptRows); });
+  if (!signals) log::warn("events_not_swept", {{"why", signals.error().message}});
   const auto told = write([&](store::Tx& tx) { return work::sweep_outbox(tx, now - config_.retention, kSweptRows); });
   if (!told) log::warn("webhooks_not_swept", {{"why", told.error().message}});
   const auto jobs = write([&](store::Tx& tx) { return work::sweep_jobs(tx, swept_to_, now, config_.retention, kSweptRows); });

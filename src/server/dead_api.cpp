@@ -9,6 +9,7 @@
 #include "server/job_records.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
+#include "server/run_jobs.hpp"
 #include "server/work_door.hpp"
 
 namespace ballast::server {
@@ -19,24 +20,12 @@ using work::JobId;
 
 constexpr std::size_t kMostRedriven = 10'000;
 constexpr std::size_t kLookedAt = 10'000;                // dead jobs that grouping reads
-constexpr Duration kOnce = std::chrono::hours(24 * 365);
 
 Error gone() { return Error{ErrorCode::caller_not_found, "there is no such job, or not any more, or it is another key's", "id"}; }
 
-work::Submission again(const work::Job& dead) {
-  work::Submission s{.spec = dead.spec, .input = dead.input};
-  s.spec.origin = work::Origin::redrive;
-  s.spec.parent = dead.id;
-  s.spec.generation = dead.spec.generation + 1;
-  s.spec.deadline.reset();
-  s.unique_key = "redrive of " + to_string(dead.id);     // whoever asks twice gets the same job
-  s.unique_for = kOnce;
-  return s;
-}
-
 // What the body changes of the job before it is driven again.
 Result<void> edit(const JsonRef& body, work::Submission& s) {
-  if (auto known = only_members(body, {"input", "payload", "attempts", "queue", "delay", "deadline"}); !known) return known;
+  if (auto known = only_members(body, {"input", "payload", "attempts", "queue", "delay", "deadline", "version"}); !known) return known;
   for (const std::string_view name : {"input", "payload"})
     if (const auto input = body.find(name)) s.input = to_json(input->value());
   const auto attempts = body.maybe_int("attempts", 1, 1'000);
@@ -57,11 +46,28 @@ Result<void> edit(const JsonRef& body, work::Submission& s) {
   return {};
 }
 
-Task<std::vector<Result<work::Accepted>>> submit_audited(WorkDoor& door, net::Exchange& exchange, const gateway::Principal& who, std::vector<work::Submission> jobs, WallTime now) {
+// Jobs that come from others, with the journals that runs among them begin with.
+struct Again {
+  std::vector<work::Submission> jobs;
+  std::vector<std::vector<work::StageRecord>> journals;  // of each
+};
+Task<Result<void>> add(Again& again, WorkDoor& door, net::Exchange& exchange, const work::Job& dead, work::Submission s) {
+  std::vector<work::StageRecord> journal;
+  if (s.spec.kind == work::JobKind::flow) {
+    auto kept = co_await results_of(door, exchange, dead.id, s.spec.version, {});
+    if (!kept) co_return fail(std::move(kept.error()));
+    journal = std::move(*kept);
+  }
+  again.jobs.push_back(std::move(s));
+  again.journals.push_back(std::move(journal));
+  co_return Result<void>{};
+}
+
+Task<std::vector<Result<work::Accepted>>> submit_audited(WorkDoor& door, net::Exchange& exchange, const gateway::Principal& who, Again again, WallTime now) {
   std::vector<JobId> parents;
-  for (const auto& s : jobs) parents.push_back(s.spec.parent);
+  for (const auto& s : again.jobs) parents.push_back(s.spec.parent);
   auto told = tell_of_jobs(who, records::audit::job_redriven, std::move(parents), now);
-  auto results = co_await door.ask(exchange, [&] { return door.engine().submit(std::move(jobs), std::move(told)); });
+  auto results = co_await submit_seeded(door, exchange, std::move(again.jobs), std::move(again.journals), std::move(told));
   co_return results;
 }
 
@@ -71,15 +77,16 @@ Task<void> redrive_one(WorkDoor& door, net::Exchange& exchange, const Parts& par
   if (!*job || !((*job)->spec.key_id == who.key_id() || who.admin())) co_return co_await reply_problem(exchange, gone());
   if ((*job)->state != work::JobState::dead && (*job)->state != work::JobState::cancelled)
     co_return co_await reply_problem(exchange, Error{ErrorCode::caller_conflict, fmt::format("only dead and cancelled jobs are driven again; this one is {}", to_string((*job)->state)), "id"});
-  work::Submission s = again(**job);
+  work::Submission s = work::redrive_of(**job);
   if (!exchange.body().empty()) {
     const auto document = parse_json(exchange.body());
     if (!document) co_return co_await reply_problem(exchange, document.error());
     if (const auto edited = edit(JsonRef(*document), s); !edited) co_return co_await reply_problem(exchange, edited.error());
+    if (const auto bound = bind_version(door, JsonRef(*document), s, parts.clock.wall()); !bound) co_return co_await reply_problem(exchange, bound.error());
   }
-  std::vector<work::Submission> jobs;
-  jobs.push_back(std::move(s));
-  const auto results = co_await submit_audited(door, exchange, who, std::move(jobs), parts.clock.wall());
+  Again again;
+  if (const auto added = co_await add(again, door, exchange, **job, std::move(s)); !added) co_return co_await reply_problem(exchange, added.error());
+  const auto results = co_await submit_audited(door, exchange, who, std::move(again), parts.clock.wall());
   if (!results.front()) co_return co_await reply_problem(exchange, results.front().error());
   log::info("job_redriven", {{"id", to_string(id)}, {"as", to_string(results.front()->id)}, {"by", who.key_id()}});
   co_await reply_json(exchange, results.front()->existing ? 200 : 202,
@@ -167,15 +174,16 @@ Task<void> redrive_many(WorkDoor& door, net::Exchange& exchange, const Parts& pa
   if (!many) co_return co_await reply_problem(exchange, many.error());
   const auto jobs = co_await dead_jobs(exchange, door, many->filter, many->code, many->limit);
   if (!jobs) co_return co_await reply_problem(exchange, jobs.error());
-  std::vector<work::Submission> submissions;
+  Again again;
   for (auto at = jobs->rbegin(); at != jobs->rend(); ++at) {
-    submissions.push_back(again(*at));
-    if (many->rate.count > 0) submissions.back().delay = many->rate.per * static_cast<std::int64_t>(submissions.size() - 1) / static_cast<std::int64_t>(many->rate.count);
+    work::Submission s = work::redrive_of(*at);
+    if (many->rate.count > 0) s.delay = many->rate.per * static_cast<std::int64_t>(again.jobs.size()) / static_cast<std::int64_t>(many->rate.count);
+    if (const auto added = co_await add(again, door, exchange, *at, std::move(s)); !added) co_return co_await reply_problem(exchange, added.error());
   }
-  const std::size_t n = submissions.size();
+  const std::size_t n = again.jobs.size();
   std::size_t fresh = 0;
   if (n > 0) {
-    const auto results = co_await submit_audited(door, exchange, who, std::move(submissions), parts.clock.wall());
+    const auto results = co_await submit_audited(door, exchange, who, std::move(again), parts.clock.wall());
     for (const auto& r : results) fresh += r && !r->existing;
   }
   log::info("jobs_redriven", {{"jobs", fresh}, {"by", who.key_id()}});

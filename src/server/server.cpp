@@ -49,6 +49,8 @@ Task<void> Api::handle(net::Exchange& exchange) {
     if (workers) co_return;
     const bool events = co_await events_api(exchange, parts_);
     if (events) co_return;
+    const bool runs = co_await runs_api(exchange, parts_);
+    if (runs) co_return;
     const bool flows = co_await flows_api(exchange, parts_);
     if (flows) co_return;
     const bool dead = co_await dead_api(exchange, parts_);

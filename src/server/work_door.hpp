@@ -14,20 +14,20 @@ namespace ballast::server {
 // Thread-safe. Outlives every exchange.
 class WorkDoor {
  public:
-  WorkDoor(work::Engine& engine, const work::FlowBook& flows, work::Webhooks& webhooks) : engine_(engine), flows_(flows), webhooks_(webhooks) {}
+  WorkDoor(work::Engine& engine, work::FlowBook& flows, work::Webhooks& webhooks) : engine_(engine), flows_(flows), webhooks_(webhooks) {}
   // Only inside what `ask` runs; but for `home` and `database`.
   work::Engine& engine() { return engine_; }
   // `co_await door.ask(exchange, [&]() -> Task<T> {…})`: the task runs on the engine's loop.
   template <class Make>
   auto ask(net::Exchange& exchange, Make make) { return on_loop(engine_.home(), exchange.loop(), std::move(make)); }
-  const work::FlowBook& flows() const { return flows_; }
+  work::FlowBook& flows() { return flows_; }
   // Thread-safe: asked on any loop.
   work::Webhooks& webhooks() { return webhooks_; }
   std::uint64_t new_ticket() { return tickets_.fetch_add(1, std::memory_order_relaxed) + 1; }
 
  private:
   work::Engine& engine_;
-  const work::FlowBook& flows_;
+  work::FlowBook& flows_;
   work::Webhooks& webhooks_;
   std::atomic<std::uint64_t> tickets_{0};
 };

@@ -171,6 +171,7 @@ const Stage* Flow::at_path(std::string_view path) const {
     stage = find_stage(*scope, step.substr(0, step.find('[')));
     if (!stage) return nullptr;
     const auto* map = stage->as<MapStage>();
+    if (step.ends_with(']') && !map) return nullptr;
     scope = map && step.ends_with(']') ? &map->stages : nullptr;
   }
   return stage;

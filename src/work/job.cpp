@@ -108,6 +108,7 @@ std::string pack_spec(const JobSpec& s) {
   if (s.origin != Origin::submitted) o["origin"] = static_cast<int>(s.origin);
   if (s.parent) o["parent"] = s.parent.value;
   text("stage", s.parent_stage);
+  text("lineage", s.lineage);
   if (s.generation != 1) o["generation"] = s.generation;
   return o.empty() ? std::string() : to_json(o);
 }
@@ -148,6 +149,7 @@ Result<void> read_spec(const JsonRef& at, JobSpec& s) {
   s.origin = static_cast<Origin>(std::clamp<std::int64_t>(number("origin", 0), 0, static_cast<int>(Origin::rollback)));
   s.parent = JobId{number("parent", 0)};
   text("stage", s.parent_stage);
+  text("lineage", s.lineage);
   s.generation = static_cast<std::uint32_t>(number("generation", 1));
   return {};
 }

@@ -98,6 +98,7 @@ struct JobSpec {
   Origin origin = Origin::submitted;
   JobId parent;                              // of a redrive or fork: the one it comes from; of a child: its run
   std::string parent_stage;                  // of a child: the stage that waits for it
+  std::string lineage;                       // of a redriven run: the first run, of whose id its effects' idempotency keys are made; empty: its own
   std::uint32_t generation = 1;
   friend bool operator==(const JobSpec&, const JobSpec&) = default;
 };

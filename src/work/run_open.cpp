@@ -4,7 +4,9 @@
 #include <tuple>
 
 #include "base/log.hpp"
+#include "work/approval_rows.hpp"
 #include "work/runner_run.hpp"
+#include "work/signal_rows.hpp"
 
 namespace ballast::work {
 
@@ -16,13 +18,6 @@ bool reaches_out(const Stages& stages) {
     const auto* map = s.as<MapStage>();
     return s.compensate || s.kind() == StageKind::http || s.kind() == StageKind::settle || (map && reaches_out(map->stages));
   });
-}
-
-// The child that a started record names.
-JobId child_in(const StageRecord& record) {
-  const auto* o = record.value ? record.value->if_object() : nullptr;
-  const auto* id = o ? o->if_contains("child") : nullptr;
-  return id && id->is_string() ? parse_job_id(id->get_string()).value_or(JobId{}) : JobId{};
 }
 
 // What a child's end says to the stage that waits for it.
@@ -67,7 +62,7 @@ Task<Result<void>> Runner::open(Run& run) {
   if (!input) co_return fail(run_refusal(ErrorCode::caller_invalid_request, "the run's input cannot be read: " + input.error().message, "input"));
   auto journal = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return load_records(tx, job.id); });
   if (!journal) co_return fail(std::move(journal.error()));
-  run.state.emplace(run.flow, RunStart{.id = to_string(job.id), .input = std::move(*input), .taint = {}, .at = job.created});
+  run.state.emplace(run.flow, RunStart{.id = job.spec.lineage.empty() ? to_string(job.id) : job.spec.lineage, .input = std::move(*input), .taint = {}, .at = job.created});
   std::ranges::stable_partition(*journal, [](const StageRecord& r) { return r.what == StageRecord::What::started; });   // a signal may be older than the wait
   for (const StageRecord& r : *journal) {
     if (auto applied = run.state->apply(r); !applied) log::debug("record_of_another_version", {{"run", to_string(job.id)}, {"stage", r.path}});
@@ -115,13 +110,27 @@ Task<Result<void>> Runner::children_ended(Run& run, const std::vector<StageRecor
   co_return Result<void>{};
 }
 
+Task<void> Runner::called_off(JobId run, std::string why) {
+  const WallTime now = engine_.home().clock().wall();
+  auto left = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<std::vector<JobId>> {
+    if (auto gone = delete_waits(tx, run); !gone) return fail(std::move(gone.error()));
+    if (auto withdrawn = withdraw_approvals(tx, run, why, now); !withdrawn) return fail(std::move(withdrawn.error()));
+    return children_of(tx, run);
+  });
+  if (!left) co_return log::warn("run_not_called_off", {{"run", to_string(run)}, {"why", left.error().message}});
+  if (!left->empty()) (void)co_await engine_.cancel(std::move(*left), why);      // those that have ended already say so
+}
+
+Result<void> check_flow_input(const Flow& flow, std::string_view text) {
+  const auto input = parse_json(text, {.max_bytes = text.size() + 1, .max_depth = 512});
+  if (!input) return fail(input.error());
+  return flow.input() ? schema::require(*flow.input().schema, *input, "input") : Result<void>{};
+}
+
 Result<void> bind_flow(const FlowBook& book, Submission& s, WallTime now) {
   const FlowPtr flow = book.current(s.spec.name);
   if (!flow) return fail(ErrorCode::caller_not_found, fmt::format("there is no flow \"{}\" here; GET /api/flows lists those there are", s.spec.name), "flow");
-  const auto input = parse_json(s.input, {.max_bytes = s.input.size() + 1, .max_depth = 512});
-  if (!input) return fail(input.error());
-  if (flow->input())
-    if (auto fits = schema::require(*flow->input().schema, *input, "input"); !fits) return fits;
+  if (auto fits = check_flow_input(*flow, s.input); !fits) return fits;
   s.spec.version = to_hex(flow->digest());
   if (!s.spec.deadline && flow->policy().deadline > Duration::zero()) s.spec.deadline = now + flow->policy().deadline;
   return {};

@@ -148,6 +148,26 @@ Result<std::vector<StageRecord>> load_records(store::Tx& tx, JobId run) {
   return out;
 }
 
+JobId child_in(const StageRecord& record) {
+  const auto* o = record.value ? record.value->if_object() : nullptr;
+  const auto* id = o ? o->if_contains("child") : nullptr;
+  return id && id->is_string() ? parse_job_id(id->get_string()).value_or(JobId{}) : JobId{};
+}
+
+Result<std::vector<JobId>> children_of(store::Tx& tx, JobId run) {
+  auto rows = tx.run("SELECT value FROM run_steps WHERE job = $1 AND what = $2 AND value IS NOT NULL", {run.value, static_cast<int>(StageRecord::What::started)});
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<JobId> out;
+  for (const store::Row r : *rows) {
+    auto value = parse_json(r.text(0));
+    if (!value) continue;
+    StageRecord started;
+    started.value = std::make_shared<const json::value>(std::move(*value));
+    if (const JobId child = child_in(started)) out.push_back(child);
+  }
+  return out;
+}
+
 Result<void> delete_records(store::Tx& tx, std::span<const JobId> runs) {
   store::Batch batch(1);
   for (const JobId run : runs) batch.add({run.value});

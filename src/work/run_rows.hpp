@@ -26,6 +26,10 @@ Result<PackedRecord> pack_record(const StageRecord& record);
 Result<void> insert_records(store::Tx& tx, JobId run, std::span<const PackedRecord> records);
 // In the order they were written.
 Result<std::vector<StageRecord>> load_records(store::Tx& tx, JobId run);
+// The child that a started record of a worker or flow stage names; zero: none.
+JobId child_in(const StageRecord& record);
+// Of all such records.
+Result<std::vector<JobId>> children_of(store::Tx& tx, JobId run);
 Result<void> delete_records(store::Tx& tx, std::span<const JobId> runs);
 
 // ---- versions of flows ----

@@ -72,6 +72,8 @@ class Runner {
   void set_recovery(Recovery recovery) { recovery_ = std::move(recovery); }
   // The handler of jobs of kind flow.
   Task<Outcome> run(Lease lease, CancelToken cancel);
+  // A run has ended that did not come to its own end (cancelled, dead): its children are cancelled, nobody need decide for it any more.
+  Task<void> called_off(JobId run, std::string why);
 
  private:
   struct Run;
@@ -102,6 +104,7 @@ class Runner {
 
 // What a submission of a flow becomes: its version, its limits, its input judged. caller_not_found: no flow of this name; caller_invalid_request
 // naming the place in the input.
+Result<void> check_flow_input(const Flow& flow, std::string_view input);
 Result<void> bind_flow(const FlowBook& book, Submission& submission, WallTime now);
 
 }  // namespace ballast::work
