@@ -29,6 +29,7 @@ void add_budgets(CLI::App& app, Run& run);
 void add_audit(CLI::App& app, Run& run);
 void add_jobs(CLI::App& app, Run& run);
 void add_queues(CLI::App& app, Run& run);
+void add_schedules(CLI::App& app, Run& run);
 void add_inbox(CLI::App& app, Run& run);
 void add_usage(CLI::App& app, Run& run);
 void add_schema(CLI::App& app, Run& run);
