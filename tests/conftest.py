@@ -1,4 +1,6 @@
+import contextlib
 import pathlib
+import sqlite3
 import sys
 
 import pytest
@@ -89,6 +91,19 @@ def database(request):
     yield fresh
     for url in made:
         server.drop(url)
+
+
+@pytest.fixture
+def sql(request):
+    """`sql(gateway, statement)`: run on its database, from outside; the rows as lists of text."""
+    def run(g: Gateway, statement: str) -> list[list[str]]:
+        kind, _, file = g.config["database"].partition(":")
+        if kind == "postgres":
+            server = request.getfixturevalue("postgres")
+            return [line.split("|") for line in server.run(statement, server.name_of(g.config["database"])).splitlines()]
+        with contextlib.closing(sqlite3.connect(file, timeout=60)) as db, db:
+            return [["" if v is None else str(v) for v in row] for row in db.execute(statement)]
+    return run
 
 
 @pytest.fixture

@@ -48,6 +48,13 @@ Task<void> ask(net::Client& client, net::Loop& loop, const Asked& asked, Result<
   done.release();
 }
 
+// What the problem says is wrong: a member of the body, a parameter.
+std::string field_of(const json::value& body) {
+  const auto* o = body.if_object();
+  const auto* field = o ? o->if_contains("field") : nullptr;
+  return field && field->is_string() ? std::string(field->get_string()) : std::string();
+}
+
 // The message in an error of any of our API's shapes.
 std::string message_of(const json::value& body, int status) {
   const auto text = [](const json::value& v) -> std::optional<std::string> {
@@ -95,7 +102,7 @@ Result<json::value> Access::call(std::string_view method, const std::string& tar
   if (status >= 200 && status < 300) return document;
   std::string message = document ? message_of(*document, status) : fmt::format("the server answered {}", status);
   if (status == 401) message += key_.empty() ? " (give --key or set BALLAST_ADMIN_KEY)" : " (is --key this server's?)";
-  return fail(status == 404 ? ErrorCode::caller_not_found : ErrorCode::caller_forbidden, std::move(message));
+  return fail(status == 404 ? ErrorCode::caller_not_found : ErrorCode::caller_forbidden, std::move(message), document ? field_of(*document) : std::string());
 }
 
 Result<void> Access::open_database() {
@@ -146,6 +153,11 @@ Result<std::unique_ptr<Access>> Access::open(const AccessFlags& flags, int& code
   std::fprintf(stderr, "no server answers at %s; from the database itself\n", access->server_.c_str());
   if (auto opened = access->open_database(); !opened) return fail(std::move(opened.error()));
   return access;
+}
+
+Result<void> need_server(Access& access) {
+  if (!access.database()) return {};
+  return fail(ErrorCode::internal_unavailable, "no server answers: jobs run in one, so this needs it; start `ballast serve`, or name it with --server");
 }
 
 int ask_and_tell(const AccessFlags& flags, const std::function<Result<json::value>(Access&)>& ask,

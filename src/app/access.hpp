@@ -51,6 +51,9 @@ class Access {
   std::unique_ptr<store::Database> database_;
 };
 
+// internal_unavailable when no server answers, for what only a running one can do.
+Result<void> need_server(Access& access);
+
 // A command that asks for one value: opens, asks, and prints the answer as JSON, or for people by `tell`. Returns the exit code:
 // kUsage where the error's field is a flag ("--…") or an operand, which are in capitals.
 int ask_and_tell(const AccessFlags& flags, const std::function<Result<json::value>(Access&)>& ask,

@@ -31,6 +31,7 @@ void add_jobs(CLI::App& app, Run& run);
 void add_runs(CLI::App& jobs, Run& run);         // beneath `jobs`
 void add_flows(CLI::App& app, Run& run);
 void add_queues(CLI::App& app, Run& run);
+void add_schedules(CLI::App& app, Run& run);
 void add_inbox(CLI::App& app, Run& run);
 void add_usage(CLI::App& app, Run& run);
 void add_schema(CLI::App& app, Run& run);

@@ -21,11 +21,6 @@ struct Flags {
 };
 using Act = Result<json::value> (*)(Access&, const Flags&);
 
-Result<void> need_server(Access& access) {
-  if (!access.database()) return {};
-  return fail(ErrorCode::internal_unavailable, "no server answers: jobs run in one, so this needs it; start `ballast serve`, or name it with --server");
-}
-
 std::string with_query(std::string target, std::initializer_list<std::pair<std::string_view, const std::string&>> parameters) {
   char before = '?';
   for (const auto& [name, value] : parameters) {
@@ -158,9 +153,7 @@ void print_rows(const json::value& answer) {
   if (const auto* next = answer.as_object().if_contains("next")) std::cerr << "there may be more: --before " << plain(*next) << '\n';
 }
 
-void print_one(const json::value& answer) {
-  for (const auto& [name, value] : answer.as_object()) std::cout << fmt::format("{:14} {}\n", std::string_view(name), value.is_object() || value.is_array() ? to_json(value) : plain(value));
-}
+void print_one(const json::value& answer) { std::cout << members(answer); }
 
 CLI::App* add(CLI::App& command, Run& run, const std::shared_ptr<Flags>& flags, const char* name, const char* about, Act act, void (*tell)(const json::value&)) {
   auto* sub = command.add_subcommand(name, about);

@@ -20,6 +20,12 @@ std::string plain(const json::value& value) {
   }
 }
 
+std::string members(const json::value& object) {
+  std::string out;
+  for (const auto& [name, value] : object.as_object()) out += fmt::format("{:14} {}\n", std::string_view(name), value.is_object() || value.is_array() ? to_json(value) : plain(value));
+  return out;
+}
+
 const json::array* rows_of(const json::value& document) {
   if (const auto* list = document.if_array()) return list;
   if (const auto* object = document.if_object())

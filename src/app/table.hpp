@@ -11,6 +11,8 @@ namespace ballast::app {
 std::string table(const json::array& rows);
 // A scalar as text; a list of scalars with commas.
 std::string plain(const json::value& value);
+// An object's members, one per line.
+std::string members(const json::value& object);
 // The list in an answer like {"data": […]}: the first array among its members, or the document itself.
 const json::array* rows_of(const json::value& document);
 

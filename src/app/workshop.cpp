@@ -56,7 +56,8 @@ Workshop::Workshop(const Config& config, Ground ground, work::ApprovalLinks link
       webhooks_(ground.loops.at(ground.loops.size() - 1), guarded_, ground.database, policy_, shown, {.seed = os_seed(), .deliverer = {}}), meter_(ground.metrics),
       dispatch_(ground.loops.at(0), {.timeout = config_.timeout}), engine_(ground.loops.at(0), ground.database, engine_options(config_), os_seed()),
       pace_(ground.loops.at(0), pace_options(config_)), caller_(ground.gateway, ground.loops.at(0), pace_), flows_(system_environment()), runner_(engine_, flows_),
-      links_(std::move(links)), door_(engine_, flows_, webhooks_) {
+      schedules_(engine_, flows_), links_(std::move(links)),
+      door_(engine_, flows_, webhooks_, schedules_) {
   dispatch_.use(engine_);
   engine_.use(&meter_);
   work::add_builtin_tasks(dispatch_);
@@ -79,6 +80,7 @@ Result<std::unique_ptr<Workshop>> Workshop::open(const Config& config, Ground gr
   if (auto loaded = shop->reload(config, SystemClock().wall()); !loaded) return fail(std::move(loaded.error()));
   if (auto started = shop->engine_.start(shop->dispatch_, &shop->webhooks_); !started) return fail(std::move(started.error()));
   if (auto started = shop->webhooks_.start(); !started) return fail(std::move(started.error()));
+  if (auto started = shop->schedules_.start(); !started) return fail(std::move(started.error()));
   return shop;
 }
 
@@ -94,7 +96,10 @@ Result<void> Workshop::reload(const Config& config, WallTime now) {
 
 void Workshop::start() {
   started_ = true;
-  ground_.loops.at(0).post([this] { engine_.open(); });
+  ground_.loops.at(0).post([this] {
+    engine_.open();
+    schedules_.open();
+  });
   webhooks_.poke();
 }
 
@@ -102,6 +107,7 @@ void Workshop::drain(Duration patience) {
   if (!std::exchange(started_, false) || !ground_.loops.running()) return;
   const MonoTime end = engine_.home().clock().mono() + patience;
   run_on(ground_.loops.at(0), [&]() -> Task<void> {
+    co_await schedules_.drain();
     co_await engine_.drain(patience);
     co_await wakes_.join();
   });

@@ -13,6 +13,7 @@
 #include "work/meter.hpp"
 #include "work/model_call.hpp"
 #include "work/runner.hpp"
+#include "work/schedules.hpp"
 #include "work/webhooks.hpp"
 
 namespace ballast::app {
@@ -60,6 +61,7 @@ class Workshop {
   work::ModelCaller caller_;
   work::FlowBook flows_;
   work::Runner runner_;
+  work::Schedules schedules_;
   const work::ApprovalLinks links_;
   server::WorkDoor door_;
   TaskGroup wakes_{"wakes"};

@@ -36,6 +36,7 @@ inline constexpr std::string_view job_submitted = "job.submitted", job_cancelled
                                   run_moved = "run.moved", run_rolled_back = "run.rolled_back", settled = "settle.done", settle_refused = "settle.refused";
 inline constexpr std::string_view compensation_done = "compensation.done", compensation_failed = "compensation.failed";
 inline constexpr std::string_view queue_paused = "queue.paused", queue_resumed = "queue.resumed", schedule_changed = "schedule.changed",
+                                  schedule_deleted = "schedule.deleted", schedule_run = "schedule.run",
                                   flow_loaded = "flow.loaded";
 inline constexpr std::string_view key_created = "key.created", key_updated = "key.updated", key_rotated = "key.rotated", key_revoked = "key.revoked",
                                   charge_reconciled = "charge.reconciled", backup_made = "backup.made", user_erased = "user.erased";

@@ -24,9 +24,10 @@ inline work::Also tell_of_jobs(const gateway::Principal& who, std::string_view a
   };
 }
 
-// On this node's chain of administrative acts.
-inline work::Also tell_of_queue(const gateway::Principal& who, std::string_view action, std::string queue, WallTime now) {
-  return [entry = records::AuditEntry{.actor = "key:" + who.key_id(), .action = std::string(action), .subject = std::move(queue), .arguments = {}, .outcome = {}, .at = now}](store::Tx& tx) -> Result<void> {
+// On this node's chain of administrative acts. `arguments`: what was asked, exactly; its digest is told.
+inline work::Also tell_of_act(const gateway::Principal& who, std::string_view action, std::string subject, WallTime now, std::string_view arguments = {}) {
+  return [entry = records::AuditEntry{.actor = "key:" + who.key_id(), .action = std::string(action), .subject = std::move(subject),
+                                      .arguments = arguments.empty() ? Digest{} : sha256(arguments), .outcome = {}, .at = now}](store::Tx& tx) -> Result<void> {
     auto head = records::append_audit(tx, records::admin_chain("0"), std::span(&entry, 1), entry.at);
     if (!head) return std::unexpected(std::move(head.error()));
     return {};

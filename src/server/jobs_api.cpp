@@ -6,8 +6,7 @@
 #include "server/job_records.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
-#include "server/work_door.hpp"
-#include "work/runner.hpp"
+#include "server/submission.hpp"
 
 namespace ballast::server {
 
@@ -49,16 +48,6 @@ Task<void> reply_job(WorkDoor& door, net::Exchange& exchange, const gateway::Pri
   if (!job) co_return co_await reply_problem(exchange, job.error());
   if (!*job) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_not_found, "there is no such job, or not any more, or it is another key's", "id"});
   co_await reply_json(exchange, status, job_json(**job, running && !work::terminal((*job)->state), Detail::whole));
-}
-
-// What the body says, made ready: a flow's run is bound to the version in force, its input judged; its webhook may be reached.
-Result<work::Submission> read_submission(WorkDoor& door, const JsonRef& body, const gateway::Principal& who) {
-  auto one = submission_from(body, who);
-  if (one && one->spec.kind == work::JobKind::flow)
-    if (auto bound = work::bind_flow(door.flows(), *one, door.engine().home().clock().wall()); !bound) return fail(std::move(bound.error()));
-  if (one)
-    if (auto fine = door.webhooks().admit(one->spec); !fine) return fail(std::move(fine.error()));
-  return one;
 }
 
 Task<void> submit(WorkDoor& door, net::Exchange& exchange, const gateway::Principal& who) {
@@ -237,7 +226,7 @@ Task<void> change_queue(WorkDoor& door, net::Exchange& exchange, const gateway::
     rules.per_tenant = static_cast<std::uint32_t>(per_tenant->value_or(rules.per_tenant));
     work::Also told;
     if (rules.paused != engine.board().rules(name).paused)
-      told = tell_of_queue(who, rules.paused ? records::audit::queue_paused : records::audit::queue_resumed, name, engine.home().clock().wall());
+      told = tell_of_act(who, rules.paused ? records::audit::queue_paused : records::audit::queue_resumed, name, engine.home().clock().wall());
     const auto done = co_await engine.set_queue(name, rules, std::move(told));
     if (!done) co_return std::unexpected(done.error());
     co_return queue_json(name, rules, engine.board().figures(name), engine.home().clock().mono());

@@ -15,6 +15,7 @@ Task<bool> approve_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> events_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> flows_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> runs_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> schedules_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> webhooks_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> workers_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> state_api(net::Exchange& exchange, const Parts& parts, bool draining);

@@ -57,6 +57,8 @@ Task<void> Api::handle(net::Exchange& exchange) {
     if (dead) co_return;
     const bool jobs = co_await jobs_api(exchange, parts_);
     if (jobs) co_return;
+    const bool schedules = co_await schedules_api(exchange, parts_);
+    if (schedules) co_return;
     const bool webhooks = co_await webhooks_api(exchange, parts_);
     if (webhooks) co_return;
     const bool approvals = co_await approvals_api(exchange, parts_);

@@ -7,6 +7,7 @@
 #include "net/server.hpp"
 #include "work/engine.hpp"
 #include "work/flow_book.hpp"
+#include "work/schedules.hpp"
 #include "work/webhooks.hpp"
 
 namespace ballast::server {
@@ -14,13 +15,16 @@ namespace ballast::server {
 // Thread-safe. Outlives every exchange.
 class WorkDoor {
  public:
-  WorkDoor(work::Engine& engine, work::FlowBook& flows, work::Webhooks& webhooks) : engine_(engine), flows_(flows), webhooks_(webhooks) {}
+  WorkDoor(work::Engine& engine, work::FlowBook& flows, work::Webhooks& webhooks, work::Schedules& schedules)
+      : engine_(engine), flows_(flows), webhooks_(webhooks), schedules_(schedules) {}
   // Only inside what `ask` runs; but for `home` and `database`.
   work::Engine& engine() { return engine_; }
   // `co_await door.ask(exchange, [&]() -> Task<T> {…})`: the task runs on the engine's loop.
   template <class Make>
   auto ask(net::Exchange& exchange, Make make) { return on_loop(engine_.home(), exchange.loop(), std::move(make)); }
   work::FlowBook& flows() { return flows_; }
+  // Only inside what `ask` runs.
+  work::Schedules& schedules() { return schedules_; }
   // Thread-safe: asked on any loop.
   work::Webhooks& webhooks() { return webhooks_; }
   std::uint64_t new_ticket() { return tickets_.fetch_add(1, std::memory_order_relaxed) + 1; }
@@ -29,6 +33,7 @@ class WorkDoor {
   work::Engine& engine_;
   work::FlowBook& flows_;
   work::Webhooks& webhooks_;
+  work::Schedules& schedules_;
   std::atomic<std::uint64_t> tickets_{0};
 };
 

@@ -156,7 +156,7 @@ class Engine {
   Meter* meter() { return meter_; }
 
   JobId new_id() { return ids_.next(home_.clock().wall()); }
-  // In the order given; each is accepted or refused alone.
+  // In the order given; each is accepted or refused alone. `also` is written with those that are accepted: not when there are none.
   Task<std::vector<Result<Accepted>>> submit(std::vector<Submission> jobs, Also also = {});
   Task<std::vector<Result<Settled>>> commit(std::vector<Commit> commits);
   Task<Result<Settled>> commit(Commit one);

@@ -128,12 +128,12 @@ struct Engine::SubmitAsk final : Ask {
   void stage(Engine& engine, Cycle& cycle) override {
     results.clear();
     at.clear();
-    if (also) cycle.also.push_back(&also);
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       auto made = engine.accept(jobs[i], cycle.wall);
       results.push_back(made ? Result<Accepted>(Accepted{}) : Result<Accepted>(std::unexpected(std::move(made.error()))));
       if (made) at.emplace_back(i, stage_one(engine, cycle, std::move(*made)));
     }
+    if (also && !at.empty()) cycle.also.push_back(&also);
   }
   void settled(Engine&, Cycle& cycle) override {
     for (const auto& [i, index] : at) results[i] = outcome(cycle, index);

@@ -77,6 +77,13 @@ CREATE INDEX outbox_dead ON outbox (id) WHERE state = 2;
 CREATE INDEX outbox_ended ON outbox (finished_us) WHERE state <> 0;
 )sql";
 
+// schedules: `next_us` is the slot that fires next; 0: none comes.
+constexpr std::string_view kSchedules = R"sql(
+CREATE TABLE schedules (
+  name {text} NOT NULL PRIMARY KEY, definition {blob} NOT NULL, next_us {int} NOT NULL, last_us {int} NOT NULL, last_job {int} NOT NULL,
+  why {text} NOT NULL) {clustered};
+)sql";
+
 // signals: what came from outside for waiting runs; signal_waits: who waits, and for which.
 constexpr std::string_view kSignals = R"sql(
 CREATE TABLE signals (
@@ -97,6 +104,7 @@ constexpr store::Migration kMigrations[] = {
     {"work", 3, "approvals", kApprovals},
     {"work", 4, "the journal of runs, versions of flows", kRuns},
     {"work", 5, "webhooks", kOutbox},
+    {"work", 6, "schedules", kSchedules},
     {"work", 8, "signals", kSignals},
 };
 

@@ -236,7 +236,7 @@ Task<Performed> Runner::perform_stage(Run& run, const RunStage& action) {
   const StageCall call{action, *run.lease.job, run.lease.fence, approved, &late.limit};
   auto performed = co_await performer.perform(call);
   timer.cancel();
-  if (performed.error && late.late)
+  if (performed.error && late.late && performed.error->code == ErrorCode::caller_cancelled)
     performed.error = Error{ErrorCode::provider_timeout, fmt::format("was not done within its {}", format_duration(action.stage->timeout)), "timeout", true, {}, {}, {}, {}};
   co_return performed;
 }
@@ -333,6 +333,8 @@ Task<Outcome> Runner::run(Lease lease, CancelToken cancel) {
     Next next = stopped ? Next{} : advance(run);
     if (stopped || next.finish || next.fail) {
       co_await run.tasks.join();
+      // What was cut by the stop is no failure of its stage: whoever takes the run up next performs it again, or finds out what became of it.
+      if (stopped) std::erase_if(run.came, [](const Run::Came& c) { return c.record.error && c.record.error->code == ErrorCode::caller_cancelled; });
       take_in(run);
       if (!stopped) co_return finished(run, std::move(next));
       Outcome outcome = ended(run, Commit::To::failed);

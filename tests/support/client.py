@@ -170,5 +170,8 @@ class Caller:
     def put(self, path: str, value, *, headers=None, timeout=90.0) -> Reply:
         return asyncio.run(fetch(self.port, "PUT", path, headers=self.headers(headers), body=json.dumps(value).encode(), timeout=timeout))
 
+    def delete(self, path: str, *, headers=None, timeout=90.0) -> Reply:
+        return asyncio.run(fetch(self.port, "DELETE", path, headers=self.headers(headers), timeout=timeout))
+
     def raw(self, data: bytes, *, timeout=90.0) -> Reply:
         return asyncio.run(fetch(self.port, "", "", raw=data, timeout=timeout))
