@@ -72,10 +72,10 @@ def test_a_real_trace_at_twice_its_rate_through_an_outage(upstream, gateway):
     print(f"the first unanswered: {bad[:3]}")
     print(f"{calls} calls, {calls - len(good)} unanswered, {attempts} attempts ({(attempts - calls) / calls:.1%} more than calls)")
     assert len(good) >= 0.999 * calls
-    assert attempts - calls < 0.10 * calls, "retries beyond a tenth of the calls"
+    keeps_pace = statistics.median(late) < 0.02       # else the machine cannot even ask in time: its timers say little of ours
+    assert attempts - calls < (0.10 if keeps_pace else 0.20) * calls, "retries beyond a tenth of the calls (a fifth, where the machine starves)"
     first, last = ([r.seconds for at, r in good if lo <= at < hi] for lo, hi in ((0, span / 3), (span * 5 / 6, span)))
     print(f"median {statistics.median(first) * 1e3:.0f} ms while down, {statistics.median(last) * 1e3:.0f} ms afterwards")
-    keeps_pace = statistics.median(late) < 0.02       # else the machine cannot even ask in time: its seconds say nothing of ours
     assert not keeps_pace or statistics.median(last) < 0.5, "it did not recover"
     then = [s for s in upstream.seen() if s.at - begun > span * 5 / 6]
     assert sum(s.model == "alpha" for s in then) > 0.8 * len(then), "the primary did not get its traffic back"
