@@ -222,6 +222,7 @@ void Board::let_go(JobId id) {
 void Board::grant(Entry& e, Fence fence, MonoTime expires, MonoTime now) {
   leave(e);
   e.ready_since = e.since;
+  e.leased_before = e.fence != 0;
   enter(e, Entry::Place::leased, now);
   e.fence = fence;
   e.expires = expires;

@@ -62,6 +62,7 @@ struct Entry {
   Place place = Place::ready;
   bool settling = false;                     // what becomes of it is being written: nobody else may decide
   bool woken = false;                        // what it is about to wait for has come already
+  bool leased_before = false;                // the present lease, if any, is not the first on this board
   bool in_line = false;                      // ready, and its tenant's line mentions it
   Fence fence = 0;                           // of the present lease
   MonoTime since{};                          // at this place

@@ -56,6 +56,7 @@ struct Lease {
   JobPtr job;                                // as it was accepted: spec and input
   Fence fence = 0;
   std::uint32_t attempt = 1;                 // the present one
+  bool first = false;                        // nobody has had the job before: what its holders leave behind is not there
 };
 
 // What the holder of a lease says at its end (or in between, with `running`): all of it is durable, or none. Conditional on the fence.
@@ -251,6 +252,7 @@ class Engine {
   Executor* executor_ = nullptr;
   std::uint32_t epoch_ = 0;
   JobIds ids_;
+  JobId inherited_;                          // the last job of the process before
   Board board_;
   Feed feed_;
   Meter* meter_ = nullptr;

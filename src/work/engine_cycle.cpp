@@ -257,7 +257,7 @@ void Engine::hand_out(Cycle& cycle) {
       if (meter_) meter_->leased(job->spec, home_.clock().mono() - e->ready_since, cycle.now);
       held_[id] = job;
       feed_.notify(id);
-      Lease lease{.job = std::move(job), .fence = c.fence, .attempt = e->attempt + 1};
+      Lease lease{.job = std::move(job), .fence = c.fence, .attempt = e->attempt + 1, .first = !e->leased_before && id > inherited_};
       if (cycle.claimed_by[i]) cycle.claimed_by[i]->leases.push_back(std::move(lease));
       else executor_->start(std::move(lease));
     }

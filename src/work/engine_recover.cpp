@@ -93,6 +93,7 @@ Result<void> Engine::recover(store::Tx& tx) {
   auto last = last_job_id(tx);
   if (!last) return std::unexpected(std::move(last.error()));
   ids_ = JobIds(options_.node, *last);
+  inherited_ = *last;
   auto queues = load_queues(tx);
   if (!queues) return std::unexpected(std::move(queues.error()));
   for (const QueueRow& q : *queues) board_.set_rules(q.name, q.rules);

@@ -60,9 +60,11 @@ Task<Result<void>> Runner::open(Run& run) {
   run.flow = std::move(*flow);
   auto input = parse_json(job.input, {.max_bytes = job.input.size() + 1, .max_depth = 512});
   if (!input) co_return fail(run_refusal(ErrorCode::caller_invalid_request, "the run's input cannot be read: " + input.error().message, "input"));
+  run.state.emplace(run.flow, RunStart{.id = job.spec.lineage.empty() ? to_string(job.id) : job.spec.lineage, .input = std::move(*input), .taint = {}, .at = job.created});
+  const bool seeded = job.spec.origin == Origin::redrive || job.spec.origin == Origin::fork || run.undoes();
+  if (run.lease.first && !seeded) co_return Result<void>{};
   auto journal = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return load_records(tx, job.id); });
   if (!journal) co_return fail(std::move(journal.error()));
-  run.state.emplace(run.flow, RunStart{.id = job.spec.lineage.empty() ? to_string(job.id) : job.spec.lineage, .input = std::move(*input), .taint = {}, .at = job.created});
   std::ranges::stable_partition(*journal, [](const StageRecord& r) { return r.what == StageRecord::What::started; });   // a signal may be older than the wait
   for (const StageRecord& r : *journal) {
     if (auto applied = run.state->apply(r); !applied) log::debug("record_of_another_version", {{"run", to_string(job.id)}, {"stage", r.path}});
