@@ -14,6 +14,7 @@
 #include "records/ledger.hpp"
 #include "records/migrations.hpp"
 #include "server/key_rows.hpp"
+#include "server/work_door.hpp"
 #include "server/state_metrics.hpp"
 
 namespace ballast::app {
@@ -183,6 +184,8 @@ Result<void> Runtime::open_doors() {
   net::ServerOptions options{.address = config_.listen.host, .port = config_.listen.port};
   options.limits.head_bytes = http.header;
   options.limits.body_bytes = http.body;
+  options.limits.upload_path = server::kFilesPath;
+  options.limits.upload_bytes = config_.batches.file_bytes + (64u << 10);   // with the form around it
   options.header_timeout = http.header_timeout;
   options.body_timeout = http.body_timeout;
   options.idle_timeout = http.idle_timeout;
