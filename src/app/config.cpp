@@ -132,6 +132,7 @@ void read_sections(const ConfigNode& root, Config& config) {
   const std::filesystem::path beside = std::filesystem::path(config.file).parent_path();
   config.flows = (beside / root.string("flows", "flows")).string();
   config.webhooks = parse::webhooks(root.get("webhooks"));
+  config.batches = parse::batches(root.get("batches"));
   config.probe_local = root.boolean("probe_local", true);
   for (const auto& [name, node] : root.map("providers")) config.providers.push_back(parse::provider(name, node));
   for (const auto& [name, node] : root.map("models")) config.models.push_back(parse::model(name, node));

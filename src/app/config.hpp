@@ -24,6 +24,7 @@
 #include "llm/prices.hpp"
 #include "llm/provider.hpp"
 #include "llm/simulator/simulator.hpp"
+#include "work/batches.hpp"
 #include "work/webhooks.hpp"
 
 namespace ballast::app {
@@ -90,6 +91,12 @@ struct WorkConfig {
   friend bool operator==(const WorkConfig&, const WorkConfig&) = default;
 };
 
+// The file's `batches` section.
+struct BatchConfig {
+  work::BatchOptions options;
+  std::uint64_t file_bytes = 100u << 20;     // of an uploaded file
+};
+
 // The file's `webhooks` section.
 struct WebhookConfig {
   std::vector<std::string> allow;            // beyond the public internet; see net/egress.hpp
@@ -121,6 +128,7 @@ struct Config {
   WorkConfig work;
   std::string flows = "flows";                 // the folder of flows
   WebhookConfig webhooks;
+  BatchConfig batches;
   bool auto_providers = false;                 // no file names any: those of the environment, and of this machine
   bool probe_local = true;                     // then look for model servers on this machine
   std::vector<ProviderConfig> providers;
@@ -152,6 +160,7 @@ llm::ModelOverride model(const std::string& name, const ConfigNode& node);
 gateway::Route route(const std::string& name, const ConfigNode& node);
 gateway::LimitRule limit(const ConfigNode& node);
 WebhookConfig webhooks(const ConfigNode& node);
+BatchConfig batches(const ConfigNode& node);
 gateway::BudgetRule budget(const ConfigNode& node);
 KeyConfig key(const ConfigNode& node);
 // Names that lead nowhere: targets of unknown providers, aliases of unknown routes, keys of unknown routes.

@@ -30,6 +30,17 @@ WebhookConfig parse::webhooks(const ConfigNode& node) {
   return w;
 }
 
+BatchConfig parse::batches(const ConfigNode& node) {
+  BatchConfig b;
+  b.file_bytes = node.size("file", b.file_bytes);
+  if (b.file_bytes == 0 || b.file_bytes > (512u << 20)) node.get("file").problem("must be from 1 byte to 512MB");
+  b.options.max_lines = static_cast<std::uint64_t>(node.integer("requests", static_cast<std::int64_t>(b.options.max_lines), 1, 1'000'000));
+  b.options.concurrency = static_cast<std::uint32_t>(node.integer("concurrency", b.options.concurrency, 1, 1'000'000));
+  b.options.retention = node.duration("retention", b.options.retention);
+  node.done();
+  return b;
+}
+
 work::WebhookSecretBook secret_book(const WebhookConfig& config) {
   work::WebhookSecretBook book;
   for (const auto& s : config.secrets) {

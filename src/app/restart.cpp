@@ -39,6 +39,10 @@ std::vector<std::string> needs_restart(const Config& a, const Config& b) {
   compare("work.max_jobs", a.work.max_jobs, b.work.max_jobs);
   compare("work.retention", a.work.retention, b.work.retention);
   compare("work.timeout", a.work.timeout, b.work.timeout);
+  compare("batches.file", a.batches.file_bytes, b.batches.file_bytes);
+  compare("batches.requests", a.batches.options.max_lines, b.batches.options.max_lines);
+  compare("batches.concurrency", a.batches.options.concurrency, b.batches.options.concurrency);
+  compare("batches.retention", a.batches.options.retention, b.batches.options.retention);
   compare("webhooks.allow", a.webhooks.allow, b.webhooks.allow);
   compare("idempotency.retention", a.idempotency.retention, b.idempotency.retention);
   compare("idempotency.unknown", a.idempotency.unknown, b.idempotency.unknown);

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <thread>
 
+#include "app/backup.hpp"
 #include "app/cli.hpp"
 #include "app/restart.hpp"
 #include "base/log.hpp"
@@ -13,6 +14,7 @@
 #include "records/ledger.hpp"
 #include "records/migrations.hpp"
 #include "server/key_rows.hpp"
+#include "server/work_door.hpp"
 #include "server/state_metrics.hpp"
 
 namespace ballast::app {
@@ -60,14 +62,13 @@ Result<std::unique_ptr<Runtime>> Runtime::start(Config config) {
 
 Result<void> Runtime::open_records() {
   if (auto made = make_folder(config_.data_dir); !made) return made;
+  if (auto whole = refuse_half_restored(config_.data_dir); !whole) return whole;
   if (config_.database.starts_with("sqlite:"))
     if (auto made = make_folder(fs::path(config_.database.substr(7)).parent_path()); !made) return made;
   auto database = store::open_database(config_.database);
   if (!database) return fail(std::move(database.error()));
   database_ = std::move(*database);
-  std::vector<store::Migration> schema(records::migrations().begin(), records::migrations().end());
-  schema.insert(schema.end(), work::migrations().begin(), work::migrations().end());
-  if (auto migrated = database_->migrate(schema); !migrated) return migrated;
+  if (auto migrated = database_->migrate(all_migrations()); !migrated) return migrated;
   auto journal = records::CallJournal::open({.directory = config_.data_dir + "/journal",
                                              .loops = loops_of(config_),
                                              .sync_every = ms(config_.ledger.sync_every),
@@ -183,6 +184,8 @@ Result<void> Runtime::open_doors() {
   net::ServerOptions options{.address = config_.listen.host, .port = config_.listen.port};
   options.limits.head_bytes = http.header;
   options.limits.body_bytes = http.body;
+  options.limits.upload_path = server::kFilesPath;
+  options.limits.upload_bytes = config_.batches.file_bytes + (64u << 10);   // with the form around it
   options.header_timeout = http.header_timeout;
   options.body_timeout = http.body_timeout;
   options.idle_timeout = http.idle_timeout;

@@ -220,6 +220,12 @@ constexpr K work[] = {
     {"retention", duration, "How long an ended job and an Idempotency-Key of a submission are kept.", "30d", "7d"},
     {"timeout", duration, "Of an attempt whose job does not say; 0s: none.", "2m", "10m"},
 };
+constexpr K batches[] = {
+    {"file", size, "Largest file that may be uploaded, 512MB at most.", "20MB", "100MB"},
+    {"requests", integer, "Requests of one batch.", "1000", "50000"},
+    {"concurrency", integer, "Jobs of the queue `batch` at once, where nobody has set the queue's limits.", "16", "64"},
+    {"retention", duration, "How long the files that batches make, and batches that are over, are kept; 0s: for ever.", "7d", "30d"},
+};
 constexpr K webhook_secrets[] = {
     {"value", text, "Signs, by the Standard Webhooks convention: whsec_ and 24 to 64 bytes in base64, usually ${VARIABLE}.", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", {}, {}, {}, true},
     {"previous", text, "The value before: signs too, until every receiver knows the new one.", "whsec_ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="},
@@ -265,6 +271,7 @@ constexpr K root[] = {
     {"idempotency", object, "The Idempotency-Key header.", {}, {}, {}, idempotency},
     {"flows", text, "The folder of flows (*.yaml), beside this file.", "my-flows", "flows"},
     {"work", object, "Jobs.", {}, {}, {}, work},
+    {"batches", object, "Files and batches (/v1/files, /v1/batches).", {}, {}, {}, batches},
     {"webhooks", object, "Who is told of a job's end.", {}, {}, {}, webhooks},
     {"keys", list, "Keys of callers; further ones by `ballast keys` and /api/keys.", {}, {}, {}, keys},
 };

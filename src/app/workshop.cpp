@@ -16,6 +16,8 @@ namespace ballast::app {
 namespace {
 
 constexpr std::size_t kSweptRows = 5'000, kSweptApprovals = 1'000;
+constexpr std::size_t kSweptFiles = 4;
+constexpr Duration kUnfinished = std::chrono::hours(24);  // an upload that has taken so long is none
 constexpr std::uint64_t kOrphanSweeps = 12;              // looks at all that is pending: once in so many sweeps
 constexpr Duration kToldWithin = std::chrono::seconds(5);
 
@@ -56,8 +58,8 @@ Workshop::Workshop(const Config& config, Ground ground, work::ApprovalLinks link
       webhooks_(ground.loops.at(ground.loops.size() - 1), guarded_, ground.database, policy_, shown, {.seed = os_seed(), .deliverer = {}}), meter_(ground.metrics),
       dispatch_(ground.loops.at(0), {.timeout = config_.timeout}), engine_(ground.loops.at(0), ground.database, engine_options(config_), os_seed()),
       pace_(ground.loops.at(0), pace_options(config_)), caller_(ground.gateway, ground.loops.at(0), pace_), flows_(system_environment()), runner_(engine_, flows_),
-      schedules_(engine_, flows_), links_(std::move(links)),
-      door_(engine_, flows_, webhooks_, schedules_) {
+      schedules_(engine_, flows_), batches_(engine_, config.batches.options), links_(std::move(links)),
+      door_(engine_, flows_, webhooks_, schedules_, batches_, config.batches.file_bytes) {
   dispatch_.use(engine_);
   engine_.use(&meter_);
   work::add_builtin_tasks(dispatch_);
@@ -79,6 +81,7 @@ Result<std::unique_ptr<Workshop>> Workshop::open(const Config& config, Ground gr
   auto shop = std::unique_ptr<Workshop>(new Workshop(config, ground, work::ApprovalLinks(*key)));
   if (auto loaded = shop->reload(config, SystemClock().wall()); !loaded) return fail(std::move(loaded.error()));
   if (auto started = shop->engine_.start(shop->dispatch_, &shop->webhooks_); !started) return fail(std::move(started.error()));
+  if (auto started = shop->batches_.start(); !started) return fail(std::move(started.error()));
   if (auto started = shop->webhooks_.start(); !started) return fail(std::move(started.error()));
   if (auto started = shop->schedules_.start(); !started) return fail(std::move(started.error()));
   return shop;
@@ -99,6 +102,7 @@ void Workshop::start() {
   ground_.loops.at(0).post([this] {
     engine_.open();
     schedules_.open();
+    batches_.open();
   });
   webhooks_.poke();
 }
@@ -108,6 +112,7 @@ void Workshop::drain(Duration patience) {
   const MonoTime end = engine_.home().clock().mono() + patience;
   run_on(ground_.loops.at(0), [&]() -> Task<void> {
     co_await schedules_.drain();
+    co_await batches_.stop();
     co_await engine_.drain(patience);
     co_await wakes_.join();
   });
@@ -150,7 +155,17 @@ void Workshop::sweep_approvals(WallTime now) {
   for (const auto job : due->untold) wake(job);
 }
 
+void Workshop::sweep_batches(WallTime now) {
+  const auto swept = ground_.database.write_now([&](store::Tx& tx) -> Result<std::uint64_t> {
+    auto files = work::sweep_files(tx, now, now - kUnfinished, kSweptFiles);
+    if (!files || batches_.options().retention <= Duration::zero()) return files;
+    return work::sweep_batches(tx, now - batches_.options().retention, kSweptRows);
+  }, {.priority = store::Priority::low});
+  if (!swept) log::warn("batches_not_swept", {{"why", swept.error().message}});
+}
+
 void Workshop::sweep(WallTime now) {
+  sweep_batches(now);
   sweep_approvals(now);
   const auto write = [&](auto work) { return ground_.database.write_now(work, {.priority = store::Priority::low}); };
   const auto keys = write([&](store::Tx& tx) { return work::sweep_keys(tx, now, kSweptRows); });

@@ -8,6 +8,7 @@
 #include "net/loop.hpp"
 #include "server/work_door.hpp"
 #include "work/approval_links.hpp"
+#include "work/batches.hpp"
 #include "work/dispatch.hpp"
 #include "work/flow_book.hpp"
 #include "work/meter.hpp"
@@ -48,6 +49,7 @@ class Workshop {
   Task<void> wake_on_loop(work::JobId parent);
   void wake(work::JobId job);
   void sweep_approvals(WallTime now);
+  void sweep_batches(WallTime now);
 
   const WorkConfig config_;
   const Ground ground_;
@@ -62,6 +64,7 @@ class Workshop {
   work::FlowBook flows_;
   work::Runner runner_;
   work::Schedules schedules_;
+  work::Batches batches_;
   const work::ApprovalLinks links_;
   server::WorkDoor door_;
   TaskGroup wakes_{"wakes"};

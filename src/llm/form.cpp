@@ -126,10 +126,7 @@ class Search {
   std::vector<std::uint8_t> back_;       // the longest proper border of each prefix
 };
 
-struct Part {
-  std::string_view name, value;
-  bool file = false;
-};
+using Part = FormPart;
 
 // One header of a part. Nothing but Content-Disposition says what the part is; an encoding would hide what it holds.
 Result<void> read_header(std::string_view line, Part& part, bool& disposed) {
@@ -152,6 +149,7 @@ Result<void> read_header(std::string_view line, Part& part, bool& disposed) {
     if (p.name.starts_with("name*")) return refuse("body", "the name of a field must be given plainly, as name=\"…\"");
     if (p.name == "name") part.name = p.value;
     if (p.name == "filename" || p.name.starts_with("filename*")) part.file = true;
+    if (p.name == "filename") part.filename = p.value;
   }
   return {};
 }
@@ -258,23 +256,24 @@ Result<ImageAsk> Reader::finish() {
 
 bool is_form(std::string_view content_type) { return istarts_with(trim(content_type), "multipart/"); }
 
-Result<ImageAsk> read_image_form(std::string_view body, std::string_view content_type) {
+Result<std::vector<FormPart>> read_form(std::string_view body, std::string_view content_type) {
   auto boundary = boundary_of(content_type);
   if (!boundary) return fail(std::move(boundary.error()));
   if (body.size() > UINT32_MAX) return fail(ErrorCode::caller_too_large, "the form is larger than 4 GiB", "body");
   const Search delimiter("--" + *boundary);
   if (delimiter.next(body.substr(0, delimiter.size()), 0) != 0) return refuse("body", "must begin with the boundary that Content-Type names");
 
-  Reader reader(body);
+  std::vector<FormPart> parts;
   std::size_t begin = delimiter.size();  // behind the delimiter
-  for (std::size_t parts = 0;; ++parts) {
+  for (;;) {
     const auto after = body.substr(begin);
     if (after.starts_with("--")) {
       if (after != "--" && after != "--\r\n") return refuse("body", "the form goes on after its closing boundary");
-      return parts ? reader.finish() : refuse("body", "the form has no parts");
+      if (parts.empty()) return refuse("body", "the form has no parts");
+      return parts;
     }
     if (!after.starts_with(kCrlf)) return refuse("body", "the boundary occurs inside a part: choose one that does not");
-    if (parts == kMaxFormParts) return refuse("body", "has more than " + std::to_string(kMaxFormParts) + " parts");
+    if (parts.size() == kMaxFormParts) return refuse("body", "has more than " + std::to_string(kMaxFormParts) + " parts");
     begin += kCrlf.size();
     const auto end = delimiter.next(body, begin);
     if (end == std::string_view::npos) return refuse("body", "the form is cut: its closing boundary is missing");
@@ -282,9 +281,18 @@ Result<ImageAsk> read_image_form(std::string_view body, std::string_view content
       return refuse("body", "the boundary occurs inside a part: choose one that does not");
     auto part = read_part(body.substr(begin, end - kCrlf.size() - begin));
     if (!part) return fail(std::move(part.error()));
-    if (auto ok = reader.part(*part); !ok) return fail(std::move(ok.error()));
+    parts.push_back(*part);
     begin = end + delimiter.size();
   }
+}
+
+Result<ImageAsk> read_image_form(std::string_view body, std::string_view content_type) {
+  const auto parts = read_form(body, content_type);
+  if (!parts) return fail(parts.error());
+  Reader reader(body);
+  for (const FormPart& part : *parts)
+    if (auto ok = reader.part(part); !ok) return fail(std::move(ok.error()));
+  return reader.finish();
 }
 
 std::string rename_model(std::string_view body, const ImageAsk& ask, std::string_view model) {

@@ -1,4 +1,4 @@
-// The one reader of a request for images sent as a form (multipart/form-data, RFC 7578 on RFC 2046). Pure; any thread.
+// The one reader of requests sent as a form: for images, and files (multipart/form-data, RFC 7578 on RFC 2046). Pure; any thread.
 //
 // A form is passed through as the caller wrote it, so this reader must see what any provider's reader sees: whatever two readers
 // could take differently is refused, not guessed at. Strict where the RFCs are lenient: no preamble, no epilogue, CRLF alone ends
@@ -7,6 +7,7 @@
 #pragma once
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.hpp"
 #include "llm/images.hpp"
@@ -18,6 +19,14 @@ inline constexpr std::size_t kMaxPartHead = 4096;       // bytes
 
 // True if the body is said to be a form: then `read_image_form` reads it, else it is JSON.
 bool is_form(std::string_view content_type);
+
+// A field of a form. Borrowed from the body.
+struct FormPart {
+  std::string_view name, value, filename;
+  bool file = false;                     // it was sent as one
+};
+// Every part of a form, in its order. Errors: caller_invalid_request, as below.
+Result<std::vector<FormPart>> read_form(std::string_view body, std::string_view content_type);
 
 // What a form asks for. Errors: caller_invalid_request with the field's name: `content-type` for a boundary that is not 1 to 70
 // of RFC 2046's characters, as a token or quoted; `body` for what is no form by the rules above; else the field itself.

@@ -182,7 +182,8 @@ ParseStep RequestParser::finish(std::string_view bytes) {
   if (has_coding_ && head_.minor_version == 0) return refuse(400, "Transfer-Encoding in HTTP/1.0");
   if (other_coding_) return refuse(501, "a transfer coding other than chunked");
   if (bad_expect_) return refuse(417, "an expectation other than 100-continue");
-  if (length_ > limits_->body_bytes) return refuse(413, "the body is larger than the limit");
+  const bool upload = !limits_->upload_path.empty() && path_in(bytes).substr(0, path_in(bytes).find('?')) == limits_->upload_path;
+  if (length_ > (upload ? std::max(limits_->upload_bytes, limits_->body_bytes) : limits_->body_bytes)) return refuse(413, "the body is larger than the limit");
   head_.framing = {chunked_ ? Framing::Kind::chunked : length_ ? Framing::Kind::length : Framing::Kind::none, length_};
   head_.keep_alive = head_.minor_version == 1 ? !close_ : keep_ && !close_;
   head_.expect_continue = expect_ && head_.minor_version == 1 && head_.framing.kind != Framing::Kind::none;

@@ -90,6 +90,8 @@ struct HttpLimits {
   std::size_t target_bytes = 8 * 1024;
   std::size_t fields = 100;
   std::uint64_t body_bytes = 32ull * 1024 * 1024;
+  std::string upload_path = {};              // not empty: to this path alone, a body with a Content-Length may have `upload_bytes`
+  std::uint64_t upload_bytes = 0;
   std::size_t trailer_bytes = 8 * 1024;      // trailers are read, bounded and thrown away: they never become headers
   std::size_t chunk_line_bytes = 256;        // a chunk's size and extensions
 };

@@ -51,6 +51,16 @@ Result<News> news_of(store::Tx& tx, work::JobId id, bool running, Seen& seen) {
   return news;
 }
 
+// Where a client stands that has seen the event `last`.
+Result<Seen> seen_by(store::Tx& tx, work::JobId id, std::int64_t last) {
+  Seen seen{.seq = last};
+  if (last <= 0) return seen;
+  const auto events = work::list_events(tx, id, last - 1, 1);
+  if (!events) return std::unexpected(events.error());
+  if (!events->empty()) seen.attempt = events->front().attempt;
+  return seen;
+}
+
 // Until the job has ended, the client has left or the process ends.
 Task<void> follow(WorkDoor& door, net::Exchange& exchange, work::JobId id, std::uint64_t ticket, Seen seen) {
   for (;;) {
@@ -107,7 +117,12 @@ Task<bool> events_api(net::Exchange& exchange, const Parts& parts) {
     co_await reply_problem(exchange, refusal);
     co_return true;
   }
-  Seen seen{.seq = parse_int<std::int64_t>(request.headers.get("last-event-id")).value_or(0)};
+  const auto last = parse_int<std::int64_t>(request.headers.get("last-event-id")).value_or(0);
+  const auto seen = co_await door.engine().database().read(exchange.loop(), [&](store::Tx& tx) { return seen_by(tx, *id, last); });
+  if (!seen) {
+    co_await reply_problem(exchange, seen.error());
+    co_return true;
+  }
   const std::uint64_t ticket = door.new_ticket();
   const auto followed = co_await door.ask(exchange, [&]() -> Task<bool> {
     door.engine().feed().follow(ticket, *id);
@@ -123,7 +138,7 @@ Task<bool> events_api(net::Exchange& exchange, const Parts& parts) {
   };
   gone.attach(exchange.gone(), leave, &left);
   const auto begun = co_await exchange.start_stream(200, {{"content-type", "text/event-stream"}, {"cache-control", "no-store"}}, "retry: 1000\n\n");
-  if (begun) co_await follow(door, exchange, *id, ticket, std::move(seen));
+  if (begun) co_await follow(door, exchange, *id, ticket, *seen);
   gone.detach();
   leave(&left);
   co_return true;

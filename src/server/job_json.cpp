@@ -5,6 +5,7 @@
 #include "base/config_node.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
+#include "work/batch.hpp"
 #include "work/model_call.hpp"
 
 namespace ballast::server {
@@ -211,7 +212,8 @@ json::object job_json(const work::Job& job, bool running, Detail detail) {
   if (!s.tags.empty()) o["tags"] = json::value_from(s.tags);
   if (!s.concurrency_key.empty()) o["concurrency"] = json::object{{"key", s.concurrency_key}, {"limit", s.concurrency}};
   if (s.origin != work::Origin::submitted) o["origin"] = to_string(s.origin);
-  if (s.parent) o["parent"] = to_string(s.parent);
+  if (s.parent && s.origin == work::Origin::batch) o["batch"] = work::batch_id(s.parent);
+  else if (s.parent) o["parent"] = to_string(s.parent);
   if (s.generation > 1) o["generation"] = s.generation;
   if (!job.error.empty()) o["error"] = work::error_json(job.error);
   if (detail == Detail::brief) return o;

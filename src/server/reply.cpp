@@ -32,6 +32,24 @@ Task<void> reply_problem(net::Exchange& exchange, const Error& error) {
   co_await reply_text(exchange, status, "application/problem+json", text);
 }
 
+Task<void> reply_openai_error(net::Exchange& exchange, const Error& error) {
+  const auto told = llm::write_error(llm::Wire::openai_chat, error);
+  net::Headers headers;
+  for (const auto& [name, value] : told.headers) headers.add(name, value);
+  const auto sent = co_await exchange.respond(told.status, headers, told.body);
+  if (!sent) log::debug("caller_left", {{"path", exchange.request().path}});
+}
+
+Task<void> reply_openai_list(net::Exchange& exchange, json::array data, bool has_more) {
+  json::object body{{"object", "list"}, {"has_more", has_more}, {"first_id", nullptr}, {"last_id", nullptr}};
+  if (!data.empty()) {
+    body["first_id"] = data.front().at("id");
+    body["last_id"] = data.back().at("id");
+  }
+  body["data"] = std::move(data);
+  co_await reply_json(exchange, 200, std::move(body));
+}
+
 std::string_view secret_of(const net::RequestHead& request) {
   const auto& h = request.headers;
   return gateway::secret_in(h.get("authorization"), h.get("x-api-key"), h.get("api-key"), h.get("x-goog-api-key"));

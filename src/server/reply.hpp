@@ -12,6 +12,10 @@ json::object problem_object(const Error& error, int status);
 Task<void> reply_problem(net::Exchange& exchange, const Error& error);
 int problem_status(ErrorCode code);
 
+// An error, and a list, as OpenAI's API tells them.
+Task<void> reply_openai_error(net::Exchange& exchange, const Error& error);
+Task<void> reply_openai_list(net::Exchange& exchange, json::array data, bool has_more);
+
 // The caller's secret, whichever header carries it.
 std::string_view secret_of(const net::RequestHead& request);
 // Who asks; caller_unauthenticated, or caller_forbidden without `scope`.

@@ -17,6 +17,8 @@ Task<bool> flows_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> runs_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> schedules_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> webhooks_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> files_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> batches_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> workers_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> state_api(net::Exchange& exchange, const Parts& parts, bool draining);
 

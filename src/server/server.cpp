@@ -59,6 +59,10 @@ Task<void> Api::handle(net::Exchange& exchange) {
     if (jobs) co_return;
     const bool schedules = co_await schedules_api(exchange, parts_);
     if (schedules) co_return;
+    const bool files = co_await files_api(exchange, parts_);
+    if (files) co_return;
+    const bool batches = co_await batches_api(exchange, parts_);
+    if (batches) co_return;
     const bool webhooks = co_await webhooks_api(exchange, parts_);
     if (webhooks) co_return;
     const bool approvals = co_await approvals_api(exchange, parts_);

@@ -5,6 +5,7 @@
 #include "base/cancel.hpp"
 #include "base/on_loop.hpp"
 #include "net/server.hpp"
+#include "work/batches.hpp"
 #include "work/engine.hpp"
 #include "work/flow_book.hpp"
 #include "work/schedules.hpp"
@@ -12,11 +13,14 @@
 
 namespace ballast::server {
 
+inline constexpr std::string_view kFilesPath = "/v1/files";
+
 // Thread-safe. Outlives every exchange.
 class WorkDoor {
  public:
-  WorkDoor(work::Engine& engine, work::FlowBook& flows, work::Webhooks& webhooks, work::Schedules& schedules)
-      : engine_(engine), flows_(flows), webhooks_(webhooks), schedules_(schedules) {}
+  WorkDoor(work::Engine& engine, work::FlowBook& flows, work::Webhooks& webhooks, work::Schedules& schedules, work::Batches& batches,
+           std::uint64_t most_file_bytes)
+      : engine_(engine), flows_(flows), webhooks_(webhooks), schedules_(schedules), batches_(batches), most_file_bytes_(most_file_bytes) {}
   // Only inside what `ask` runs; but for `home` and `database`.
   work::Engine& engine() { return engine_; }
   // `co_await door.ask(exchange, [&]() -> Task<T> {…})`: the task runs on the engine's loop.
@@ -25,6 +29,9 @@ class WorkDoor {
   work::FlowBook& flows() { return flows_; }
   // Only inside what `ask` runs.
   work::Schedules& schedules() { return schedules_; }
+  // Only inside what `ask` runs.
+  work::Batches& batches() { return batches_; }
+  std::uint64_t most_file_bytes() const { return most_file_bytes_; }
   // Thread-safe: asked on any loop.
   work::Webhooks& webhooks() { return webhooks_; }
   std::uint64_t new_ticket() { return tickets_.fetch_add(1, std::memory_order_relaxed) + 1; }
@@ -34,6 +41,8 @@ class WorkDoor {
   work::FlowBook& flows_;
   work::Webhooks& webhooks_;
   work::Schedules& schedules_;
+  work::Batches& batches_;
+  const std::uint64_t most_file_bytes_;      // of an uploaded file
   std::atomic<std::uint64_t> tickets_{0};
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/hash.hpp"
 #include "store/drivers.hpp"
+#include "store/schema_steps.hpp"
 
 namespace ballast::store {
 
@@ -48,49 +49,9 @@ std::vector<std::string> statements_of(std::string_view sql) {
   return out;
 }
 
-struct Applied {
-  std::string module, checksum;
-  std::int64_t version;
-};
-
 constexpr const char* kMigrationTable =
     "CREATE TABLE IF NOT EXISTS schema_migrations (module {text} NOT NULL, version {int} NOT NULL, name {text} NOT NULL, "
     "checksum {text} NOT NULL, applied_ms {int} NOT NULL, PRIMARY KEY (module, version)) {table}";
-
-Result<void> check_recorded(std::span<const Migration> known, const std::vector<Applied>& applied) {
-  for (const Applied& row : applied) {
-    int newest = 0;
-    const Migration* match = nullptr;
-    for (const Migration& m : known) {
-      if (m.module != row.module) continue;
-      newest = std::max(newest, m.version);
-      if (m.version == row.version) match = &m;
-    }
-    if (newest == 0) continue;  // of a room that this program does not use
-    if (!match)
-      return std::unexpected(make_error(Fault::schema, "the database was written by a newer Ballast: its schema \"" + row.module + "\" is at version " +
-                                        std::to_string(row.version) + ", this program knows version " + std::to_string(newest)));
-    if (row.checksum != to_hex(sha256(match->sql)))
-      return std::unexpected(make_error(Fault::schema, "migration " + row.module + "/" + std::to_string(row.version) + " (" + std::string(match->name) +
-                                        ") is recorded with another checksum: it was changed after it was applied"));
-  }
-  return {};
-}
-
-Result<void> apply(Tx& tx, const Migration& m) {
-  for (const std::string& sql : statements_of(expand_sql(tx.dialect(), m.sql))) {
-    auto done = tx.run(Statement(std::string_view(sql)));
-    if (!done) {
-      Error e = done.error();
-      e.message = "migration " + std::string(m.module) + "/" + std::to_string(m.version) + ": " + e.message;
-      return std::unexpected(std::move(e));
-    }
-  }
-  auto noted = tx.run("INSERT INTO schema_migrations (module, version, name, checksum, applied_ms) VALUES ($1, $2, $3, $4, $5)",
-                      {m.module, m.version, m.name, to_hex(sha256(m.sql)), unix_ms(tx.now())});
-  if (!noted) return std::unexpected(noted.error());
-  return {};
-}
 
 }  // namespace
 
@@ -118,6 +79,56 @@ std::string expand_sql(Dialect dialect, std::string_view sql) {
   return out;
 }
 
+Result<std::vector<SchemaStep>> schema_steps(Tx& tx) {
+  auto rows = tx.run("SELECT module, version, checksum FROM schema_migrations ORDER BY module, version");
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<SchemaStep> out;
+  for (Row r : *rows) out.push_back({r.string(0), r.string(2), r.integer(1)});
+  return out;
+}
+
+Result<void> make_steps_table(Tx& tx) {
+  const std::string table = expand_sql(tx.dialect(), kMigrationTable);
+  auto made = tx.run(Statement(std::string_view(table)));
+  if (!made) return std::unexpected(made.error());
+  return {};
+}
+
+Result<void> check_steps(std::span<const Migration> known, std::span<const SchemaStep> applied) {
+  for (const SchemaStep& row : applied) {
+    int newest = 0;
+    const Migration* match = nullptr;
+    for (const Migration& m : known) {
+      if (m.module != row.module) continue;
+      newest = std::max(newest, m.version);
+      if (m.version == row.version) match = &m;
+    }
+    if (newest == 0) continue;  // of a room that this program does not use
+    if (!match)
+      return std::unexpected(make_error(Fault::schema, "the database was written by a newer Ballast: its schema \"" + row.module + "\" is at version " +
+                                        std::to_string(row.version) + ", this program knows version " + std::to_string(newest)));
+    if (row.checksum != to_hex(sha256(match->sql)))
+      return std::unexpected(make_error(Fault::schema, "migration " + row.module + "/" + std::to_string(row.version) + " (" + std::string(match->name) +
+                                        ") is recorded with another checksum: it was changed after it was applied"));
+  }
+  return {};
+}
+
+Result<void> apply_step(Tx& tx, const Migration& m) {
+  for (const std::string& sql : statements_of(expand_sql(tx.dialect(), m.sql))) {
+    auto done = tx.run(Statement(std::string_view(sql)));
+    if (!done) {
+      Error e = done.error();
+      e.message = "migration " + std::string(m.module) + "/" + std::to_string(m.version) + ": " + e.message;
+      return std::unexpected(std::move(e));
+    }
+  }
+  auto noted = tx.run("INSERT INTO schema_migrations (module, version, name, checksum, applied_ms) VALUES ($1, $2, $3, $4, $5)",
+                      {m.module, m.version, m.name, to_hex(sha256(m.sql)), unix_ms(tx.now())});
+  if (!noted) return std::unexpected(noted.error());
+  return {};
+}
+
 Result<void> Database::migrate(std::span<const Migration> migrations) {
   std::vector<const Migration*> ordered;
   for (const Migration& m : migrations) ordered.push_back(&m);
@@ -127,7 +138,6 @@ Result<void> Database::migrate(std::span<const Migration> migrations) {
   for (const Migration& m : migrations)
     if (std::find(modules.begin(), modules.end(), m.module) == modules.end()) modules.push_back(m.module);
 
-  const std::string table = expand_sql(dialect(), kMigrationTable);
   auto lock = [](Tx& tx) -> Result<void> {  // one node at a time; SQLite's writer is alone already
     if (tx.dialect() == Dialect::sqlite) return {};
     auto locked = tx.run("SELECT pg_advisory_xact_lock(7308327815)");
@@ -136,33 +146,24 @@ Result<void> Database::migrate(std::span<const Migration> migrations) {
   };
   auto prepared = write_now([&](Tx& tx) -> Result<void> {
     if (auto l = lock(tx); !l) return l;
-    auto made = tx.run(Statement(std::string_view(table)));
-    if (!made) return std::unexpected(made.error());
-    return {};
+    return make_steps_table(tx);
   });
   if (!prepared) return prepared;
 
-  auto read_applied = [](Tx& tx) -> Result<std::vector<Applied>> {
-    auto rows = tx.run("SELECT module, version, checksum FROM schema_migrations ORDER BY module, version");
-    if (!rows) return std::unexpected(rows.error());
-    std::vector<Applied> out;
-    for (Row r : *rows) out.push_back({r.string(0), r.string(2), r.integer(1)});
-    return out;
-  };
   for (std::string_view module : modules) {
     for (const Migration* m : ordered) {
       if (m->module != module) continue;
       for (bool more = true; more;) {
         auto applied = write_now([&](Tx& tx) -> Result<bool> {
           if (auto l = lock(tx); !l) return std::unexpected(l.error());
-          auto rows = read_applied(tx);
+          auto rows = schema_steps(tx);
           if (!rows) return std::unexpected(rows.error());
-          if (auto ok = check_recorded(migrations, *rows); !ok) return std::unexpected(ok.error());
-          for (const Applied& row : *rows)
+          if (auto ok = check_steps(migrations, *rows); !ok) return std::unexpected(ok.error());
+          for (const SchemaStep& row : *rows)
             if (row.module == m->module && row.version == m->version) return false;
           if (m->move)
             if (auto moved = m->move(tx); !moved || *moved) return moved;
-          if (auto done = apply(tx, *m); !done) return std::unexpected(done.error());
+          if (auto done = apply_step(tx, *m); !done) return std::unexpected(done.error());
           return false;
         });
         if (!applied) return std::unexpected(applied.error());

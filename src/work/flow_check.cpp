@@ -157,6 +157,14 @@ void approvals(const Flow& flow, const Stage& s, const Stages& stages, const Flo
 
 // ---- What may be missing
 
+// If `s` runs, `name` has run: it is among what `s` needs, or among what that needs.
+bool ensured(const Stages& stages, const Stage& s, std::string_view name) {
+  return std::ranges::any_of(s.needs, [&](const auto& n) {
+    const Stage* other = find_stage(stages, n);
+    return n == name || (other && ensured(stages, *other, name));
+  });
+}
+
 void skipped(const Flow& flow, const Stages& stages, Proof& out) {
   const auto may_skip = [&](const Stage& s) { return s.when || !s.chosen_by.empty() || !s.needs.empty(); };
   for (const Stage& s : stages)
@@ -167,9 +175,9 @@ void skipped(const Flow& flow, const Stages& stages, Proof& out) {
         out.warning(flow, s.at, fmt::format("reads {}, which runs only as a fallback; .stages.{}.output has it either way", name, user == stages.end() ? name : user->name));
       }
       // With one predecessor alone it is skipped together with it.
-      if (!may_skip(other) || s.waits_for.size() == 1 || std::ranges::find(s.needs, name) != s.needs.end() || s.kind() == StageKind::choose) continue;
-      if (std::ranges::find(s.chosen_by, name) == s.chosen_by.end() && reads_stage(s, name))
-        out.warning(flow, s.at, fmt::format("reads {}, which may have been skipped and is null then: add needs: {}, or provide for null (//)", name, name));
+      if (!may_skip(other) || s.waits_for.size() == 1 || ensured(stages, s, name) || s.kind() == StageKind::choose) continue;
+      if (std::ranges::find(s.chosen_by, name) == s.chosen_by.end() && reads_stage(s, name) && !reads_stage(s, name, "skipped"))
+        out.warning(flow, s.at, fmt::format("reads {0}, which may have been skipped and is null then: add needs: {0}, or ask .stages.{0}.skipped", name));
     }
 }
 

@@ -126,10 +126,10 @@ void check_types(const Flow& flow, std::span<const FlowPtr> flows, Proof& out) {
   if (flow.output()) types.members({&flow.output().jq->reads(), &flow.output().at}, scope, nullptr);
 }
 
-bool reads_stage(const Stage& stage, std::string_view name) {
+bool reads_stage(const Stage& stage, std::string_view name, std::string_view member) {
   for (const Reading& r : readings(stage))
     for (const auto& path : r.reads->paths)
-      if (path.size() > 1 && path[0] == "stages" && path[1] == name && (path.size() == 2 || path[2] == "output")) return true;
+      if (path.size() > 1 && path[0] == "stages" && path[1] == name && (path.size() == 2 || path[2] == member)) return true;
   return false;
 }
 

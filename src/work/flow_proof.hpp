@@ -27,7 +27,7 @@ const Flow* flow_named(std::span<const FlowPtr> flows, std::string_view name);
 
 // Members and types, as far as the schemas say.
 void check_types(const Flow& flow, std::span<const FlowPtr> flows, Proof& out);
-// Whether what it does reads that stage's output.
-bool reads_stage(const Stage& stage, std::string_view name);
+// Whether what it does reads that stage's output (or `skipped`, or another member of what is seen of a stage).
+bool reads_stage(const Stage& stage, std::string_view name, std::string_view member = "output");
 
 }  // namespace ballast::work

@@ -25,7 +25,7 @@ int digit_of(char c) {
 
 constexpr std::string_view kKinds[] = {"task", "call", "flow"};
 constexpr std::string_view kStates[] = {"queued", "waiting", "done", "dead", "cancelled"};
-constexpr std::string_view kOrigins[] = {"submitted", "redrive", "fork", "child", "schedule", "rollback"};
+constexpr std::string_view kOrigins[] = {"submitted", "redrive", "fork", "child", "schedule", "rollback", "batch"};
 
 template <class E, std::size_t n>
 std::optional<E> named(const std::string_view (&names)[n], std::string_view name) {
@@ -106,6 +106,7 @@ std::string pack_spec(const JobSpec& s) {
   text("version", s.version);
   if (s.retention.count() > 0) o["retention"] = micros(s.retention);
   if (s.origin != Origin::submitted) o["origin"] = static_cast<int>(s.origin);
+  if (s.may_wait) o["may_wait"] = 1;
   if (s.parent) o["parent"] = s.parent.value;
   text("stage", s.parent_stage);
   text("lineage", s.lineage);
@@ -146,7 +147,8 @@ Result<void> read_spec(const JsonRef& at, JobSpec& s) {
   text("whsec", s.webhook_secret);
   text("version", s.version);
   s.retention = std::chrono::microseconds(number("retention", 0));
-  s.origin = static_cast<Origin>(std::clamp<std::int64_t>(number("origin", 0), 0, static_cast<int>(Origin::rollback)));
+  s.origin = static_cast<Origin>(std::clamp<std::int64_t>(number("origin", 0), 0, static_cast<int>(Origin::batch)));
+  s.may_wait = number("may_wait", 0) != 0;
   s.parent = JobId{number("parent", 0)};
   text("stage", s.parent_stage);
   text("lineage", s.lineage);

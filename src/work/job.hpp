@@ -57,7 +57,7 @@ std::optional<JobKind> job_kind_from(std::string_view name);
 std::optional<JobState> job_state_from(std::string_view name);
 
 // Why a job exists that somebody did not simply submit.
-enum class Origin : std::uint8_t { submitted = 0, redrive, fork, child, schedule, rollback };
+enum class Origin : std::uint8_t { submitted = 0, redrive, fork, child, schedule, rollback, batch };
 std::string_view to_string(Origin origin);
 
 // How long to wait after the n-th failure: first · factor^(n-1), at most `max`, with full jitter on its upper half.
@@ -96,7 +96,8 @@ struct JobSpec {
   std::string version;                       // of the flow: the digest it began with
   Duration retention{};                      // kept after its end; 0: the configured time
   Origin origin = Origin::submitted;
-  JobId parent;                              // of a redrive or fork: the one it comes from; of a child: its run
+  bool may_wait = false;                     // urgency "batch": when there is room, off-peak where the configuration says so
+  JobId parent;                              // of a redrive or fork: the one it comes from; of a child: its run; of a batch's line: the batch
   std::string parent_stage;                  // of a child: the stage that waits for it
   std::string lineage;                       // of a redriven run: the first run, of whose id its effects' idempotency keys are made; empty: its own
   std::uint32_t generation = 1;

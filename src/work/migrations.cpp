@@ -98,6 +98,24 @@ CREATE TABLE signal_waits (
 CREATE INDEX signal_waits_by_name ON signal_waits (name, key);
 )sql";
 
+// files: uploaded, or made by batches; not `whole` while they are being written. batches: `rest` is JSON (batch.cpp). batch_lines: of a live batch.
+constexpr std::string_view kBatches = R"sql(
+CREATE TABLE files (
+  id {int} NOT NULL PRIMARY KEY, whole {int} NOT NULL, owner {text} NOT NULL, name {text} NOT NULL, purpose {text} NOT NULL, bytes {int} NOT NULL,
+  created_us {int} NOT NULL, expires_us {int} NOT NULL) {table};
+CREATE INDEX files_by_owner ON files (owner, id);
+
+CREATE TABLE file_pieces (file {int} NOT NULL, n {int} NOT NULL, packed {blob} NOT NULL, PRIMARY KEY (file, n)) {table};
+
+CREATE TABLE batches (
+  id {int} NOT NULL PRIMARY KEY, owner {text} NOT NULL, endpoint {text} NOT NULL, state {int} NOT NULL, live {int} NOT NULL, submitted {int} NOT NULL,
+  input {int} NOT NULL, created_us {int} NOT NULL, expires_us {int} NOT NULL, ended_us {int} NOT NULL, rest {text} NOT NULL) {table};
+CREATE INDEX batches_live ON batches (id) WHERE live = 1;
+CREATE INDEX batches_by_owner ON batches (owner, id);
+
+CREATE TABLE batch_lines (batch {int} NOT NULL, line {int} NOT NULL, custom_id {text} NOT NULL, job {int} NOT NULL, PRIMARY KEY (batch, line)) {clustered};
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"work", 1, "jobs, keys, attempts, claims, queues", kFirst},
     {"work", 2, "events", kSecond},
@@ -105,6 +123,7 @@ constexpr store::Migration kMigrations[] = {
     {"work", 4, "the journal of runs, versions of flows", kRuns},
     {"work", 5, "webhooks", kOutbox},
     {"work", 6, "schedules", kSchedules},
+    {"work", 7, "files and batches", kBatches},
     {"work", 8, "signals", kSignals},
 };
 

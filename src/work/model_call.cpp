@@ -68,7 +68,10 @@ class Gatherer final : public gateway::ReplySink {
     events_.clear();
     const auto understood = decoder_.push(event, data, events_);   // what is not understood is told on, and left out of the whole
     if (understood)
-      for (const auto& e : events_) collected_.push(e);
+      for (const auto& e : events_) {
+        collected_.push(e);
+        if (const auto* text = std::get_if<llm::TextDelta>(&e); text && request_.on_text) request_.on_text(text->choice, text->text);
+      }
     if (request_.on_event) request_.on_event(event, data);
   }
   void write_whole(ModelReply& reply) {
@@ -97,9 +100,9 @@ bool for_want_of_room(const ModelReply& reply) {
          (reply.error->code == ErrorCode::policy_rate_limited || reply.error->code == ErrorCode::provider_rate_limited);
 }
 
-// The rest that a provider asked for.
+// The rest that a provider asked for, or that its targets and credentials take already.
 std::optional<Duration> rest_of(const ModelReply& reply) {
-  if (!reply.error || reply.error->code != ErrorCode::provider_rate_limited) return std::nullopt;
+  if (!reply.error || (reply.error->code != ErrorCode::provider_rate_limited && !reply.never_asked())) return std::nullopt;
   return Duration(reply.error->retry_after.value_or(std::chrono::milliseconds(0)));
 }
 

@@ -45,6 +45,8 @@ struct ModelRequest {
   Duration patience = std::chrono::minutes(5);   // for room in the limits; then policy_rate_limited
   // Each server-sent event of a streamed answer as it comes: its name (may be empty) and its data. `[DONE]` is not told.
   std::function<void(std::string_view event, std::string_view data)> on_event;
+  // Each piece of the text of a streamed answer as it comes, by the number of the choice it belongs to.
+  std::function<void(std::uint32_t choice, std::string_view text)> on_text;
 };
 
 struct ModelReply {
@@ -56,6 +58,8 @@ struct ModelReply {
   std::string model;                         // "provider/model"
   std::string cost_usd;                      // billed, of a whole answer
   unsigned attempts = 0;                     // at providers
+  // Nobody could be asked: every target rests, or every credential of theirs. `error` says for how long.
+  bool never_asked() const { return error && error->code == ErrorCode::provider_all_failed && error->retry_after && attempts == 0; }
   bool degraded() const { return served_by == "stale" || served_by == "template"; }
 };
 

@@ -1,6 +1,7 @@
 #include "work/model_call_job.hpp"
 
 #include "base/json.hpp"
+#include "work/live_text.hpp"
 
 namespace ballast::work {
 
@@ -47,7 +48,7 @@ Outcome outcome_of(ModelReply reply, const Lease& lease, bool paced) {
   if (!reply.error) return ended(Commit::To::done, std::move(reply.body), {}, {});
   Error& error = *reply.error;
   const std::optional<Duration> asked = error.retry_after ? std::optional<Duration>(*error.retry_after) : std::nullopt;
-  switch (fate_of(error)) {
+  switch (reply.never_asked() ? Fate::later : fate_of(error)) {
     case Fate::never: return ended(Commit::To::dead, {}, std::move(error), {});
     case Fate::again: return ended(Commit::To::failed, {}, std::move(error), asked);
     case Fate::later: break;
@@ -56,18 +57,22 @@ Outcome outcome_of(ModelReply reply, const Lease& lease, bool paced) {
   return ended(Commit::To::snoozed, {}, std::move(error), never_called && paced ? Duration::zero() : asked.value_or(kSnooze));
 }
 
-JobHandler call_handler(ModelCaller& caller, const Engine& engine, Duration timeout) {
+JobHandler call_handler(ModelCaller& caller, Engine& engine, Duration timeout) {
   return [&caller, &engine, timeout](Lease lease, CancelToken cancel) -> Task<Outcome> {
     const JobSpec& spec = lease.job->spec;
     const CallShape* shape = call_shape(spec.name);
     if (!shape) co_return ended(Commit::To::dead, {}, Error{ErrorCode::caller_invalid_request, "operation is one of " + call_names(), "call.operation"}, {});
     const Duration limit = spec.timeout > Duration::zero() ? spec.timeout : timeout;
+    LiveText live(engine, lease);
     ModelReply reply = co_await caller.call({.operation = shape->operation, .wire = shape->wire, .body = lease.job->input, .model = spec.model,
                                              .key_id = spec.key_id, .user = spec.user, .feature = spec.feature,
                                              .idempotency_key = to_string(lease.job->id) + "/call", .traceparent = {}, .tenant = spec.tenant.empty() ? spec.key_id : spec.tenant,
-                                             .patience = limit > Duration::zero() ? std::min(limit / 2, kLongestWait) : kLongestWait, .on_event = {}},
+                                             .patience = limit > Duration::zero() ? std::min(limit / 2, kLongestWait) : kLongestWait, .on_event = {},
+                                             .on_text = [&live](std::uint32_t choice, std::string_view text) { live.add(choice, text); }},
                                             cancel);
-    co_return outcome_of(std::move(reply), lease, engine.paced(spec));
+    Outcome outcome = outcome_of(std::move(reply), lease, engine.paced(spec));
+    outcome.also = co_await live.close();
+    co_return outcome;
   };
 }
 

@@ -1,4 +1,5 @@
-// Jobs of kind `call`: one model call, its answer the job's output.
+// Jobs of kind `call`: one model call, its answer the job's output. The text of a streamed one is told to the job's followers as it comes
+// (live_text.hpp).
 #pragma once
 #include "work/dispatch.hpp"
 #include "work/model_call.hpp"
@@ -11,6 +12,7 @@ namespace ballast::work {
 //                                                the output says so in a first member "ballast": {"degraded": "stale" | "template"}
 //   policy_rate_limited, provider_rate_limited,  snoozed for as long as was asked: no attempt is counted. `paced`: one that never called is put
 //   internal_unavailable                         back in its place at once, for the board lets it go in its turn
+//   provider_all_failed when nobody was asked    likewise: the provider rests, or its credentials do. An outage costs no attempts
 //   policy_budget_exceeded                       snoozed until the budget's window ends, if that is within kBudgetPatience; else dead
 //   caller_*, other policy_*, and what a         dead: no attempt would help
 //   provider says of the request itself
@@ -19,6 +21,6 @@ inline constexpr Duration kBudgetPatience = std::chrono::minutes(15);
 Outcome outcome_of(ModelReply reply, const Lease& lease, bool paced);
 
 // `timeout`: of an attempt whose job does not say. Borrowed: what it calls and what it asks live as long as the handler.
-JobHandler call_handler(ModelCaller& caller, const Engine& engine, Duration timeout);
+JobHandler call_handler(ModelCaller& caller, Engine& engine, Duration timeout);
 
 }  // namespace ballast::work

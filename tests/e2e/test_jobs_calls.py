@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import time
 
@@ -54,6 +55,71 @@ def test_a_streamed_request_has_its_whole_answer_as_output(upstream, gateway):
     done = ended(g.app, submit(g.app, job(body={"stream": True})))
     assert done["state"] == "done", done
     assert done["output"]["choices"][0]["message"]["content"] == "".join(words(12, "a"))
+
+
+def told(body: bytes) -> list[tuple[int, str, dict]]:
+    """(id, kind, data) of what a follower has heard whole; 0: without an id."""
+    out = []
+    for block in body.decode(errors="ignore").split("\n\n")[:-1]:
+        lines = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and not line.startswith(":"))
+        if "data" in lines:
+            out.append((int(lines.get("id", 0)), lines.get("event", ""), json.loads(lines["data"])))
+    return out
+
+
+def text_of(events) -> str:
+    """The answer as a follower puts it together: a reset begins it anew."""
+    text = ""
+    for _, kind, data in events:
+        text = "" if kind == "reset" else text + data["text"] if kind == "token" else text
+    return text
+
+
+def follow(g, id: str, last: int = 0, leave_after: int | None = None):
+    headers = g.app.headers({"last-event-id": str(last)})
+    return told(asyncio.run(fetch(g.port, "GET", f"/api/jobs/{id}/events", headers=headers, leave_after=leave_after)).body)
+
+
+def test_a_follower_hears_the_answer_as_it_comes_and_goes_on_where_it_was_cut_off(upstream, gateway):
+    upstream.script("model", ok(words(60, "a"), gap=0.05))
+    g = gateway(one_provider(upstream))
+    id = submit(g.app, job(body={"stream": True}))
+    first = follow(g, id, leave_after=900)
+    assert any(kind == "token" for _, kind, _ in first), first
+    assert g.app.get(f"/api/jobs/{id}").json()["state"] == "running", "heard before the answer was whole"
+    rest = follow(g, id, last=max(n for n, _, _ in first))
+    whole = "".join(words(60, "a"))
+    assert text_of(first + rest) == whole and text_of(follow(g, id)) == whole
+    ids = [n for n, kind, _ in first + rest if kind == "token"]
+    assert ids == list(range(1, len(ids) + 1)) and len(ids) < 60, "each once, and gathered"
+    assert rest[-1][1] == "state" and rest[-1][2]["output"]["choices"][0]["message"]["content"] == whole
+
+
+def test_after_kill_9_a_follower_hears_that_the_answer_begins_anew(upstream, gateway):
+    upstream.script("model", ok(words(200, "a"), gap=0.05), ok(words(8, "b")))
+    g = gateway(one_provider(upstream))
+    id = submit(g.app, job(body={"stream": True}))
+    before = follow(g, id, leave_after=900)
+    assert text_of(before).startswith(words(1, "a")[0])
+    g.kill()
+    g.start()
+    after = follow(g, id, last=max(n for n, _, _ in before))
+    assert "reset" in [kind for _, kind, _ in after]
+    assert text_of(before + after) == "".join(words(8, "b"))
+
+
+def test_a_call_put_off_while_it_answered_says_that_it_begins_anew(upstream, gateway):
+    """The process is told to end: no attempt is counted, so only the event says it."""
+    upstream.script("model", ok(words(200, "a"), gap=0.05), ok(words(8, "b")))
+    g = gateway({**one_provider(upstream), "drain": "200ms", "read_on_disconnect": "0s"})
+    id = submit(g.app, job(body={"stream": True}))
+    before = follow(g, id, leave_after=900)
+    assert text_of(before)
+    g.terminate()
+    g.start()
+    after = follow(g, id, last=max(n for n, _, _ in before))
+    assert text_of(before + after) == "".join(words(8, "b")), after
+    assert ended(g.app, id)["attempt"] == 1
 
 
 @pytest.mark.parametrize("operation, body", [

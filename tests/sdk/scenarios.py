@@ -81,6 +81,24 @@ def openai_scenarios():
         r = valid(client.responses.create(**said))
         return {"text": r.output_text, "usage": [r.usage.input_tokens, r.usage.output_tokens], "status": r.status, "repeated": [repeated(r)]}
 
+    def batches():
+        lines = [{"custom_id": f"line-{i}", "method": "POST", "url": "/v1/chat/completions", "body": {"model": m, "messages": QUESTION}}
+                 for i, m in enumerate(("words", "words", "nonexistent"))]
+        file = valid(client.files.create(file=("in.jsonl", "\n".join(map(json.dumps, lines)).encode()), purpose="batch"))
+        batch = valid(client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"a": "b"}))
+        first = batch.status
+        while batch.status not in ("completed", "failed", "expired", "cancelled"):
+            time.sleep(0.05)
+            batch = valid(client.batches.retrieve(batch.id))
+        answers = [json.loads(l) for l in client.files.content(batch.output_file_id).text.splitlines()]
+        errors = [json.loads(l) for l in client.files.content(batch.error_file_id).text.splitlines()]
+        listed = [b.id for b in client.batches.list(limit=1)]
+        files = {f.id for f in client.files.list()}
+        gone = client.files.delete(file.id)
+        return {"first": first, "status": batch.status, "counts": batch.request_counts.to_dict(), "text": [a["response"]["body"]["choices"][0]["message"]["content"] for a in answers],
+                "errors": [e["response"]["status_code"] for e in errors], "listed": listed == [batch.id], "files": len(files), "deleted": gone.deleted,
+                "output_tokens": batch.usage.output_tokens}
+
     def responses_stream():
         text, last, told = "", None, []
         for e in client.responses.create(**said, stream=True):
@@ -93,7 +111,7 @@ def openai_scenarios():
 
     return {
         "whole": whole, "stream": stream, "tools": tools, "tools_stream": tools_stream, "abort": abort,
-        "responses": responses, "responses_stream": responses_stream,
+        "responses": responses, "responses_stream": responses_stream, "batches": batches,
         "models": lambda: {"ids": [m.id for m in client.models.list()]},
         "embeddings": lambda: {"length": len(client.embeddings.create(model="vector", input="hi").data[0].embedding)},
         "retries": lambda: {"text": client.chat.completions.create(model="flaky", messages=QUESTION).choices[0].message.content},

@@ -29,7 +29,7 @@ TEXT = "".join(words(20))
 COMMON = ["whole", "stream", "tools", "tools_stream", "abort", "retries", "stream_error", "unauthorized", "not_found", "budget"]
 OPENAI = [*COMMON, "invalid", "responses", "responses_stream", "models", "embeddings"]
 ANTHROPIC = [*COMMON, "invalid", "count_tokens"]
-SDKS = {"python-openai": OPENAI, "python-anthropic": ANTHROPIC, "node-openai": OPENAI, "node-anthropic": ANTHROPIC,
+SDKS = {"python-openai": [*OPENAI, "batches"], "python-anthropic": ANTHROPIC, "node-openai": OPENAI, "node-anthropic": ANTHROPIC,
         "node-ai-openai": COMMON, "node-ai-openai-chat": COMMON, "node-ai-anthropic": COMMON}
 
 pytestmark = pytest.mark.skipif(bool(os.environ.get("OFFLINE")), reason="OFFLINE is set: the SDKs come from the registries")
@@ -204,6 +204,12 @@ def check_models(r, all_):
 
 def check_embeddings(r, all_):
     assert r["length"] == 8
+
+
+def check_batches(r, all_):
+    assert r["first"] == "validating" and r["status"] == "completed" and r["counts"] == {"total": 3, "completed": 2, "failed": 1}
+    assert r["text"] == [TEXT, TEXT] and r["errors"] == [404] and r["output_tokens"] == 40
+    assert r["listed"] and r["files"] == 3 and r["deleted"]
 
 
 def check_count_tokens(r, all_):

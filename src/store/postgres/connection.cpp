@@ -139,6 +139,39 @@ Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const std::
 
 PostgresConnection::~PostgresConnection() { PQfinish(connection_); }
 
+Result<std::int64_t> PostgresConnection::copy_out(const std::string& sql, const std::function<Result<void>(std::string_view)>& sink) {
+  ResultPtr begun(PQexec(connection_, sql.c_str()));
+  if (PQresultStatus(begun.get()) != PGRES_COPY_OUT) return std::unexpected(error_of(begun.get(), sql));
+  char* piece = nullptr;
+  Result<void> kept;
+  for (int n = PQgetCopyData(connection_, &piece, 0); n > 0; n = PQgetCopyData(connection_, &piece, 0)) {
+    if (kept) kept = sink({piece, static_cast<std::size_t>(n)});
+    PQfreemem(piece);
+  }
+  return end_copy(std::move(kept), sql);
+}
+
+Result<std::int64_t> PostgresConnection::copy_in(const std::string& sql, const std::function<Result<std::string_view>()>& source) {
+  ResultPtr begun(PQexec(connection_, sql.c_str()));
+  if (PQresultStatus(begun.get()) != PGRES_COPY_IN) return std::unexpected(error_of(begun.get(), sql));
+  Result<std::string_view> piece = source();
+  while (piece && !piece->empty() && PQputCopyData(connection_, piece->data(), static_cast<int>(piece->size())) == 1) piece = source();
+  PQputCopyEnd(connection_, piece && piece->empty() ? nullptr : "the file ended early");
+  return end_copy(piece ? Result<void>{} : std::unexpected(piece.error()), sql);
+}
+
+Result<std::int64_t> PostgresConnection::end_copy(Result<void> so_far, const std::string& sql) {
+  std::int64_t rows = -1;
+  Result<void> said;
+  while (ResultPtr r{PQgetResult(connection_)}) {
+    if (PQresultStatus(r.get()) == PGRES_COMMAND_OK) rows = std::atoll(PQcmdTuples(r.get()));
+    else if (said) said = std::unexpected(error_of(r.get(), sql));
+  }
+  if (!so_far) return std::unexpected(so_far.error());
+  if (!said) return std::unexpected(said.error());
+  return rows;
+}
+
 bool PostgresConnection::alive() const { return !lost_ && PQstatus(connection_) == CONNECTION_OK; }
 
 Error PostgresConnection::error_of(const PGresult* result, std::string_view sql) {

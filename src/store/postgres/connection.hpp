@@ -1,6 +1,7 @@
 // One PostgreSQL connection with its prepared statements, and the transaction as a body sees it. Used by one thread.
 // Arguments and results travel in binary. Every call blocks that thread; none of them is an event loop's.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -26,6 +27,10 @@ class PostgresConnection {
   Result<std::vector<std::int64_t>> run_many(std::string_view sql, const Batch& batch);
   // The simple protocol: several statements, text results; returns the last value of the last row, if any.
   Result<std::string> simple(const std::string& sql);
+  // COPY … TO STDOUT; returns the rows copied. `sink` may fail.
+  Result<std::int64_t> copy_out(const std::string& sql, const std::function<Result<void>(std::string_view)>& sink);
+  // COPY … FROM STDIN; `source` gives the next piece, empty at the end.
+  Result<std::int64_t> copy_in(const std::string& sql, const std::function<Result<std::string_view>()>& source);
   bool alive() const;
   // Serialisation failure or deadlock: the same body may succeed when run again.
   bool should_rerun() const { return sqlstate_ == "40001" || sqlstate_ == "40P01"; }
@@ -35,6 +40,7 @@ class PostgresConnection {
   explicit PostgresConnection(pg_conn* connection) : connection_(connection) {}
   Result<const std::string*> prepare(std::string_view sql, const Value* values, std::size_t count);
   Result<std::vector<std::int64_t>> run_piece(const std::string& name, const Batch& batch, std::size_t from, std::size_t to);
+  Result<std::int64_t> end_copy(Result<void> so_far, const std::string& sql);
   Error error_of(const pg_result* result, std::string_view sql);
   pg_conn* connection_;
   std::string sqlstate_;

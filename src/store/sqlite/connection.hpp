@@ -26,6 +26,7 @@ class SqliteConnection {
   bool in_transaction() const;
   // Statements fail with Fault::timeout once the clock passes `due`.
   void set_deadline(MonoTime due) { due_ = due; }
+  sqlite3* handle() { return db_; }                      // for SQLite's backup interface
   int log_pages() const { return log_pages_; }           // in the WAL after the last commit
   // Copies what it can from the log into the database without waiting for anyone. True when all of it was copied.
   bool checkpoint();

@@ -90,6 +90,18 @@ TEST(Codec, RefusesWhatTwoReadersCouldReadInTwoWays) {
   }
 }
 
+TEST(Codec, LetsAnUploadBeLargerOnItsOwnPathAlone) {
+  HttpLimits l = limits();
+  l.upload_path = "/v1/files";
+  l.upload_bytes = 5'000'000;
+  for (const auto& [target, length, status] : {std::tuple("/v1/files", "5000000", 0), {"/v1/files?a=b", "5000000", 0}, {"http://a/v1/files", "5000000", 0}, {"/v1/files", "5000001", 413},
+                                               {"/v1/files/", "1000001", 413}, {"/v1/file", "1000001", 413}, {"/?/v1/files", "1000001", 413}}) {
+    RequestParser parser(l);
+    (void)parser.parse(std::string("POST ") + target + " HTTP/1.1\r\nHost: a\r\nContent-Length: " + length + "\r\n\r\n");
+    EXPECT_EQ(parser.refusal().status, status) << target << " " << length;
+  }
+}
+
 TEST(Codec, ByteByByteSaysTheSame) {
   const HttpLimits l = limits();
   for (const Case& c : request_cases) {

@@ -121,6 +121,16 @@ TEST(FlowCheck, TheWorldAroundTheFlowsIsAsked) {
   EXPECT_THAT(lines(found.errors), HasSubstr("stages.d asks for the model chta"));
 }
 
+TEST(FlowCheck, WhoNeedsAStageOrAsksWhetherItWasSkippedProvidesForIt) {
+  const auto found = check({std::string(head) + R"(  a: {transform: '1', when: .input.x}
+  b: {transform: .stages.a.output, needs: a}
+  c: {transform: '[.stages.a.output, .stages.b.output]', needs: b}
+  d: {transform: 'if .stages.a.skipped then .stages.e.output else .stages.a.output end'}
+  e: {transform: '2'}
+)"});
+  EXPECT_THAT(lines(found.errors) + lines(found.warnings), IsEmpty());
+}
+
 TEST(FlowCheck, RetriesThatOutlastTheRunAreAWarning) {
   const auto found = check({"flow: f\npolicy: {deadline: 1m}\nstages:\n  a: {model: {route: x, prompt: y}, retry: {attempts: 5}, timeout: 30s}\n"});
   EXPECT_THAT(lines(found.warnings), HasSubstr("may try for "));

@@ -1,0 +1,333 @@
+#include "work/batches.hpp"
+
+#include <algorithm>
+
+#include "base/log.hpp"
+
+namespace ballast::work {
+
+namespace {
+
+constexpr Duration kTryAgain = std::chrono::seconds(1), kLook = std::chrono::seconds(30);
+constexpr std::size_t kPiecesAtOnce = 2;                 // of the input: what is parsed without a pause
+constexpr std::size_t kSubmitted = 500, kSubmittedBytes = 8u << 20;
+constexpr std::size_t kLinesAtOnce = 500;
+constexpr std::uint8_t kLast = 9;                        // priority
+
+Error refusal(ErrorCode code, std::string message, bool retryable = false) { return {.code = code, .message = std::move(message), .field = {}, .retryable = retryable}; }
+
+}  // namespace
+
+// The lines of a batch's file, from the beginning.
+struct Batches::Lines {
+  LineCutter cutter;
+  std::string piece;
+  std::size_t n = 0;
+  bool ended = false;
+};
+
+Batches::Batches(Engine& engine, BatchOptions options) : engine_(engine), options_(options), feed_(engine.home()) {
+  engine_.on_ended([this](const Job& job) { ended(job); });
+}
+Batches::~Batches() = default;
+
+void Batches::adopt(Batch batch, std::optional<BatchCounts> counts, std::uint64_t left) {
+  auto live = std::make_shared<Live>();
+  live->batch = std::move(batch);
+  if (counts) live->batch.counts = *counts;
+  live->left = left;
+  live->ticket = ++tickets_;
+  live_.emplace(live->batch.id, std::move(live));
+}
+
+Result<void> Batches::start() {
+  struct Found {
+    Batch batch;
+    LineCounts lines;
+  };
+  auto found = engine_.database().read_now([](store::Tx& tx) -> Result<std::vector<Found>> {
+    auto batches = live_batches(tx);
+    if (!batches) return std::unexpected(std::move(batches.error()));
+    std::vector<Found> out;
+    for (Batch& b : *batches) {
+      auto lines = count_lines(tx, b.id);
+      if (!lines) return std::unexpected(std::move(lines.error()));
+      out.push_back({std::move(b), *lines});
+    }
+    return out;
+  });
+  if (!found) return std::unexpected(std::move(found.error()));
+  for (Found& f : *found) {
+    const LineCounts& l = f.lines;
+    const std::uint64_t over = l.completed + l.failed + (f.batch.submitted ? l.missing : 0);
+    adopt(std::move(f.batch), BatchCounts{l.total, l.completed, over - l.completed}, l.total - over);
+  }
+  return {};
+}
+
+void Batches::open() {
+  for (const auto& [id, live] : live_) drivers_.spawn(drive(live));
+  drivers_.spawn([](Batches& self) -> Task<void> {
+    const auto rules = self.engine_.board().rules(kBatchQueue);
+    if (rules != QueueRules{}) co_return;
+    const auto set = co_await self.engine_.set_queue(std::string(kBatchQueue), {.concurrency = self.options_.concurrency, .per_tenant = 0, .paused = false});
+    if (!set) log::warn("batch_queue_not_set", {{"why", set.error().message}});
+  }(*this));
+}
+
+Task<void> Batches::stop() {
+  feed_.close();
+  co_await drivers_.join();
+}
+
+std::optional<BatchCounts> Batches::counts(JobId id) const {
+  const auto at = live_.find(id);
+  if (at == live_.end()) return std::nullopt;
+  return at->second->batch.counts;
+}
+
+void Batches::ended(const Job& job) {
+  if (job.spec.origin != Origin::batch) return;
+  const auto at = live_.find(job.spec.parent);
+  if (at == live_.end()) return;
+  Live& live = *at->second;
+  ++(job.state == JobState::done ? live.batch.counts.completed : live.batch.counts.failed);
+  if (live.left > 0 && --live.left == 0) feed_.notify(live.batch.id);
+}
+
+Task<Result<Batch>> Batches::create(Batch batch, Duration window) {
+  if (feed_.closed()) co_return std::unexpected(refusal(ErrorCode::internal_unavailable, "this node is shutting down; try again in a moment", true));
+  if (live_.size() >= options_.max_live) co_return std::unexpected(refusal(ErrorCode::internal_unavailable, fmt::format("{} batches are under way already", live_.size()), true));
+  batch.id = engine_.new_id();
+  batch.created = now();
+  batch.expires = batch.created + window;
+  const auto put = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) { return insert_batch(tx, batch); });
+  if (!put) co_return std::unexpected(put.error());
+  adopt(batch, {}, 0);
+  drivers_.spawn(drive(live_.at(batch.id)));
+  co_return batch;
+}
+
+Task<Result<Batch>> Batches::cancel(JobId id) {
+  const auto at = live_.find(id);
+  if (at == live_.end()) co_return std::unexpected(refusal(ErrorCode::caller_conflict, "The batch is over: it cannot be cancelled."));
+  const auto live = at->second;
+  const std::uint64_t ticket = ++tickets_;
+  feed_.follow(ticket, id);
+  live->cancel = true;
+  feed_.notify(id);
+  while (live->batch.state < BatchState::finalizing && !feed_.closed()) co_await feed_.wait(ticket, engine_.home().clock().mono() + kLook);
+  feed_.leave(ticket);
+  if (live->batch.state == BatchState::cancelling || live->batch.state == BatchState::cancelled) co_return live->batch;
+  if (feed_.closed()) co_return std::unexpected(refusal(ErrorCode::internal_unavailable, "this node is shutting down; try again in a moment", true));
+  co_return std::unexpected(refusal(ErrorCode::caller_conflict, fmt::format("Cannot cancel a batch with status '{}'.", to_string(live->batch.state))));
+}
+
+// ---- the driver ----
+
+Task<void> Batches::drive(std::shared_ptr<Live> live) {
+  const JobId id = live->batch.id;
+  feed_.follow(live->ticket, id);
+  while (!feed_.closed() && !terminal(live->batch.state)) {
+    const BatchState before = live->batch.state;
+    const auto done = co_await step(*live);
+    if (live->batch.state != before) feed_.notify(id);
+    if (done || feed_.closed()) continue;
+    log::warn("batch_waits", {{"batch", batch_id(id)}, {"state", to_string(live->batch.state)}, {"why", done.error().message}});
+    co_await pause(*live, kTryAgain);
+  }
+  feed_.leave(live->ticket);
+  if (!terminal(live->batch.state)) co_return;
+  const auto& b = live->batch;
+  log::info("batch_ended", {{"batch", batch_id(id)}, {"status", to_string(b.state)}, {"total", b.counts.total}, {"completed", b.counts.completed}, {"failed", b.counts.failed}});
+  live_.erase(id);
+}
+
+// False: the process ends, or a cancellation is wished.
+Task<bool> Batches::pause(Live& live, Duration most) {
+  co_await feed_.wait(live.ticket, engine_.home().clock().mono() + most);
+  co_return !feed_.closed() && !live.cancel;
+}
+
+Task<Result<void>> Batches::save(Live& live) {
+  auto saved = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) { return update_batch(tx, live.batch); });
+  co_return saved;
+}
+
+Task<Result<void>> Batches::step(Live& live) {
+  Batch& b = live.batch;
+  if (live.cancel && b.state < BatchState::finalizing) {
+    const Batch before = b;
+    b.state = BatchState::cancelling;
+    b.cancelling = now();
+    auto saved = co_await save(live);
+    if (!saved) b = before;
+    co_return saved;
+  }
+  if (b.state == BatchState::validating) co_return co_await validate(live);
+  if (b.state == BatchState::in_progress && !b.submitted) co_return co_await submit(live);
+  if (b.state == BatchState::in_progress && live.left > 0) {
+    co_await pause(live, kLook);
+    co_return Result<void>{};
+  }
+  if (b.state == BatchState::cancelling)
+    if (auto ended = co_await cancel_jobs(live); !ended) co_return ended;
+  co_return co_await finalize(live);
+}
+
+Task<Result<std::string>> Batches::pieces(JobId file, std::size_t n) {
+  auto read = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return read_pieces(tx, file, n, kPiecesAtOnce); });
+  co_return read;
+}
+
+// Reads the whole file; its lines are rows, with the ids of their jobs, or the batch has failed.
+Task<Result<void>> Batches::validate(Live& live) {
+  live.batch.mistakes.clear();
+  live.batch.counts = {};
+  auto judged = co_await judge(live);
+  if (!judged || live.cancel || feed_.closed()) co_return judged;
+  Batch& b = live.batch;
+  const Batch before = b;
+  const bool fine = b.mistakes.empty();
+  b.state = fine ? BatchState::in_progress : BatchState::failed;
+  (fine ? b.in_progress : b.failed) = now();
+  if (!fine) b.counts = {};
+  live.left = b.counts.total;
+  auto saved = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<void> {
+    if (!fine)
+      if (auto gone = delete_lines(tx, b.id); !gone) return gone;
+    return update_batch(tx, b);
+  });
+  if (!saved) b = before;
+  co_return saved;
+}
+
+Task<Result<void>> Batches::judge(Live& live) {
+  Batch& b = live.batch;
+  auto file = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<std::optional<FileRow>> {
+    if (auto gone = delete_lines(tx, b.id); !gone) return std::unexpected(std::move(gone.error()));
+    return get_file(tx, b.input);
+  });
+  if (!file) co_return std::unexpected(std::move(file.error()));
+  if (!*file) {
+    b.mistakes.push_back({"invalid_input_file", "The input file was deleted before it was read.", "input_file_id", 0});
+    co_return Result<void>{};
+  }
+  Lines lines;
+  std::unordered_set<std::string> ids;
+  while (!lines.ended && b.mistakes.size() < kMostMistakes && !live.cancel && !feed_.closed()) {
+    auto piece = co_await pieces(b.input, lines.n);
+    if (!piece) co_return std::unexpected(std::move(piece.error()));
+    lines.n += kPiecesAtOnce;
+    lines.ended = piece->empty();
+    lines.piece = std::move(*piece);
+    if (lines.ended) lines.cutter.end();
+    else lines.cutter.push(lines.piece);
+    std::vector<LineRow> rows;
+    while (const auto line = lines.cutter.next()) {
+      if (b.mistakes.size() >= kMostMistakes) break;
+      if (++b.counts.total > options_.max_lines) {
+        b.mistakes.push_back({"too_many_tasks", fmt::format("The file has more requests than a batch may have: {}.", options_.max_lines), "", line->number});
+        co_return Result<void>{};
+      }
+      auto read = read_batch_line(line->text, b.endpoint, line->number);
+      if (line->too_long) read = std::unexpected(BatchMistake{"invalid_json_line", fmt::format("This line is longer than {} MB.", kMostLine >> 20), "", line->number});
+      if (read && !ids.insert(read->custom_id).second)
+        read = std::unexpected(BatchMistake{"duplicate_custom_id", "The custom_id is that of another request of the file. It must be unique.", "custom_id", line->number});
+      if (!read) b.mistakes.push_back(std::move(read.error()));
+      else rows.push_back({line->number, std::move(read->custom_id), engine_.new_id(), false});
+    }
+    if (!b.mistakes.empty()) continue;
+    auto put = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) { return insert_lines(tx, b.id, rows); });
+    if (!put) co_return put;
+  }
+  if (b.counts.total == 0 && b.mistakes.empty()) b.mistakes.push_back({"empty_file", "The input file has no requests.", "", 0});
+  co_return Result<void>{};
+}
+
+Submission Batches::submission_of(const Live& live, const LineRow& row, BatchLine line) const {
+  const Batch& b = live.batch;
+  Submission s;
+  s.id = row.job;
+  s.input = std::move(line.body);
+  s.spec.kind = JobKind::call;
+  s.spec.name = shape_of_endpoint(b.endpoint)->name;
+  s.spec.model = std::move(line.model);
+  s.spec.queue = kBatchQueue;
+  s.spec.tenant = s.spec.key_id = b.owner;
+  s.spec.user = b.user;
+  s.spec.feature = b.feature;
+  s.spec.priority = kLast;
+  s.spec.deadline = b.expires;
+  s.spec.retention = (b.expires - b.created) + std::chrono::hours(24);      // at least until the batch is over
+  s.spec.tags = {batch_id(b.id)};
+  s.spec.may_wait = true;
+  s.spec.origin = Origin::batch;
+  s.spec.parent = b.id;
+  return s;
+}
+
+// Accepted, all of them, or refused for good; those that find no room now wait for it. False: it was interrupted.
+Task<bool> Batches::submit_some(Live& live, std::vector<Submission> jobs) {
+  while (!jobs.empty()) {
+    const auto results = co_await engine_.submit(jobs);
+    std::vector<Submission> again;
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      if (results[i]) continue;
+      if (results[i].error().retryable) again.push_back(std::move(jobs[i]));
+      else ++live.batch.counts.failed, --live.left;      // its line is without a job
+    }
+    jobs = std::move(again);
+    if (jobs.empty()) break;
+    const bool go_on = co_await pause(live, kTryAgain);
+    if (!go_on) co_return false;
+  }
+  co_return true;
+}
+
+// The second reading: each line whose job is not there yet becomes one.
+Task<Result<void>> Batches::submit(Live& live) {
+  Batch& b = live.batch;
+  Lines lines;
+  std::vector<LineRow> rows;
+  std::size_t at = 0, bytes = 0;
+  std::uint64_t seen = 0;
+  std::vector<Submission> jobs;
+  while (!lines.ended) {
+    auto piece = co_await pieces(b.input, lines.n);
+    if (!piece) co_return std::unexpected(std::move(piece.error()));
+    lines.n += kPiecesAtOnce;
+    lines.ended = piece->empty();
+    lines.piece = std::move(*piece);
+    if (lines.ended) lines.cutter.end();
+    else lines.cutter.push(lines.piece);
+    while (const auto line = lines.cutter.next()) {
+      if (at == rows.size()) {
+        auto more = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return list_lines(tx, b.id, seen, kLinesAtOnce); });
+        if (!more) co_return std::unexpected(std::move(more.error()));
+        rows = std::move(*more);
+        at = 0;
+      }
+      if (at == rows.size() || rows[at].line != line->number) co_return fail(ErrorCode::internal_error, "the input file is not what it was");
+      const LineRow& row = rows[at++];
+      seen = row.line;
+      auto read = row.made ? std::expected<BatchLine, BatchMistake>{} : read_batch_line(line->text, b.endpoint, line->number);
+      if (!read) co_return fail(ErrorCode::internal_error, "the input file is not what it was");
+      if (row.made) continue;
+      bytes += read->body.size();
+      jobs.push_back(submission_of(live, row, std::move(*read)));
+      if (jobs.size() < kSubmitted && bytes < kSubmittedBytes) continue;
+      bytes = 0;
+      const bool all = co_await submit_some(live, std::exchange(jobs, {}));
+      if (!all || live.cancel || feed_.closed()) co_return Result<void>{};
+    }
+  }
+  const bool all = co_await submit_some(live, std::move(jobs));
+  if (!all) co_return Result<void>{};
+  b.submitted = true;
+  auto saved = co_await save(live);
+  if (!saved) b.submitted = false;
+  co_return saved;
+}
+
+}  // namespace ballast::work

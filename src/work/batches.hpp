@@ -1,0 +1,90 @@
+// Batches: makes batches happen. Each of its lines becomes a job of kind `call`, and what the jobs come to becomes the batch's files, so a batch
+// survives whatever a job survives: a driver that died is taken up by the next process where the rows say it stood.
+//
+//   validating → in_progress → finalizing → completed | expired
+//        │            │
+//        ├→ failed    └→ cancelling → cancelled
+//
+// The window is the jobs' deadline: what is not answered by then is dead, and its line says so. Its jobs bear the batch's id as a tag.
+//
+// Single-threaded: the engine's home loop, but for `start`. One driver a batch; only it changes the batch's row.
+#pragma once
+#include <memory>
+#include <unordered_map>
+
+#include "base/task_group.hpp"
+#include "work/batch_rows.hpp"
+#include "work/engine.hpp"
+#include "work/feed.hpp"
+#include "work/file_rows.hpp"
+
+namespace ballast::work {
+
+inline constexpr std::string_view kBatchQueue = "batch";
+
+struct BatchOptions {
+  std::uint64_t max_lines = 50'000;
+  std::size_t max_live = 1'000;              // batches that are not over
+  std::uint32_t concurrency = 64;            // of the queue "batch", unless somebody has set its rules
+  Duration retention = std::chrono::hours(24 * 30);      // of the files that batches make, and of batches that are over; 0: for ever
+};
+
+class Batches {
+ public:
+  Batches(Engine& engine, BatchOptions options);
+  ~Batches();
+  Batches(const Batches&) = delete;
+  Batches& operator=(const Batches&) = delete;
+
+  // Reads the batches that are not over. Blocking; after the engine's start, before the loops run.
+  Result<void> start();
+  // Takes them up.
+  void open();
+  // Every driver leaves its batch as the rows say. Before the engine drains.
+  Task<void> stop();
+
+  // `batch`: who asks for what; its id, state and times are given here. internal_unavailable: too many are under way.
+  Task<Result<Batch>> create(Batch batch, Duration window);
+  // Ends it soon; the batch as it then is. caller_conflict: it is over, or as good as.
+  Task<Result<Batch>> cancel(JobId id);
+  // Of one that is not over.
+  std::optional<BatchCounts> counts(JobId id) const;
+  // To be told of every job that ended.
+  void ended(const Job& job);
+  const BatchOptions& options() const { return options_; }
+
+ private:
+  struct Live {
+    Batch batch;                             // as its row is, between two steps of its driver; but for the counts
+    std::uint64_t left = 0;                  // lines that nothing has come of yet
+    bool cancel = false;                     // wished
+    std::uint64_t ticket = 0;
+  };
+  struct Lines;
+  struct Paper;
+  struct Tally;
+  Task<void> drive(std::shared_ptr<Live> live);
+  Task<Result<void>> step(Live& live);
+  Task<Result<void>> validate(Live& live);
+  Task<Result<void>> judge(Live& live);
+  Task<Result<void>> submit(Live& live);
+  Task<bool> submit_some(Live& live, std::vector<Submission> jobs);
+  Task<Result<void>> cancel_jobs(Live& live);
+  Task<Result<void>> finalize(Live& live);
+  Task<Result<void>> write_papers(Live& live, Paper& output, Paper& errors, Tally& tally);
+  Submission submission_of(const Live& live, const LineRow& row, BatchLine line) const;
+  Task<Result<std::string>> pieces(JobId file, std::size_t n);
+  Task<Result<void>> save(Live& live);
+  Task<bool> pause(Live& live, Duration most);
+  void adopt(Batch batch, std::optional<BatchCounts> counts, std::uint64_t left);
+  WallTime now() const { return engine_.home().clock().wall(); }
+
+  Engine& engine_;
+  const BatchOptions options_;
+  Feed feed_;                                // news of a batch, by its id
+  std::uint64_t tickets_ = 0;
+  std::unordered_map<JobId, std::shared_ptr<Live>> live_;
+  TaskGroup drivers_{"batches"};
+};
+
+}  // namespace ballast::work
