@@ -2,6 +2,7 @@
 #include "base/config_node.hpp"
 #include "base/log.hpp"
 #include "server/effect_json.hpp"
+#include "server/job_json.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
 #include "server/work_door.hpp"

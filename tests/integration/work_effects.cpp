@@ -88,6 +88,15 @@ TEST_P(WorkEffects, ACallHappensOnceAndIsTold) {
   EXPECT_EQ(e.outcome, R"({"status":201,"digest":")" + to_hex(sha256(R"({"id":7})")) + "\"}");
 }
 
+TEST_P(WorkEffects, GoWithTheirRun) {
+  begin({kKeyed});
+  const JobId id = run("charging");
+  ASSERT_EQ(house().told(id).size(), 1u);
+  const auto swept = database().write_now([&](store::Tx& tx) { return sweep_jobs(tx, {}, house().clock.wall() + 1h, 1min, 100); });
+  ASSERT_TRUE(swept && swept->deleted == 1);
+  EXPECT_EQ(house().told(id), Told{});
+}
+
 TEST_P(WorkEffects, ItIsDurableBeforeItLeaves) {
   begin({kKeyed});
   Told then;
@@ -264,6 +273,26 @@ TEST_P(WorkEffects, OneThatAPersonFoundDoneIsNotSentAgainEither) {
   house().pass(10s);
   EXPECT_EQ(house().end(id), "dead: POST https://pay.example/charges has happened, as a person found out, and what it answered was lost");
   EXPECT_EQ(web().seen.size(), 1u);
+}
+
+TEST_P(WorkEffects, APersonSaysWhatBecameOfOneOnceAndItIsAudited) {
+  begin({kOnce});
+  says({.error = test::unreachable("cut"), .sent = true});
+  const JobId id = run("charging");
+  const auto resolve = [&](EffectChoice which, records::EffectState state) {
+    return database().write_now([&](store::Tx& tx) { return resolve_effect(tx, id, which, state, "in their books", "key:ann", house().clock.wall()); });
+  };
+  EXPECT_EQ(resolve({.path = "chrage"}, records::EffectState::confirmed).error().code, ErrorCode::caller_not_found);
+  EXPECT_EQ(resolve({.path = "charge", .attempt = 2}, records::EffectState::confirmed).error().code, ErrorCode::caller_not_found);
+  EXPECT_EQ(resolve({.path = "charge"}, records::EffectState::unknown).error().field, "state");
+  const auto done = resolve({.path = "charge", .attempt = 1, .kind = records::EffectKind::http}, records::EffectState::confirmed);
+  ASSERT_TRUE(done) << describe(done.error());
+  EXPECT_EQ(house().told(id), (Told{"charge http 1 confirmed"}));
+  EXPECT_EQ(house().effects(id).at(0).outcome, done->outcome);
+  EXPECT_EQ(house().audit(id).back(), "effect.resolved charge");
+  const auto again = resolve({.path = "charge"}, records::EffectState::failed);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, ErrorCode::caller_conflict);
 }
 
 TEST_P(WorkEffects, WhoHasLostTheRunMovesNothing) {
@@ -497,6 +526,11 @@ TEST_P(Undoing, ACrashInTheAirOfOneThatMustNotBeSentTwiceIsUnknown) {
   EXPECT_EQ(house().told(id).back(), "book compensation 1 unknown");
   EXPECT_EQ(house().told(id).front(), "book http 1 compensation_failed");
   EXPECT_EQ(house().end(id), "dead: the answer has status 402, which the call does not expect");
+  const auto done = database().write_now([&](store::Tx& tx) {
+    return resolve_effect(tx, id, {.path = "book"}, records::EffectState::confirmed, "the room is free", "key:ann", house().clock.wall());
+  });
+  ASSERT_TRUE(done) << describe(done.error());
+  EXPECT_EQ(house().told(id).front(), "book http 1 compensated") << "its undoing has happened";
 }
 
 BALLAST_ON_BOTH_DATABASES(WorkEffects);
