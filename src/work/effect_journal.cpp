@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <tuple>
 
 #include "base/json.hpp"
+#include "work/job_rows.hpp"
 
 namespace ballast::work {
 namespace {
@@ -62,7 +64,8 @@ bool answered(std::span<const StageRecord> journal, const records::Effect& e) {
   });
 }
 
-StageRecord lost_record(const Opening& opening, const records::Effect& e) {
+// `run`: whose effect it is, this run's or one's that it repeats.
+StageRecord lost_record(const Opening& opening, JobId run, const records::Effect& e) {
   const EffectId& id = e.intent.id;
   StageRecord r;
   r.path = id.path;
@@ -71,21 +74,60 @@ StageRecord lost_record(const Opening& opening, const records::Effect& e) {
   r.what = id.kind == EffectKind::compensation ? StageRecord::What::compensated : StageRecord::What::failed;
   for (const StageRecord& other : opening.journal)
     if (other.path == id.path && other.input == id.input && other.what == StageRecord::What::failed) r.attempt = std::max(r.attempt, other.attempt + 1);
-  if (e.state != EffectState::confirmed)
-    r.error = in_doubt(opening.run.id, id.path, e.intent.target, Error{.code = ErrorCode::provider_error, .message = "the process ended while it was under way", .field = {}});
+  if (e.state == EffectState::dispatched || e.state == EffectState::unknown)
+    r.error = in_doubt(run, id.path, e.intent.target, Error{.code = ErrorCode::provider_error, .message = "the process ended while it was under way", .field = {}});
   else if (id.kind != EffectKind::compensation)
-    r.error = Error{.code = ErrorCode::provider_error, .message = e.intent.target + " has happened, as a person found out, and what it answered was lost", .field = std::string(kInDoubt)};
+    r.error = Error{.code = ErrorCode::provider_error, .message = e.intent.target + " has happened, and what it answered is lost: it is not sent again. Fork the run from this stage to do it once more",
+                    .field = std::string(kInDoubt)};
   return r;
+}
+
+using Question = std::tuple<std::string_view, Digest, EffectKind>;
+std::map<Question, const records::Effect*> newest_of(std::span<const records::Effect> effects) {
+  std::map<Question, const records::Effect*> newest;
+  for (const auto& e : effects) newest[{e.intent.id.path, e.intent.id.input, e.intent.id.kind}] = &e;
+  return newest;
+}
+
+constexpr int kMostRepeated = 100;           // runs before this one that are looked at
+
+// What the runs that this one repeats did or left in doubt, and it must not do once more. A redrive sends what has a key under the first run's; a fork has keys of
+// its own, and does again what it is asked to.
+Result<void> add_inherited(store::Tx& tx, const Opening& opening, std::span<const records::Effect> own, std::vector<StageRecord>& lost) {
+  std::set<std::pair<std::string, Digest>> seen;
+  for (const auto& e : own) seen.insert({e.intent.id.path, e.intent.id.input});
+  bool forked = false;
+  JobId before = opening.run.spec.parent;
+  Origin how = opening.run.spec.origin;
+  for (int n = 0; n < kMostRepeated && before && (how == Origin::redrive || how == Origin::fork); ++n) {
+    forked |= how == Origin::fork;
+    const auto job = get_job(tx, before);
+    const auto effects = records::list_effects(tx, before.value);
+    if (!job || !effects) return fail(job ? effects.error() : job.error());
+    for (const auto& [question, e] : newest_of(*effects)) {
+      const EffectId& id = e->intent.id;
+      const Stage* stage = opening.flow.at_path(id.path);
+      if (!stage || !is_effect(*stage) || (id.kind != EffectKind::http && id.kind != EffectKind::settle) || !seen.insert({id.path, id.input}).second) continue;
+      const bool repeat = may_repeat(stage, id.kind) && (!forked || idempotency_of(*stage) == Idempotency::natural);
+      const bool doubt = e->state == EffectState::dispatched || e->state == EffectState::unknown;
+      const bool done = !forked && (e->state == EffectState::confirmed || e->state == EffectState::compensation_failed);
+      const bool told = std::ranges::any_of(opening.journal, [&](const StageRecord& r) {
+        return r.path == id.path && r.input == id.input && (r.what == StageRecord::What::done || r.what == StageRecord::What::skipped || (r.error && r.error->field == kInDoubt));
+      });
+      if (!repeat && (doubt || done) && !told) lost.push_back(lost_record(opening, before, *e));
+    }
+    how = *job ? (*job)->spec.origin : Origin::submitted;
+    before = *job ? (*job)->spec.parent : JobId{};
+  }
+  return {};
 }
 
 Result<std::vector<StageRecord>> recover(store::Tx& tx, const Opening& opening) {
   const auto effects = records::list_effects(tx, opening.run.id.value);
   if (!effects) return fail(effects.error());
-  std::map<std::tuple<std::string_view, Digest, EffectKind>, const records::Effect*> newest;
-  for (const auto& e : *effects) newest[{e.intent.id.path, e.intent.id.input, e.intent.id.kind}] = &e;
   std::vector<EffectEnd> ends;
   std::vector<StageRecord> lost;
-  for (const auto& [key, e] : newest) {
+  for (const auto& [question, e] : newest_of(*effects)) {
     const EffectId& id = e->intent.id;
     if (id.kind == EffectKind::worker) continue;
     const bool repeat = may_repeat(opening.flow.at_path(id.path), id.kind), sent = e->state == EffectState::dispatched;
@@ -93,8 +135,9 @@ Result<std::vector<StageRecord>> recover(store::Tx& tx, const Opening& opening) 
     else if (sent && repeat) ends.push_back({id, EffectState::failed, R"({"why":"superseded: its process ended, and the same is sent again"})"});
     else if (sent) ends.push_back({id, EffectState::unknown, R"({"why":"its process ended while it was under way"})"});
     const bool happened = sent || e->state == EffectState::unknown || e->state == EffectState::confirmed;
-    if (happened && !repeat && !answered(opening.journal, *e)) lost.push_back(lost_record(opening, *e));
+    if (happened && !repeat && !answered(opening.journal, *e)) lost.push_back(lost_record(opening, opening.run.id, *e));
   }
+  if (auto read = add_inherited(tx, opening, *effects, lost); !read) return fail(std::move(read.error()));
   const EffectTry hold{.run = opening.run.id, .fence = opening.fence, .id = {}, .at = opening.now};
   if (auto told = by(hold, [&](const EffectHand& hand) { return records::settle(tx, hand, ends); }); !told) return fail(std::move(told.error()));
   for (const EffectEnd& end : ends)

@@ -30,7 +30,8 @@ Also end_undoing(EffectTry t, records::EffectState state, std::string outcome);
 Error in_doubt(JobId run, std::string_view path, std::string_view target, Error why);
 
 // What a holder before left in the air. What may be made twice is settled as superseded, and its stage simply runs again; the rest is unknown,
-// and its stage has failed. A try that is unknown and has no record in the journal is told again.
+// and its stage has failed. A try that is unknown and has no record in the journal is told again; and so is what a run that this one repeats left in doubt,
+// or did without a result, where doing it here would be doing it twice.
 Recovery effects_recovery();
 
 // When a run has ended and nobody will come back to it (cancelled, dead): what is still dispatched is unknown, what is intended was not sent.

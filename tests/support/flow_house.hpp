@@ -61,6 +61,9 @@ class FlowHouse {
     s.input = input;
     auto bound = work::bind_flow(process_->book, s, clock.wall());
     EXPECT_TRUE(bound) << (bound ? "" : describe(bound.error()));
+    return submit(std::move(s));
+  }
+  work::JobId submit(work::Submission s) {
     auto accepted = loop.run(process_->engine.submit(std::vector{std::move(s)}));
     EXPECT_TRUE(accepted.front());
     loop.run_until_idle();
