@@ -6,6 +6,7 @@
 #include "app/table.hpp"
 #include "base/text.hpp"
 #include "net/url.hpp"
+#include "server/effect_json.hpp"
 #include "server/job_json.hpp"
 
 namespace ballast::app {
@@ -14,7 +15,7 @@ namespace {
 
 struct Flags {
   AccessFlags access;
-  std::string id, task, flow, payload, queue, state, tag, text, before, wait, delay, rate, code, name;
+  std::string id, task, flow, payload, queue, state, tag, text, before, wait, delay, rate, code, name, stage, note;
   std::vector<std::string> ids;
   std::size_t limit = 50;
   int priority = work::kDefaultPriority, attempts = 0, concurrency = -1, per_tenant = -1;
@@ -87,6 +88,26 @@ Result<json::value> attempts(Access& access, const Flags& f) {
   const auto id = id_of(f.id);
   if (!id) return fail(id.error());
   return access.call("GET", "/api/jobs/" + f.id + "/attempts");
+}
+
+Result<json::value> effects(Access& access, const Flags& f) {
+  const auto id = id_of(f.id);
+  if (!id) return fail(id.error());
+  if (!access.database()) return access.call("GET", with_query("/api/jobs/" + f.id + "/effects", {{"state", f.state}}));
+  const auto found = access.database()->read_now([&](store::Tx& tx) { return records::list_effects(tx, id->value); });
+  if (!found) return fail(found.error());
+  return server::effects_json(*id, *found, f.state);
+}
+
+Result<json::value> resolve(Access& access, const Flags& f) {
+  if (auto there = need_server(access); !there) return fail(std::move(there.error()));
+  const auto id = id_of(f.id);
+  if (!id) return fail(id.error());
+  json::object body{{"stage", f.stage}, {"state", f.state}};
+  if (f.attempts > 0) body["attempt"] = f.attempts;
+  for (const auto& [name, value] : {std::pair("kind", &f.name), {"note", &f.note}})
+    if (!value->empty()) body[name] = *value;
+  return access.call("POST", "/api/jobs/" + f.id + "/effects/resolve", std::move(body));
 }
 
 Result<json::value> each(Access& access, const Flags& f, std::string_view action) {
@@ -197,6 +218,16 @@ void add_jobs(CLI::App& app, Run& run) {
   one->add_option("ID", flags->id, "job_…")->required();
   one->add_option("--wait", flags->wait, "Until it has ended, or so long: 30s.");
   add(*command, run, flags, "attempts", "The failed attempts of a job.", attempts, print_rows)->add_option("ID", flags->id, "job_…")->required();
+  auto* done = add(*command, run, flags, "effects", "What a run did outside, try by try.", effects, print_rows);
+  done->add_option("ID", flags->id, "job_…")->required();
+  done->add_option("--state", flags->state, "Those in this state: unknown, confirmed, failed, …");
+  auto* known = add(*command, run, flags, "resolve", "Say what became of an effect that is unknown.", resolve, print_one);
+  known->add_option("ID", flags->id, "job_…")->required();
+  known->add_option("STAGE", flags->stage, "The stage, as `jobs effects` shows it.")->required();
+  known->add_option("STATE", flags->state, "confirmed: it has happened; failed: it has not.")->required()->check(CLI::IsMember({"confirmed", "failed"}));
+  known->add_option("--attempt", flags->attempts, "Which try, where several are unknown.")->check(CLI::Range(1, 1'000'000));
+  known->add_option("--kind", flags->name, "http, settle or compensation.");
+  known->add_option("--note", flags->note, "How you know. Goes into the audit trail.");
   add(*command, run, flags, "cancel", "Cancel jobs.", cancel, print_rows)->add_option("ID", flags->ids, "job_…")->required();
   add(*command, run, flags, "dead", "Dead letters by cause.", dead, print_rows);
   auto* again = add(*command, run, flags, "redrive", "Drive dead jobs again: those named, or those of a cause.", redrive, [](const json::value& answer) {

@@ -7,8 +7,10 @@
 #include "base/random.hpp"
 #include "server/job_json.hpp"
 #include "work/approval_rows.hpp"
+#include "work/effect_journal.hpp"
 #include "work/model_call_job.hpp"
 #include "work/signal_rows.hpp"
+#include "work/stage_http.hpp"
 #include "work/stage_model.hpp"
 
 namespace ballast::app {
@@ -67,6 +69,10 @@ Workshop::Workshop(const Config& config, Ground ground, work::ApprovalLinks link
   dispatch_.set_kind(work::JobKind::call, work::call_handler(caller_, engine_, config_.timeout));
   dispatch_.set_kind(work::JobKind::flow, [this](work::Lease lease, CancelToken cancel) { return runner_.run(std::move(lease), cancel); });
   runner_.set_performer(work::StageKind::model, work::model_performer(caller_));
+  runner_.set_performer(work::StageKind::http, work::http_performer(ground_.loops.at(0), guarded_));
+  runner_.set_performer(work::StageKind::settle, work::settle_performer(ground_.loops.at(0), guarded_));
+  runner_.set_undoer(work::http_undoer(ground_.loops.at(0), guarded_));
+  runner_.set_recovery(work::effects_recovery());
   engine_.on_ended([this](const work::Job& job) {
     if (webhooks_.wants(job.spec)) webhooks_.poke();
     if (job.spec.origin == work::Origin::child && job.spec.parent) wakes_.spawn(wake_on_loop(job.spec.parent));

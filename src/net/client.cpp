@@ -229,6 +229,7 @@ Task<Attempt> attempt(ClientConnection& c, const ClientRequest& request, Duratio
   pieces[n++] = piece(wire_without_framing(request.headers, Sender::client, copy));
   pieces[n++] = piece({length_line, length_size});
   for (const auto p : request.body) pieces[n++] = piece(p);
+  if (request.sent) *request.sent = true;
   auto unsent = co_await send_pieces(c, pieces, n, c.pool.options.write_timeout);
   if (unsent && (c.cancelled || unsent->code == ErrorCode::provider_timeout)) co_return Attempt{std::move(unsent)};
   // After a failed write there may still be an answer that says why (413, 401).
@@ -272,9 +273,10 @@ Task<Result<std::unique_ptr<ClientResponse>>> Client::send(Scheduler& loop, cons
     co_return fail(ErrorCode::caller_invalid_request, "the method or the target cannot be sent in a request line", "url");
   if (cancel && cancel->cancelled()) co_return fail(ErrorCode::caller_cancelled, "cancelled");
   for (bool again = false;; again = true) {
-    ClientConnection* c = again ? nullptr : pool.take_idle(origin);
+    const bool fresh = again || request.fresh;
+    ClientConnection* c = fresh ? nullptr : pool.take_idle(origin);
     if (!c) {
-      auto got = co_await pool.acquire(origin, again, connect_by, cancel);
+      auto got = co_await pool.acquire(origin, fresh, connect_by, cancel);
       if (!got) co_return fail(std::move(got.error()));
       c = *got;
     }

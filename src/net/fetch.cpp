@@ -83,7 +83,8 @@ Task<Result<Fetched>> follow(Transport& transport, Scheduler& loop, FetchRequest
   const Timeouts timeouts{.connect = std::min(limits.connect, limits.total), .headers = limits.total};
   for (unsigned hop = 0;; ++hop) {
     const std::string_view pieces[] = {request.body};
-    ClientRequest sent{.method = request.method, .url = &url, .headers = request.headers, .replay_safe = request.replay_safe};
+    ClientRequest sent{.method = request.method, .url = &url, .headers = request.headers, .replay_safe = request.replay_safe,
+                       .fresh = request.fresh, .sent = request.sent};
     sent.headers.set("accept-encoding", "identity");
     if (!request.body.empty()) sent.body = Pieces(pieces);
     auto answer = co_await transport.send(loop, sent, timeouts, token);

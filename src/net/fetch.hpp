@@ -15,7 +15,8 @@ struct FetchRequest {
   std::string_view url;
   Headers headers;
   std::string_view body;
-  bool replay_safe = false;             // see ClientRequest
+  bool replay_safe = false, fresh = false;   // see ClientRequest
+  bool* sent = nullptr;
 };
 
 struct FetchLimits {

@@ -32,6 +32,10 @@ struct ClientRequest {
   // May a request that went out on a kept connection which turned out dead before the first response byte be sent once
   // more on a new one? The provider may have seen it: say yes where a repeat is harmless or accepted.
   bool replay_safe = true;
+  // Not on a kept connection, which may have died unseen: for what must not be sent again, so that an error does not leave it in doubt.
+  bool fresh = false;
+  // Set when the first byte is about to leave: from then on it may have arrived, whatever the error. Null: nobody asks.
+  bool* sent = nullptr;
 };
 
 struct Timeouts {

@@ -1,7 +1,6 @@
 #include "records/effects.hpp"
 
 #include <algorithm>
-#include <optional>
 
 #include "base/json.hpp"
 #include "base/text.hpp"
@@ -218,6 +217,14 @@ Result<std::vector<Effect>> unsettled(store::Tx& tx, std::int64_t job) {
 Result<std::vector<Effect>> confirmed_in_reverse(store::Tx& tx, std::int64_t job) {
   return effects_of(tx.run("SELECT " EFFECT_COLUMNS " FROM effects WHERE job = $1 AND state IN (2, 6) AND kind <> 3 "
                            "ORDER BY place DESC, n DESC, path DESC, attempt DESC LIMIT 70000", {job}));
+}
+
+Result<std::optional<Effect>> last_effect(store::Tx& tx, std::int64_t job, const EffectId& id) {
+  auto found = effects_of(tx.run("SELECT " EFFECT_COLUMNS " FROM effects WHERE job = $1 AND path = $2 AND input = $3 AND kind = $4 ORDER BY attempt DESC LIMIT 1",
+                                 {job, id.path, bytes_of(id.input), number(id.kind)}));
+  if (!found) return fail(std::move(found.error()));
+  if (found->empty()) return std::nullopt;
+  return std::move(found->front());
 }
 
 Result<std::uint64_t> delete_effects(store::Tx& tx, std::int64_t job) {

@@ -21,6 +21,7 @@
 // Never give it a secret: the target has no query and no header, the arguments are a hash.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -102,6 +103,8 @@ Result<std::vector<Effect>> unsettled(store::Tx& tx, std::int64_t job);
 // For a rollback: those that were confirmed and not undone since, the last settled first; `compensation_failed` ones among them, without
 // compensations themselves.
 Result<std::vector<Effect>> confirmed_in_reverse(store::Tx& tx, std::int64_t job);
+// The newest try of this path, input and kind, whatever attempt `id` has; nothing: there was none.
+Result<std::optional<Effect>> last_effect(store::Tx& tx, std::int64_t job, const EffectId& id);
 // Returns how many there were.
 Result<std::uint64_t> delete_effects(store::Tx& tx, std::int64_t job);
 

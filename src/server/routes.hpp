@@ -12,6 +12,7 @@ Task<bool> jobs_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> dead_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> approvals_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> approve_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> effects_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> events_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> flows_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> runs_api(net::Exchange& exchange, const Parts& parts);

@@ -53,6 +53,8 @@ Task<void> Api::handle(net::Exchange& exchange) {
     if (runs) co_return;
     const bool flows = co_await flows_api(exchange, parts_);
     if (flows) co_return;
+    const bool effects = co_await effects_api(exchange, parts_);
+    if (effects) co_return;
     const bool dead = co_await dead_api(exchange, parts_);
     if (dead) co_return;
     const bool jobs = co_await jobs_api(exchange, parts_);

@@ -209,6 +209,10 @@ SettleStage FlowReader::settle(const ConfigNode& node) {
   s.effect = only_http(node.require("effect"));
   s.effect.risk = Risk::destructive;
   s.key = expr(node.get("key"));
+  // Who names a key says that the other side honours it.
+  const auto said = node.get("effect").get("http").get("idempotency");
+  if (s.key && !said.exists()) s.effect.idempotency = Idempotency::key;
+  if (s.key && s.effect.idempotency != Idempotency::key) node.get("key").problem("is sent with `idempotency: key` alone");
   node.done();
   return s;
 }

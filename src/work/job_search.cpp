@@ -147,7 +147,7 @@ Result<Swept> sweep_jobs(store::Tx& tx, JobId after, WallTime now, Duration rete
   swept.deleted = gone.size();
   if (gone.size() == 0) return swept;
   for (const char* sql : {"DELETE FROM job_attempts WHERE job = $1", "DELETE FROM job_events WHERE job = $1", "DELETE FROM approvals WHERE job = $1",
-                          "DELETE FROM run_steps WHERE job = $1", "DELETE FROM signal_waits WHERE job = $1", "DELETE FROM run_blobs WHERE job = $1", "DELETE FROM jobs WHERE id = $1"}) {
+                          "DELETE FROM run_steps WHERE job = $1", "DELETE FROM effects WHERE job = $1", "DELETE FROM signal_waits WHERE job = $1", "DELETE FROM run_blobs WHERE job = $1", "DELETE FROM jobs WHERE id = $1"}) {
     auto deleted = tx.run_many(sql, gone);
     if (!deleted) return std::unexpected(deleted.error());
   }

@@ -148,6 +148,33 @@ TEST(Client, AFreshConnectionIsNeverRepeated) {
   EXPECT_TRUE(w.call(up.url()).ok);
 }
 
+// For what must not be sent twice: a kept connection may have died unseen, and whether bytes have left is known whatever the error.
+TEST(Client, AFreshRequestHasAConnectionOfItsOwnAndSaysWhetherItLeft) {
+  Upstream up({answers(ok, 3), answers(ok), [](Raw& raw) { request_of(raw); }});
+  ClientWorld w;
+  EXPECT_TRUE(w.call(up.url()).ok);
+  const auto fresh = [&](const Url& url, bool& sent) {
+    return run<Got>(w.loops.at(0), [&]() -> Task<Got> {
+      const ClientRequest request{.url = &url, .replay_safe = false, .fresh = true, .sent = &sent};
+      auto r = co_await w.client.send(w.loops.at(0), request, {60s, 60s}, nullptr);
+      if (!r) co_return Got{.code = r.error().code};
+      auto all = co_await (*r)->read_all(100, no_deadline);
+      co_return Got{.ok = all.has_value(), .reused = (*r)->reused()};
+    });
+  };
+  bool sent = false;
+  const Got first = fresh(up.url(), sent);
+  EXPECT_TRUE(first.ok && sent && !first.reused);
+  EXPECT_EQ(up.accepted, 2);
+  sent = false;
+  const Got cut = fresh(up.url(), sent);
+  EXPECT_TRUE(!cut.ok && sent) << "it may have arrived";
+  sent = false;
+  const Url nobody = *parse_url("http://127.0.0.1:1/");
+  EXPECT_EQ(fresh(nobody, sent).code, ErrorCode::provider_unreachable);
+  EXPECT_FALSE(sent) << "nothing has left";
+}
+
 TEST(Client, TimersSayWhichOne) {
   {
     Upstream up({[](Raw& raw) { raw.rest(); }});
