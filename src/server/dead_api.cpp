@@ -56,7 +56,8 @@ Task<Result<void>> add(Again& again, WorkDoor& door, net::Exchange& exchange, co
   if (s.spec.kind == work::JobKind::flow) {
     auto kept = co_await results_of(door, exchange, dead.id, s.spec.version, {});
     if (!kept) co_return fail(std::move(kept.error()));
-    journal = std::move(*kept);
+    journal = std::move(kept->records);
+    if (kept->undone) s.spec.lineage.clear();
   }
   again.jobs.push_back(std::move(s));
   again.journals.push_back(std::move(journal));

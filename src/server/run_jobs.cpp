@@ -7,13 +7,14 @@
 
 namespace ballast::server {
 
-Task<Result<std::vector<work::StageRecord>>> results_of(WorkDoor& door, net::Exchange& exchange, work::JobId id, std::string version, std::string from) {
+Task<Result<KeptResults>> results_of(WorkDoor& door, net::Exchange& exchange, work::JobId id, std::string version, std::string from) {
   auto flow = co_await door.flows().version(exchange.loop(), door.engine().database(), std::move(version));
   if (!flow) co_return fail(std::move(flow.error()));
   if (!from.empty() && !(*flow)->at_path(from)) co_return fail(ErrorCode::caller_not_found, "the flow has no such stage", "stage");
   auto records = co_await door.engine().database().read(exchange.loop(), [id](store::Tx& tx) { return work::load_records(tx, id); });
   if (!records) co_return fail(std::move(records.error()));
-  co_return work::results_before(**flow, std::move(*records), from);
+  const bool undone = work::was_undone(*records);
+  co_return KeptResults{work::results_before(**flow, std::move(*records), from), undone};
 }
 
 Result<void> bind_version(WorkDoor& door, const JsonRef& body, work::Submission& s, WallTime now) {

@@ -10,7 +10,11 @@
 namespace ballast::server {
 
 // The results of run `id` that a run of flow `version` (a digest) begins with; see work::results_before.
-Task<Result<std::vector<work::StageRecord>>> results_of(WorkDoor& door, net::Exchange& exchange, work::JobId id, std::string version, std::string from);
+struct KeptResults {
+  std::vector<work::StageRecord> records;
+  bool undone = false;                         // something of that run was
+};
+Task<Result<KeptResults>> results_of(WorkDoor& door, net::Exchange& exchange, work::JobId id, std::string version, std::string from);
 // The body's `version` and the input of a run that comes from another: "current" (the flow in force, whose deadline and input schema then hold), or a
 // digest. Absent: the version it began with.
 Result<void> bind_version(WorkDoor& door, const JsonRef& body, work::Submission& submission, WallTime now);

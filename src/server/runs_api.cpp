@@ -137,7 +137,7 @@ Task<Result<void>> fork(net::Exchange& exchange, WorkDoor& door, const gateway::
   if (auto fits = co_await check_input(door, exchange, s); !fits) co_return fail(std::move(fits.error()));
   auto kept = co_await results_of(door, exchange, id, s.spec.version, stage->value_or(""));
   if (!kept) co_return fail(std::move(kept.error()));
-  auto done = co_await submit_from(exchange, door, who, std::move(s), std::move(*kept), records::audit::run_forked, "fork_of", now);
+  auto done = co_await submit_from(exchange, door, who, std::move(s), std::move(kept->records), records::audit::run_forked, "fork_of", now);
   co_return done;
 }
 

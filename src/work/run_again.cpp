@@ -66,6 +66,10 @@ std::vector<StageRecord> results_before(const Flow& flow, std::vector<StageRecor
   return from.empty() ? records : keep_before(flow, std::move(records), from);
 }
 
+bool was_undone(const std::vector<StageRecord>& records) {
+  return std::ranges::any_of(records, [](const StageRecord& r) { return r.what == StageRecord::What::compensated; });
+}
+
 Result<Also> journal_seed(JobId run, const std::vector<StageRecord>& records) {
   std::vector<PackedRecord> packed;
   for (const StageRecord& r : records) {
