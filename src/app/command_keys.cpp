@@ -27,6 +27,9 @@ json::array list_of(std::string_view commas) {
   return list;
 }
 
+// Whoever may open the database.
+server::KeyHand by_hand() { return {.actor = "command line", .now = SystemClock().wall()}; }
+
 Result<json::value> create(Access& access, const Flags& f) {
   if (!f.expires.empty())
     if (auto at = parse_time(f.expires, "--expires"); !at) return fail(std::move(at.error()));
@@ -36,7 +39,7 @@ Result<json::value> create(Access& access, const Flags& f) {
     info.scopes = *gateway::scopes_from(f.scopes, "--scopes");
     for (const auto& model : list_of(f.models)) info.models.emplace_back(model.get_string());
     if (!f.expires.empty()) info.expires = *parse_time(f.expires, "--expires");
-    auto minted = server::create_key(*db, std::move(info), SystemClock().wall());
+    auto minted = server::create_key(*db, std::move(info), by_hand());
     if (!minted) return fail(std::move(minted.error()));
     return json::object{{"id", minted->stored.info.id}, {"name", f.name}, {"secret", minted->secret}};
   }
@@ -72,8 +75,8 @@ Result<json::value> update(Access& access, const Flags& f) {
   if (f.patch.empty()) return fail(ErrorCode::caller_invalid_request, "say what to change, for example --models", "--name");
   auto* db = access.database();
   if (!db) return access.call("PATCH", "/api/keys/" + net::percent_encode(f.id), f.patch);
-  const WallTime now = SystemClock().wall();
-  const auto row = db->write_now([&](store::Tx& tx) { return server::change_key(tx, f.id, *change, now); });
+  const server::KeyHand hand = by_hand();
+  const auto row = db->write_now([&](store::Tx& tx) { return server::change_key(tx, f.id, *change, hand); });
   if (!row) return fail(row.error());
   return server::key_json(*row);
 }
@@ -86,8 +89,8 @@ Result<json::value> rotate(Access& access, const Flags& f) {
   if (!db)
     return access.call("POST", "/api/keys/" + net::percent_encode(f.id) + "/rotate",
                        json::object{{"overlap", std::chrono::ceil<std::chrono::seconds>(*overlap).count()}});
-  const WallTime now = SystemClock().wall();
-  auto rotated = db->write_now([&](store::Tx& tx) { return server::rotate_key(tx, f.id, *overlap, now); });
+  const server::KeyHand hand = by_hand();
+  auto rotated = db->write_now([&](store::Tx& tx) { return server::rotate_key(tx, f.id, *overlap, hand); });
   if (!rotated) return fail(rotated.error());
   json::object answer = server::key_json(rotated->row);
   answer["secret"] = rotated->secret;
@@ -97,11 +100,8 @@ Result<json::value> rotate(Access& access, const Flags& f) {
 Result<json::value> revoke(Access& access, const Flags& f) {
   auto* db = access.database();
   if (!db) return access.call("DELETE", "/api/keys/" + net::percent_encode(f.id));
-  const WallTime now = SystemClock().wall();
-  const auto done = db->write_now([&](store::Tx& tx) -> Result<bool> {
-    if (auto revoked = records::revoke_key(tx, f.id, now); !revoked) return fail(revoked.error());
-    return true;
-  });
+  const server::KeyHand hand = by_hand();
+  const auto done = db->write_now([&](store::Tx& tx) { return server::revoke_key(tx, f.id, hand); });
   if (!done) return fail(done.error());
   return json::object{{"id", f.id}, {"revoked", true}};
 }

@@ -13,6 +13,7 @@
 #include "records/idempotency.hpp"
 #include "records/ledger.hpp"
 #include "records/migrations.hpp"
+#include "server/key_changes.hpp"
 #include "server/key_rows.hpp"
 #include "server/work_door.hpp"
 #include "server/state_metrics.hpp"
@@ -119,7 +120,7 @@ Result<void> Runtime::first_start() {
   const auto mint = [&](std::string name, gateway::Scope scope, std::string& secret, std::optional<WallTime> expires = {}) -> Result<void> {
     gateway::KeyInfo info{.name = std::move(name), .expires = expires};
     info.scopes.bits = static_cast<std::uint8_t>(scope);
-    auto minted = server::create_key(*database_, std::move(info), clock_.wall());
+    auto minted = server::create_key(*database_, std::move(info), {.actor = "first start", .now = clock_.wall()});
     if (!minted) return fail(std::move(minted.error()));
     secret = minted->secret;
     return keys_->put(minted->stored);

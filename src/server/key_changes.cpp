@@ -1,9 +1,12 @@
 #include "server/key_changes.hpp"
 
+#include <span>
+
 #include <fmt/ranges.h>
 
 #include "base/config_node.hpp"
 #include "base/text.hpp"
+#include "records/audit.hpp"
 #include "server/key_rows.hpp"
 
 namespace ballast::server {
@@ -98,6 +101,17 @@ Result<gateway::KeyInfo> new_key_from(KeyChange change) {
 
 namespace {
 
+// What the key is now, but for its secret.
+Result<void> tell(store::Tx& tx, std::string_view action, const records::KeyRow& row, const KeyHand& hand) {
+  const json::object now{{"name", row.name}, {"scopes", row.scopes}, {"models", json::value_from(row.models)}, {"team", row.team}, {"user", row.user},
+                         {"feature", row.feature}, {"expires", row.expires ? json::value(to_rfc3339(*row.expires)) : json::value(nullptr)}};
+  const records::AuditEntry entry{.actor = hand.actor, .action = std::string(action), .subject = row.id, .arguments = sha256(to_json(now)),
+                                  .outcome = to_json(json::object{{"name", row.name}, {"scopes", row.scopes}}), .at = hand.now};
+  auto head = records::append_audit(tx, records::admin_chain("0"), std::span(&entry, 1), hand.now);
+  if (!head) return std::unexpected(std::move(head.error()));
+  return {};
+}
+
 Result<records::KeyRow> living(store::Tx& tx, std::string_view id) {
   auto row = records::get_key(tx, id);
   if (row && row->revoked) return fail(ErrorCode::caller_conflict, "the key is revoked: make another", "id");
@@ -106,8 +120,29 @@ Result<records::KeyRow> living(store::Tx& tx, std::string_view id) {
 
 }  // namespace
 
-Result<records::KeyRow> change_key(store::Tx& tx, std::string_view id, const KeyChange& change, WallTime now) {
-  if (change.expires && *change.expires && **change.expires <= now)
+Result<void> add_key(store::Tx& tx, const records::KeyRow& row, const KeyHand& hand) {
+  if (auto added = records::insert_key(tx, row); !added) return added;
+  return tell(tx, records::audit::key_created, row, hand);
+}
+
+Result<gateway::MintedKey> create_key(store::Database& db, gateway::KeyInfo info, const KeyHand& hand) {
+  auto minted = gateway::mint_key(std::move(info), hand.now);
+  if (!minted) return minted;
+  const auto row = row_of(*minted);
+  const auto stored = db.write_now([&](store::Tx& tx) { return add_key(tx, row, hand); });
+  if (!stored) return fail(stored.error());
+  return minted;
+}
+
+Result<void> revoke_key(store::Tx& tx, std::string_view id, const KeyHand& hand) {
+  if (auto revoked = records::revoke_key(tx, id, hand.now); !revoked) return revoked;
+  const auto row = records::get_key(tx, id);
+  if (!row) return fail(row.error());
+  return tell(tx, records::audit::key_revoked, *row, hand);
+}
+
+Result<records::KeyRow> change_key(store::Tx& tx, std::string_view id, const KeyChange& change, const KeyHand& hand) {
+  if (change.expires && *change.expires && **change.expires <= hand.now)
     return fail(ErrorCode::caller_invalid_request, "is in the past; to end the key now, revoke it", "expires");
   auto row = living(tx, id);
   if (!row) return row;
@@ -122,10 +157,12 @@ Result<records::KeyRow> change_key(store::Tx& tx, std::string_view id, const Key
   take(change.expires, row->expires);
   if (change.scopes) row->scopes = gateway::to_string(*change.scopes);
   if (auto done = records::update_key(tx, *row); !done) return fail(std::move(done.error()));
+  if (auto told = tell(tx, records::audit::key_updated, *row, hand); !told) return fail(std::move(told.error()));
   return row;
 }
 
-Result<RotatedKey> rotate_key(store::Tx& tx, std::string_view id, Duration overlap, WallTime now) {
+Result<RotatedKey> rotate_key(store::Tx& tx, std::string_view id, Duration overlap, const KeyHand& hand) {
+  const WallTime now = hand.now;
   auto row = living(tx, id);
   if (!row) return fail(std::move(row.error()));
   const auto minted = gateway::mint_key({.id = row->id, .name = row->name}, now);
@@ -138,6 +175,7 @@ Result<RotatedKey> rotate_key(store::Tx& tx, std::string_view id, Duration overl
   r.digest = fresh.digest;
   r.prefix = fresh.prefix;
   if (auto done = records::rotate_key(tx, id, r.digest, r.prefix, r.old_until); !done) return fail(std::move(done.error()));
+  if (auto told = tell(tx, records::audit::key_rotated, r, hand); !told) return fail(std::move(told.error()));
   return rotated;
 }
 

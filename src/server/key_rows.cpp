@@ -48,18 +48,6 @@ json::object key_json(const records::KeyRow& row) {
   return o;
 }
 
-Result<gateway::MintedKey> create_key(store::Database& db, gateway::KeyInfo info, WallTime now) {
-  auto minted = gateway::mint_key(std::move(info), now);
-  if (!minted) return minted;
-  const auto row = row_of(*minted);
-  const auto stored = db.write_now([&](store::Tx& tx) -> Result<bool> {
-    if (auto inserted = records::insert_key(tx, row); !inserted) return fail(inserted.error());
-    return true;
-  });
-  if (!stored) return fail(stored.error());
-  return minted;
-}
-
 Result<std::vector<gateway::StoredKey>> load_keys(store::Database& db) {
   auto rows = db.read_now([](store::Tx& tx) { return records::list_keys(tx); });
   if (!rows) return fail(std::move(rows.error()));

@@ -13,8 +13,6 @@ records::KeyRow row_of(const gateway::MintedKey& key);
 Result<gateway::StoredKey> stored_of(const records::KeyRow& row);
 json::object key_json(const records::KeyRow& row);
 
-// Mints a key and stores its hash. Blocking.
-Result<gateway::MintedKey> create_key(store::Database& db, gateway::KeyInfo info, WallTime now);
 // Every unrevoked key. Blocking.
 Result<std::vector<gateway::StoredKey>> load_keys(store::Database& db);
 

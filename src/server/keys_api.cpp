@@ -49,17 +49,17 @@ std::optional<Error> configured_elsewhere(const Parts& parts, const std::string&
   return Error{ErrorCode::caller_conflict, "this key stands in the configuration: change or remove it there", "id"};
 }
 
-Task<void> create(net::Exchange& exchange, const Parts& parts) {
+KeyHand hand_of(const gateway::Principal& who, const Parts& parts) { return {.actor = "key:" + who.key_id(), .now = parts.clock.wall()}; }
+
+Task<void> create(net::Exchange& exchange, const Parts& parts, const gateway::Principal& who) {
   auto change = read_change(exchange.body());
   auto info = change ? new_key_from(std::move(*change)) : Result<gateway::KeyInfo>(fail(std::move(change.error())));
   if (!info) co_return co_await reply_problem(exchange, info.error());
   auto minted = gateway::mint_key(std::move(*info), parts.clock.wall());
   if (!minted) co_return co_await reply_problem(exchange, minted.error());
   const auto row = row_of(*minted);
-  const auto stored = co_await parts.database.write(exchange.loop(), [&row](store::Tx& tx) -> Result<bool> {
-    if (auto ok = records::insert_key(tx, row); !ok) return fail(ok.error());
-    return true;
-  });
+  const KeyHand hand = hand_of(who, parts);
+  const auto stored = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) { return add_key(tx, row, hand); });
   if (!stored) co_return co_await reply_problem(exchange, stored.error());
   if (auto ok = parts.gateway.world().keys.put(minted->stored); !ok) co_return co_await reply_problem(exchange, ok.error());
   log::info("key_created", {{"id", row.id}, {"name", row.name}, {"scopes", row.scopes}});
@@ -95,24 +95,24 @@ void follow(const Parts& parts, const records::KeyRow& row) {
   if (!done) log::warn("key_not_followed", {{"id", row.id}, {"why", done.error().message}});
 }
 
-Task<void> change(net::Exchange& exchange, const Parts& parts, std::string id) {
+Task<void> change(net::Exchange& exchange, const Parts& parts, const gateway::Principal& who, std::string id) {
   if (const auto no = configured_elsewhere(parts, id)) co_return co_await reply_problem(exchange, *no);
   const auto wanted = read_change(exchange.body());
   if (!wanted) co_return co_await reply_problem(exchange, wanted.error());
-  const WallTime now = parts.clock.wall();
-  auto row = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) { return change_key(tx, id, *wanted, now); });
+  const KeyHand hand = hand_of(who, parts);
+  auto row = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) { return change_key(tx, id, *wanted, hand); });
   if (!row) co_return co_await reply_problem(exchange, row.error());
   follow(parts, *row);
   log::info("key_changed", {{"id", id}, {"name", row->name}, {"scopes", row->scopes}});
   co_await reply_json(exchange, 200, row_json(parts.gateway.world().keys, *row));
 }
 
-Task<void> rotate(net::Exchange& exchange, const Parts& parts, std::string id) {
+Task<void> rotate(net::Exchange& exchange, const Parts& parts, const gateway::Principal& who, std::string id) {
   if (const auto no = configured_elsewhere(parts, id)) co_return co_await reply_problem(exchange, *no);
   const auto overlap = read_overlap(exchange.body());
   if (!overlap) co_return co_await reply_problem(exchange, overlap.error());
-  const WallTime now = parts.clock.wall();
-  auto rotated = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) { return rotate_key(tx, id, *overlap, now); });
+  const KeyHand hand = hand_of(who, parts);
+  auto rotated = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) { return rotate_key(tx, id, *overlap, hand); });
   if (!rotated) co_return co_await reply_problem(exchange, rotated.error());
   follow(parts, rotated->row);
   log::info("key_rotated", {{"id", id}, {"overlap_s", std::chrono::duration_cast<std::chrono::seconds>(*overlap).count()}});
@@ -121,13 +121,10 @@ Task<void> rotate(net::Exchange& exchange, const Parts& parts, std::string id) {
   co_await reply_json(exchange, 200, std::move(body));
 }
 
-Task<void> revoke(net::Exchange& exchange, const Parts& parts, std::string id) {
-  const WallTime now = parts.clock.wall();
+Task<void> revoke(net::Exchange& exchange, const Parts& parts, const gateway::Principal& who, std::string id) {
+  const KeyHand hand = hand_of(who, parts);
   if (const auto no = configured_elsewhere(parts, id)) co_return co_await reply_problem(exchange, *no);
-  const auto done = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) -> Result<bool> {
-    if (auto ok = records::revoke_key(tx, id, now); !ok) return fail(ok.error());
-    return true;
-  });
+  const auto done = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) { return revoke_key(tx, id, hand); });
   if (!done) co_return co_await reply_problem(exchange, done.error());
   const auto gone = parts.gateway.world().keys.revoke(id);
   log::info("key_revoked", {{"id", id}, {"was_active", gone.has_value()}});
@@ -152,13 +149,13 @@ Task<bool> keys_api(net::Exchange& exchange, const Parts& parts) {
   const std::string id = net::percent_decode(named, false);
   const std::string_view method = request.method;
   if (all && method == "GET") co_await list(exchange, parts);
-  else if (all && method == "POST") co_await create(exchange, parts);
+  else if (all && method == "POST") co_await create(exchange, parts, *who);
   else if (all) co_return false;
-  else if (rotates && method == "POST") co_await rotate(exchange, parts, id);
+  else if (rotates && method == "POST") co_await rotate(exchange, parts, *who, id);
   else if (rotates) co_return false;
   else if (method == "GET") co_await show(exchange, parts, id);
-  else if (method == "PATCH") co_await change(exchange, parts, id);
-  else if (method == "DELETE") co_await revoke(exchange, parts, id);
+  else if (method == "PATCH") co_await change(exchange, parts, *who, id);
+  else if (method == "DELETE") co_await revoke(exchange, parts, *who, id);
   else co_return false;
   co_return true;
 }

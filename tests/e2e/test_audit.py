@@ -1,6 +1,7 @@
 """The audit trail from outside: entries hashed by the rule as written down, anchored by the running server, checked by the command."""
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import sqlite3
@@ -8,6 +9,7 @@ import struct
 
 import pytest
 
+from support.client import fetch
 from support.configs import one_provider
 from support.gateway import wait_until
 
@@ -84,3 +86,18 @@ def test_what_cannot_be_checked_is_not_called_clean(upstream, gateway):
     nobody = g.command("audit", "show", "job_nobody", check=False)
     assert nobody.returncode == 1 and "no audit chain" in nobody.stderr
     assert "Exit code 0: clean" in g.command("audit", "verify", "--help").stdout
+
+
+@pytest.mark.databases
+def test_what_is_done_to_keys_is_told_by_whom_and_without_secrets(upstream, gateway):
+    g = gateway(one_provider(upstream))
+    made = g.admin.post("/api/keys", {"name": "web", "scopes": ["call"]}).json()
+    patch = asyncio.run(fetch(g.port, "PATCH", f"/api/keys/{made['id']}", headers=g.admin.headers(), body=b'{"models": ["chat"]}'))
+    assert patch.status == 200, patch.body
+    g.admin.post(f"/api/keys/{made['id']}/rotate", {"overlap": 60})
+    g.admin.delete(f"/api/keys/{made['id']}")
+    shown = g.command("audit", "show", "admin:0", "--json").stdout
+    entries = json.loads(shown)["entries"]
+    assert [e["action"] for e in entries] == ["key.created", "key.updated", "key.rotated", "key.revoked"]
+    assert {e["subject"] for e in entries} == {made["id"]} and all(e["actor"].startswith("key:") for e in entries)
+    assert made["secret"] not in shown and g.command("audit", "verify", "--json").returncode == 0
