@@ -1,18 +1,21 @@
 """The blueprints as they ship: copied, started, and led through what their READMEs say, with the simulator and with a provider of the test's own."""
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from support.client import Caller
+from support.client import Caller, fetch
 from support.fake_upstream import ok
-from support.gateway import ADMIN_KEY, APP_KEY, ROOT, Gateway, wait_until
+from support.gateway import ADMIN_KEY, APP_KEY, ROOT, Gateway, free_port, wait_port, wait_until
 
 DESK_KEY = "sk-ballast-desk-0123456789abcdef0123456789"
 TICKETS = {
@@ -103,6 +106,13 @@ def says(answers: list[tuple[str, str]], changed=None):
     return behave
 
 
+@pytest.mark.parametrize("name", ["newsroom", "support"])
+def test_the_check_finds_nothing_to_say(house, name):
+    g = house(name, start=False)
+    told = json.loads(g.command("check", "--json").stdout)
+    assert told["ok"] and told["warnings"] == [], told
+
+
 # ---- support
 
 @pytest.mark.databases
@@ -175,3 +185,217 @@ def test_on_real_tickets_most_are_answered_without_a_human_and_few_of_them_wrong
     assert float(row[2]) >= 75 and float(row[4]) <= 1.5 and ece <= 0.03, told
     g.start()                                       # what was written is what runs
     assert g.submit("classify", {"text": "assistance retrieving my profile pass"}, wait="30s")["output"]["intent"] == "recover_password"
+
+
+# ---- the newsroom
+
+MODEL_STAGES = ("triage", "research", "outline", "draft", "fact_check", "style", "headline", "legal_check")
+ARTICLES = ROOT.parent / "shared" / "data" / "editorial-support" / "articles.jsonl.gz"
+
+
+class Press:
+    """The blueprint's own receiver."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder, self.port = folder, free_port()
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> "Press":
+        with open(self.folder / "press.log", "ab") as out:
+            self.process = subprocess.Popen([sys.executable, "press.py", "--port", str(self.port)], cwd=self.folder, stdout=out, stderr=subprocess.STDOUT)
+        wait_port(self.port, self.process, self.folder / "press.log")
+        return self
+
+    def get(self, path: str):
+        return asyncio.run(fetch(self.port, "GET", path))
+
+    def log(self) -> list[str]:
+        return [entry["what"] for entry in self.get("/log").json()]
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait(60)
+
+    def unread(self) -> int:
+        """Bytes that have come in and that nobody has read."""
+        with open("/proc/net/tcp") as table:
+            rows = [line.split() for line in table][1:]
+        return sum(int(r[4].split(":")[1], 16) for r in rows if r[1].endswith(f":{self.port:04X}") and r[3] == "01")
+
+
+@pytest.fixture
+def newsroom(house):
+    made: list[Press] = []
+
+    def make(start: bool = True, **env: str) -> tuple[House, Press]:
+        g = house("newsroom", start=False, **env)
+        g.change("ballast.yaml", "tokens_per_second: 400", "tokens_per_second: 0")
+        press = Press(g.folder).start()
+        made.append(press)
+        g.env["NEWSROOM_PRESS"] = f"http://127.0.0.1:{press.port}"
+        return (g.start() if start else g), press
+    yield make
+    for press in made:
+        press.stop()
+
+
+def story(g: House, **more) -> dict:
+    title, _, text = (g.folder / "sources" / "ferry.txt").read_text().strip().partition("\n")
+    return {"title": title, "text": text.strip(), **more}
+
+
+def approve(g: House, job: str) -> dict:
+    asked = g.asked(job)
+    decided = g.desk.post(f"/api/approvals/{asked['id']}/approve", {"digest": asked["digest"]})
+    assert decided.status == 200, decided.body
+    return asked
+
+
+def done_once(g: House, job: str, stages=MODEL_STAGES) -> None:
+    records = g.records(job)
+    assert {s: [r["what"] for r in records[s]] for s in stages} == {s: ["done"] for s in stages}
+
+
+@pytest.mark.databases
+def test_a_text_becomes_a_page_once_an_editor_has_approved_exactly_that_page(newsroom):
+    g, press = newsroom()
+    id = g.submit("newsroom", story(g))["id"]
+    asked = approve(g, id)
+    assert asked["shown"]["headline"] == "Skerrin ferry goes electric in April" and asked["shown"]["check"]["facts_supported"] == 1
+    done = g.job(id, wait="60s")
+    assert done["state"] == "done", done
+    page = press.get("/" + done["output"]["published"].rsplit("/", 1)[1])
+    assert page.status == 200 and "<h1>Skerrin ferry goes electric in April</h1>" in page.body.decode() and "It worked in eleven of them." in page.body.decode()
+    assert sorted(press.log()) == ["announced front-page", "announced newsletter", "published " + done["output"]["published"].rsplit("/", 1)[1]]
+    assert done["output"]["approved_by"] == "key:config:editor" and [c["status"] for c in done["output"]["distributed"]] == [201, 201]
+    done_once(g, id)
+    assert g.usage()["attempts"] == len(MODEL_STAGES)
+
+
+def test_a_stage_that_fails_is_tried_again_alone(newsroom, upstream):
+    g, press = newsroom(start=False, OPENAI_BASE_URL=upstream.base_url, OPENAI_API_KEY="sk-nobody")
+    prompts: list[str] = []
+
+    def broken_twice(prompt: str, answer: str) -> str:
+        prompts.append(re.search(r"Task: ([a-z ]+)\.", prompt)[1])
+        return '{"risk": "who kn' if prompts[-1] == "legal check" and prompts.count("legal check") < 3 else answer
+    upstream.script("gpt-5-mini", says(scripted(g), broken_twice))
+    g.change("ballast.yaml", "targets: [sim/scripted]", "targets: [openai/gpt-5-mini]")      # the one line
+    g.start()
+    done = g.job(g.submit("newsroom", story(g, approval="never"))["id"], wait="60s")
+    assert done["state"] == "done" and done["output"]["legal"] == "none", done
+    assert sorted(prompts) == sorted([s.replace("_", " ") for s in MODEL_STAGES] + ["legal check"] * 2)
+    records = g.records(done["id"])
+    assert [r["what"] for r in records["legal_check"]] == ["failed", "failed", "done"]
+    done_once(g, done["id"], [s for s in MODEL_STAGES if s != "legal_check"])
+    assert len([what for what in press.log() if what.startswith("published")]) == 1
+
+
+def test_a_run_whose_stage_used_up_its_attempts_goes_on_from_there(newsroom, upstream):
+    g, press = newsroom(start=False, OPENAI_BASE_URL=upstream.base_url, OPENAI_API_KEY="sk-nobody")
+    broken = [True]
+    upstream.script("gpt-5-mini", says(scripted(g), lambda prompt, answer: "I cannot say." if broken[0] and "Task: legal check." in prompt else answer))
+    g.change("ballast.yaml", "targets: [sim/scripted]", "targets: [openai/gpt-5-mini]")
+    g.start()
+    dead = g.job(g.submit("newsroom", story(g, approval="never"))["id"], wait="60s")
+    assert dead["state"] == "dead" and dead["error"]["field"] == "stages.legal_check" and press.log() == [], dead
+    broken[0], before = False, len(upstream.seen("gpt-5-mini"))
+    again = g.admin.post(f"/api/jobs/{dead['id']}/redrive", {})
+    assert again.status == 202, again.body
+    done = g.job(again.json()["id"], wait="60s")
+    assert done["state"] == "done" and done["output"]["published"], done
+    asked = [re.search(r"Task: ([a-z ]+)\.", r.body["messages"][-1]["content"])[1] for r in upstream.seen("gpt-5-mini")[before:]]
+    assert asked == ["legal check"]
+    fork = g.admin.post(f"/api/jobs/{done['id']}/fork", {"stage": "headline"})
+    assert fork.status == 202, fork.body
+    assert g.job(fork.json()["id"], wait="60s")["state"] == "done"
+    assert "Task: headline." in upstream.seen("gpt-5-mini")[-1].body["messages"][-1]["content"] and len(upstream.seen("gpt-5-mini")) == before + 2
+
+
+def test_what_was_published_is_taken_back_by_a_rollback(newsroom):
+    g, press = newsroom()
+    done = g.job(g.submit("newsroom", story(g, approval="never"))["id"], wait="60s")
+    path = "/" + done["output"]["published"].rsplit("/", 1)[1]
+    assert press.get(path).status == 200
+    undo = g.admin.post(f"/api/jobs/{done['id']}/rollback", {})
+    assert undo.status == 202, undo.body
+    undone = g.job(undo.json()["id"], wait="60s")
+    assert undone["state"] == "done" and press.get(path).status == 404 and press.log()[-1].startswith("unpublished"), undone
+
+
+@pytest.mark.databases
+def test_kill_9_on_the_way_to_the_press_and_before_the_editor_publishes_once(newsroom):
+    g, press = newsroom()
+    id = g.submit("newsroom", story(g))["id"]
+    asked = g.asked(id)
+    g.kill()
+    g.start()
+    assert g.asked(id)["digest"] == asked["digest"]
+    press.process.send_signal(signal.SIGSTOP)
+    approve(g, id)
+    wait_until(lambda: press.unread() > 1000)               # the page is under way, and nobody knows whether it has arrived
+    g.kill()
+    press.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: press.log())
+    g.start()
+    done = g.job(id, wait="60s")
+    assert done["state"] == "done", done
+    log = press.log()
+    assert len([what for what in log if what.startswith("published")]) == 1 and len([what for what in log if what.startswith("announced")]) == 2, log
+    done_once(g, id)
+
+
+def test_who_looks_is_a_setting(newsroom):
+    g, press = newsroom(NEWSROOM_APPROVAL="by-risk")
+    for mode, asks in ((None, False), ("never", False), ("always", True)):
+        id = g.submit("newsroom", story(g, **({"approval": mode} if mode else {})))["id"]
+        if asks:
+            approve(g, id)
+        assert g.job(id, wait="60s")["output"]["oversight"]["ask"] is asks
+    g.terminate()
+    g.env |= {"NEWSROOM_APPROVAL": "by-sample", "NEWSROOM_SAMPLE": "1"}
+    g.start()
+    assert g.asked(g.submit("newsroom", story(g))["id"])["policy"] == "always"
+    g.terminate()
+    g.env["NEWSROOM_SAMPLE"] = "0"
+    g.change("ballast.yaml", '{"risk": "none", "notes": []}', '{"risk": "high", "notes": ["names a private person"]}')
+    g.start()
+    assert g.asked(g.submit("newsroom", story(g))["id"])["shown"]["check"]["risks"] == ["legal"]
+
+
+def test_rejected_or_not_newsworthy_nothing_is_published(newsroom):
+    g, press = newsroom()
+    id = g.submit("newsroom", story(g))["id"]
+    asked = g.asked(id)
+    assert g.desk.post(f"/api/approvals/{asked['id']}/reject", {"digest": asked["digest"], "note": "Not without Ms Moe's consent."}).status == 200
+    dead = g.job(id, wait="60s")
+    assert dead["state"] == "dead" and dead["error"]["field"] == "stages.approval", dead
+    g.terminate()
+    g.change("ballast.yaml", '{"newsworthy": true,', '{"newsworthy": false,')
+    g.start()
+    done = g.job(g.submit("newsroom", story(g, approval="always"))["id"], wait="60s")
+    assert done["state"] == "done" and done["output"]["published"] is None and done["output"]["distributed"] == [], done
+    assert press.log() == [] and g.usage()["attempts"] == len(MODEL_STAGES) + 1
+
+
+def test_a_story_that_its_source_does_not_bear_out_is_seen_by_an_editor(newsroom):
+    """A real article goes in, and the simulator tells of the ferry: no model says it is unsure, the quotes do."""
+    if not ARTICLES.exists():
+        pytest.skip("../shared/data is not here")
+    g, press = newsroom()
+    with gzip.open(ARTICLES, "rt") as lines:
+        article = next(a for a in map(json.loads, lines) if a["genre"] == "news")
+    text = "\n\n".join(b["text"] if isinstance(b, dict) else b for b in article["blocks"])
+    shown = g.asked(g.submit("newsroom", {"title": article["title"], "text": text, "approval": "by-risk"})["id"])["shown"]
+    assert shown["check"]["facts_supported"] == 0 and shown["check"]["risks"] == ["facts"] and press.log() == []
+
+
+def test_the_readme_s_run_script_follows_a_run_to_its_page(newsroom):
+    g, press = newsroom()
+    told = g.python("run.py", "sources/ferry.txt", "--approval", "never")
+    assert [s for s in MODEL_STAGES if re.search(rf"^  {s} +done", told, re.M)] == list(MODEL_STAGES)
+    assert json.loads(told[told.index("\n{\n"):])["published"].startswith(g.env["NEWSROOM_PRESS"] + "/harlow-sound-ferry-goes-electric")
+    again = g.python("run.py", "sources/ferry.txt", "--approval", "never")          # the same text is the same run
+    assert again.splitlines()[0] == told.splitlines()[0] and len(g.app.get("/api/jobs?flow=newsroom").json()["jobs"]) == 1
