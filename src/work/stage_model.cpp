@@ -81,8 +81,9 @@ Performer model_performer(ModelCaller& caller) {
       co_return done;
     }
     const JobSpec& spec = call.run.spec;
+    // Of this run: `key` is also that of the runs it comes from, whose answer a redrive or fork does not want again.
     ModelRequest request{.body = to_json(*body), .model = stage.route, .key_id = spec.key_id, .user = spec.user, .feature = spec.feature.empty() ? spec.name : spec.feature,
-                         .idempotency_key = fmt::format("{}#{}", call.stage.key, call.stage.attempt), .tenant = spec.tenant};
+                         .idempotency_key = fmt::format("{}#{}#{}", to_string(call.run.id), call.stage.key, call.stage.attempt), .tenant = spec.tenant};
     ModelReply reply = co_await caller.call(std::move(request), call.cancel);
     if (!reply.cost_usd.empty())
       if (const auto cost = money_from_usd(reply.cost_usd, "cost")) done.cost = *cost;
