@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 
 #include "app/access.hpp"
@@ -92,6 +93,7 @@ void print_list(const json::value& answer, std::string_view list) {
     json::object line;
     for (const auto& [name, value] : row.as_object()) {
       std::string text = value.is_object() || value.is_array() ? to_json(value) : plain(value);
+      std::ranges::replace(text, '\n', ' ');
       if (text.size() > kWidth) text = text.substr(0, kWidth - 3) + "...";
       line[name] = std::move(text);
     }
