@@ -5,7 +5,6 @@
 
 #include "base/log.hpp"
 #include "work/approval_rows.hpp"
-#include "work/effect_journal.hpp"
 #include "work/runner_run.hpp"
 #include "work/signal_rows.hpp"
 
@@ -118,7 +117,6 @@ Task<void> Runner::called_off(JobId run, std::string why) {
   auto left = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<std::vector<JobId>> {
     if (auto gone = delete_waits(tx, run); !gone) return fail(std::move(gone.error()));
     if (auto withdrawn = withdraw_approvals(tx, run, why, now); !withdrawn) return fail(std::move(withdrawn.error()));
-    if (auto closed = close_effects(tx, run, why, now); !closed) return fail(std::move(closed.error()));
     return children_of(tx, run);
   });
   if (!left) co_return log::warn("run_not_called_off", {{"run", to_string(run)}, {"why", left.error().message}});
