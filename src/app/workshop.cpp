@@ -7,7 +7,6 @@
 #include "base/random.hpp"
 #include "server/job_json.hpp"
 #include "work/approval_rows.hpp"
-#include "work/effect_journal.hpp"
 #include "work/model_call_job.hpp"
 #include "work/signal_rows.hpp"
 #include "work/stage_http.hpp"
@@ -86,7 +85,7 @@ Result<std::unique_ptr<Workshop>> Workshop::open(const Config& config, Ground gr
   if (!key) return fail(std::move(key.error()));
   auto shop = std::unique_ptr<Workshop>(new Workshop(config, ground, work::ApprovalLinks(*key)));
   if (auto loaded = shop->reload(config, SystemClock().wall()); !loaded) return fail(std::move(loaded.error()));
-  if (auto started = shop->engine_.start(shop->dispatch_, &shop->webhooks_); !started) return fail(std::move(started.error()));
+  if (auto started = shop->engine_.start(shop->dispatch_, &shop->ends_); !started) return fail(std::move(started.error()));
   if (auto started = shop->batches_.start(); !started) return fail(std::move(started.error()));
   if (auto started = shop->webhooks_.start(); !started) return fail(std::move(started.error()));
   if (auto started = shop->schedules_.start(); !started) return fail(std::move(started.error()));

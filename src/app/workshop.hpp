@@ -10,6 +10,7 @@
 #include "work/approval_links.hpp"
 #include "work/batches.hpp"
 #include "work/dispatch.hpp"
+#include "work/effect_journal.hpp"
 #include "work/flow_book.hpp"
 #include "work/meter.hpp"
 #include "work/model_call.hpp"
@@ -56,6 +57,7 @@ class Workshop {
   const std::shared_ptr<const net::EgressPolicy> policy_;
   net::Client guarded_;                      // for every URL that a user or a flow names: the public internet, and what webhooks.allow says
   work::Webhooks webhooks_;
+  const work::EffectCloser ends_{&webhooks_};
   work::Meter meter_;
   work::Dispatch dispatch_;
   work::Engine engine_;

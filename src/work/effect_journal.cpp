@@ -47,6 +47,16 @@ Result<void> end_original(store::Tx& tx, const EffectTry& undoing, EffectState s
   return {};
 }
 
+// Ends of tries of one run, as whoever holds it now; what an undoing of unknown fate was to undo could not be.
+Result<void> end_all(store::Tx& tx, const EffectTry& hold, std::span<const EffectEnd> ends) {
+  if (auto told = by(hold, [&](const EffectHand& hand) { return records::settle(tx, hand, ends); }); !told) return told;
+  for (const EffectEnd& end : ends) {
+    if (end.id.kind != EffectKind::compensation || end.state != EffectState::unknown) continue;
+    if (auto told = end_original(tx, {.run = hold.run, .fence = hold.fence, .id = end.id, .at = hold.at}, EffectState::compensation_failed, end.outcome); !told) return told;
+  }
+  return {};
+}
+
 bool may_repeat(const Stage* stage, EffectKind kind) {
   if (!stage) return false;
   if (kind == EffectKind::compensation) return stage->compensate && stage->compensate->idempotency != Idempotency::none;
@@ -139,11 +149,7 @@ Result<std::vector<StageRecord>> recover(store::Tx& tx, const Opening& opening) 
   }
   if (auto read = add_inherited(tx, opening, *effects, lost); !read) return fail(std::move(read.error()));
   const EffectTry hold{.run = opening.run.id, .fence = opening.fence, .id = {}, .at = opening.now};
-  if (auto told = by(hold, [&](const EffectHand& hand) { return records::settle(tx, hand, ends); }); !told) return fail(std::move(told.error()));
-  for (const EffectEnd& end : ends)
-    if (end.id.kind == EffectKind::compensation && end.state == EffectState::unknown)
-      if (auto told = end_original(tx, {.run = opening.run.id, .fence = opening.fence, .id = end.id, .at = opening.now}, EffectState::compensation_failed, end.outcome); !told)
-        return fail(std::move(told.error()));
+  if (auto told = end_all(tx, hold, ends); !told) return fail(std::move(told.error()));
   return lost;
 }
 
@@ -197,7 +203,15 @@ Result<void> close_effects(store::Tx& tx, JobId run, std::string_view why, WallT
     const bool sent = e.state == EffectState::dispatched;
     ends.push_back({e.intent.id, sent ? EffectState::unknown : EffectState::failed, to_json(json::object{{"why", why}})});
   }
-  return by(hold, [&](const EffectHand& hand) { return records::settle(tx, hand, ends); });
+  return end_all(tx, hold, ends);
+}
+
+Result<void> EffectCloser::write(store::Tx& tx, const Job& ended) const {
+  const bool over = ended.spec.kind == JobKind::flow && ended.state != JobState::done;
+  const JobId run = ended.spec.origin == Origin::rollback ? ended.spec.parent : ended.id;
+  if (over)
+    if (auto closed = close_effects(tx, run, fmt::format("the run is {}", to_string(ended.state)), ended.finished); !closed) return closed;
+  return next_ && next_->wants(ended.spec) ? next_->write(tx, ended) : Result<void>{};
 }
 
 Result<records::Effect> resolve_effect(store::Tx& tx, JobId run, const EffectChoice& which, EffectState state, std::string_view note, std::string_view actor,

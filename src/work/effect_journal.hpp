@@ -37,6 +37,17 @@ Recovery effects_recovery();
 // When a run has ended and nobody will come back to it (cancelled, dead): what is still dispatched is unknown, what is intended was not sent.
 Result<void> close_effects(store::Tx& tx, JobId run, std::string_view why, WallTime now);
 
+// Does so in the transaction that ends the run, or the rollback of one. `next` (may be null) is written after it.
+class EffectCloser final : public EndWriter {
+ public:
+  explicit EffectCloser(const EndWriter* next) : next_(next) {}
+  bool wants(const JobSpec& spec) const override { return spec.kind == JobKind::flow || (next_ && next_->wants(spec)); }
+  Result<void> write(store::Tx& tx, const Job& ended) const override;
+
+ private:
+  const EndWriter* const next_;
+};
+
 // A person has found out what became of an effect that is unknown. Zero and empty members of `which` are not asked for.
 struct EffectChoice {
   std::string path;

@@ -363,6 +363,11 @@ def test_who_looks_is_a_setting(newsroom):
     g.change("ballast.yaml", '{"risk": "none", "notes": []}', '{"risk": "high", "notes": ["names a private person"]}')
     g.start()
     assert g.asked(g.submit("newsroom", story(g))["id"])["shown"]["check"]["risks"] == ["legal"]
+    g.terminate()
+    g.env["NEWSROOM_APPROVAL"] = "sometimes"
+    g.start()
+    dead = g.job(g.submit("newsroom", story(g))["id"], wait="60s")
+    assert dead["state"] == "dead" and "NEWSROOM_APPROVAL is sometimes, and must be one of always, by-risk, by-sample, never" in dead["error"]["message"]
 
 
 def test_rejected_or_not_newsworthy_nothing_is_published(newsroom):

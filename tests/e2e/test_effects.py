@@ -231,6 +231,19 @@ def test_an_unknown_effect_is_resolved_on_the_command_line(house, shop):
     assert len(s.asked) == 1
 
 
+def test_what_a_cancelled_run_had_in_the_air_is_unknown(house, shop):
+    silent = threading.Event()
+    s = shop(slow=lambda: silent.wait(60) and 0.0)
+    g = house(CHARGE, shop=s)
+    id = submit(g, "charge", {"n": 1})
+    wait_until(lambda: len(s.asked) == 1)
+    assert post(g.app, f"/api/jobs/{id}/cancel").status == 200
+    silent.set()
+    [effect] = effects(g, id)
+    assert effect["state"] == "unknown" and effect["outcome"] == {"why": "the run is cancelled"}
+    assert resolve(g.admin, id, stage="charge", state="confirmed", note="in their books").status == 200
+
+
 def test_what_was_done_is_undone_in_reverse(house, shop):
     s = shop()
     g = house(BOOK, shop=s)

@@ -250,7 +250,7 @@ TEST_P(WorkEffects, APersonSaysWhatBecameOfOneOnceAndItIsAudited) {
   EXPECT_EQ(again.error().code, ErrorCode::caller_conflict);
 }
 
-TEST_P(WorkEffects, WhoHasLostTheRunMovesNothing) {
+TEST_P(WorkEffects, WhoHasLostTheRunMovesNothingAndItsEndSaysUnknown) {
   begin({kKeyed});
   says({.silent = true});
   const JobId id = run("charging", R"({"n":1})", 1s);
@@ -258,12 +258,26 @@ TEST_P(WorkEffects, WhoHasLostTheRunMovesNothing) {
   house().loop.run(house().engine().cancel({id}, "by hand"));
   house().pass(10s);
   EXPECT_EQ(house().end(id), "cancelled");
-  EXPECT_EQ(house().told(id), (Told{"charge http 1 dispatched"})) << "what the holder said then was not heard";
-  ASSERT_TRUE(database().write_now([&](store::Tx& tx) { return close_effects(tx, id, "the run was cancelled", house().clock.wall()); }));
-  ASSERT_TRUE(database().write_now([&](store::Tx& tx) { return close_effects(tx, id, "the run was cancelled", house().clock.wall()); })) << "again";
-  EXPECT_EQ(house().told(id), (Told{"charge http 1 unknown"}));
+  EXPECT_EQ(house().told(id), (Told{"charge http 1 unknown"})) << "what its holder said after that was not heard";
   EXPECT_EQ(house().effects(id).at(0).fence, before.fence);
-  EXPECT_EQ(house().effects(id).at(0).outcome, R"({"why":"the run was cancelled"})");
+  EXPECT_EQ(house().effects(id).at(0).outcome, R"({"why":"the run is cancelled"})");
+  EXPECT_EQ(house().audit(id).back(), "effect.unknown charge");
+  ASSERT_TRUE(database().write_now([&](store::Tx& tx) { return close_effects(tx, id, "again", house().clock.wall()); }));
+  EXPECT_EQ(house().effects(id).at(0).outcome, R"({"why":"the run is cancelled"})");
+}
+
+TEST_P(WorkEffects, OneInTheAirOfARunThatDiesWithItsProcessIsUnknown) {
+  begin({kKeyed});
+  says({.silent = true});
+  const JobId id = run("charging", R"({"n":1})", 1s);
+  for (int crash = 0; crash < 4; ++crash) {
+    house().crash();
+    house().start();
+    house().pass(1s);
+  }
+  EXPECT_EQ(house().job(id).state, JobState::dead) << "its attempts are used up, and nobody took it up again";
+  EXPECT_EQ(house().told(id).back(), "charge http 4 unknown");
+  EXPECT_EQ(keys().size(), 1u);
 }
 
 TEST_P(WorkEffects, WhatAGracefulEndCutsIsMadeGoodAtTheNextStart) {

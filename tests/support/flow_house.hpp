@@ -34,7 +34,7 @@ class FlowHouse {
     process_ = std::make_unique<Process>(*this);
     auto put = process_->book.put(database, flows_, clock.wall());
     ASSERT_TRUE(put) << (put ? "" : describe(put.error()));
-    auto started = process_->engine.start(process_->dispatch);
+    auto started = process_->engine.start(process_->dispatch, &closer_);
     ASSERT_TRUE(started) << (started ? "" : describe(started.error()));
     process_->engine.open();
     loop.run_until_idle();
@@ -123,6 +123,7 @@ class FlowHouse {
     work::FlowBook book;
     work::Runner runner;
   };
+  const work::EffectCloser closer_{nullptr};
   work::FlowSet flows_;
   std::uint64_t seed_ = 0;
   std::unique_ptr<Process> process_;
