@@ -185,7 +185,7 @@ Result<Reconciled> reconcile(store::Tx& tx, const Reconciliation& by) {
   if (auto written = replace_block(tx, (*place)->block, *details, calls); !written) return std::unexpected(written.error());
   if (auto spent = correct_spend(tx, changes); !spent) return std::unexpected(spent.error());
   const AuditEntry told{.actor = by.actor, .action = std::string(audit::charge_reconciled), .subject = to_string(by.call, "call"), .arguments = {},
-                        .outcome = R"({"attempt":)" + std::to_string((*attempt)->number) + R"(,"incurred_usd":")" + to_usd(by.incurred) + "\"}", .at = by.at};
+                        .outcome = R"({"attempt":)" + std::to_string((*attempt)->n) + R"(,"incurred_usd":")" + to_usd(by.incurred) + "\"}", .at = by.at};
   if (auto head = append_audit(tx, admin_chain("0"), std::span(&told, 1), by.at); !head) return std::unexpected(head.error());
   return Reconciled{**attempt, false};
 }
