@@ -32,6 +32,7 @@ int command_line(int argc, const char* const* argv) {
   add_schedules(app, run);
   add_inbox(app, run);
   add_backup(app, run);
+  add_erase(app, run);
   add_simulate(app, run);
   add_version(app, run);
   try {

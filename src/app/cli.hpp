@@ -34,6 +34,7 @@ void add_queues(CLI::App& app, Run& run);
 void add_schedules(CLI::App& app, Run& run);
 void add_inbox(CLI::App& app, Run& run);
 void add_backup(CLI::App& app, Run& run);     // and restore
+void add_erase(CLI::App& app, Run& run);
 void add_usage(CLI::App& app, Run& run);
 void add_schema(CLI::App& app, Run& run);
 void add_simulate(CLI::App& app, Run& run);

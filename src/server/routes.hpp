@@ -16,6 +16,7 @@ Task<bool> effects_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> events_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> flows_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> runs_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> erase_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> schedules_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> webhooks_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> files_api(net::Exchange& exchange, const Parts& parts);

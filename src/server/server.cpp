@@ -65,6 +65,8 @@ Task<void> Api::handle(net::Exchange& exchange) {
     if (files) co_return;
     const bool batches = co_await batches_api(exchange, parts_);
     if (batches) co_return;
+    const bool erasure = co_await erase_api(exchange, parts_);
+    if (erasure) co_return;
     const bool webhooks = co_await webhooks_api(exchange, parts_);
     if (webhooks) co_return;
     const bool approvals = co_await approvals_api(exchange, parts_);

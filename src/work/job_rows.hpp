@@ -116,6 +116,9 @@ Result<std::vector<DeadLetters>> count_dead(store::Tx& tx, std::size_t limit);
 struct Swept { JobId next; std::uint64_t deleted = 0; };
 Result<Swept> sweep_jobs(store::Tx& tx, JobId after, WallTime now, Duration retention, std::size_t limit);
 
+// Jobs by their ids (batches of one value), with all that belongs to them but their keys and webhooks. Returns how many rows there were in all.
+Result<std::uint64_t> delete_jobs(store::Tx& tx, const store::Batch& ids);
+
 // ---- queues ----
 struct QueueRow { std::string name; QueueRules rules; };
 Result<void> put_queue(store::Tx& tx, const QueueRow& row);

@@ -146,12 +146,20 @@ Result<Swept> sweep_jobs(store::Tx& tx, JobId after, WallTime now, Duration rete
   }
   swept.deleted = gone.size();
   if (gone.size() == 0) return swept;
-  for (const char* sql : {"DELETE FROM job_attempts WHERE job = $1", "DELETE FROM job_events WHERE job = $1", "DELETE FROM approvals WHERE job = $1",
-                          "DELETE FROM run_steps WHERE job = $1", "DELETE FROM effects WHERE job = $1", "DELETE FROM signal_waits WHERE job = $1", "DELETE FROM run_blobs WHERE job = $1", "DELETE FROM jobs WHERE id = $1"}) {
-    auto deleted = tx.run_many(sql, gone);
-    if (!deleted) return std::unexpected(deleted.error());
-  }
+  if (auto deleted = delete_jobs(tx, gone); !deleted) return std::unexpected(std::move(deleted.error()));
   return swept;
+}
+
+Result<std::uint64_t> delete_jobs(store::Tx& tx, const store::Batch& ids) {
+  std::uint64_t rows = 0;
+  for (const char* sql : {"DELETE FROM job_attempts WHERE job = $1", "DELETE FROM job_events WHERE job = $1", "DELETE FROM approvals WHERE job = $1",
+                          "DELETE FROM run_steps WHERE job = $1", "DELETE FROM signal_waits WHERE job = $1", "DELETE FROM run_blobs WHERE job = $1", "DELETE FROM effects WHERE job = $1",
+                          "DELETE FROM jobs WHERE id = $1"}) {
+    auto deleted = tx.run_many(sql, ids);
+    if (!deleted) return std::unexpected(deleted.error());
+    for (const std::int64_t n : *deleted) rows += static_cast<std::uint64_t>(n);
+  }
+  return rows;
 }
 
 }  // namespace ballast::work

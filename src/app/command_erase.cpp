@@ -1,0 +1,63 @@
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "app/access.hpp"
+#include "app/backup.hpp"
+#include "app/cli.hpp"
+#include "app/table.hpp"
+#include "store/scrub.hpp"
+
+namespace ballast::app {
+
+namespace {
+
+struct Flags {
+  AccessFlags access;
+  std::string user;
+  bool dry_run = false, cancel = false, with_trail = false, scrub = false;
+};
+
+Result<json::value> erase(Access& access, const Flags& f) {
+  if (auto there = need_server(access); !there) return fail(std::move(there.error()));
+  return access.call("POST", "/api/erase", json::object{{"user", f.user}, {"dry_run", f.dry_run}, {"cancel", f.cancel}, {"with_trail", f.with_trail}});
+}
+
+int scrub(const Flags& f) {
+  const auto config = load_config(f.access.config, system_environment());
+  if (!config) {
+    complain(config.error());
+    return kBadConfig;
+  }
+  const auto known = all_migrations();
+  if (const auto done = store::scrub_database(config->database, known); !done) {
+    complain(done.error());
+    return kFailed;
+  }
+  std::cout << "nothing of what was deleted is left in the database's files\n";
+  return kOk;
+}
+
+int run_erase(const Flags& f) {
+  if (f.scrub == !f.user.empty()) {
+    complain("say either --user NAME or --scrub");
+    return kUsage;
+  }
+  if (f.scrub) return scrub(f);
+  return ask_and_tell(f.access, [&](Access& access) { return erase(access, f); }, [](const json::value& answer) { std::cout << members(answer); });
+}
+
+}  // namespace
+
+void add_erase(CLI::App& app, Run& run) {
+  auto flags = std::make_shared<Flags>();
+  auto* command = app.add_subcommand("erase", "Erase one user's data; what his calls cost stays, under a pseudonym.");
+  add_access_flags(*command, flags->access);
+  command->add_option("--user", flags->user, "As jobs and calls name him.");
+  command->add_flag("--dry-run", flags->dry_run, "Only count.");
+  command->add_flag("--cancel", flags->cancel, "End his live jobs and schedules first.");
+  command->add_flag("--with-trail", flags->with_trail, "The chains of his jobs in the audit trail, too; a tombstone of each stays.");
+  command->add_flag("--scrub", flags->scrub, "Instead: rewrite the database's files, so that nothing deleted is left in them. SQLite: no server may use it.");
+  command->callback([&run, flags] { run = [flags] { return run_erase(*flags); }; });
+}
+
+}  // namespace ballast::app

@@ -1,0 +1,36 @@
+// Erasure of a user from the durable road: his jobs, with all that came of them, whoever drove them again or forked them.
+//
+// Repositories take a Tx and never begin one. Each may run again: what is gone already is passed over.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+#include "store/database.hpp"
+#include "work/job.hpp"
+
+namespace ballast::work {
+
+struct UserJobs {
+  std::vector<JobId> ended, live;
+  std::unordered_set<JobId> all;
+};
+// Looks at `limit` rows after `after`; adds those that are the user's, and those that came of one which is among them already (children, forks and
+// redrives are younger than what they come from). Returns where to go on; zero at the end.
+Result<JobId> find_user_jobs(store::Tx& tx, std::string_view user, JobId after, std::size_t limit, UserJobs& found);
+
+struct ErasedJobs {
+  std::uint64_t rows = 0, keys = 0, webhooks = 0, chains = 0;
+};
+// Ended jobs, with their attempts, events, journals, values, effects, approvals, keys and webhooks, also those still owed. `retire_trail`: their chains of the
+// audit trail too, by `actor`; a tombstone of each stays.
+Result<ErasedJobs> erase_jobs(store::Tx& tx, std::span<const JobId> jobs, bool retire_trail, std::string_view actor, WallTime now);
+
+// Files and ended batches of keys that are the user's (table api_keys, as it is before records::erase_from_keys).
+struct ErasedFiles { std::uint64_t files = 0, batches = 0; };
+Result<ErasedFiles> erase_files(store::Tx& tx, std::string_view user);
+Result<std::uint64_t> live_batches_of(store::Tx& tx, std::string_view user);
+
+}  // namespace ballast::work
