@@ -156,13 +156,13 @@ Task<ModelReply> ModelCaller::once(const ModelRequest& request, MonoTime until, 
       if (seat) durable.seat = std::move(*seat);
       return std::nullopt;
     };
-    const auto turn = co_await pace_.turn(request.model, request.tenant, draw, until, cancel);
+    const auto turn = co_await pace_.turn({request.model, request.tenant, request.may_wait}, draw, until, cancel);
     if (!turn) co_return failed_with(turn.error());
   }
   const auto named = name_who();             // the key may have gone while the call waited
   if (named) co_await gateway_.serve(call, gatherer);
   ModelReply reply = named ? gatherer.finish() : failed_with(named.error());
-  if (!request.model.empty()) pace_.ended(request.model, request.tenant, rest_of(reply), !reply.error);
+  if (!request.model.empty()) pace_.ended({request.model, request.tenant, request.may_wait}, rest_of(reply), !reply.error);
   co_return reply;
 }
 

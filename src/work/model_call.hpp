@@ -42,6 +42,7 @@ struct ModelRequest {
   std::string idempotency_key;               // of the work, the same at every attempt; empty: none
   std::string traceparent;
   std::string tenant;                        // whose turn it is among those who wait
+  bool may_wait = false;                     // has its turn when nobody else of its model can take one
   Duration patience = std::chrono::minutes(5);   // for room in the limits; then policy_rate_limited
   // Each server-sent event of a streamed answer as it comes: its name (may be empty) and its data. `[DONE]` is not told.
   std::function<void(std::string_view event, std::string_view data)> on_event;

@@ -57,16 +57,24 @@ Outcome outcome_of(ModelReply reply, const Lease& lease, bool paced) {
   return ended(Commit::To::snoozed, {}, std::move(error), never_called && paced ? Duration::zero() : asked.value_or(kSnooze));
 }
 
-JobHandler call_handler(ModelCaller& caller, Engine& engine, Duration timeout) {
-  return [&caller, &engine, timeout](Lease lease, CancelToken cancel) -> Task<Outcome> {
+std::optional<Duration> off_peak_wait(const JobSpec& spec, const std::optional<OffPeak>& off_peak, WallTime now) {
+  if (!spec.may_wait || !off_peak) return std::nullopt;
+  const WallTime opens = off_peak->opens(now);
+  if (opens <= now || (spec.deadline && *spec.deadline <= opens)) return std::nullopt;
+  return opens - now;
+}
+
+JobHandler call_handler(ModelCaller& caller, Engine& engine, Duration timeout, std::optional<OffPeak> off_peak) {
+  return [&caller, &engine, timeout, off_peak](Lease lease, CancelToken cancel) -> Task<Outcome> {
     const JobSpec& spec = lease.job->spec;
+    if (const auto wait = off_peak_wait(spec, off_peak, engine.home().clock().wall())) co_return ended(Commit::To::snoozed, {}, {}, *wait);
     const CallShape* shape = call_shape(spec.name);
     if (!shape) co_return ended(Commit::To::dead, {}, Error{ErrorCode::caller_invalid_request, "operation is one of " + call_names(), "call.operation"}, {});
     const Duration limit = spec.timeout > Duration::zero() ? spec.timeout : timeout;
     LiveText live(engine, lease);
     ModelReply reply = co_await caller.call({.operation = shape->operation, .wire = shape->wire, .body = lease.job->input, .model = spec.model,
                                              .key_id = spec.key_id, .user = spec.user, .feature = spec.feature,
-                                             .idempotency_key = to_string(lease.job->id) + "/call", .traceparent = {}, .tenant = spec.tenant.empty() ? spec.key_id : spec.tenant,
+                                             .idempotency_key = to_string(lease.job->id) + "/call", .traceparent = {}, .tenant = spec.tenant.empty() ? spec.key_id : spec.tenant, .may_wait = spec.may_wait,
                                              .patience = limit > Duration::zero() ? std::min(limit / 2, kLongestWait) : kLongestWait, .on_event = {},
                                              .on_text = [&live](std::uint32_t choice, std::string_view text) { live.add(choice, text); }},
                                             cancel);

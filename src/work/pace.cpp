@@ -17,6 +17,11 @@ Error none_came(std::string_view model, Duration rest) {
           .field = {}, .retryable = true, .retry_after = std::chrono::ceil<std::chrono::milliseconds>(rest)};
 }
 
+// A tenant's calls that may wait stand in line as another tenant, whom the board does not know.
+constexpr char kMayWait = '\n';
+std::string name_of(const Pace::Who& who) { return who.may_wait ? who.tenant + kMayWait : who.tenant; }
+bool may_wait(std::string_view name) { return name.ends_with(kMayWait); }
+
 }  // namespace
 
 // In the frame of its turn. Published to the line before the turn suspends, taken back before it ends.
@@ -68,14 +73,16 @@ bool Pace::idle(const Line& line) const { return line.waiting == 0 && line.under
 
 // How many of a tenant may wait, and how many of all: another tenant always finds a place, as long as there are not very many.
 std::uint32_t Pace::places_of_tenant(const Line& line) const {
-  const auto share = options_.waiting / static_cast<std::uint32_t>(line.ring.size() + 1);
+  const auto share = options_.waiting / static_cast<std::uint32_t>(line.rings() + 1);
   return std::clamp<std::uint32_t>(share, 1, options_.waiting_of_tenant);
 }
 std::uint32_t Pace::places(const Line& line) const {
-  return std::min(options_.waiting, static_cast<std::uint32_t>(line.ring.size() + 1) * options_.waiting_of_tenant);
+  return std::min(options_.waiting, static_cast<std::uint32_t>(line.rings() + 1) * options_.waiting_of_tenant);
 }
 
-Task<Result<void>> Pace::turn(std::string model, std::string tenant, Draw draw, MonoTime deadline, CancelToken cancel) {
+Task<Result<void>> Pace::turn(Who who, Draw draw, MonoTime deadline, CancelToken cancel) {
+  const std::string& model = who.model;
+  const std::string tenant = name_of(who);
   if (cancel && cancel->cancelled()) co_return fail(ErrorCode::caller_cancelled, "nobody wants the answer any more");
   Line& line = line_of(model);
   Waiter waiter{.pace = *this, .line = line, .tenant = tenant, .draw = draw, .state = Waiter::State::waiting, .handle = {}, .timer = {}, .hook = {}};
@@ -100,7 +107,7 @@ Task<Result<void>> Pace::turn(std::string model, std::string tenant, Draw draw, 
 
 void Pace::enter(Line& line, Waiter& waiter) {
   Tenant& tenant = line.tenants[waiter.tenant];
-  if (tenant.waiting.empty()) line.ring.push_back(waiter.tenant);
+  if (tenant.waiting.empty()) (may_wait(waiter.tenant) ? line.late_ring : line.ring).push_back(waiter.tenant);
   tenant.waiting.push_back(&waiter);
   ++line.waiting;
 }
@@ -109,18 +116,16 @@ void Pace::leave(Line& line, const std::string& name, Waiter& waiter) {
   Tenant& tenant = line.tenants.at(name);
   std::erase(tenant.waiting, &waiter);
   --line.waiting;
-  if (tenant.waiting.empty()) std::erase(line.ring, name);
+  if (tenant.waiting.empty()) std::erase(may_wait(name) ? line.late_ring : line.ring, name);
   tell(line);
 }
 
-// Lets go whom there is room for, each tenant in turn, and finds out when to ask again.
-void Pace::pump(Line& line) {
-  const MonoTime now = home_.clock().mono();
-  MonoTime next = now < line.rests_until ? line.rests_until : kNever;
-  for (std::size_t refused = 0; refused < line.ring.size() && may_call(line);) {
-    line.ring.push_back(line.ring.front());
-    line.ring.pop_front();
-    Tenant& tenant = line.tenants.at(line.ring.back());
+// Of one ring: each tenant in turn, until none finds room.
+void Pace::let_go(Line& line, std::deque<std::string>& ring, MonoTime now, MonoTime& next) {
+  for (std::size_t refused = 0; refused < ring.size() && may_call(line);) {
+    ring.push_back(ring.front());
+    ring.pop_front();
+    Tenant& tenant = line.tenants.at(ring.back());
     Waiter& first = *tenant.waiting.front();
     if (const auto when = first.draw()) {
       next = std::min(next, *when == kNever ? now + options_.poll : std::max(*when, now + kShortest));
@@ -129,13 +134,21 @@ void Pace::pump(Line& line) {
     }
     refused = 0;
     tenant.waiting.pop_front();
-    if (tenant.waiting.empty()) line.ring.pop_back();
+    if (tenant.waiting.empty()) ring.pop_back();
     --line.waiting;
     ++tenant.under_way;
     ++line.under_way;
     tenant.paced = tenant.paced || first.handle;
     first.decide(Waiter::State::called);
   }
+}
+
+// Lets go whom there is room for, each tenant in turn, and finds out when to ask again.
+void Pace::pump(Line& line) {
+  const MonoTime now = home_.clock().mono();
+  MonoTime next = now < line.rests_until ? line.rests_until : kNever;
+  let_go(line, line.ring, now, next);
+  let_go(line, line.late_ring, now, next);
   line.timer.cancel();
   if (next != kNever)
     home_.arm(line.timer, next, [](void* self) {
@@ -147,9 +160,9 @@ void Pace::pump(Line& line) {
     }, &line);
 }
 
-void Pace::ended(const std::string& model, const std::string& name, std::optional<Duration> rest, bool well) {
-  Line& line = *lines_.at(model);
-  Tenant& tenant = line.tenants.at(name);
+void Pace::ended(const Who& who, std::optional<Duration> rest, bool well) {
+  Line& line = *lines_.at(who.model);
+  Tenant& tenant = line.tenants.at(name_of(who));
   const MonoTime now = home_.clock().mono();
   if (rest) {
     if (now >= line.rests_until) line.window = std::max(1.0, line.under_way / 2.0);   // once a rest, however many hear of it
@@ -162,7 +175,7 @@ void Pace::ended(const std::string& model, const std::string& name, std::optiona
   --line.under_way;
   pump(line);
   tell(line);
-  forget_if_idle(model);
+  forget_if_idle(who.model);
 }
 
 // How many leases the model and each tenant that has had to wait may have now. All tenants of a line are told when one moves: they share it.
@@ -175,7 +188,7 @@ void Pace::tell(Line& line) {
     Tenant& tenant = at->second;
     const bool idle = tenant.waiting.empty() && tenant.under_way == 0;
     tenant.paced = !idle && (tenant.paced || !tenant.waiting.empty());
-    if (!at->first.empty()) say(at->first, tenant.told, tenant.paced ? tenant.under_way + places_of_tenant(line) : kUnpaced);
+    if (!at->first.empty() && !may_wait(at->first)) say(at->first, tenant.told, tenant.paced ? tenant.under_way + places_of_tenant(line) : kUnpaced);
     at = idle ? line.tenants.erase(at) : std::next(at);
   }
   say({}, line.told, idle(line) ? kUnpaced : line.under_way + places(line));

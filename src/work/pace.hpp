@@ -46,11 +46,16 @@ class Pace {
   ~Pace();                                   // after every turn has ended
   void on_held(Held held) { held_ = std::move(held); }
 
+  // Whose call of which model. What may wait has a turn of its own, after everybody who may not: when none of them can take one.
+  struct Who {
+    std::string model, tenant;
+    bool may_wait = false;
+  };
   // Waits for room and takes it. After success the call is under way until `ended`. policy_rate_limited with retry_after: too many wait,
   // or none came until `deadline`; caller_cancelled. `draw` is called inside `turn` and until it ends, never after.
-  Task<Result<void>> turn(std::string model, std::string tenant, Draw draw, MonoTime deadline, CancelToken cancel);
+  Task<Result<void>> turn(Who who, Draw draw, MonoTime deadline, CancelToken cancel);
   // How it went: well, or with the rest that the provider asked for (zero: it did not say how long).
-  void ended(const std::string& model, const std::string& tenant, std::optional<Duration> rest = {}, bool well = true);
+  void ended(const Who& who, std::optional<Duration> rest = {}, bool well = true);
 
   std::size_t waiting(std::string_view model) const;
 
@@ -65,7 +70,8 @@ class Pace {
   struct Line {
     std::string model;
     std::map<std::string, Tenant> tenants;
-    std::deque<std::string> ring;            // tenants of whom somebody waits
+    std::deque<std::string> ring, late_ring; // tenants of whom somebody waits; of whom something waits that may
+    std::size_t rings() const { return ring.size() + late_ring.size(); }
     std::uint32_t waiting = 0, under_way = 0, told = kUnpaced;
     double window = 0;                       // under way at once, after a rest; 0: any number
     MonoTime rests_until{};
@@ -80,6 +86,7 @@ class Pace {
   void enter(Line& line, Waiter& waiter);
   void leave(Line& line, const std::string& tenant, Waiter& waiter);
   void pump(Line& line);
+  void let_go(Line& line, std::deque<std::string>& ring, MonoTime now, MonoTime& next);
   void tell(Line& line);
   void forget_if_idle(const std::string& model);
 
