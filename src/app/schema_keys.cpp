@@ -49,6 +49,7 @@ constexpr K timeouts[] = {
 constexpr K quirks[] = {
     {"include_usage", boolean, "Accepts stream_options.include_usage.", "false", "true"},
     {"responses", boolean, "Serves /responses itself; else such calls are translated to chat.", "true", "false"},
+    {"batch", boolean, "Has its vendor's batch API: calls of urgency batch are gathered and sent through it. True if absent for OpenAI and Anthropic at their own addresses.", "true", "false"},
     {"max_tokens_field", text, "Spelling to insert where a request has no limit of its answer.", "max_completion_tokens"},
 };
 constexpr K credentials[] = {
@@ -230,6 +231,7 @@ constexpr K batches[] = {
     {"requests", integer, "Requests of one batch.", "1000", "50000"},
     {"concurrency", integer, "Jobs of the queue `batch` at once, where nobody has set the queue's limits.", "16", "64"},
     {"retention", duration, "How long the files that batches make, and batches that are over, are kept; 0s: for ever.", "7d", "30d"},
+    {"gather", duration, "How long calls of urgency batch are gathered for a provider that has a batch API, and how often their batch is asked after.", "5m", "1m"},
     {"off_peak", object, "The hours in which calls of urgency batch are made; absent: at any time. One whose deadline comes first does not wait for them.", {}, {}, {}, off_peak},
 };
 constexpr K webhook_secrets[] = {
