@@ -17,11 +17,6 @@ Error none_came(std::string_view model, Duration rest) {
           .field = {}, .retryable = true, .retry_after = std::chrono::ceil<std::chrono::milliseconds>(rest)};
 }
 
-// A tenant's calls that may wait stand in line as another tenant, whom the board does not know.
-constexpr char kMayWait = '\n';
-std::string name_of(const Pace::Who& who) { return who.may_wait ? who.tenant + kMayWait : who.tenant; }
-bool may_wait(std::string_view name) { return name.ends_with(kMayWait); }
-
 }  // namespace
 
 // In the frame of its turn. Published to the line before the turn suspends, taken back before it ends.
@@ -29,7 +24,7 @@ struct Pace::Waiter {
   enum class State : std::uint8_t { waiting, called, late, cancelled };
   Pace& pace;
   Line& line;                                // lives while somebody waits in it
-  const std::string& tenant;
+  const Who& who;
   const Draw& draw;
   State state = State::waiting;
   std::coroutine_handle<> handle;
@@ -39,7 +34,7 @@ struct Pace::Waiter {
   void decide(State to) {
     if (state != State::waiting) return;
     state = to;
-    if (to != State::called) pace.leave(line, tenant, *this);
+    if (to != State::called) pace.leave(line, *this);
     if (handle) pace.home_.resume(handle);
   }
   bool await_ready() const noexcept { return state != State::waiting; }
@@ -82,14 +77,13 @@ std::uint32_t Pace::places(const Line& line) const {
 
 Task<Result<void>> Pace::turn(Who who, Draw draw, MonoTime deadline, CancelToken cancel) {
   const std::string& model = who.model;
-  const std::string tenant = name_of(who);
   if (cancel && cancel->cancelled()) co_return fail(ErrorCode::caller_cancelled, "nobody wants the answer any more");
   Line& line = line_of(model);
-  Waiter waiter{.pace = *this, .line = line, .tenant = tenant, .draw = draw, .state = Waiter::State::waiting, .handle = {}, .timer = {}, .hook = {}};
+  Waiter waiter{.pace = *this, .line = line, .who = who, .draw = draw, .state = Waiter::State::waiting, .handle = {}, .timer = {}, .hook = {}};
   enter(line, waiter);
   pump(line);
   if (waiter.state == Waiter::State::waiting &&
-      (line.tenants.at(tenant).waiting.size() > places_of_tenant(line) || line.waiting > places(line)))
+      (line.tenants.at(who.tenant).in_line() > places_of_tenant(line) || line.waiting > places(line)))
     waiter.decide(Waiter::State::late);      // too many wait
   tell(line);
   if (waiter.state == Waiter::State::waiting) {
@@ -106,35 +100,37 @@ Task<Result<void>> Pace::turn(Who who, Draw draw, MonoTime deadline, CancelToken
 }
 
 void Pace::enter(Line& line, Waiter& waiter) {
-  Tenant& tenant = line.tenants[waiter.tenant];
-  if (tenant.waiting.empty()) (may_wait(waiter.tenant) ? line.late_ring : line.ring).push_back(waiter.tenant);
-  tenant.waiting.push_back(&waiter);
+  auto& mine = line.tenants[waiter.who.tenant].waiting[waiter.who.may_wait];
+  if (mine.empty()) line.ring[waiter.who.may_wait].push_back(waiter.who.tenant);
+  mine.push_back(&waiter);
   ++line.waiting;
 }
 
-void Pace::leave(Line& line, const std::string& name, Waiter& waiter) {
-  Tenant& tenant = line.tenants.at(name);
-  std::erase(tenant.waiting, &waiter);
+void Pace::leave(Line& line, Waiter& waiter) {
+  auto& mine = line.tenants.at(waiter.who.tenant).waiting[waiter.who.may_wait];
+  std::erase(mine, &waiter);
   --line.waiting;
-  if (tenant.waiting.empty()) std::erase(may_wait(name) ? line.late_ring : line.ring, name);
+  if (mine.empty()) std::erase(line.ring[waiter.who.may_wait], waiter.who.tenant);
   tell(line);
 }
 
-// Of one ring: each tenant in turn, until none finds room.
-void Pace::let_go(Line& line, std::deque<std::string>& ring, MonoTime now, MonoTime& next) {
+// Of one kind: each tenant in turn, until none finds room.
+void Pace::let_go(Line& line, bool may_wait, MonoTime now, MonoTime& next) {
+  auto& ring = line.ring[may_wait];
   for (std::size_t refused = 0; refused < ring.size() && may_call(line);) {
     ring.push_back(ring.front());
     ring.pop_front();
     Tenant& tenant = line.tenants.at(ring.back());
-    Waiter& first = *tenant.waiting.front();
+    auto& waiting = tenant.waiting[may_wait];
+    Waiter& first = *waiting.front();
     if (const auto when = first.draw()) {
       next = std::min(next, *when == kNever ? now + options_.poll : std::max(*when, now + kShortest));
       ++refused;
       continue;
     }
     refused = 0;
-    tenant.waiting.pop_front();
-    if (tenant.waiting.empty()) ring.pop_back();
+    waiting.pop_front();
+    if (waiting.empty()) ring.pop_back();
     --line.waiting;
     ++tenant.under_way;
     ++line.under_way;
@@ -147,8 +143,8 @@ void Pace::let_go(Line& line, std::deque<std::string>& ring, MonoTime now, MonoT
 void Pace::pump(Line& line) {
   const MonoTime now = home_.clock().mono();
   MonoTime next = now < line.rests_until ? line.rests_until : kNever;
-  let_go(line, line.ring, now, next);
-  let_go(line, line.late_ring, now, next);
+  let_go(line, false, now, next);
+  let_go(line, true, now, next);
   line.timer.cancel();
   if (next != kNever)
     home_.arm(line.timer, next, [](void* self) {
@@ -162,7 +158,7 @@ void Pace::pump(Line& line) {
 
 void Pace::ended(const Who& who, std::optional<Duration> rest, bool well) {
   Line& line = *lines_.at(who.model);
-  Tenant& tenant = line.tenants.at(name_of(who));
+  Tenant& tenant = line.tenants.at(who.tenant);
   const MonoTime now = home_.clock().mono();
   if (rest) {
     if (now >= line.rests_until) line.window = std::max(1.0, line.under_way / 2.0);   // once a rest, however many hear of it
@@ -186,9 +182,9 @@ void Pace::tell(Line& line) {
   };
   for (auto at = line.tenants.begin(); at != line.tenants.end();) {
     Tenant& tenant = at->second;
-    const bool idle = tenant.waiting.empty() && tenant.under_way == 0;
-    tenant.paced = !idle && (tenant.paced || !tenant.waiting.empty());
-    if (!at->first.empty() && !may_wait(at->first)) say(at->first, tenant.told, tenant.paced ? tenant.under_way + places_of_tenant(line) : kUnpaced);
+    const bool idle = tenant.in_line() == 0 && tenant.under_way == 0;
+    tenant.paced = !idle && (tenant.paced || tenant.in_line() > 0);
+    if (!at->first.empty()) say(at->first, tenant.told, tenant.paced ? tenant.under_way + places_of_tenant(line) : kUnpaced);
     at = idle ? line.tenants.erase(at) : std::next(at);
   }
   say({}, line.told, idle(line) ? kUnpaced : line.under_way + places(line));

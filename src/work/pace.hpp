@@ -62,7 +62,8 @@ class Pace {
  private:
   struct Waiter;
   struct Tenant {
-    std::deque<Waiter*> waiting;
+    std::deque<Waiter*> waiting[2];          // those who may not wait; those who may
+    std::size_t in_line() const { return waiting[0].size() + waiting[1].size(); }
     std::uint32_t under_way = 0;
     std::uint32_t told = kUnpaced;
     bool paced = false;                      // has had to wait, and has not been idle since
@@ -70,8 +71,8 @@ class Pace {
   struct Line {
     std::string model;
     std::map<std::string, Tenant> tenants;
-    std::deque<std::string> ring, late_ring; // tenants of whom somebody waits; of whom something waits that may
-    std::size_t rings() const { return ring.size() + late_ring.size(); }
+    std::deque<std::string> ring[2];         // tenants of whom somebody waits, of either kind
+    std::size_t rings() const { return ring[0].size() + ring[1].size(); }
     std::uint32_t waiting = 0, under_way = 0, told = kUnpaced;
     double window = 0;                       // under way at once, after a rest; 0: any number
     MonoTime rests_until{};
@@ -84,9 +85,9 @@ class Pace {
   std::uint32_t places(const Line& line) const;
   std::uint32_t places_of_tenant(const Line& line) const;
   void enter(Line& line, Waiter& waiter);
-  void leave(Line& line, const std::string& tenant, Waiter& waiter);
+  void leave(Line& line, Waiter& waiter);
   void pump(Line& line);
-  void let_go(Line& line, std::deque<std::string>& ring, MonoTime now, MonoTime& next);
+  void let_go(Line& line, bool may_wait, MonoTime now, MonoTime& next);
   void tell(Line& line);
   void forget_if_idle(const std::string& model);
 

@@ -22,8 +22,8 @@ namespace ballast::work {
 
 struct ProviderBatchOptions {
   Duration gather = std::chrono::minutes(1); // how long calls are gathered, and how often a batch is asked after
-  std::size_t most = 10'000;                 // calls of one batch, and
-  std::size_t most_bytes = 50u << 20;        // of their bodies
+  std::size_t most = 2'000;                  // calls of one batch, and
+  std::size_t most_bytes = 16u << 20;        // of their bodies: the answers are read in one go
 };
 
 class ProviderBatches {
