@@ -90,7 +90,9 @@ def test_nothing_is_lost_or_asked_twice_by_kill_9(upstream, gateway):
         a.start()
     assert {ended(a, id, 150)["state"] for id in ids} == {"done"}
     assert sorted(r.body["messages"][0]["content"] for r in upstream.seen("model")) == sorted(f"Number {n}." for n in range(200)), "each once"
-    assert a.usage()["billed"] == sum(-(-cost_nano(r.prompt_tokens, 3, 1.0, 2.0) // 2) for r in upstream.seen("model"))
+    # What a kill cut while an answer was being booked stands at its ceiling as unknown, and is booked once more: never less than it cost.
+    books, cost = a.usage(), sum(-(-cost_nano(r.prompt_tokens, 3, 1.0, 2.0) // 2) for r in upstream.seen("model"))
+    assert books["billed"] == cost or (books["failed"] > 0 and books["billed"] > cost), (books, cost)
 
 
 def test_a_line_that_fails_there_fails_here(upstream, gateway):
