@@ -25,6 +25,8 @@
 #include "llm/provider.hpp"
 #include "llm/simulator/simulator.hpp"
 #include "work/batches.hpp"
+#include "work/off_peak.hpp"
+#include "work/provider_batches.hpp"
 #include "work/webhooks.hpp"
 
 namespace ballast::app {
@@ -95,6 +97,8 @@ struct WorkConfig {
 struct BatchConfig {
   work::BatchOptions options;
   std::uint64_t file_bytes = 100u << 20;     // of an uploaded file
+  work::ProviderBatchOptions provider;
+  std::optional<work::OffPeak> off_peak;     // when calls that may wait are made; nothing: at any time
 };
 
 // The file's `webhooks` section.

@@ -32,10 +32,11 @@ llm::ProviderTimeouts timeouts(const ConfigNode& node) {
   return t;
 }
 
-llm::Quirks quirks(const ConfigNode& node, bool vendor) {
-  llm::Quirks q{.responses = vendor};
+llm::Quirks quirks(const ConfigNode& node, bool vendor, bool batch) {
+  llm::Quirks q{.responses = vendor, .batch = batch, .max_tokens_field = {}};
   q.include_usage = node.boolean("include_usage", q.include_usage);
   q.responses = node.boolean("responses", q.responses);
+  q.batch = node.boolean("batch", q.batch);
   q.max_tokens_field = node.string("max_tokens_field");
   node.done();
   return q;
@@ -138,7 +139,9 @@ ProviderConfig parse::provider(const std::string& name, const ConfigNode& node) 
   p.keys = credentials(name, node);
   p.headers = extra_headers(node.get("headers"));
   p.timeouts = timeouts(node.get("timeouts"));
-  p.quirks = quirks(node.get("quirks"), p.kind == "openai" && (p.base_url.empty() || p.base_url.starts_with("https://api.openai.com/")));
+  const bool openai = p.kind == "openai" && (p.base_url.empty() || p.base_url.starts_with("https://api.openai.com/"));
+  const bool anthropic = p.kind == "anthropic" && (p.base_url.empty() || p.base_url.starts_with("https://api.anthropic.com"));
+  p.quirks = quirks(node.get("quirks"), openai, openai || anthropic);
   const double multiplier = node.number("price_multiplier", 1.0);
   if (!(multiplier >= 0 && multiplier <= 1000)) node.get("price_multiplier").problem("must be between 0 and 1000, for example 1.1");
   else p.price_millionths = static_cast<std::uint32_t>(std::ceil(multiplier * 1e6 - 1e-6));

@@ -37,6 +37,15 @@ BatchConfig parse::batches(const ConfigNode& node) {
   b.options.max_lines = static_cast<std::uint64_t>(node.integer("requests", static_cast<std::int64_t>(b.options.max_lines), 1, 1'000'000));
   b.options.concurrency = static_cast<std::uint32_t>(node.integer("concurrency", b.options.concurrency, 1, 1'000'000));
   b.options.retention = node.duration("retention", b.options.retention);
+  b.provider.gather = node.duration("gather", b.provider.gather);
+  if (b.provider.gather <= Duration::zero()) node.get("gather").problem("must be above zero");
+  if (const ConfigNode hours = node.get("off_peak"); hours.exists()) {
+    const std::string from = hours.string("from"), until = hours.string("until");
+    auto off_peak = work::OffPeak::parse(from, until, hours.string("timezone", "UTC"));
+    if (off_peak) b.off_peak = std::move(*off_peak);
+    else hours.get(off_peak.error().field).problem(off_peak.error().message);
+    hours.done();
+  }
   node.done();
   return b;
 }

@@ -42,6 +42,7 @@ std::vector<std::string> needs_restart(const Config& a, const Config& b) {
   compare("batches.file", a.batches.file_bytes, b.batches.file_bytes);
   compare("batches.requests", a.batches.options.max_lines, b.batches.options.max_lines);
   compare("batches.concurrency", a.batches.options.concurrency, b.batches.options.concurrency);
+  compare("batches.gather", a.batches.provider.gather, b.batches.provider.gather);
   compare("batches.retention", a.batches.options.retention, b.batches.options.retention);
   compare("webhooks.allow", a.webhooks.allow, b.webhooks.allow);
   compare("idempotency.retention", a.idempotency.retention, b.idempotency.retention);

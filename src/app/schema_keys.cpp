@@ -49,6 +49,7 @@ constexpr K timeouts[] = {
 constexpr K quirks[] = {
     {"include_usage", boolean, "Accepts stream_options.include_usage.", "false", "true"},
     {"responses", boolean, "Serves /responses itself; else such calls are translated to chat.", "true", "false"},
+    {"batch", boolean, "Has its vendor's batch API: calls of urgency batch are gathered and sent through it. True if absent for OpenAI and Anthropic at their own addresses.", "true", "false"},
     {"max_tokens_field", text, "Spelling to insert where a request has no limit of its answer.", "max_completion_tokens"},
 };
 constexpr K credentials[] = {
@@ -220,11 +221,18 @@ constexpr K work[] = {
     {"retention", duration, "How long an ended job and an Idempotency-Key of a submission are kept.", "30d", "7d"},
     {"timeout", duration, "Of an attempt whose job does not say; 0s: none.", "2m", "10m"},
 };
+constexpr K off_peak[] = {
+    {"from", text, "Time of day.", "\"22:00\"", {}, {}, {}, true},
+    {"until", text, "Time of day; before `from`: of the next one.", "\"06:00\"", {}, {}, {}, true},
+    {"timezone", text, "An IANA name.", "Europe/Berlin", "UTC"},
+};
 constexpr K batches[] = {
     {"file", size, "Largest file that may be uploaded, 512MB at most.", "20MB", "100MB"},
     {"requests", integer, "Requests of one batch.", "1000", "50000"},
     {"concurrency", integer, "Jobs of the queue `batch` at once, where nobody has set the queue's limits.", "16", "64"},
     {"retention", duration, "How long the files that batches make, and batches that are over, are kept; 0s: for ever.", "7d", "30d"},
+    {"gather", duration, "How long calls of urgency batch are gathered for a provider that has a batch API, and how often their batch is asked after.", "5m", "1m"},
+    {"off_peak", object, "The hours in which calls of urgency batch are made; absent: at any time. One whose deadline comes first does not wait for them.", {}, {}, {}, off_peak},
 };
 constexpr K webhook_secrets[] = {
     {"value", text, "Signs, by the Standard Webhooks convention: whsec_ and 24 to 64 bytes in base64, usually ${VARIABLE}.", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", {}, {}, {}, true},

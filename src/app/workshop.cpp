@@ -59,13 +59,14 @@ Workshop::Workshop(const Config& config, Ground ground, work::ApprovalLinks link
       webhooks_(ground.loops.at(ground.loops.size() - 1), guarded_, ground.database, policy_, shown, {.seed = os_seed(), .deliverer = {}}), meter_(ground.metrics),
       dispatch_(ground.loops.at(0), {.timeout = config_.timeout}), engine_(ground.loops.at(0), ground.database, engine_options(config_), os_seed()),
       pace_(ground.loops.at(0), pace_options(config_)), caller_(ground.gateway, ground.loops.at(0), pace_), flows_(system_environment()), runner_(engine_, flows_),
-      schedules_(engine_, flows_), batches_(engine_, config.batches.options), links_(std::move(links)),
+      schedules_(engine_, flows_), batches_(engine_, config.batches.options),
+      provider_batches_(ground.gateway, engine_, caller_, config.batches.provider), links_(std::move(links)),
       door_(engine_, flows_, webhooks_, schedules_, batches_, config.batches.file_bytes) {
   dispatch_.use(engine_);
   engine_.use(&meter_);
   work::add_builtin_tasks(dispatch_);
   pace_.on_held([this](const std::string& model, const std::string& tenant, std::uint32_t most) { engine_.set_pace(model, tenant, most); });
-  dispatch_.set_kind(work::JobKind::call, work::call_handler(caller_, engine_, config_.timeout));
+  dispatch_.set_kind(work::JobKind::call, work::call_handler(caller_, engine_, config_.timeout, config.batches.off_peak, &provider_batches_));
   dispatch_.set_kind(work::JobKind::flow, [this](work::Lease lease, CancelToken cancel) { return runner_.run(std::move(lease), cancel); });
   runner_.set_performer(work::StageKind::model, work::model_performer(caller_));
   runner_.set_performer(work::StageKind::http, work::http_performer(ground_.loops.at(0), guarded_));
@@ -108,6 +109,7 @@ void Workshop::start() {
     engine_.open();
     schedules_.open();
     batches_.open();
+    provider_batches_.open();
   });
   webhooks_.poke();
 }
@@ -118,6 +120,7 @@ void Workshop::drain(Duration patience) {
   run_on(ground_.loops.at(0), [&]() -> Task<void> {
     co_await schedules_.drain();
     co_await batches_.stop();
+    co_await provider_batches_.stop();
     co_await engine_.drain(patience);
     co_await wakes_.join();
   });

@@ -14,6 +14,7 @@
 #include "work/flow_book.hpp"
 #include "work/meter.hpp"
 #include "work/model_call.hpp"
+#include "work/provider_batches.hpp"
 #include "work/runner.hpp"
 #include "work/schedules.hpp"
 #include "work/webhooks.hpp"
@@ -67,6 +68,7 @@ class Workshop {
   work::Runner runner_;
   work::Schedules schedules_;
   work::Batches batches_;
+  work::ProviderBatches provider_batches_;
   const work::ApprovalLinks links_;
   server::WorkDoor door_;
   TaskGroup wakes_{"wakes"};

@@ -124,10 +124,10 @@ std::optional<Money> seen_bound(const Asked& asked, const Candidate& c, const En
 }
 
 // Into the books: what was reported, what can be proven, or the ceiling until somebody reconciles it.
-Money book(const Asked& asked, Planned& plan, const Candidate& c, const Grip& grip, const Ending& ending, records::AttemptRecord& r) {
+Money book(const Asked& asked, bool batch, Planned& plan, const Candidate& c, const Grip& grip, const Ending& ending, records::AttemptRecord& r) {
   std::optional<Money> known;
   if (ending.charge == Charge::nothing) known = Money{};
-  if (ending.charge == Charge::usage && ending.usage) known = c.info ? llm::cost(*ending.usage, *c.info) : Money{};
+  if (ending.charge == Charge::usage && ending.usage) known = c.info ? llm::cost(*ending.usage, *c.info, batch) : Money{};
   if (ending.charge == Charge::seen) known = seen_bound(asked, c, ending);
   if (known) {
     plan.hold.end(grip.hold_attempt, *known);
@@ -145,7 +145,7 @@ Money book(const Asked& asked, Planned& plan, const Candidate& c, const Grip& gr
 void let_go(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c, Grip& grip, const Ending& ending, Trail& trail,
             Money* billed) {
   auto& r = trail.record.attempts[grip.record];
-  const Money incurred = book(asked, plan, c, grip, ending, r);
+  const Money incurred = book(asked, scene.call.durable && scene.call.durable->answered, plan, c, grip, ending, r);
   plan.running -= c.ceiling;
   const Duration took = scene.now() - grip.started;
   r.latency_us = micros(took);
@@ -295,6 +295,23 @@ struct Passage {
   bool overtaken() const { return options.overtaken && *options.overtaken; }
 };
 
+// What a provider's batch has answered already.
+class KnownResponse final : public net::ClientResponse {
+ public:
+  explicit KnownResponse(const ProviderAnswer& answer) : body_(answer.body) {
+    head_.status = answer.status;
+    head_.headers.add("content-type", "application/json");
+  }
+  const net::ResponseHead& head() const override { return head_; }
+  Task<Result<std::string_view>> read_some(net::Deadline) override { co_return std::exchange(body_, {}); }
+
+ private:
+  std::string_view body_;
+  net::ResponseHead head_;
+};
+
+const ProviderAnswer* answered(const Call& call) { return call.durable ? call.durable->answered : nullptr; }
+
 // Sends the request and waits for the head. What was sent is let go before the answer streams. Null: `ending` says why.
 Task<std::unique_ptr<net::ClientResponse>> dispatch(Passage& p, CancelToken cancel) {
   const Scene& scene = p.scene;
@@ -306,6 +323,7 @@ Task<std::unique_ptr<net::ClientResponse>> dispatch(Passage& p, CancelToken canc
     co_return nullptr;
   }
   p.wire = call->wire;
+  if (const ProviderAnswer* known = answered(scene.call)) co_return std::make_unique<KnownResponse>(*known);
   Outgoing body;
   const auto text = p.options.continuing ? std::string_view(p.relay.text()) : std::string_view();
   if (auto made = make_outgoing(body, scene, p.asked, c, call->wire, text); !made) {

@@ -20,8 +20,14 @@ namespace ballast::gateway {
 
 // What a call of the durable road (a job's, a stage's) brings that one over HTTP does not. Its idempotency keys are apart from those that
 // callers choose; one whose outcome a crash took away is dispatched again; answers of any size are remembered.
+struct ProviderAnswer {
+  std::string target;                                  // that it is of: the call goes to no other
+  int status = 0;
+  std::string body;
+};
 struct DurableCall {
   Principal who;                                       // by the id of a key (KeyRing::principal_of): its secret is not kept
+  const ProviderAnswer* answered = nullptr;            // by a provider's batch: nothing is sent, and it costs what batches do. Borrowed
   Seat seat;                                           // room in the limits, drawn before the call (Gateway::draw); may be none
 };
 

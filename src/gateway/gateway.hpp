@@ -22,6 +22,7 @@
 #include "gateway/idempotency.hpp"
 #include "gateway/keys.hpp"
 #include "gateway/setup.hpp"
+#include "llm/provider_batch.hpp"
 #include "records/journal.hpp"
 
 namespace ballast::gateway {
@@ -53,6 +54,14 @@ class Gateway {
   // Draws the seat of a durable call, before `serve`: room for it in the limits of its caller and of the first of its route's targets that
   // has any. The refusal says when to ask again; `never`, and a call that cannot be read: serve it, the road says what is wrong with it.
   std::expected<Seat, Refusal> draw(const Call& call, ReplySink& sink);
+
+  // The target whose provider would answer this durable call in a batch: the first of its route's. Nothing: it has no batch API for such a
+  // call, or a budget binds it, for no hold lasts as long as a batch.
+  struct BatchTarget {
+    std::string provider, model;
+    llm::BatchApi api{};
+  };
+  std::optional<BatchTarget> batch_target(const Call& call, ReplySink& sink);
 
   // The tokens a request's prompt is estimated at (count_tokens), after authentication; answers through the sink.
   Task<void> count_tokens(Call call, ReplySink& sink);

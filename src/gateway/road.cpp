@@ -167,11 +167,25 @@ Task<void> refuse_planned(const Scene& scene, const Asked& asked, Memory& memory
   co_await answer_whole(scene, instead->stream, asked.facts.include_usage, 200, "application/json", instead->body, trail);
 }
 
+// What a provider's batch has answered goes nowhere else, and once.
+void go_where_answered(const Scene& scene, Asked& asked) {
+  const ProviderAnswer* answer = scene.call.durable ? scene.call.durable->answered : nullptr;
+  if (!answer) return;
+  Route only{.name = asked.route->name, .targets = {}, .direct = asked.route->direct};
+  for (const Target& target : asked.route->targets)
+    if (target.name == answer->target) only.targets = {target};
+  if (auto target = only.targets.empty() ? target_from(answer->target, "model") : Result<Target>(only.targets.front())) only.targets = {std::move(*target)};
+  only.retries.attempts = 1;
+  only.degrade = {};
+  asked.route = std::make_shared<const Route>(std::move(only));
+}
+
 // The frames of `walk` and of what it awaits for an answer live as long as a stream does: what is rare has a frame of its own.
 Task<void> walk(const Scene& scene, Trail& trail) {
   auto asked = read_request(scene, trail);
   if (!asked) co_return co_await refuse(scene, nullptr, nullptr, asked.error(), trail);
 
+  go_where_answered(scene, *asked);
   auto admission = co_await admit(scene, *asked, trail);
   if (!admission) co_return co_await refuse(scene, &*asked, nullptr, admission.error(), trail);
 
@@ -243,6 +257,11 @@ std::expected<Seat, Refusal> Gateway::draw(const Call& call, ReplySink& sink) {
   const SetupPtr held = setup();
   if (!held->limits->any()) return Seat{};
   return draw_seat({world_, *held, *room_->loops[sink.loop().index() % room_->loops.size()], room_->metrics, call, sink});
+}
+
+std::optional<Gateway::BatchTarget> Gateway::batch_target(const Call& call, ReplySink& sink) {
+  const SetupPtr held = setup();
+  return find_batch_target({world_, *held, *room_->loops[sink.loop().index() % room_->loops.size()], room_->metrics, call, sink});
 }
 
 Task<void> Gateway::serve(const Call& call, ReplySink& sink) {

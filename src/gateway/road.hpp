@@ -62,6 +62,7 @@ LimitSubject limit_subject(const Asked& asked);
 std::expected<Admission, Refusal> admit_seated(const Scene& scene, const Asked& asked, const Target* target);
 // A seat for the call as it stands; one that cannot be read gets none, and the road tells it why.
 std::expected<Seat, Refusal> draw_seat(const Scene& scene);
+std::optional<Gateway::BatchTarget> find_batch_target(const Scene& scene);
 BudgetSubject budget_subject(const Asked& asked);
 
 // Step 3, `memory.cpp`: an answer from memory, or the duties of the one who makes it.

@@ -13,6 +13,19 @@ std::expected<Admission, Refusal> admit_seated(const Scene& scene, const Asked& 
   return limits.admit({.provider = target->provider, .model = target->name}, asked.token_estimate);
 }
 
+std::optional<Gateway::BatchTarget> find_batch_target(const Scene& scene) {
+  Trail unread({}, scene.now(), scene.world.clock.wall(), scene.call);
+  const auto asked = read_request(scene, unread);
+  if (!asked || asked->route->targets.empty()) return std::nullopt;
+  const Target& target = asked->route->targets.front();
+  const auto access = scene.setup.providers.find(target.provider);
+  if (access == scene.setup.providers.end()) return std::nullopt;
+  const auto api = llm::batch_api_of(access->second.spec, scene.call.operation, scene.call.wire);
+  const std::string_view names[] = {target.name};
+  if (!api || scene.setup.budgets->applies(budget_subject(*asked), names)) return std::nullopt;
+  return Gateway::BatchTarget{target.provider, target.model, *api};
+}
+
 std::expected<Seat, Refusal> draw_seat(const Scene& scene) {
   Trail unread({}, scene.now(), scene.world.clock.wall(), scene.call);
   const auto asked = read_request(scene, unread);

@@ -28,6 +28,7 @@ std::optional<ProviderKind> provider_kind_from(std::string_view name);
 struct Quirks {
   bool include_usage = true;             // accepts stream_options.include_usage
   bool responses = false;                // serves /responses itself; else such calls are translated to chat
+  bool batch = false;                    // has its vendor's batch API
   std::string max_tokens_field;          // spelling to insert where the request has none; empty: the wire's own
 };
 

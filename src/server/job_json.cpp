@@ -59,6 +59,19 @@ Result<void> read_webhook(const JsonRef& body, work::Submission& s) {
   return {};
 }
 
+// urgency: "batch" may wait: of its own queue and last in it, unless the body says otherwise.
+Result<void> read_urgency(const JsonRef& body, work::Submission& s) {
+  const auto urgency = body.maybe<std::string>("urgency");
+  if (!urgency) return fail(urgency.error());
+  if (!*urgency || **urgency == "normal") return {};
+  if (**urgency != "batch") return fail(ErrorCode::caller_invalid_request, "must be normal or batch", "urgency");
+  if (s.spec.kind != work::JobKind::call) return fail(ErrorCode::caller_invalid_request, "batch is for a call", "urgency");
+  s.spec.may_wait = true;
+  s.spec.queue = work::kBatchQueue;
+  s.spec.priority = work::kBatchPriority;
+  return {};
+}
+
 Result<void> read_queueing(const JsonRef& body, work::Submission& s) {
   auto& spec = s.spec;
   for (const auto& [name, into] : {std::pair("queue", &spec.queue), {"tenant", &spec.tenant}, {"user", &spec.user}, {"feature", &spec.feature}}) {
@@ -159,7 +172,7 @@ Result<std::optional<Duration>> maybe_duration(const JsonRef& body, std::string_
 
 Result<work::Submission> submission_from(const JsonRef& body, const gateway::Principal& who) {
   if (auto known = only_members(body, {"task", "call", "flow", "payload", "input", "queue", "tenant", "user", "feature", "webhook", "priority", "attempts", "delay", "timeout",
-                                       "retention", "at", "deadline", "tags", "backoff", "concurrency", "unique", "idempotency_key"});
+                                       "retention", "at", "deadline", "tags", "backoff", "concurrency", "unique", "idempotency_key", "urgency"});
       !known)
     return fail(std::move(known.error()));
   work::Submission s;
@@ -167,7 +180,7 @@ Result<work::Submission> submission_from(const JsonRef& body, const gateway::Pri
   s.spec.tenant = who.key_id();
   s.spec.user = who.user;
   s.spec.feature = who.feature;
-  for (const auto step : {read_work, read_queueing, read_groups, read_webhook})
+  for (const auto step : {read_work, read_urgency, read_queueing, read_groups, read_webhook})
     if (auto read = step(body, s); !read) return fail(std::move(read.error()));
   if (!who.key->user.empty()) s.spec.user = who.key->user;                   // what the key says wins, as on the call road
   if (!who.key->feature.empty()) s.spec.feature = who.key->feature;
@@ -212,6 +225,7 @@ json::object job_json(const work::Job& job, bool running, Detail detail) {
   if (!s.tags.empty()) o["tags"] = json::value_from(s.tags);
   if (!s.concurrency_key.empty()) o["concurrency"] = json::object{{"key", s.concurrency_key}, {"limit", s.concurrency}};
   if (s.origin != work::Origin::submitted) o["origin"] = to_string(s.origin);
+  if (s.may_wait) o["urgency"] = "batch";
   if (s.parent && s.origin == work::Origin::batch) o["batch"] = work::batch_id(s.parent);
   else if (s.parent) o["parent"] = to_string(s.parent);
   if (s.generation > 1) o["generation"] = s.generation;

@@ -11,7 +11,7 @@ constexpr Parameter kIdempotency{"idempotency-key", "header", "The same key and 
 
 const Operations& job_operations() {
   static const Operations all = {
-      {"post", "/api/jobs", "jobs", "Submit a job", "Exactly one of task (with payload), call {operation, body} and flow (with input); queue, priority 0-9, attempts, delay, at, deadline, timeout, backoff {first, factor, max}, concurrency {key, limit}, unique {key, for}, tags, webhook (a URL, or {url, secret}), tenant, user, feature, retention. Answers 202 at once with the id; 200 with the job that has the same key already.",
+      {"post", "/api/jobs", "jobs", "Submit a job", "Exactly one of task (with payload), call {operation, body} and flow (with input); urgency (batch: a call that may wait), queue, priority 0-9, attempts, delay, at, deadline, timeout, backoff {first, factor, max}, concurrency {key, limit}, unique {key, for}, tags, webhook (a URL, or {url, secret}), tenant, user, feature, retention. Answers 202 at once with the id; 200 with the job that has the same key already.",
        {kIdempotency, {"wait", "query", "Answer when the job has ended, or after so long: 30s, 60s at most."}}, true},
       {"post", "/api/jobs/bulk", "jobs", "Submit many jobs", "jobs: a list of 1 to 10000. Each is accepted or refused alone, in one transaction.", {}, true},
       {"get", "/api/jobs", "jobs", "Jobs, newest first", "Keys without scope read see their own.",

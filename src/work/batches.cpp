@@ -12,7 +12,6 @@ constexpr Duration kTryAgain = std::chrono::seconds(1), kLook = std::chrono::sec
 constexpr std::size_t kPiecesAtOnce = 2;                 // of the input: what is parsed without a pause
 constexpr std::size_t kSubmitted = 500, kSubmittedBytes = 8u << 20;
 constexpr std::size_t kLinesAtOnce = 500;
-constexpr std::uint8_t kLast = 9;                        // priority
 
 Error refusal(ErrorCode code, std::string message, bool retryable = false) { return {.code = code, .message = std::move(message), .field = {}, .retryable = retryable}; }
 
@@ -257,7 +256,7 @@ Submission Batches::submission_of(const Live& live, const LineRow& row, BatchLin
   s.spec.tenant = s.spec.key_id = b.owner;
   s.spec.user = b.user;
   s.spec.feature = b.feature;
-  s.spec.priority = kLast;
+  s.spec.priority = kBatchPriority;
   s.spec.deadline = b.expires;
   s.spec.retention = (b.expires - b.created) + std::chrono::hours(24);      // at least until the batch is over
   s.spec.tags = {batch_id(b.id)};

@@ -20,8 +20,6 @@
 
 namespace ballast::work {
 
-inline constexpr std::string_view kBatchQueue = "batch";
-
 struct BatchOptions {
   std::uint64_t max_lines = 50'000;
   std::size_t max_live = 1'000;              // batches that are not over

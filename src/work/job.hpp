@@ -73,6 +73,8 @@ Duration backoff_delay(const Backoff& backoff, std::uint32_t failures, double ch
 inline constexpr std::uint32_t kDefaultAttempts = 4;     // the first and three retries
 inline constexpr std::uint8_t kDefaultPriority = 5;      // 0 first, 9 last
 inline constexpr std::size_t kMaxName = 128;             // of queues, tasks, tenants, keys and tags, in bytes
+inline constexpr std::string_view kBatchQueue = "batch"; // of jobs that may wait
+inline constexpr std::uint8_t kBatchPriority = 9;
 inline constexpr std::size_t kMaxTags = 16;
 
 // What the submitter said; nothing changes it. Members that are not defaults are stored as JSON.

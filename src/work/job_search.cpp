@@ -154,7 +154,7 @@ Result<std::uint64_t> delete_jobs(store::Tx& tx, const store::Batch& ids) {
   std::uint64_t rows = 0;
   for (const char* sql : {"DELETE FROM job_attempts WHERE job = $1", "DELETE FROM job_events WHERE job = $1", "DELETE FROM approvals WHERE job = $1",
                           "DELETE FROM run_steps WHERE job = $1", "DELETE FROM signal_waits WHERE job = $1", "DELETE FROM run_blobs WHERE job = $1", "DELETE FROM effects WHERE job = $1",
-                          "DELETE FROM jobs WHERE id = $1"}) {
+                          "DELETE FROM batch_calls WHERE job = $1", "DELETE FROM jobs WHERE id = $1"}) {
     auto deleted = tx.run_many(sql, ids);
     if (!deleted) return std::unexpected(deleted.error());
     for (const std::int64_t n : *deleted) rows += static_cast<std::uint64_t>(n);

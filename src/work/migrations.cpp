@@ -116,6 +116,19 @@ CREATE INDEX batches_by_owner ON batches (owner, id);
 CREATE TABLE batch_lines (batch {int} NOT NULL, line {int} NOT NULL, custom_id {text} NOT NULL, job {int} NOT NULL, PRIMARY KEY (batch, line)) {clustered};
 )sql";
 
+// batch_calls: calls of jobs that wait for their provider's batch API; provider_batches: those that are under way there.
+constexpr std::string_view kProviderBatches = R"sql(
+CREATE TABLE batch_calls (
+  job {int} NOT NULL PRIMARY KEY, state {int} NOT NULL, provider {text} NOT NULL, model {text} NOT NULL, operation {int} NOT NULL, api {int} NOT NULL,
+  body {blob} NOT NULL, batch {int} NOT NULL, status {int} NOT NULL, answer {blob} NOT NULL) {table};
+CREATE INDEX batch_calls_by_state ON batch_calls (state, job);
+CREATE INDEX batch_calls_by_batch ON batch_calls (batch, job);
+
+CREATE TABLE provider_batches (
+  id {int} NOT NULL PRIMARY KEY, created {int} NOT NULL, provider {text} NOT NULL, model {text} NOT NULL, operation {int} NOT NULL, api {int} NOT NULL,
+  credential {text} NOT NULL, remote {text} NOT NULL, begun_us {int} NOT NULL) {table};
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"work", 1, "jobs, keys, attempts, claims, queues", kFirst},
     {"work", 2, "events", kSecond},
@@ -125,6 +138,7 @@ constexpr store::Migration kMigrations[] = {
     {"work", 6, "schedules", kSchedules},
     {"work", 7, "files and batches", kBatches},
     {"work", 8, "signals", kSignals},
+    {"work", 9, "batches of providers", kProviderBatches},
 };
 
 }  // namespace

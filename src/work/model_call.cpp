@@ -135,9 +135,19 @@ Task<ModelReply> ModelCaller::call(ModelRequest request, CancelToken cancel) {
   }
 }
 
+std::optional<gateway::Gateway::BatchTarget> ModelCaller::batch_target(const ModelRequest& request) {
+  auto who = gateway_.world().keys.principal_of(request.key_id, home_.clock().wall());
+  if (!who) return std::nullopt;
+  gateway::DurableCall durable{.who = std::move(*who), .answered = nullptr, .seat = {}};
+  const gateway::Call call{.wire = request.wire, .operation = request.operation, .body = request.body, .content_type = "application/json", .user = request.user,
+                           .feature = request.feature, .durable = &durable};
+  Gatherer gatherer(home_, nullptr, request);
+  return gateway_.batch_target(call, gatherer);
+}
+
 Task<ModelReply> ModelCaller::once(const ModelRequest& request, MonoTime until, CancelToken cancel) {
   auto& keys = gateway_.world().keys;
-  gateway::DurableCall durable;
+  gateway::DurableCall durable{.who = {}, .answered = request.answered ? &*request.answered : nullptr, .seat = {}};
   const gateway::Call call{.wire = request.wire, .operation = request.operation, .body = request.body, .content_type = "application/json",
                            .user = request.user, .feature = request.feature, .idempotency_key = request.idempotency_key,
                            .traceparent = request.traceparent, .durable = &durable};
@@ -148,7 +158,8 @@ Task<ModelReply> ModelCaller::once(const ModelRequest& request, MonoTime until, 
     durable.who = std::move(*who);
     return {};
   };
-  if (!request.model.empty()) {
+  const bool paced = !request.model.empty() && !request.answered;
+  if (paced) {
     const Pace::Draw draw = [&]() -> std::optional<MonoTime> {
       if (!name_who()) return std::nullopt;  // let go, and refused below
       auto seat = gateway_.draw(call, gatherer);
@@ -156,13 +167,13 @@ Task<ModelReply> ModelCaller::once(const ModelRequest& request, MonoTime until, 
       if (seat) durable.seat = std::move(*seat);
       return std::nullopt;
     };
-    const auto turn = co_await pace_.turn(request.model, request.tenant, draw, until, cancel);
+    const auto turn = co_await pace_.turn({request.model, request.tenant, request.may_wait}, draw, until, cancel);
     if (!turn) co_return failed_with(turn.error());
   }
   const auto named = name_who();             // the key may have gone while the call waited
   if (named) co_await gateway_.serve(call, gatherer);
   ModelReply reply = named ? gatherer.finish() : failed_with(named.error());
-  if (!request.model.empty()) pace_.ended(request.model, request.tenant, rest_of(reply), !reply.error);
+  if (paced) pace_.ended({request.model, request.tenant, request.may_wait}, rest_of(reply), !reply.error);
   co_return reply;
 }
 

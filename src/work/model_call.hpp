@@ -41,7 +41,9 @@ struct ModelRequest {
   std::string user, feature;                 // as x-ballast-user and x-ballast-feature
   std::string idempotency_key;               // of the work, the same at every attempt; empty: none
   std::string traceparent;
+  std::optional<gateway::ProviderAnswer> answered;         // by a provider's batch: nobody is asked
   std::string tenant;                        // whose turn it is among those who wait
+  bool may_wait = false;                     // has its turn when nobody else of its model can take one
   Duration patience = std::chrono::minutes(5);   // for room in the limits; then policy_rate_limited
   // Each server-sent event of a streamed answer as it comes: its name (may be empty) and its data. `[DONE]` is not told.
   std::function<void(std::string_view event, std::string_view data)> on_event;
@@ -68,6 +70,8 @@ class ModelCaller {
   ModelCaller(gateway::Gateway& gateway, Scheduler& home, Pace& pace) : gateway_(gateway), home_(home), pace_(pace) {}
   // Never throws for a reason outside the process. `cancel` ends it soon with caller_cancelled; what had been spent is booked.
   Task<ModelReply> call(ModelRequest request, CancelToken cancel);
+  // Where a provider would answer it in a batch (Gateway::batch_target).
+  std::optional<gateway::Gateway::BatchTarget> batch_target(const ModelRequest& request);
 
  private:
   Task<ModelReply> once(const ModelRequest& request, MonoTime until, CancelToken cancel);

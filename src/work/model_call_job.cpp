@@ -57,21 +57,55 @@ Outcome outcome_of(ModelReply reply, const Lease& lease, bool paced) {
   return ended(Commit::To::snoozed, {}, std::move(error), never_called && paced ? Duration::zero() : asked.value_or(kSnooze));
 }
 
-JobHandler call_handler(ModelCaller& caller, Engine& engine, Duration timeout) {
-  return [&caller, &engine, timeout](Lease lease, CancelToken cancel) -> Task<Outcome> {
+std::optional<Duration> off_peak_wait(const JobSpec& spec, const std::optional<OffPeak>& off_peak, WallTime now) {
+  if (!spec.may_wait || !off_peak) return std::nullopt;
+  const WallTime opens = off_peak->opens(now);
+  if (opens <= now || (spec.deadline && *spec.deadline <= opens)) return std::nullopt;
+  return opens - now;
+}
+
+ModelRequest request_of(const Job& job, Duration patience) {
+  const JobSpec& spec = job.spec;
+  const CallShape* shape = call_shape(spec.name);
+  ModelRequest r;
+  if (shape) r.operation = shape->operation, r.wire = shape->wire;
+  r.body = job.input;
+  r.model = spec.model;
+  r.key_id = spec.key_id;
+  r.user = spec.user;
+  r.feature = spec.feature;
+  r.idempotency_key = to_string(job.id) + "/call";
+  r.tenant = spec.tenant.empty() ? spec.key_id : spec.tenant;
+  r.may_wait = spec.may_wait;
+  r.patience = patience;
+  return r;
+}
+
+JobHandler call_handler(ModelCaller& caller, Engine& engine, Duration timeout, std::optional<OffPeak> off_peak, ProviderBatches* batches) {
+  return [&caller, &engine, timeout, off_peak, batches](Lease lease, CancelToken cancel) -> Task<Outcome> {
     const JobSpec& spec = lease.job->spec;
-    const CallShape* shape = call_shape(spec.name);
-    if (!shape) co_return ended(Commit::To::dead, {}, Error{ErrorCode::caller_invalid_request, "operation is one of " + call_names(), "call.operation"}, {});
+    if (!call_shape(spec.name)) co_return ended(Commit::To::dead, {}, Error{ErrorCode::caller_invalid_request, "operation is one of " + call_names(), "call.operation"}, {});
     const Duration limit = spec.timeout > Duration::zero() ? spec.timeout : timeout;
+    ModelRequest request = request_of(*lease.job, limit > Duration::zero() ? std::min(limit / 2, kLongestWait) : kLongestWait);
+    if (batches && spec.may_wait) {
+      auto way = co_await batches->way_of(lease, request);
+      if (!way) co_return ended(Commit::To::snoozed, {}, std::move(way.error()), kSnooze);
+      if (way->wait) co_return Outcome{.to = Commit::To::waiting, .output = {}, .error = {}, .delay = {}, .also = std::move(way->also), .children = {}};
+      request.answered = std::move(way->answer);
+    }
+    const auto wait = request.answered ? std::nullopt : off_peak_wait(spec, off_peak, engine.home().clock().wall());
+    if (wait) co_return ended(Commit::To::snoozed, {}, {}, *wait);
+    const bool answered = request.answered.has_value();
     LiveText live(engine, lease);
-    ModelReply reply = co_await caller.call({.operation = shape->operation, .wire = shape->wire, .body = lease.job->input, .model = spec.model,
-                                             .key_id = spec.key_id, .user = spec.user, .feature = spec.feature,
-                                             .idempotency_key = to_string(lease.job->id) + "/call", .traceparent = {}, .tenant = spec.tenant.empty() ? spec.key_id : spec.tenant,
-                                             .patience = limit > Duration::zero() ? std::min(limit / 2, kLongestWait) : kLongestWait, .on_event = {},
-                                             .on_text = [&live](std::uint32_t choice, std::string_view text) { live.add(choice, text); }},
-                                            cancel);
+    request.on_text = [&live](std::uint32_t choice, std::string_view text) { live.add(choice, text); };
+    ModelReply reply = co_await caller.call(std::move(request), cancel);
     Outcome outcome = outcome_of(std::move(reply), lease, engine.paced(spec));
     outcome.also = co_await live.close();
+    if (answered && outcome.to != Commit::To::snoozed)
+      outcome.also = [told = std::move(outcome.also), kept = ProviderBatches::ended(lease.job->id, outcome.to == Commit::To::done)](store::Tx& tx) -> Result<void> {
+        if (auto done = told ? told(tx) : Result<void>{}; !done) return done;
+        return kept(tx);
+      };
     co_return outcome;
   };
 }

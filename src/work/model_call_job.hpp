@@ -3,6 +3,8 @@
 #pragma once
 #include "work/dispatch.hpp"
 #include "work/model_call.hpp"
+#include "work/off_peak.hpp"
+#include "work/provider_batches.hpp"
 
 namespace ballast::work {
 
@@ -20,7 +22,14 @@ namespace ballast::work {
 inline constexpr Duration kBudgetPatience = std::chrono::minutes(15);
 Outcome outcome_of(ModelReply reply, const Lease& lease, bool paced);
 
+// How long a job that may wait has to, until the hours it is for begin. Nothing: not at all, also where its deadline comes first.
+std::optional<Duration> off_peak_wait(const JobSpec& spec, const std::optional<OffPeak>& off_peak, WallTime now);
+
+// The call that a job is. `patience`: for room in the limits. `on_text` and the like are the caller's to fill.
+ModelRequest request_of(const Job& job, Duration patience);
+
 // `timeout`: of an attempt whose job does not say. Borrowed: what it calls and what it asks live as long as the handler.
-JobHandler call_handler(ModelCaller& caller, Engine& engine, Duration timeout);
+// `off_peak`: when jobs that may wait are done, unless their deadline comes first; nothing: at any time. `batches`: where those are gathered first; null: nowhere.
+JobHandler call_handler(ModelCaller& caller, Engine& engine, Duration timeout, std::optional<OffPeak> off_peak = {}, ProviderBatches* batches = nullptr);
 
 }  // namespace ballast::work

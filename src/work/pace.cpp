@@ -24,7 +24,7 @@ struct Pace::Waiter {
   enum class State : std::uint8_t { waiting, called, late, cancelled };
   Pace& pace;
   Line& line;                                // lives while somebody waits in it
-  const std::string& tenant;
+  const Who& who;
   const Draw& draw;
   State state = State::waiting;
   std::coroutine_handle<> handle;
@@ -34,7 +34,7 @@ struct Pace::Waiter {
   void decide(State to) {
     if (state != State::waiting) return;
     state = to;
-    if (to != State::called) pace.leave(line, tenant, *this);
+    if (to != State::called) pace.leave(line, *this);
     if (handle) pace.home_.resume(handle);
   }
   bool await_ready() const noexcept { return state != State::waiting; }
@@ -68,21 +68,22 @@ bool Pace::idle(const Line& line) const { return line.waiting == 0 && line.under
 
 // How many of a tenant may wait, and how many of all: another tenant always finds a place, as long as there are not very many.
 std::uint32_t Pace::places_of_tenant(const Line& line) const {
-  const auto share = options_.waiting / static_cast<std::uint32_t>(line.ring.size() + 1);
+  const auto share = options_.waiting / static_cast<std::uint32_t>(line.rings() + 1);
   return std::clamp<std::uint32_t>(share, 1, options_.waiting_of_tenant);
 }
 std::uint32_t Pace::places(const Line& line) const {
-  return std::min(options_.waiting, static_cast<std::uint32_t>(line.ring.size() + 1) * options_.waiting_of_tenant);
+  return std::min(options_.waiting, static_cast<std::uint32_t>(line.rings() + 1) * options_.waiting_of_tenant);
 }
 
-Task<Result<void>> Pace::turn(std::string model, std::string tenant, Draw draw, MonoTime deadline, CancelToken cancel) {
+Task<Result<void>> Pace::turn(Who who, Draw draw, MonoTime deadline, CancelToken cancel) {
+  const std::string& model = who.model;
   if (cancel && cancel->cancelled()) co_return fail(ErrorCode::caller_cancelled, "nobody wants the answer any more");
   Line& line = line_of(model);
-  Waiter waiter{.pace = *this, .line = line, .tenant = tenant, .draw = draw, .state = Waiter::State::waiting, .handle = {}, .timer = {}, .hook = {}};
+  Waiter waiter{.pace = *this, .line = line, .who = who, .draw = draw, .state = Waiter::State::waiting, .handle = {}, .timer = {}, .hook = {}};
   enter(line, waiter);
   pump(line);
   if (waiter.state == Waiter::State::waiting &&
-      (line.tenants.at(tenant).waiting.size() > places_of_tenant(line) || line.waiting > places(line)))
+      (line.tenants.at(who.tenant).in_line() > places_of_tenant(line) || line.waiting > places(line)))
     waiter.decide(Waiter::State::late);      // too many wait
   tell(line);
   if (waiter.state == Waiter::State::waiting) {
@@ -99,43 +100,51 @@ Task<Result<void>> Pace::turn(std::string model, std::string tenant, Draw draw, 
 }
 
 void Pace::enter(Line& line, Waiter& waiter) {
-  Tenant& tenant = line.tenants[waiter.tenant];
-  if (tenant.waiting.empty()) line.ring.push_back(waiter.tenant);
-  tenant.waiting.push_back(&waiter);
+  auto& mine = line.tenants[waiter.who.tenant].waiting[waiter.who.may_wait];
+  if (mine.empty()) line.ring[waiter.who.may_wait].push_back(waiter.who.tenant);
+  mine.push_back(&waiter);
   ++line.waiting;
 }
 
-void Pace::leave(Line& line, const std::string& name, Waiter& waiter) {
-  Tenant& tenant = line.tenants.at(name);
-  std::erase(tenant.waiting, &waiter);
+void Pace::leave(Line& line, Waiter& waiter) {
+  auto& mine = line.tenants.at(waiter.who.tenant).waiting[waiter.who.may_wait];
+  std::erase(mine, &waiter);
   --line.waiting;
-  if (tenant.waiting.empty()) std::erase(line.ring, name);
+  if (mine.empty()) std::erase(line.ring[waiter.who.may_wait], waiter.who.tenant);
   tell(line);
 }
 
-// Lets go whom there is room for, each tenant in turn, and finds out when to ask again.
-void Pace::pump(Line& line) {
-  const MonoTime now = home_.clock().mono();
-  MonoTime next = now < line.rests_until ? line.rests_until : kNever;
-  for (std::size_t refused = 0; refused < line.ring.size() && may_call(line);) {
-    line.ring.push_back(line.ring.front());
-    line.ring.pop_front();
-    Tenant& tenant = line.tenants.at(line.ring.back());
-    Waiter& first = *tenant.waiting.front();
+// Of one kind: each tenant in turn, until none finds room.
+void Pace::let_go(Line& line, bool may_wait, MonoTime now, MonoTime& next) {
+  auto& ring = line.ring[may_wait];
+  for (std::size_t refused = 0; refused < ring.size() && may_call(line);) {
+    ring.push_back(ring.front());
+    ring.pop_front();
+    Tenant& tenant = line.tenants.at(ring.back());
+    auto& waiting = tenant.waiting[may_wait];
+    Waiter& first = *waiting.front();
     if (const auto when = first.draw()) {
       next = std::min(next, *when == kNever ? now + options_.poll : std::max(*when, now + kShortest));
       ++refused;
       continue;
     }
     refused = 0;
-    tenant.waiting.pop_front();
-    if (tenant.waiting.empty()) line.ring.pop_back();
+    waiting.pop_front();
+    if (waiting.empty()) ring.pop_back();
     --line.waiting;
     ++tenant.under_way;
     ++line.under_way;
     tenant.paced = tenant.paced || first.handle;
     first.decide(Waiter::State::called);
   }
+}
+
+// Lets go whom there is room for, each tenant in turn, and finds out when to ask again.
+void Pace::pump(Line& line) {
+  const MonoTime now = home_.clock().mono();
+  MonoTime next = now < line.rests_until ? line.rests_until : kNever;
+  let_go(line, false, now, next);
+  let_go(line, true, now, next);
   line.timer.cancel();
   if (next != kNever)
     home_.arm(line.timer, next, [](void* self) {
@@ -147,9 +156,9 @@ void Pace::pump(Line& line) {
     }, &line);
 }
 
-void Pace::ended(const std::string& model, const std::string& name, std::optional<Duration> rest, bool well) {
-  Line& line = *lines_.at(model);
-  Tenant& tenant = line.tenants.at(name);
+void Pace::ended(const Who& who, std::optional<Duration> rest, bool well) {
+  Line& line = *lines_.at(who.model);
+  Tenant& tenant = line.tenants.at(who.tenant);
   const MonoTime now = home_.clock().mono();
   if (rest) {
     if (now >= line.rests_until) line.window = std::max(1.0, line.under_way / 2.0);   // once a rest, however many hear of it
@@ -162,7 +171,7 @@ void Pace::ended(const std::string& model, const std::string& name, std::optiona
   --line.under_way;
   pump(line);
   tell(line);
-  forget_if_idle(model);
+  forget_if_idle(who.model);
 }
 
 // How many leases the model and each tenant that has had to wait may have now. All tenants of a line are told when one moves: they share it.
@@ -173,8 +182,8 @@ void Pace::tell(Line& line) {
   };
   for (auto at = line.tenants.begin(); at != line.tenants.end();) {
     Tenant& tenant = at->second;
-    const bool idle = tenant.waiting.empty() && tenant.under_way == 0;
-    tenant.paced = !idle && (tenant.paced || !tenant.waiting.empty());
+    const bool idle = tenant.in_line() == 0 && tenant.under_way == 0;
+    tenant.paced = !idle && (tenant.paced || tenant.in_line() > 0);
     if (!at->first.empty()) say(at->first, tenant.told, tenant.paced ? tenant.under_way + places_of_tenant(line) : kUnpaced);
     at = idle ? line.tenants.erase(at) : std::next(at);
   }

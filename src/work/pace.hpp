@@ -46,18 +46,24 @@ class Pace {
   ~Pace();                                   // after every turn has ended
   void on_held(Held held) { held_ = std::move(held); }
 
+  // Whose call of which model. What may wait has a turn of its own, after everybody who may not: when none of them can take one.
+  struct Who {
+    std::string model, tenant;
+    bool may_wait = false;
+  };
   // Waits for room and takes it. After success the call is under way until `ended`. policy_rate_limited with retry_after: too many wait,
   // or none came until `deadline`; caller_cancelled. `draw` is called inside `turn` and until it ends, never after.
-  Task<Result<void>> turn(std::string model, std::string tenant, Draw draw, MonoTime deadline, CancelToken cancel);
+  Task<Result<void>> turn(Who who, Draw draw, MonoTime deadline, CancelToken cancel);
   // How it went: well, or with the rest that the provider asked for (zero: it did not say how long).
-  void ended(const std::string& model, const std::string& tenant, std::optional<Duration> rest = {}, bool well = true);
+  void ended(const Who& who, std::optional<Duration> rest = {}, bool well = true);
 
   std::size_t waiting(std::string_view model) const;
 
  private:
   struct Waiter;
   struct Tenant {
-    std::deque<Waiter*> waiting;
+    std::deque<Waiter*> waiting[2];          // those who may not wait; those who may
+    std::size_t in_line() const { return waiting[0].size() + waiting[1].size(); }
     std::uint32_t under_way = 0;
     std::uint32_t told = kUnpaced;
     bool paced = false;                      // has had to wait, and has not been idle since
@@ -65,7 +71,8 @@ class Pace {
   struct Line {
     std::string model;
     std::map<std::string, Tenant> tenants;
-    std::deque<std::string> ring;            // tenants of whom somebody waits
+    std::deque<std::string> ring[2];         // tenants of whom somebody waits, of either kind
+    std::size_t rings() const { return ring[0].size() + ring[1].size(); }
     std::uint32_t waiting = 0, under_way = 0, told = kUnpaced;
     double window = 0;                       // under way at once, after a rest; 0: any number
     MonoTime rests_until{};
@@ -78,8 +85,9 @@ class Pace {
   std::uint32_t places(const Line& line) const;
   std::uint32_t places_of_tenant(const Line& line) const;
   void enter(Line& line, Waiter& waiter);
-  void leave(Line& line, const std::string& tenant, Waiter& waiter);
+  void leave(Line& line, Waiter& waiter);
   void pump(Line& line);
+  void let_go(Line& line, bool may_wait, MonoTime now, MonoTime& next);
   void tell(Line& line);
   void forget_if_idle(const std::string& model);
 

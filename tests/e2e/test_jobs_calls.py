@@ -154,6 +154,34 @@ def test_what_no_attempt_would_help_is_dead_at_once(upstream, gateway):
     assert unknown["state"] == "dead" and unknown["error"]["code"] == "caller_not_found", unknown
 
 
+def hours(start: float, end: float) -> dict:
+    """The off-peak hours from so many hours after now until so many."""
+    at = lambda h: time.strftime("%H:%M", time.gmtime(time.time() + h * 3600))
+    return {"off_peak": {"from": at(start), "until": at(end)}}
+
+
+def test_a_call_that_may_wait_is_last_and_has_a_queue_of_its_own(upstream, gateway):
+    g = gateway({**one_provider(upstream), "batches": hours(-1, 1)})
+    done = ended(g.app, submit(g.app, job(urgency="batch")))
+    assert done["state"] == "done" and (done["queue"], done["priority"], done["urgency"]) == ("batch", 9, "batch")
+    own = ended(g.app, submit(g.app, job(urgency="batch", queue="mine", priority=3)))
+    assert (own["queue"], own["priority"]) == ("mine", 3)
+    for wrong in (job(urgency="soon"), {"task": "t", "urgency": "batch"}):
+        refused = g.app.post("/api/jobs", wrong)
+        assert refused.status == 400 and refused.json()["field"] == "urgency"
+
+
+def test_a_call_that_may_wait_waits_for_its_hours_unless_its_deadline_comes_first(upstream, gateway):
+    g = gateway({**one_provider(upstream), "batches": hours(2, 3)})
+    waiting = submit(g.app, job(urgency="batch"))
+    in_time = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    assert ended(g.app, submit(g.app, job(urgency="batch", deadline=in_time)))["state"] == "done"
+    assert ended(g.app, submit(g.app, job()))["state"] == "done", "what is not to wait does not"
+    wait_until(lambda: "due" in g.app.get(f"/api/jobs/{waiting}").json())
+    found = g.app.get(f"/api/jobs/{waiting}").json()
+    assert found["state"] == "queued" and found["attempt"] == 0 and len(upstream.seen()) == 2, found
+
+
 def test_a_failing_provider_costs_attempts_and_a_refusing_one_does_not(upstream, gateway):
     once = {"retries": {"attempts": 1}}
     upstream.script("model", error(500, "x"), rate_limited("1"), rate_limited("1"), ok(words(3)))

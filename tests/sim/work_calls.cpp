@@ -233,6 +233,22 @@ TEST(ModelCallJob, IsPutOffWithoutAnAttemptWhileNobodyCanBeAsked) {
   EXPECT_EQ(outcome_of(reply, lease_of(3), true).to, Commit::To::failed) << "it was asked, and failed";
 }
 
+TEST(ModelCallJob, ThatMayWaitWaitsForItsHoursUnlessItsDeadlineComesFirst) {
+  const auto night = OffPeak::parse("22:00", "06:00", "UTC");
+  ASSERT_TRUE(night);
+  const WallTime noon = from_unix_us(1'800'014'400'000'000);           // 2027-01-15 12:00 UTC
+  JobSpec spec{.kind = JobKind::call, .may_wait = true};
+  EXPECT_EQ(off_peak_wait(spec, *night, noon), std::optional<Duration>(10h));
+  EXPECT_EQ(off_peak_wait(spec, *night, noon + 11h), std::nullopt);
+  EXPECT_EQ(off_peak_wait(spec, std::nullopt, noon), std::nullopt);
+  spec.deadline = noon + 9h;
+  EXPECT_EQ(off_peak_wait(spec, *night, noon), std::nullopt);
+  spec.deadline = noon + 11h;
+  EXPECT_EQ(off_peak_wait(spec, *night, noon), std::optional<Duration>(10h));
+  spec.may_wait = false;
+  EXPECT_EQ(off_peak_wait(spec, *night, noon), std::nullopt);
+}
+
 TEST(ModelCallJob, TakesADegradedAnswerOnlyAtItsLastAttemptAndSaysSo) {
   ModelReply reply;
   reply.status = 200;
@@ -268,11 +284,12 @@ struct Shop : Office {
   Timer timer;
   MonoTime began = house.clock.mono();
 
-  void submit(std::string_view model, std::size_t n, std::string key = std::string(kKey)) {
+  void submit(std::string_view model, std::size_t n, std::string key = std::string(kKey), bool may_wait = false) {
     for (std::size_t i = 0; i < n; ++i) {
       auto job = std::make_shared<Job>();
       job->id = ids.next(house.clock.wall());
       job->spec = {.kind = JobKind::call, .name = "chat.completions", .model = std::string(model), .tenant = key, .key_id = key};
+      job->spec.may_wait = may_wait;
       job->input = body_of(model);
       const MonoTime now = house.clock.mono();
       board.add(*job, {.queue = "default", .task = {}, .gate = job->spec.model}, now, now, kNever);
@@ -297,6 +314,7 @@ struct Shop : Office {
   Task<void> run(std::shared_ptr<Job> job, Fence fence) {
     auto request = request_of(job->spec.model, job->spec.key_id);
     request.idempotency_key = to_string(job->id) + "/call";
+    request.may_wait = job->spec.may_wait;
     auto reply = co_await caller.call(std::move(request), nullptr);
     const Outcome outcome = outcome_of(std::move(reply), {.job = job, .fence = fence, .attempt = job->attempt + 1}, true);
     const MonoTime now = house.clock.mono();
@@ -387,6 +405,23 @@ TEST(ModelCallPace, OfTwoTenantsOfAModelEachHasItsTurn) {
   EXPECT_GE(shop.done("a/m", "config:small"), 18u);
   ASSERT_TRUE(shop.house.loop.run_to_rest(2h));
   EXPECT_EQ(shop.done("a/m"), 420u);
+}
+
+TEST(ModelCallPace, WhatMayWaitHasItsTurnWhenNobodyElseCanTakeOne) {
+  Shop shop(quick());
+  shop.add_key("small");
+  shop.limit({per_minute(gateway::LimitScope::model, "a/m", 60)});
+  shop.submit("a/m", 400, std::string(kKey), true);
+  shop.house.loop.advance(30s);
+  const auto before = shop.done("a/m", kKey);
+  EXPECT_NEAR(static_cast<double>(before), 60 + 30, 3) << "alone it has all there is";
+  shop.submit("a/m", 30, "config:small");
+  shop.house.loop.advance(32s);
+  EXPECT_EQ(shop.done("a/m", "config:small"), 30u) << "one a second, all of them";
+  EXPECT_LE(shop.done("a/m", kKey) - before, 5u);
+  ASSERT_TRUE(shop.house.loop.run_to_rest(2h));
+  EXPECT_EQ(shop.done("a/m"), 430u);
+  shop.board.audit(shop.house.clock.mono());
 }
 
 TEST(ModelCallPace, JobsOfATenantKeepTheirOrder) {

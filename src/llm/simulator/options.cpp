@@ -112,6 +112,7 @@ std::vector<ModelOverride> sim_prices(std::string_view provider, const SimConfig
   std::vector<ModelOverride> out;
   for (const auto& [name, m] : config.models) {
     ModelOverride o{.provider = std::string(provider), .model = name, .price = m.price ? m.price : PriceSet{}, .per_image = m.per_image};
+    o.batch_percent = kSimBatchPercent;
     o.context = m.context;
     o.max_output = 32'768;
     o.image_tokens = kSimImageTokens;

@@ -127,7 +127,7 @@ SimScript no_such_path() {
 Simulator::Simulator(SimConfig config, const Clock& clock)
     : config_(std::move(config)), clock_(clock), started_(clock.mono()), random_(config_.seed) {}
 
-SimScript Simulator::script(const SimRequest& asked) {
+SimScript Simulator::script(const SimRequest& asked, bool batch) {
   SimRequest request = asked;
   if (request.model.empty()) request.model = model_in(request.body);
   const auto model = config_.models.find(request.model);
@@ -143,7 +143,7 @@ SimScript Simulator::script(const SimRequest& asked) {
   count.output_tokens += script.output_tokens;
   count.images += script.images;
   count.cost += llm::cost({.input_uncached = script.input_tokens, .output = script.output_tokens, .images = script.images},
-                          {.price = model->second.price.value_or(PriceSet{}), .per_image = model->second.per_image});
+                          {.price = model->second.price.value_or(PriceSet{}), .per_image = model->second.per_image, .batch_percent = kSimBatchPercent}, batch);
   return script;
 }
 
@@ -156,9 +156,10 @@ Task<Result<std::unique_ptr<net::ClientResponse>>> SimTransport::send(Scheduler&
                                                                       CancelToken cancel) {
   std::string body;
   for (const auto piece : request.body) body.append(piece);
-  auto asked = sim_route(request.method, request.target.empty() ? std::string_view(request.url->target) : request.target, body,
-                         request.headers.get("content-type"));
-  auto response = std::make_unique<SimResponse>(loop, asked ? simulator_.script(*asked) : no_such_path(), cancel);
+  const std::string_view target = request.target.empty() ? std::string_view(request.url->target) : request.target, type = request.headers.get("content-type");
+  auto script = simulator_.batch(request.method, target, body, type);
+  if (const auto asked = script ? std::nullopt : sim_route(request.method, target, body, type)) script = simulator_.script(*asked);
+  auto response = std::make_unique<SimResponse>(loop, script ? std::move(*script) : no_such_path(), cancel);
   auto begun = co_await response->begin(loop.clock().mono() + timeouts.headers);
   if (!begun) co_return fail(std::move(begun.error()));
   co_return std::unique_ptr<net::ClientResponse>(std::move(response));
@@ -225,9 +226,11 @@ Task<void> SimHandler::handle(net::Exchange& exchange) {
     (void)sent;
     co_return;
   }
-  const auto asked = sim_route(request.method, request.target, exchange.body(), request.headers.get("content-type"));
-  const SimScript script = asked ? simulator_.script(*asked) : no_such_path();
-  co_await follow(exchange, script);
+  const std::string_view type = request.headers.get("content-type");
+  auto script = simulator_.batch(request.method, request.target, exchange.body(), type);
+  if (const auto asked = script ? std::nullopt : sim_route(request.method, request.target, exchange.body(), type)) script = simulator_.script(*asked);
+  if (!script) script = no_such_path();
+  co_await follow(exchange, *script);
 }
 
 }  // namespace ballast::llm

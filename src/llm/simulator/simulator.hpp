@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -116,22 +117,44 @@ SimScript plan(const SimRequest& request, const SimConfig& config, std::uint64_t
                Random& random);
 
 std::uint64_t sim_tokens(std::string_view text);
+inline constexpr Duration kSimBatchTime = std::chrono::milliseconds(300);
+inline constexpr unsigned kSimBatchPercent = 50;        // of the price
 inline constexpr std::uint64_t kSimImageTokens = 256;   // each, in and out
 
 // The simulator's own books: what it served, for tests to hold against the ledger. Thread-safe.
 class Simulator {
  public:
   Simulator(SimConfig config, const Clock& clock);
-  SimScript script(const SimRequest& request);
+  // `batch`: charged as a line of a batch.
+  SimScript script(const SimRequest& request, bool batch = false);
+  // The batch APIs, by path; nullopt: it is none of theirs. What was made is kept in memory, the newest 200.
+  std::optional<SimScript> batch(std::string_view method, std::string_view target, std::string_view body, std::string_view content_type);
   const SimConfig& config() const { return config_; }
   struct Count { std::uint64_t requests = 0, input_tokens = 0, output_tokens = 0, images = 0; Money cost; };
   std::map<std::string, Count> counts() const;
 
  private:
+  struct Made {                          // a batch
+    bool anthropic = false;
+    std::size_t lines = 0;
+    std::string results;
+    json::value metadata;
+    MonoTime ends{};
+  };
+  std::string batch_line(std::string_view id, std::string_view url, std::string_view body, bool anthropic);
+  SimScript keep_file(std::string_view body, std::string_view content_type);
+  SimScript make_batch(std::string_view body, bool anthropic);
+  SimScript tell_batch(std::string_view rest, bool anthropic);
+  json::object batch_json(const std::string& id, const Made& made) const;
+
   const SimConfig config_;
   const Clock& clock_;
   const MonoTime started_;
   mutable std::mutex mutex_;             // guards the rest
+  std::uint64_t kept_ = 0;
+  std::map<std::string, std::string, std::less<>> files_;
+  std::map<std::string, Made, std::less<>> batches_;
+  std::deque<std::string> file_order_, batch_order_;
   SeededRandom random_;
   std::map<std::string, Count> counts_;
 };
