@@ -56,10 +56,8 @@ Task<void> Dispatch::run(Lease lease, std::shared_ptr<Running> state) {
     outcome.to = Commit::To::snoozed;        // given back, with what it had come to
     outcome.delay.reset();
   }
-  auto settled = co_await engine_->commit(Commit{.job = job->id, .fence = fence, .to = outcome.to, .output = std::move(outcome.output), .error = std::move(outcome.error),
+  (void)co_await engine_->conclude(Commit{.job = job->id, .fence = fence, .to = outcome.to, .output = std::move(outcome.output), .error = std::move(outcome.error),
                                                  .delay = outcome.delay, .also = std::move(outcome.also), .children = std::move(outcome.children)});
-  if (!settled && settled.error().code != ErrorCode::caller_conflict && settled.error().code != ErrorCode::caller_not_found)
-    log::error("job_not_settled", {{"job", to_string(job->id)}, {"why", settled.error().message}});
   const auto at = running_.find(job->id);
   if (at != running_.end() && at->second == state) running_.erase(at);
 }

@@ -161,6 +161,9 @@ class Engine {
   Task<std::vector<Result<Accepted>>> submit(std::vector<Submission> jobs, Also also = {});
   Task<std::vector<Result<Settled>>> commit(std::vector<Commit> commits);
   Task<Result<Settled>> commit(Commit one);
+  // The last word of a holder in this process. What cannot be recorded (the database refuses it, or what is to be written beside it does) is a failed
+  // attempt instead, said until it is heard: a job is never left leased to nobody. The error is the first word's.
+  Task<Result<Settled>> conclude(Commit last);
 
   // Leases for an external worker; waits up to `wait` for the first. `ticket` names the wait for `stop_waiting` (0: none).
   Task<Result<std::vector<Lease>>> pull(PullRequest request, std::uint64_t ticket = 0);

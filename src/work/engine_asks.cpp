@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/log.hpp"
 #include "base/text.hpp"
 #include "work/engine_cycle.hpp"
 
@@ -224,6 +225,24 @@ Task<Result<Settled>> Engine::commit(Commit one) {
   ask.insist = true;
   co_await Ask::Queued{*this, ask};
   co_return std::move(ask.results.front());
+}
+
+Task<Result<Settled>> Engine::conclude(Commit last) {
+  const JobId job = last.job;
+  const Fence fence = last.fence;
+  auto settled = co_await commit(std::move(last));
+  const auto holds = [&] {
+    const Entry* e = board_.find(job);
+    return !stopping_ && !lost_ && e && e->place == Entry::Place::leased && e->fence == fence && !e->settling;
+  };
+  for (bool told = settled.has_value(); !told && holds();) {
+    Error why{ErrorCode::internal_error, "what the attempt came to could not be recorded: " + settled.error().message, settled.error().field};
+    log::error("job_not_settled", {{"job", to_string(job)}, {"why", settled.error().message}});
+    auto failed = co_await commit(Commit{.job = job, .fence = fence, .to = Commit::To::failed, .output = {}, .error = std::move(why), .delay = {}, .also = {}, .children = {}});
+    told = failed.has_value() || draining_;    // the next start counts it as a crash
+    if (!told && holds()) co_await SleepUntil(home_, home_.clock().mono() + std::chrono::seconds(1));
+  }
+  co_return settled;
 }
 
 // ---- from outside ----

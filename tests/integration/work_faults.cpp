@@ -244,6 +244,21 @@ TEST_P(WorkFaults, ACommitOfUnknownFateIsLearntNotGuessed) {
   house().compare();
 }
 
+TEST_P(WorkFaults, AWordThatCannotBeRecordedIsAFailedAttemptAndNobodyHoldsTheJobForEver) {
+  begin({});
+  house().hands.say = [](const Lease&) {
+    Commit done = word(To::done, "out");
+    done.also = [](store::Tx&) -> Result<void> { return fail(ErrorCode::caller_conflict, "the decision was used already", "decision"); };
+    return done;
+  };
+  const JobId id = house().add("here", "{}", [](Submission& s) { s.spec.max_attempts = 2; });
+  for (int i = 0; i < 20; ++i) house().pass(1min);
+  EXPECT_EQ(house().job(id).state, JobState::dead);
+  EXPECT_NE(house().job(id).error.find("the decision was used already"), std::string::npos);
+  EXPECT_EQ(house().hands.started.size(), 2u);
+  house().compare();
+}
+
 // Every way at random, under load; then it heals, and everything comes to its end.
 TEST_P(WorkFaults, ChaosOfTheDatabaseLosesNothingAndRepeatsNothing) {
   const char* given = std::getenv("BALLAST_SIM_SEED");
@@ -281,6 +296,10 @@ TEST_P(WorkFaults, ChaosOfTheDatabaseLosesNothingAndRepeatsNothing) {
     for (const Lease& lease : house().pull(50, 10s)) EXPECT_TRUE(house().commit(lease, word(To::done)));
     house().pass(30s);
   }
+  for (const JobId id : accepted)
+    if (const Entry* e = house().engine().board().find(id))
+      ADD_FAILURE() << to_string(id) << " is at place " << static_cast<int>(e->place) << ", attempt " << e->attempt << ", fence " << e->fence << (e->settling ? ", settling" : "")
+                    << (e->woken ? ", woken" : "") << (e->in_line ? ", in line" : "") << ", lane " << e->lane;
   EXPECT_EQ(house().engine().board().size(), 0u) << "everything comes to its end";
   EXPECT_EQ(house().count("SELECT COUNT(*) FROM jobs"), static_cast<std::int64_t>(accepted.size())) << "what was refused is not there, what was accepted is";
   EXPECT_EQ(house().count("SELECT COUNT(*) FROM jobs WHERE live = 1"), 0);

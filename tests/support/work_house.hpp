@@ -92,7 +92,7 @@ class Hands final : public work::Executor {
 
  private:
   Task<void> tell(work::Commit word) {
-    auto done = co_await engine->commit(std::move(word));
+    auto done = co_await engine->conclude(std::move(word));
     settled.push_back(std::move(done));
   }
   TaskGroup tasks_{"hands"};
