@@ -1,6 +1,7 @@
 """The workers of examples/worker, as they ship: they work, fail, keep a long task by heartbeats, outlive the server, and give back what they hold."""
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,7 +10,8 @@ import sys
 import pytest
 
 from support import node
-from support.gateway import ROOT, wait_until
+from support.client import fetch
+from support.gateway import ROOT
 
 WORK_KEY = "sk-ballast-work-0123456789abcdef0123456789"
 EXAMPLES = ROOT / "examples" / "worker"
@@ -75,11 +77,23 @@ def test_heartbeats_keep_a_task_that_outlasts_its_lease(worker):
     assert g.metric("ballast_job_leases_expired_total", queue="images") == 0
 
 
+def until_it_works(g, id: str) -> None:
+    """Its first word of progress: leased it is before the worker has heard so."""
+    class Heard(Exception):
+        pass
+
+    def hear(chunk: bytes) -> None:
+        if b"event: progress" in chunk:
+            raise Heard
+    with pytest.raises(Heard):
+        asyncio.run(fetch(g.port, "GET", f"/api/jobs/{id}/events", headers=g.app.headers(), hear=hear))
+
+
 def test_it_finishes_what_it_holds_after_a_kill_9_of_the_server(worker):
     g, start = worker
     start()
-    held = submit(g, payload={"steps": 1, "seconds": 1})
-    wait_until(lambda: job(g, held)["state"] == "running")
+    held = submit(g, payload={"steps": 4, "seconds": 1})
+    until_it_works(g, held)
     g.kill()
     g.start()
     done = job(g, held, "60s")
@@ -90,8 +104,8 @@ def test_it_finishes_what_it_holds_after_a_kill_9_of_the_server(worker):
 def test_sigterm_gives_back_what_it_holds_without_counting_an_attempt(worker):
     g, start = worker
     process = start()
-    held = submit(g, payload={"steps": 1, "seconds": 3600})
-    wait_until(lambda: job(g, held)["state"] == "running")
+    held = submit(g, payload={"steps": 36_000, "seconds": 3600})
+    until_it_works(g, held)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     given_back = job(g, held)
