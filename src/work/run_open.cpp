@@ -65,11 +65,12 @@ Task<Result<void>> Runner::open(Run& run) {
   if (run.lease.first && !seeded) co_return Result<void>{};
   auto journal = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return load_records(tx, job.id); });
   if (!journal) co_return fail(std::move(journal.error()));
-  std::ranges::stable_partition(*journal, [](const StageRecord& r) { return r.what == StageRecord::What::started; });   // a signal may be older than the wait
-  for (const StageRecord& r : *journal) {
-    if (auto applied = run.state->apply(r); !applied) log::debug("record_of_another_version", {{"run", to_string(job.id)}, {"stage", r.path}});
-    else run.note(r);
-  }
+  for (const bool started : {true, false})                 // what a run waits for first: a signal may be older than the wait
+    for (const StageRecord& r : *journal) {
+      if ((r.what == StageRecord::What::started) != started) continue;
+      if (auto applied = run.state->apply(r); !applied) log::debug("record_of_another_version", {{"run", to_string(job.id)}, {"stage", r.path}});
+      else run.note(r);
+    }
   if (recovery_ && reaches_out(run.flow->stages())) {
     auto lost = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) {
       return recovery_(tx, {.run = job, .fence = run.lease.fence, .flow = *run.flow, .journal = *journal, .now = engine_.home().clock().wall()});
