@@ -1,8 +1,6 @@
-#include <CLI/CLI.hpp>
 #include <iostream>
 
-#include "app/access.hpp"
-#include "app/cli.hpp"
+#include "app/acts.hpp"
 #include "app/table.hpp"
 #include "base/text.hpp"
 #include "server/unknown_json.hpp"
@@ -65,7 +63,7 @@ void print_reconciled(const json::value& answer) {
                            plain(o.at("was_usd")), o.at("already").as_bool() ? ": reconciled already, by " + plain(o.at("reconciled_by")) : "");
 }
 
-using Act = Result<json::value> (*)(Access&, const Flags&);
+using Act = ActOf<Flags>;
 
 }  // namespace
 
@@ -73,14 +71,7 @@ void add_budgets(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand("budgets", "Charges whose cost no provider told: list them and put them right.");
   command->require_subcommand(1);
   auto flags = std::make_shared<Flags>();
-  const auto add = [&](const char* name, const char* about, Act act) {
-    auto* sub = command->add_subcommand(name, about);
-    add_access_flags(*sub, flags->access);
-    sub->callback([&run, flags, act] { run = [flags, act] {
-      return ask_and_tell(flags->access, [&](Access& access) { return act(access, *flags); }, act == unknown ? print_unknown : print_reconciled);
-    }; });
-    return sub;
-  };
+  const auto add = [&](const char* name, const char* about, Act act) { return add_act(*command, run, flags, name, about, act, act == Act(unknown) ? print_unknown : print_reconciled); };
   auto* list = add("unknown", "Attempts charged at their ceilings because nobody knows what they cost.", unknown);
   list->add_option("--limit", flags->limit, "Calls on a page.")->check(CLI::Range(1, 1000))->capture_default_str();
   list->add_option("--before", flags->before, "The page after this call.");

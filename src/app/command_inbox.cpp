@@ -1,8 +1,6 @@
-#include <CLI/CLI.hpp>
 #include <iostream>
 
-#include "app/access.hpp"
-#include "app/cli.hpp"
+#include "app/acts.hpp"
 #include "app/table.hpp"
 #include "net/url.hpp"
 #include "server/approval_json.hpp"
@@ -17,7 +15,7 @@ struct Flags {
   std::string id, digest, note, value, state, assignee, job, before, user, expires, may;
   std::size_t limit = 50;
 };
-using Act = Result<json::value> (*)(Access&, const Flags&);
+using Act = ActOf<Flags>;
 
 Result<work::ApprovalId> id_of(const std::string& text, std::string_view flag) {
   if (const auto id = work::parse_approval_id(text)) return *id;
@@ -100,37 +98,28 @@ void print_list(const json::value& answer) {
 
 void print_one(const json::value& answer) { std::cout << members(answer); }
 
-CLI::App* add(CLI::App& command, Run& run, const std::shared_ptr<Flags>& flags, const char* name, const char* about, Act act, void (*tell)(const json::value&)) {
-  auto* sub = command.add_subcommand(name, about);
-  add_access_flags(*sub, flags->access);
-  sub->callback([&run, flags, act, tell] { run = [flags, act, tell] {
-    return ask_and_tell(flags->access, [&](Access& access) { return act(access, *flags); }, tell);
-  }; });
-  return sub;
-}
-
 }  // namespace
 
 void add_inbox(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand("inbox", "What runs ask of humans: see it, approve, edit or reject it.");
   command->require_subcommand(1);
   auto flags = std::make_shared<Flags>();
-  auto* all = add(*command, run, flags, "list", "What is asked, newest first.", list, print_list);
+  auto* all = add_act(*command, run, flags, "list", "What is asked, newest first.", list, print_list);
   all->add_option("--state", flags->state, "pending (if absent), approved, edited, rejected, expired, withdrawn or any.");
   all->add_option("--assignee", flags->assignee, "user:NAME, group:NAME or key:NAME.");
   all->add_option("--job", flags->job, "Of this run.");
   all->add_option("--limit", flags->limit, "At most.")->check(CLI::Range(1, 1'000))->capture_default_str();
   all->add_option("--before", flags->before, "The page after this one.");
-  add(*command, run, flags, "show", "What is shown, with the digest that a decision names.", show, print_one)->add_option("ID", flags->id, "appr_…")->required();
+  add_act(*command, run, flags, "show", "What is shown, with the digest that a decision names.", show, print_one)->add_option("ID", flags->id, "appr_…")->required();
   for (const auto& [name, about, act] : {std::tuple("approve", "Let the run go on with exactly what was shown.", Act(approve)), {"edit", "Approve an edited form.", edit},
                                          {"reject", "Refuse it.", reject}}) {
-    auto* sub = add(*command, run, flags, name, about, act, print_one);
+    auto* sub = add_act(*command, run, flags, name, about, act, print_one);
     sub->add_option("ID", flags->id, "appr_…")->required();
     if (act == Act(edit)) sub->add_option("VALUE", flags->value, "The whole value, JSON; only what may be edited may differ.")->required();
     sub->add_option("--digest", flags->digest, "Of what you saw: `show` tells it.")->required();
     sub->add_option("--note", flags->note, "Kept with the decision.");
   }
-  auto* made = add(*command, run, flags, "link", "Make a link that answers one question once, for a user who is asked.", link, print_one);
+  auto* made = add_act(*command, run, flags, "link", "Make a link that answers one question once, for a user who is asked.", link, print_one);
   made->add_option("ID", flags->id, "appr_…")->required();
   made->add_option("--user", flags->user, "For whom.")->required();
   made->add_option("--expires", flags->expires, "How long it may be used: 24h.");

@@ -1,8 +1,6 @@
-#include <CLI/CLI.hpp>
 #include <iostream>
 
-#include "app/access.hpp"
-#include "app/cli.hpp"
+#include "app/acts.hpp"
 #include "app/table.hpp"
 #include "base/text.hpp"
 #include "net/url.hpp"
@@ -20,7 +18,7 @@ struct Flags {
   std::size_t limit = 50;
   int priority = work::kDefaultPriority, attempts = 0, concurrency = -1, per_tenant = -1;
 };
-using Act = Result<json::value> (*)(Access&, const Flags&);
+using Act = ActOf<Flags>;
 
 std::string with_query(std::string target, std::initializer_list<std::pair<std::string_view, const std::string&>> parameters) {
   char before = '?';
@@ -176,15 +174,6 @@ void print_rows(const json::value& answer) {
 
 void print_one(const json::value& answer) { std::cout << members(answer); }
 
-CLI::App* add(CLI::App& command, Run& run, const std::shared_ptr<Flags>& flags, const char* name, const char* about, Act act, void (*tell)(const json::value&)) {
-  auto* sub = command.add_subcommand(name, about);
-  add_access_flags(*sub, flags->access);
-  sub->callback([&run, flags, act, tell] { run = [flags, act, tell] {
-    return ask_and_tell(flags->access, [&](Access& access) { return act(access, *flags); }, tell);
-  }; });
-  return sub;
-}
-
 void add_filters(CLI::App& sub, Flags& f) {
   sub.add_option("--queue", f.queue, "Of this queue.");
   sub.add_option("--text", f.text, "With this text in input, output or error.");
@@ -197,7 +186,7 @@ void add_jobs(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand("jobs", "Jobs: submit, see, cancel and redrive them.");
   command->require_subcommand(1);
   auto flags = std::make_shared<Flags>();
-  auto* make = add(*command, run, flags, "submit", "Submit a job.", submit, print_one);
+  auto* make = add_act(*command, run, flags, "submit", "Submit a job.", submit, print_one);
   make->add_option("TASK", flags->task, "The task's name.");
   make->add_option("PAYLOAD", flags->payload, "JSON.");
   make->add_option("--flow", flags->flow, "A run of this flow instead of a task.");
@@ -207,30 +196,30 @@ void add_jobs(CLI::App& app, Run& run) {
   make->add_option("--attempts", flags->attempts, "Tries in all.")->check(CLI::Range(1, 1000));
   make->add_option("--delay", flags->delay, "Not before this has passed: 10m.");
   make->add_option("--wait", flags->wait, "Answer when it has ended, or after so long: 30s.");
-  auto* all = add(*command, run, flags, "list", "Jobs, newest first.", list, print_rows);
+  auto* all = add_act(*command, run, flags, "list", "Jobs, newest first.", list, print_rows);
   add_filters(*all, *flags);
   all->add_option("--state", flags->state, "queued, running, waiting, done, dead or cancelled.");
   all->add_option("--task", flags->task, "Of this task.");
   all->add_option("--flow", flags->flow, "Of this flow.");
   all->add_option("--tag", flags->tag, "With this tag.");
   all->add_option("--before", flags->before, "The page after this job.");
-  auto* one = add(*command, run, flags, "show", "A job with its input and output.", show, print_one);
+  auto* one = add_act(*command, run, flags, "show", "A job with its input and output.", show, print_one);
   one->add_option("ID", flags->id, "job_…")->required();
   one->add_option("--wait", flags->wait, "Until it has ended, or so long: 30s.");
-  add(*command, run, flags, "attempts", "The failed attempts of a job.", attempts, print_rows)->add_option("ID", flags->id, "job_…")->required();
-  auto* done = add(*command, run, flags, "effects", "What a run did outside, try by try.", effects, print_rows);
+  add_act(*command, run, flags, "attempts", "The failed attempts of a job.", attempts, print_rows)->add_option("ID", flags->id, "job_…")->required();
+  auto* done = add_act(*command, run, flags, "effects", "What a run did outside, try by try.", effects, print_rows);
   done->add_option("ID", flags->id, "job_…")->required();
   done->add_option("--state", flags->state, "Those in this state: unknown, confirmed, failed, …");
-  auto* known = add(*command, run, flags, "resolve", "Say what became of an effect that is unknown.", resolve, print_one);
+  auto* known = add_act(*command, run, flags, "resolve", "Say what became of an effect that is unknown.", resolve, print_one);
   known->add_option("ID", flags->id, "job_…")->required();
   known->add_option("STAGE", flags->stage, "The stage, as `jobs effects` shows it.")->required();
   known->add_option("STATE", flags->state, "confirmed: it has happened; failed: it has not.")->required()->check(CLI::IsMember({"confirmed", "failed"}));
   known->add_option("--attempt", flags->attempts, "Which try, where several are unknown.")->check(CLI::Range(1, 1'000'000));
   known->add_option("--kind", flags->name, "http, settle or compensation.");
   known->add_option("--note", flags->note, "How you know. Goes into the audit trail.");
-  add(*command, run, flags, "cancel", "Cancel jobs.", cancel, print_rows)->add_option("ID", flags->ids, "job_…")->required();
-  add(*command, run, flags, "dead", "Dead letters by cause.", dead, print_rows);
-  auto* again = add(*command, run, flags, "redrive", "Drive dead jobs again: those named, or those of a cause.", redrive, [](const json::value& answer) {
+  add_act(*command, run, flags, "cancel", "Cancel jobs.", cancel, print_rows)->add_option("ID", flags->ids, "job_…")->required();
+  add_act(*command, run, flags, "dead", "Dead letters by cause.", dead, print_rows);
+  auto* again = add_act(*command, run, flags, "redrive", "Drive dead jobs again: those named, or those of a cause.", redrive, [](const json::value& answer) {
     if (answer.as_object().contains("jobs")) print_rows(answer);
     else print_one(answer);
   });
@@ -246,9 +235,9 @@ void add_queues(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand("queues", "Queues: see, pause, resume and limit them.");
   command->require_subcommand(1);
   auto flags = std::make_shared<Flags>();
-  add(*command, run, flags, "list", "What waits, runs and is held back.", queues, print_rows);
+  add_act(*command, run, flags, "list", "What waits, runs and is held back.", queues, print_rows);
   for (const auto& [name, about, act] : {std::tuple("pause", "Lease nothing of a queue; what runs goes on.", Act(pause)), {"resume", "Lease from it again.", resume}, {"limit", "Set its limits.", limit}}) {
-    auto* sub = add(*command, run, flags, name, about, act, print_one);
+    auto* sub = add_act(*command, run, flags, name, about, act, print_one);
     sub->add_option("QUEUE", flags->queue, "Its name.")->required();
     if (act != Act(limit)) continue;
     sub->add_option("--concurrency", flags->concurrency, "Jobs at once, by whomever; 0: no limit.")->check(CLI::NonNegativeNumber);

@@ -1,8 +1,6 @@
-#include <CLI/CLI.hpp>
 #include <iostream>
 
-#include "app/access.hpp"
-#include "app/cli.hpp"
+#include "app/acts.hpp"
 #include "app/table.hpp"
 #include "base/text.hpp"
 #include "server/key_changes.hpp"
@@ -106,7 +104,7 @@ Result<json::value> revoke(Access& access, const Flags& f) {
   return json::object{{"id", f.id}, {"revoked", true}};
 }
 
-using Act = Result<json::value> (*)(Access&, const Flags&);
+using Act = ActOf<Flags>;
 
 void print(const json::value& answer, const Flags& f, Act act) {
   if (act == list) {
@@ -127,14 +125,7 @@ void add_keys(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand("keys", "Make, list, change and revoke the keys of callers.");
   command->require_subcommand(1);
   auto flags = std::make_shared<Flags>();
-  const auto add = [&](const char* name, const char* about, Act act) {
-    auto* sub = command->add_subcommand(name, about);
-    add_access_flags(*sub, flags->access);
-    sub->callback([&run, flags, act] { run = [flags, act] {
-      return ask_and_tell(flags->access, [&](Access& access) { return act(access, *flags); }, [&](const json::value& answer) { print(answer, *flags, act); });
-    }; });
-    return sub;
-  };
+  const auto add = [&](const char* name, const char* about, Act act) { return add_act(*command, run, flags, name, about, act, [flags, act](const json::value& answer) { print(answer, *flags, act); }); };
   auto* make = add("create", "Make a key and print its secret, once.", create);
   make->add_option("--name", flags->name, "Its name in records.")->required();
   make->add_option("--scopes", flags->scopes, "With commas: call, usage, read, work, approve, admin.")->capture_default_str();

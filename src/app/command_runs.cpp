@@ -1,9 +1,7 @@
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 
-#include "app/access.hpp"
-#include "app/cli.hpp"
+#include "app/acts.hpp"
 #include "app/table.hpp"
 #include "net/url.hpp"
 #include "work/job.hpp"
@@ -16,12 +14,10 @@ struct Flags {
   AccessFlags access;
   std::string id, other, stage, input, version, name, key, payload, keep;
 };
-using Act = Result<json::value> (*)(Access&, const Flags&);
 
-// The call on a server: runs live in one.
+// Runs live in a server.
 Result<json::value> ask(Access& access, std::string_view method, const std::string& path, std::optional<json::value> body = {}) {
-  if (access.database())
-    return fail(ErrorCode::internal_unavailable, "no server answers: runs live in one, so this needs it; start `ballast serve`, or name it with --server");
+  if (auto there = need_server(access); !there) return fail(std::move(there.error()));
   return access.call(method, path, std::move(body));
 }
 
@@ -102,9 +98,7 @@ void print_list(const json::value& answer, std::string_view list) {
   std::cout << (flat.empty() ? std::string("none\n") : table(flat));
 }
 
-void print_members(const json::value& answer) {
-  for (const auto& [name, value] : answer.as_object()) std::cout << fmt::format("{:14} {}\n", std::string_view(name), value.is_object() || value.is_array() ? to_json(value) : plain(value));
-}
+void print_members(const json::value& answer) { std::cout << members(answer); }
 
 void print_compared(const json::value& answer) {
   for (const char* side : {"a", "b"}) std::cout << fmt::format("{}  {}\n", side, to_json(answer.at(side)));
@@ -124,38 +118,29 @@ void print_compared(const json::value& answer) {
   std::cout << (rows.empty() ? std::string("no stage has a result\n") : table(rows));
 }
 
-CLI::App* add(CLI::App& command, Run& run, const std::shared_ptr<Flags>& flags, const char* name, const char* about, Act act, void (*tell)(const json::value&)) {
-  auto* sub = command.add_subcommand(name, about);
-  add_access_flags(*sub, flags->access);
-  sub->callback([&run, flags, act, tell] { run = [flags, act, tell] {
-    return ask_and_tell(flags->access, [&](Access& access) { return act(access, *flags); }, tell);
-  }; });
-  return sub;
-}
-
 }  // namespace
 
 void add_runs(CLI::App& jobs, Run& run) {
   auto flags = std::make_shared<Flags>();
-  add(jobs, run, flags, "stages", "A run of a flow, stage by stage.", stages, [](const json::value& a) { print_list(a, "records"); })->add_option("ID", flags->id, "job_…")->required();
-  auto* forked = add(jobs, run, flags, "fork", "A new run with this one's results, from a stage on asked anew.", fork, print_members);
+  add_act(jobs, run, flags, "stages", "A run of a flow, stage by stage.", stages, [](const json::value& a) { print_list(a, "records"); })->add_option("ID", flags->id, "job_…")->required();
+  auto* forked = add_act(jobs, run, flags, "fork", "A new run with this one's results, from a stage on asked anew.", fork, print_members);
   forked->add_option("ID", flags->id, "job_…")->required();
   forked->add_option("--stage", flags->stage, "This stage and what depends on it is performed again; absent: what has no result.");
   forked->add_option("--input", flags->input, "Another input, JSON.");
   forked->add_option("--version", flags->version, "current, or a version's digest; absent: the run's own.");
-  auto* both = add(jobs, run, flags, "compare", "Two runs, stage by stage.", compare, print_compared);
+  auto* both = add_act(jobs, run, flags, "compare", "Two runs, stage by stage.", compare, print_compared);
   both->add_option("ID", flags->id, "job_…")->required();
   both->add_option("OTHER", flags->other, "job_…")->required();
-  add(jobs, run, flags, "rollback", "Undo an ended run: its compensations, the last done first.", rollback, print_members)->add_option("ID", flags->id, "job_…")->required();
+  add_act(jobs, run, flags, "rollback", "Undo an ended run: its compensations, the last done first.", rollback, print_members)->add_option("ID", flags->id, "job_…")->required();
 }
 
 void add_flows(CLI::App& app, Run& run) {
   auto flags = std::make_shared<Flags>();
   auto* command = app.add_subcommand("flows", "Flows in force.");
   command->require_subcommand(1);
-  add(*command, run, flags, "list", "Their names and versions.", flows, [](const json::value& a) { print_list(a, "flows"); });
-  add(*command, run, flags, "show", "A flow's stages.", flow, [](const json::value& a) { print_list(a, "stages"); })->add_option("NAME", flags->name, "Its name.")->required();
-  auto* sent = add(app, run, flags, "event", "Send an event to the runs that wait for it.", send_event, print_members);
+  add_act(*command, run, flags, "list", "Their names and versions.", flows, [](const json::value& a) { print_list(a, "flows"); });
+  add_act(*command, run, flags, "show", "A flow's stages.", flow, [](const json::value& a) { print_list(a, "stages"); })->add_option("NAME", flags->name, "Its name.")->required();
+  auto* sent = add_act(app, run, flags, "event", "Send an event to the runs that wait for it.", send_event, print_members);
   sent->add_option("EVENT", flags->name, "Its name.")->required();
   sent->add_option("--event-key", flags->key, "Which one: JSON, or text.");
   sent->add_option("--payload", flags->payload, "JSON, or text.");

@@ -1,8 +1,6 @@
-#include <CLI/CLI.hpp>
 #include <iostream>
 
-#include "app/access.hpp"
-#include "app/cli.hpp"
+#include "app/acts.hpp"
 #include "app/table.hpp"
 #include "net/url.hpp"
 
@@ -58,14 +56,10 @@ void add_schedules(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand("schedules", "Schedules: jobs submitted by the clock.");
   command->require_subcommand(1);
   auto flags = std::make_shared<Flags>();
-  using Act = Result<json::value> (*)(Access&, const Flags&);
+  using Act = ActOf<Flags>;
   for (const auto& [name, about, act] : {std::tuple("list", "What fires when, and what it last made.", Act(list)), {"show", "A schedule, with its next five slots.", show},
                                          {"put", "Make or replace a schedule.", put}, {"delete", "Delete a schedule; its jobs stay.", remove}, {"run", "Run its job now.", run_now}}) {
-    auto* sub = command->add_subcommand(name, about);
-    add_access_flags(*sub, flags->access);
-    sub->callback([&run, flags, act] { run = [flags, act] {
-      return ask_and_tell(flags->access, [&](Access& access) { return act(access, *flags); }, act == Act(list) ? print_list : print_one);
-    }; });
+    auto* sub = add_act(*command, run, flags, name, about, act, act == Act(list) ? print_list : print_one);
     if (act != Act(list)) sub->add_option("NAME", flags->name, "Its name.")->required();
     if (act != Act(put)) continue;
     sub->add_option("JOB", flags->job, "JSON, as POST /api/jobs takes it: '{\"flow\": \"report\", \"input\": {}}'.")->required();

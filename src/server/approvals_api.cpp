@@ -40,11 +40,9 @@ Result<work::ApprovalFilter> filter_from(const net::RequestHead& request, const 
     f.job = work::parse_job_id(job);
     if (!f.job) return fail(ErrorCode::caller_invalid_request, "must be a job's id", "job");
   }
-  if (const std::string text = query(request, "limit"); !text.empty()) {
-    const auto n = parse_int<std::size_t>(text);
-    if (!n || *n == 0 || *n > kMostListed) return fail(ErrorCode::caller_invalid_request, fmt::format("must be a whole number from 1 to {}", kMostListed), "limit");
-    f.limit = *n;
-  }
+  auto limit = query_count(request, "limit", f.limit, 1, kMostListed);
+  if (!limit) return fail(std::move(limit.error()));
+  f.limit = *limit;
   if (const std::string before = query(request, "before"); !before.empty()) {
     const auto id = work::parse_approval_id(before);
     if (!id) return fail(ErrorCode::caller_invalid_request, "must be an approval's id: the `next` of the page before", "before");

@@ -121,21 +121,17 @@ Task<json::array> shown(WorkDoor& door, net::Exchange& exchange, const std::vect
 }
 
 Task<void> list(WorkDoor& door, net::Exchange& exchange, const gateway::Principal& who) {
-  std::size_t limit = 20;
   JobId after;
-  if (const std::string text = query(exchange.request(), "limit"); !text.empty()) {
-    const auto n = parse_int<std::size_t>(text);
-    if (!n || *n == 0 || *n > kMostListed) co_return co_await reply_openai_error(exchange, wrong("limit", fmt::format("must be a whole number from 1 to {}", kMostListed)));
-    limit = *n;
-  }
+  const auto limit = query_count(exchange.request(), "limit", 20, 1, kMostListed);
+  if (!limit) co_return co_await reply_openai_error(exchange, limit.error());
   if (const std::string text = query(exchange.request(), "after"); !text.empty()) {
     const auto id = work::parse_batch_id(text);
     if (!id) co_return co_await reply_openai_error(exchange, wrong("after", "must be a batch's id"));
     after = *id;
   }
-  auto batches = co_await door.engine().database().read(exchange.loop(), [&](store::Tx& tx) { return work::list_batches(tx, who.key_id(), after, limit + 1); });
+  auto batches = co_await door.engine().database().read(exchange.loop(), [&](store::Tx& tx) { return work::list_batches(tx, who.key_id(), after, *limit + 1); });
   if (!batches) co_return co_await reply_openai_error(exchange, batches.error());
-  const bool more = batches->size() > limit;
+  const bool more = batches->size() > *limit;
   if (more) batches->pop_back();
   auto data = co_await shown(door, exchange, *batches);
   co_await reply_openai_list(exchange, std::move(data), more);

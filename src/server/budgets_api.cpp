@@ -23,18 +23,11 @@ Result<Page> read_page(const net::RequestHead& request) {
   auto& f = page.filter;
   for (const auto& [name, into] : {std::pair("key", &f.key_id), {"user", &f.user}, {"team", &f.team}, {"provider", &f.provider}, {"model", &f.model}})
     *into = query(request, name);
-  for (const auto& [name, into] : {std::pair("from", &f.from), {"to", &f.to}}) {
-    const std::string text = query(request, name);
-    if (text.empty()) continue;
-    auto at = parse_time(text, name);
-    if (!at) return fail(std::move(at.error()));
-    *into = *at;
-  }
-  if (const std::string text = query(request, "limit"); !text.empty()) {
-    const auto n = parse_int<std::size_t>(text);
-    if (!n || *n == 0 || *n > kMostCalls) return fail(ErrorCode::caller_invalid_request, fmt::format("must be a whole number from 1 to {}", kMostCalls), "limit");
-    page.limit = *n;
-  }
+  if (auto ok = query_time(request, "from", f.from); !ok) return fail(std::move(ok.error()));
+  if (auto ok = query_time(request, "to", f.to); !ok) return fail(std::move(ok.error()));
+  auto limit = query_count(request, "limit", page.limit, 1, kMostCalls);
+  if (!limit) return fail(std::move(limit.error()));
+  page.limit = *limit;
   if (const std::string cursor = query(request, "before"); !cursor.empty()) {
     page.before = parse_id(cursor, "call");
     if (!page.before) return fail(ErrorCode::caller_invalid_request, "not a call's id", "before");

@@ -104,12 +104,9 @@ Task<void> upload(WorkDoor& door, net::Exchange& exchange, const gateway::Princi
 Task<void> list(WorkDoor& door, net::Exchange& exchange, const gateway::Principal& who) {
   const auto& request = exchange.request();
   work::FileFilter filter{.owner = who.key_id(), .purpose = query(request, "purpose"), .after = {}, .ascending = query(request, "order") == "asc", .limit = kMostListed};
-  if (const std::string text = query(request, "limit"); !text.empty()) {
-    const auto n = parse_int<std::size_t>(text);
-    if (!n || *n == 0 || *n > kMostListed)
-      co_return co_await reply_openai_error(exchange, Error{ErrorCode::caller_invalid_request, fmt::format("must be a whole number from 1 to {}", kMostListed), "limit"});
-    filter.limit = *n;
-  }
+  const auto limit = query_count(request, "limit", filter.limit, 1, kMostListed);
+  if (!limit) co_return co_await reply_openai_error(exchange, limit.error());
+  filter.limit = *limit;
   if (const std::string after = query(request, "after"); !after.empty()) {
     const auto id = work::parse_file_id(after);
     if (!id) co_return co_await reply_openai_error(exchange, Error{ErrorCode::caller_invalid_request, "must be a file's id", "after"});

@@ -108,18 +108,11 @@ Result<work::JobFilter> filter_from(const net::RequestHead& request, const gatew
     f.state = work::job_state_from(state == "running" ? "queued" : state);
     if (!f.state) return fail(ErrorCode::caller_invalid_request, "must be queued, running, waiting, done, dead or cancelled", "state");
   }
-  for (const auto& [name, into] : {std::pair("from", &f.since), {"to", &f.until}}) {
-    const std::string text = query(request, name);
-    if (text.empty()) continue;
-    auto at = parse_time(text, name);
-    if (!at) return fail(std::move(at.error()));
-    *into = *at;
-  }
-  if (const std::string text = query(request, "limit"); !text.empty()) {
-    const auto n = parse_int<std::size_t>(text);
-    if (!n || *n == 0 || *n > kMostListed) return fail(ErrorCode::caller_invalid_request, fmt::format("must be a whole number from 1 to {}", kMostListed), "limit");
-    f.limit = *n;
-  }
+  if (auto ok = query_time(request, "from", f.since); !ok) return fail(std::move(ok.error()));
+  if (auto ok = query_time(request, "to", f.until); !ok) return fail(std::move(ok.error()));
+  auto limit = query_count(request, "limit", f.limit, 1, kMostListed);
+  if (!limit) return fail(std::move(limit.error()));
+  f.limit = *limit;
   if (const std::string before = query(request, "before"); !before.empty()) {
     const auto id = work::parse_job_id(before);
     if (!id) return fail(ErrorCode::caller_invalid_request, "must be a job's id: the `next` of the page before", "before");

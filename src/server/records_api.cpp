@@ -15,31 +15,13 @@ namespace {
 // A call just answered reaches the ledger within a few hundred milliseconds; whoever asks at once is made to wait.
 constexpr Duration kImportPatience = std::chrono::seconds(3);
 
-Result<void> read_time(const net::RequestHead& request, std::string_view name, WallTime& into) {
-  const std::string text = query(request, name);
-  if (text.empty()) return {};
-  auto at = parse_time(text, name);
-  if (!at) return fail(std::move(at.error()));
-  into = *at;
-  return {};
-}
-
 Result<records::CallFilter> read_filter(const net::RequestHead& request, const gateway::Principal& who) {
   records::CallFilter f;
   for (const auto& [name, value] : kCallFilters) f.*value = query(request, name);
   if (!who.key->scopes.has(gateway::Scope::read)) f.key_id = who.key_id();   // a key sees its own
-  if (auto ok = read_time(request, "from", f.from); !ok) return fail(std::move(ok.error()));
-  if (auto ok = read_time(request, "to", f.to); !ok) return fail(std::move(ok.error()));
+  if (auto ok = query_time(request, "from", f.from); !ok) return fail(std::move(ok.error()));
+  if (auto ok = query_time(request, "to", f.to); !ok) return fail(std::move(ok.error()));
   return f;
-}
-
-Result<std::size_t> read_count(const net::RequestHead& request, std::string_view name, std::size_t fallback, std::size_t least, std::size_t most) {
-  const std::string text = query(request, name);
-  if (text.empty()) return fallback;
-  const auto n = parse_int<std::size_t>(text);
-  if (!n || *n < least || *n > most)
-    return fail(ErrorCode::caller_invalid_request, fmt::format("must be a whole number from {} to {}", least, most), std::string(name));
-  return *n;
 }
 
 Result<records::UsageQuery> read_usage(const net::RequestHead& request, const gateway::Principal& who) {
@@ -50,8 +32,8 @@ Result<records::UsageQuery> read_usage(const net::RequestHead& request, const ga
   auto by = usage_groups(query(request, "by"), "by");
   if (!by) return fail(std::move(by.error()));
   q.by = std::move(*by);
-  auto limit = read_count(request, "limit", kUsageRows, 1, kMostUsageRows);
-  auto offset = read_count(request, "offset", 0, 0, kMostUsageOffset);
+  auto limit = query_count(request, "limit", kUsageRows, 1, kMostUsageRows);
+  auto offset = query_count(request, "offset", 0, 0, kMostUsageOffset);
   if (!limit || !offset) return fail(limit ? std::move(offset.error()) : std::move(limit.error()));
   q.limit = *limit;
   q.offset = *offset;
@@ -109,7 +91,7 @@ Task<void> calls(net::Exchange& exchange, const Parts& parts) {
   co_await catch_up(exchange, parts);
   const auto& request = exchange.request();
   const auto filter = read_filter(request, *who);
-  const auto limit = read_count(request, "limit", 100, 1, 1000);
+  const auto limit = query_count(request, "limit", 100, 1, 1000);
   if (!filter || !limit) co_return co_await reply_problem(exchange, filter ? limit.error() : filter.error());
   std::optional<Id> before;
   if (const std::string cursor = query(request, "before"); !cursor.empty()) {

@@ -68,4 +68,13 @@ std::string query(const net::RequestHead& request, std::string_view name) {
   return value;
 }
 
+Result<std::size_t> query_count(const net::RequestHead& request, std::string_view name, std::size_t fallback, std::size_t least, std::size_t most) {
+  const std::string text = query(request, name);
+  if (text.empty()) return fallback;
+  const auto n = parse_int<std::size_t>(text);
+  if (!n || *n < least || *n > most)
+    return fail(ErrorCode::caller_invalid_request, fmt::format("must be a whole number from {} to {}", least, most), std::string(name));
+  return *n;
+}
+
 }  // namespace ballast::server

@@ -1,6 +1,7 @@
 // Small things every native route needs: JSON out, problems (RFC 9457) out, principals in.
 #pragma once
 #include "base/json.hpp"
+#include "base/text.hpp"
 #include "server/server.hpp"
 
 namespace ballast::server {
@@ -24,5 +25,17 @@ Result<gateway::Principal> require_scope(net::Exchange& exchange, const Parts& p
 Task<void> catch_up(net::Exchange& exchange, const Parts& parts);
 // The decoded query value; empty if absent.
 std::string query(const net::RequestHead& request, std::string_view name);
+// As a whole number; `fallback` if absent. caller_invalid_request naming it and the bounds.
+Result<std::size_t> query_count(const net::RequestHead& request, std::string_view name, std::size_t fallback, std::size_t least, std::size_t most);
+// As a time (RFC 3339, or a day); `into` stays as it is if absent.
+template <class Time>
+Result<void> query_time(const net::RequestHead& request, std::string_view name, Time& into) {
+  const std::string text = query(request, name);
+  if (text.empty()) return {};
+  auto at = parse_time(text, name);
+  if (!at) return fail(std::move(at.error()));
+  into = *at;
+  return {};
+}
 
 }  // namespace ballast::server

@@ -43,11 +43,9 @@ Result<Page> page_from(const net::RequestHead& request) {
     page.state = work::outbox_state_from(state);
     if (!page.state) return fail(ErrorCode::caller_invalid_request, "must be pending, delivered or dead", "state");
   }
-  if (const std::string text = query(request, "limit"); !text.empty()) {
-    const auto n = parse_int<std::size_t>(text);
-    if (!n || *n == 0 || *n > kMostListed) return fail(ErrorCode::caller_invalid_request, fmt::format("must be a whole number from 1 to {}", kMostListed), "limit");
-    page.limit = *n;
-  }
+  auto limit = query_count(request, "limit", page.limit, 1, kMostListed);
+  if (!limit) return fail(std::move(limit.error()));
+  page.limit = *limit;
   if (const std::string before = query(request, "before"); !before.empty()) {
     const auto id = id_from(before);
     if (!id) return fail(ErrorCode::caller_invalid_request, "must be a webhook's id: the `next` of the page before", "before");

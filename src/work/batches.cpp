@@ -174,9 +174,16 @@ Task<Result<void>> Batches::step(Live& live) {
   co_return co_await finalize(live);
 }
 
-Task<Result<std::string>> Batches::pieces(JobId file, std::size_t n) {
-  auto read = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return read_pieces(tx, file, n, kPiecesAtOnce); });
-  co_return read;
+// The next pieces of the file into the cutter; at its end, that it is.
+Task<Result<void>> Batches::more(Lines& lines, JobId file) {
+  auto piece = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return read_pieces(tx, file, lines.n, kPiecesAtOnce); });
+  if (!piece) co_return std::unexpected(std::move(piece.error()));
+  lines.n += kPiecesAtOnce;
+  lines.ended = piece->empty();
+  lines.piece = std::move(*piece);
+  if (lines.ended) lines.cutter.end();
+  else lines.cutter.push(lines.piece);
+  co_return Result<void>{};
 }
 
 // Reads the whole file; its lines are rows, with the ids of their jobs, or the batch has failed.
@@ -215,13 +222,7 @@ Task<Result<void>> Batches::judge(Live& live) {
   Lines lines;
   std::unordered_set<std::string> ids;
   while (!lines.ended && b.mistakes.size() < kMostMistakes && !live.cancel && !feed_.closed()) {
-    auto piece = co_await pieces(b.input, lines.n);
-    if (!piece) co_return std::unexpected(std::move(piece.error()));
-    lines.n += kPiecesAtOnce;
-    lines.ended = piece->empty();
-    lines.piece = std::move(*piece);
-    if (lines.ended) lines.cutter.end();
-    else lines.cutter.push(lines.piece);
+    if (auto read = co_await more(lines, b.input); !read) co_return std::unexpected(std::move(read.error()));
     std::vector<LineRow> rows;
     while (const auto line = lines.cutter.next()) {
       if (b.mistakes.size() >= kMostMistakes) break;
@@ -293,18 +294,12 @@ Task<Result<void>> Batches::submit(Live& live) {
   std::uint64_t seen = 0;
   std::vector<Submission> jobs;
   while (!lines.ended) {
-    auto piece = co_await pieces(b.input, lines.n);
-    if (!piece) co_return std::unexpected(std::move(piece.error()));
-    lines.n += kPiecesAtOnce;
-    lines.ended = piece->empty();
-    lines.piece = std::move(*piece);
-    if (lines.ended) lines.cutter.end();
-    else lines.cutter.push(lines.piece);
+    if (auto read = co_await more(lines, b.input); !read) co_return std::unexpected(std::move(read.error()));
     while (const auto line = lines.cutter.next()) {
       if (at == rows.size()) {
-        auto more = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return list_lines(tx, b.id, seen, kLinesAtOnce); });
-        if (!more) co_return std::unexpected(std::move(more.error()));
-        rows = std::move(*more);
+        auto further = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return list_lines(tx, b.id, seen, kLinesAtOnce); });
+        if (!further) co_return std::unexpected(std::move(further.error()));
+        rows = std::move(*further);
         at = 0;
       }
       if (at == rows.size() || rows[at].line != line->number) co_return fail(ErrorCode::internal_error, "the input file is not what it was");

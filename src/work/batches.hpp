@@ -71,7 +71,7 @@ class Batches {
   Task<Result<void>> finalize(Live& live);
   Task<Result<void>> write_papers(Live& live, Paper& output, Paper& errors, Tally& tally);
   Submission submission_of(const Live& live, const LineRow& row, BatchLine line) const;
-  Task<Result<std::string>> pieces(JobId file, std::size_t n);
+  Task<Result<void>> more(Lines& lines, JobId file);
   Task<Result<void>> save(Live& live);
   Task<bool> pause(Live& live, Duration most);
   void adopt(Batch batch, std::optional<BatchCounts> counts, std::uint64_t left);
