@@ -22,6 +22,7 @@ FLOWS = pathlib.Path(__file__).resolve().parent / "flows"
 MODES = {"sqlite": "SQLite, WAL, synchronous FULL", "postgres": "PostgreSQL, fsync on, synchronous_commit on"}
 LEASE = "1s"             # what the killed worker asked for; a live one would renew it by heartbeats
 KILL_BACKLOG = 20_000
+CLIENTS = {"one client": 1, "64 clients": 64, "256 clients": 256}   # who submit a flow and wait for it, over and over
 IN_HAND = 512            # at least as many as a server's own workers hold at once
 
 
@@ -46,11 +47,11 @@ def serving(folder: pathlib.Path, database: str | None, server: set[int] | None)
         gateway.stop()
 
 
-def load(gateway: Gateway, mode: str, cores: set[int] | None, **options) -> dict:
+def load(port: int, mode: str, cores: set[int] | None, **options) -> dict:
     """What work_load prints."""
     words = [f"{k}={v}" for k, v in options.items()]
     with on_cores(cores):
-        done = subprocess.run([LOAD, mode, f"port={gateway.port}", f"key={ADMIN_KEY}", *words], capture_output=True, text=True, timeout=300)
+        done = subprocess.run([LOAD, mode, f"port={port}", f"key={ADMIN_KEY}", *words], capture_output=True, text=True, timeout=300)
     if done.returncode == 3:
         raise NotBuilt(done.stderr.strip())
     if done.returncode:
@@ -99,25 +100,28 @@ class Ballast:
 
     def noop(self, jobs: int) -> None:
         with self.serving() as g:
-            load(g, "bulk", self.client, jobs=jobs // 10, checks=0)
-            self.results.add(self.name, "noop in process", **load(g, "bulk", self.client, jobs=jobs))
+            load(g.port, "bulk", self.client, jobs=jobs // 10, checks=0)
+            self.results.add(self.name, "noop in process", **load(g.port, "bulk", self.client, jobs=jobs))
         with self.serving() as g:
-            load(g, "external", self.client, jobs=jobs // 10)
-            self.results.add(self.name, "noop external", **load(g, "external", self.client, jobs=jobs))
+            load(g.port, "external", self.client, jobs=jobs // 10)
+            self.results.add(self.name, "noop external", **load(g.port, "external", self.client, jobs=jobs))
         with self.serving() as g:   # as the SKIP LOCKED script: eight clients, tens, first all in, then all out
-            got = load(g, "external", self.client, jobs=jobs // 2, batch=10, connections=8, workers=8, most=10, backlog=1)
+            got = load(g.port, "external", self.client, jobs=jobs // 2, batch=10, connections=8, workers=8, most=10, backlog=1)
             self.results.add(self.name, "noop in tens", **got)
 
     def latency(self, rate: int, seconds: float) -> None:
-        with self.serving() as g:
-            load(g, "rate", self.client, rate=rate, seconds=1)
-            self.results.add(self.name, f"latency {rate}/s", **load(g, "rate", self.client, rate=rate, seconds=seconds))
+        for what in ("noop", "external"):
+            with self.serving() as g:
+                load(g.port, "rate", self.client, what=what, rate=rate, seconds=1)
+                got = load(g.port, "rate", self.client, what=what, rate=rate, seconds=seconds)
+                self.results.add(self.name, f"latency {rate}/s" + (", a worker" if what == "external" else ""), **got)
 
     def flow(self, seconds: float, flows: int) -> None:
         with self.serving() as g:
-            self.results.add(self.name, "flow, one client", **load(g, "closed", self.client, what="flow", connections=1, seconds=seconds))
-            self.results.add(self.name, "flow, 64 clients", **load(g, "closed", self.client, what="flow", connections=64, seconds=seconds))
-            self.results.add(self.name, "flow, in bulk", **load(g, "bulk", self.client, what="flow", jobs=flows))
+            for called, clients in CLIENTS.items():
+                got = load(g.port, "closed", self.client, what="flow", connections=clients, seconds=seconds)
+                self.results.add(self.name, f"flow, {called}", **got)
+            self.results.add(self.name, "flow, in bulk", **load(g.port, "bulk", self.client, what="flow", jobs=flows))
 
     def kill_worker(self) -> None:
         """SIGKILL of an external worker that holds a job: until another one has it."""

@@ -1,36 +1,19 @@
-"""The first peer: BullMQ on a private Redis that syncs its log for every command it answers. See bullmq.mjs for its processes."""
+"""The first peer: BullMQ on a private Redis that syncs its log for every command it answers. See bullmq/bullmq.mjs for its processes."""
 from __future__ import annotations
 
-import hashlib
-import json
 import pathlib
-import queue
 import shutil
 import signal
 import subprocess
-import threading
 import time
 
+import node
 from measuring import Results, on_cores
 
-HERE = pathlib.Path(__file__).resolve().parent
-HOME = HERE.parents[1] / "build" / "bench" / "bullmq"   # what npm installs, from the lock file beside this one
+SOURCE = node.HERE / "bullmq"
+HOME = node.BUILT / "bullmq"
 WORKERS, CONCURRENCY, BATCH = 6, 50, 500
 MODE = "Redis, appendfsync always"
-
-
-def install() -> None:
-    """Not `npm ci`: that insists on other platforms' builds of an optional package, which not every registry keeps."""
-    HOME.mkdir(parents=True, exist_ok=True)
-    stamp, mark = HOME / ".installed", hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == mark:
-        return
-    shutil.rmtree(HOME / "node_modules", ignore_errors=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(HERE / name, HOME / name)
-    subprocess.run(["npm", "install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], check=True, cwd=HOME, timeout=600,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    stamp.write_text(mark)
 
 
 class Redis:
@@ -61,50 +44,15 @@ class Redis:
             self.process.wait(30)
 
 
-class Node:
-    """One process of bullmq.mjs."""
-
-    def __init__(self, redis: Redis, cores: set[int] | None):
-        with on_cores(cores):
-            self.process = subprocess.Popen(["node", str(HERE / "bullmq.mjs"), str(redis.socket)], cwd=HOME, text=True,
-                                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            self.lines.put(line)
-        self.lines.put(None)
-
-    def tell(self, do: str, **more) -> None:
-        self.process.stdin.write(json.dumps({"do": do, **more}) + "\n")
-        self.process.stdin.flush()
-
-    def hear(self, seconds: float = 120) -> dict:
-        """The next answer. Raises queue.Empty when none came in time."""
-        line = self.lines.get(timeout=seconds)
-        if line is None:
-            raise RuntimeError("a BullMQ process has ended early")
-        return json.loads(line)
-
-    def ask(self, do: str, **more) -> dict:
-        self.tell(do, **more)
-        return self.hear()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(30)
-
-
 class Bullmq:
     """A Redis with a submitter and idle workers; all end with the block."""
 
     def __init__(self, folder: pathlib.Path, workers: int, server: set[int] | None, load: set[int] | None):
         self.redis = Redis(folder, server)
-        self.nodes: list[Node] = []
+        self.nodes: list[node.Node] = []
         try:
             for _ in range(workers + 1):
-                self.nodes.append(Node(self.redis, load))
+                self.nodes.append(node.Node(HOME, SOURCE / "bullmq.mjs", str(self.redis.socket), cores=load))
             self.submitter, *self.workers = self.nodes
             self.submitter.ask("drain")   # it has connected when it answers
         except BaseException:
@@ -121,8 +69,8 @@ class Bullmq:
         return self
 
     def __exit__(self, *_) -> None:
-        for node in self.nodes:
-            node.kill()
+        for process in self.nodes:
+            process.kill()
         self.redis.stop()
 
 

@@ -6,12 +6,14 @@
 //             many of them ended after the clock had been stopped
 //   external  the same, completed by `workers` that pull up to `most` at a time; ends with the last completion. With backlog=1 they
 //             begin when everything has been accepted, so that accepting and completing have a figure each
-//   rate      open loop: `rate` submissions a second for `seconds`, each then waited for. A latency counts from the moment that the
-//             schedule gives until the wait is answered, so a stall is charged to all that should have been sent meanwhile
-//   closed    `connections` that submit one and wait for it, over and over, for `seconds`; the first half second is not counted
+//   rate      open loop: `rate` submissions a second for `seconds`, each answered at its job's end. A latency counts from the moment that
+//             the schedule gives until that answer, so a stall is charged to all that should have been sent meanwhile. With what=external
+//             one worker, on a connection of its own, pulls and completes them; `begun` is when it has a job
+//   closed    `connections` that submit one and are answered at its end, over and over, for `seconds`; the first half second is not counted
 //
-//   work_load MODE port=PORT key=KEY [what=noop|flow] [jobs=N] [batch=N] [connections=N] [workers=N] [most=N] [rate=R] [seconds=S]
-//             [checks=N] [backlog=0|1]
+//   work_load MODE port=PORT key=KEY [what=noop|flow|external] [jobs=N] [batch=N] [connections=N] [workers=N] [most=N] [rate=R] [seconds=S]
+//             [checks=N] [backlog=0|1] [call=PATH]
+// `call` is of `closed`: instead of a job, a POST of the flow's input to a peer's PATH, which answers when it has ended.
 // Prints one JSON object; latencies are milliseconds. Exits 1 on a failure, 3 when the server has no job API.
 #include <algorithm>
 #include <cstdio>
@@ -20,6 +22,7 @@
 #include <map>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -44,7 +47,7 @@ template <class... A>
 struct Options {
   std::map<std::string, std::string> values{{"port", ""}, {"key", ""}, {"what", "noop"}, {"jobs", "100000"}, {"batch", "1000"},
                                             {"connections", "4"}, {"workers", "4"}, {"most", "100"}, {"rate", "200"},
-                                            {"seconds", "4"}, {"checks", "10000"}, {"backlog", "0"}};
+                                            {"seconds", "4"}, {"checks", "10000"}, {"backlog", "0"}, {"call", ""}};
   Options(int argc, char** argv) {
     for (int i = 2; i < argc; i++) {
       const std::string word = argv[i];
@@ -79,9 +82,11 @@ class Load {
     if (!url) die(2, "%s", describe(url.error()).c_str());
     server_ = *url;
     const std::string payload = "\"" + std::string(200, 'x') + "\"";
-    const bool flow = options.values.at("what") == "flow";
-    submission_ = flow ? R"({"flow":"three-steps","input":{"value":1}})" : R"({"task":"ballast.noop","payload":)" + payload + "}";
+    const std::string& what = options.values.at("what");
     external_ = R"({"task":"bench.noop","queue":"bench","payload":)" + payload + "}";
+    submission_ = what == "flow"       ? R"({"flow":"three-steps","input":{"value":1}})"
+                  : what == "external" ? external_
+                                       : R"({"task":"ballast.noop","payload":)" + payload + "}";
   }
 
   // Each mode, on the loop; prints its figures at its end.
@@ -119,8 +124,15 @@ class Load {
     report(double(latencies_.size()) / seconds(now() - warm));
   }
 
-  // One submission of the open loop, due at `due`. Called on the loop.
-  void begin_one(MonoTime due) { tasks_.spawn(one(due, due)); }
+  // One submission of the open loop, due at `due`, which is close. Called on the loop, which meets that moment by looking at the clock: what
+  // a timer and a wake-up cost the client is not the server's time.
+  void begin_one(MonoTime due) {
+    while (now() < due) {}
+    tasks_.spawn(one(due, due));
+  }
+  void begin_worker() {
+    if (options_.values.at("what") == "external") worker_.spawn(worker("w"));
+  }
   Task<void> rest_of_rate() {
     co_await tasks_.join();
     report(options_.real("rate"));
@@ -203,6 +215,7 @@ class Load {
       auto got = co_await call("POST", "/api/workers/pull", pull);
       const auto& tasks = list_of(got, "tasks");
       if (tasks.empty()) continue;
+      for (const auto& task : tasks) begun_.emplace(text_of(task, "id"), now());
       json::array done;
       for (const auto& task : tasks)
         done.push_back(json::object{{"id", task.at("id")}, {"fence", task.at("fence")}, {"output", json::object{}}});
@@ -215,10 +228,15 @@ class Load {
     }
   }
 
-  // Submits one and waits for it; counted from `from`.
+  // Submits one and is answered at its end; counted from `from`.
   Task<void> one(MonoTime from, MonoTime counted_after) {
-    auto job = co_await call("POST", "/api/jobs", submission_);
-    co_await finish(text_of(job, "id"));
+    if (const auto& peer = options_.values.at("call"); !peer.empty()) {
+      co_await call("POST", peer, R"({"value":1})");
+    } else {
+      const auto job = co_await call("POST", "/api/jobs?wait=30s", submission_);
+      if (text_of(job, "state") != "done") die(1, "%s", to_json(job).substr(0, 500).c_str());
+      if (const auto at = begun_.find(text_of(job, "id")); at != begun_.end()) waits_.push_back(seconds(at->second - from) * 1000);
+    }
     if (const auto t = now(); t >= counted_after) latencies_.push_back(seconds(t - from) * 1000);
   }
 
@@ -228,10 +246,14 @@ class Load {
 
   void report(double per_second) {
     if (latencies_.empty()) die(1, "%s", "nothing ended in time");
-    std::sort(latencies_.begin(), latencies_.end());
-    const auto at = [&](double p) { return latencies_[std::size_t(p * double(latencies_.size() - 1))]; };
-    std::printf(R"({"per_second":%.1f,"p50_ms":%.4f,"p90_ms":%.4f,"p99_ms":%.4f,"n":%zu})" "\n", per_second, at(.5), at(.9), at(.99),
-                latencies_.size());
+    const auto at = [](std::vector<double>& list, double p) {
+      std::sort(list.begin(), list.end());
+      return list[std::size_t(p * double(list.size() - 1))];
+    };
+    std::printf(R"({"per_second":%.1f,"p50_ms":%.4f,"p90_ms":%.4f,"p99_ms":%.4f,"n":%zu)", per_second, at(latencies_, .5), at(latencies_, .9),
+                at(latencies_, .99), latencies_.size());
+    if (!waits_.empty()) std::printf(R"(,"begun_p50_ms":%.4f)", at(waits_, .5));
+    std::printf("}\n");
   }
 
   Loop& loop_;
@@ -243,17 +265,19 @@ class Load {
   std::size_t sent_ = 0, twice_ = 0, late_ = 0;
   std::vector<std::vector<std::string>> accepted_;     // ids, a list for each bulk
   std::unordered_set<std::string> completed_;
-  std::vector<double> latencies_;
+  std::unordered_map<std::string, MonoTime> begun_;    // jobs that a worker has been given
+  std::vector<double> latencies_, waits_;
   MonoTime end_{};
-  TaskGroup tasks_{"load"};
+  TaskGroup tasks_{"load"}, worker_{"worker"};
 };
 
-// The open loop's moments, met by a thread that sleeps to the microsecond (a loop's timers are a millisecond coarse).
+// The open loop's moments, met by a thread that sleeps until shortly before each (a loop's timers are a millisecond coarse).
 void keep_schedule(Loop& loop, Load& load, double rate, double length) {
-  const MonoTime begin = loop.clock().mono();
+  loop.post([&load] { load.begin_worker(); });
+  const MonoTime begin = loop.clock().mono() + 10ms;
   for (std::size_t i = 0; double(i) < rate * length; i++) {
     const MonoTime due = begin + std::chrono::nanoseconds(std::uint64_t(double(i) * 1e9 / rate));
-    std::this_thread::sleep_until(due);
+    std::this_thread::sleep_until(due - 200us);
     loop.post([&load, due] { load.begin_one(due); });
   }
 }
