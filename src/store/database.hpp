@@ -14,6 +14,7 @@
 #include <concepts>
 #include <coroutine>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <optional>
@@ -59,6 +60,9 @@ struct Statement {
   std::string_view text(Dialect d) const { return d == Dialect::sqlite ? sqlite : postgres; }
 };
 
+// What a transaction fails with when a row of a batch is not as it must be.
+using Otherwise = std::function<Error(std::size_t row)>;
+
 // An open transaction (or, in a read, a snapshot). Borrowed: valid inside its body only.
 class Tx {
  public:
@@ -69,6 +73,13 @@ class Tx {
   // Runs one statement once per row of `batch`; the result is the number of rows each run changed. SQLite: a loop over a
   // prepared statement. PostgreSQL: one pipelined round trip. Stops at the first error.
   virtual Result<std::vector<std::int64_t>> run_many(const Statement& statement, const Batch& batch) = 0;
+  // `run_many` for its effect alone. With `otherwise`, every run must change exactly one row: the first that does not fails the transaction with
+  // `otherwise(its row)`, which may be called after this returns and must own what it needs. PostgreSQL sends it along with the next statement
+  // whose result is wanted, or before the commit, and tells its error there.
+  virtual Result<void> run_later(const Statement& statement, const Batch& batch, Otherwise otherwise = {}) = 0;
+  // As `run_later`, for many rows at once. PostgreSQL: one statement for some thousands of rows, with each column of the batch as an array:
+  // `… SELECT * FROM unnest($1::bigint[], $2::text[])`. A column holds values of one kind, or NULL.
+  virtual Result<void> run_set(const Statement& statement, const Batch& batch) = 0;
   // Database time: the same for the whole transaction; on PostgreSQL the server's, so nodes agree.
   virtual WallTime now() = 0;
 };

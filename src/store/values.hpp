@@ -62,7 +62,7 @@ class Args {
   std::size_t size_ = 0;
 };
 
-// Rows of arguments of equal width, for `Tx::run_many`.
+// Rows of arguments of equal width, for `Tx::run_many` and its like.
 class Batch {
  public:
   explicit Batch(std::size_t width) : width_(width) { assert(width > 0); }

@@ -142,7 +142,7 @@ Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
   if (writes) written = co_await database_.write(home_, [&](store::Tx& tx) { return write(tx, cycle); });
   if (!written && store::fault_of(written.error()) == store::Fault::commit_unknown) written = co_await learn_fate(cycle.number, std::move(written.error()));
   if (!written) {
-    if (cycle.taken_over && !std::exchange(lost_, true)) log::error("work_node_lost", {{"node", options_.node}, {"why", written.error().message}});
+    if (is_taken_over(written.error()) && !std::exchange(lost_, true)) log::error("work_node_lost", {{"node", options_.node}, {"why", written.error().message}});
     if (meter_) meter_->cycle_failed();
     undo(cycle);
     co_return std::unexpected(std::move(written.error()));

@@ -90,9 +90,7 @@ void Engine::stage_leases(Cycle& cycle) {
 Result<void> Engine::write(store::Tx& tx, const Cycle& cycle) const {
   cycle.insertions.clear();
   cycle.loaded.clear();
-  auto mine = check_epoch(tx, options_.node, epoch_, cycle.number);
-  cycle.taken_over = !mine && store::fault_of(mine.error()) == store::Fault::none;
-  if (!mine) return mine;
+  if (auto mine = check_epoch(tx, options_.node, epoch_, cycle.number); !mine) return mine;
   std::vector<const NewJob*> jobs;
   for (const NewJob& j : cycle.jobs) jobs.push_back(&j);
   auto inserted = insert_jobs(tx, jobs, cycle.wall);

@@ -64,7 +64,6 @@ struct Engine::Cycle {
   // What the transaction found. Reset when its body runs again.
   mutable std::vector<Insertion> insertions;
   mutable std::vector<Job> loaded;
-  mutable bool taken_over = false;
 };
 
 // A wait for leases. Lives in the frame of `pull`.

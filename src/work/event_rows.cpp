@@ -6,11 +6,9 @@ Result<void> append_events(store::Tx& tx, JobId job, std::span<const JobEvent> e
   if (events.empty()) return {};
   store::Batch batch(5);
   for (const JobEvent& e : events) batch.add({job.value, unix_us(e.at), e.attempt, e.kind, e.data});
-  auto added = tx.run_many("INSERT INTO job_events (job, seq, at_us, attempt, kind, data) "
-                           "SELECT $1, COALESCE(MAX(seq), 0) + 1, $2, $3, $4, $5 FROM job_events WHERE job = $1",
-                           batch);
-  if (!added) return std::unexpected(added.error());
-  return {};
+  return tx.run_later("INSERT INTO job_events (job, seq, at_us, attempt, kind, data) "
+                      "SELECT $1, COALESCE(MAX(seq), 0) + 1, $2, $3, $4, $5 FROM job_events WHERE job = $1",
+                      batch);
 }
 
 Result<std::vector<JobEvent>> list_events(store::Tx& tx, JobId job, std::int64_t after, std::size_t limit) {

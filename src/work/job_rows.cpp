@@ -45,11 +45,6 @@ std::vector<JobId> unpack_ids(std::string_view packed) {
 
 std::int64_t time_or_zero(WallTime t) { return t == WallTime{} ? 0 : unix_us(t); }
 
-Result<void> done(const Result<std::vector<std::int64_t>>& counts) {
-  if (!counts) return std::unexpected(counts.error());
-  return {};
-}
-
 Result<void> insert_rows(store::Tx& tx, std::span<const NewJob* const> jobs) {
   std::vector<std::string> specs;
   specs.reserve(jobs.size());
@@ -61,9 +56,13 @@ Result<void> insert_rows(store::Tx& tx, std::span<const NewJob* const> jobs) {
     batch.add({j.id.value, static_cast<int>(j.state < JobState::done), static_cast<int>(j.state), static_cast<int>(j.spec.kind), j.spec.queue, j.spec.tenant,
                j.spec.name, j.spec.priority, j.attempt, time_or_zero(j.due), specs.back(), store::Value::bytes(j.input)});
   }
-  return done(tx.run_many("INSERT INTO jobs (id, live, state, kind, queue, tenant, name, priority, attempt, due_us, spec, input, fence, finished_us) "
-                          "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0)",
-                          batch));
+  static constexpr store::Statement insert(
+      "INSERT INTO jobs (id, live, state, kind, queue, tenant, name, priority, attempt, due_us, spec, input, fence, finished_us) "
+      "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0)",
+      "INSERT INTO jobs (id, live, state, kind, queue, tenant, name, priority, attempt, due_us, spec, input, fence, finished_us) "
+      "SELECT n.*, 0, 0 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], "
+      "$10::bigint[], $11::text[], $12::bytea[]) n");
+  return tx.run_set(insert, batch);
 }
 
 // What a loser's key belongs to already.
@@ -121,13 +120,17 @@ Error taken_over() {
 
 }  // namespace
 
+bool is_taken_over(const Error& error) { return error.code == ErrorCode::internal_unavailable && !error.retryable && error.field == "node"; }
+
 Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle) {
-  static constexpr store::Statement ask("SELECT 1 FROM nodes WHERE node = $1 AND epoch = $2 AND $3 > 0",
-                                        "UPDATE nodes SET cycle = $3 WHERE node = $1 AND epoch = $2 RETURNING 1");
-  auto rows = tx.run(ask, {node, epoch, cycle});
-  if (!rows) return std::unexpected(rows.error());
-  if (!rows->empty()) return {};
-  return std::unexpected(taken_over());
+  if (tx.dialect() == store::Dialect::sqlite) {
+    auto rows = tx.run("SELECT 1 FROM nodes WHERE node = $1 AND epoch = $2", {node, epoch});
+    if (!rows) return std::unexpected(rows.error());
+    return rows->empty() ? Result<void>(std::unexpected(taken_over())) : Result<void>{};
+  }
+  store::Batch one(3);
+  one.add({node, epoch, cycle});
+  return tx.run_later("UPDATE nodes SET cycle = $3 WHERE node = $1 AND epoch = $2", one, [](std::size_t) { return taken_over(); });
 }
 
 Result<std::int64_t> last_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch) {
@@ -160,9 +163,9 @@ Result<std::vector<Insertion>> insert_jobs(store::Tx& tx, std::span<const NewJob
   for (Insertion& i : out)
     if (const auto winner = winners.find(i.existing); winner != winners.end()) i.existing = winner->second;
   if (kept.size() > 0)
-    if (auto moved = done(tx.run_many("UPDATE job_keys SET job = $3 WHERE digest = $1 AND job = $2", kept)); !moved) return std::unexpected(std::move(moved.error()));
+    if (auto moved = tx.run_later("UPDATE job_keys SET job = $3 WHERE digest = $1 AND job = $2", kept); !moved) return std::unexpected(std::move(moved.error()));
   if (lost.size() > 0)
-    if (auto gone = done(tx.run_many("DELETE FROM jobs WHERE id = $1", lost)); !gone) return std::unexpected(std::move(gone.error()));
+    if (auto gone = tx.run_later("DELETE FROM jobs WHERE id = $1", lost); !gone) return std::unexpected(std::move(gone.error()));
   return out;
 }
 
@@ -182,14 +185,14 @@ Result<void> insert_claims(store::Tx& tx, std::span<const Claim* const> claims, 
     packed.push_back(pack_ids(c->jobs));
     batch.add({c->fence, c->holder, store::Value::bytes(packed.back()), unix_us(now)});
   }
-  return done(tx.run_many("INSERT INTO claims (fence, holder, jobs, at_us) VALUES ($1, $2, $3, $4)", batch));
+  return tx.run_later("INSERT INTO claims (fence, holder, jobs, at_us) VALUES ($1, $2, $3, $4)", batch);
 }
 
 Result<void> delete_claims(store::Tx& tx, std::span<const Fence> fences) {
   if (fences.empty()) return {};
   store::Batch batch(1);
   for (const Fence f : fences) batch.add({f});
-  return done(tx.run_many("DELETE FROM claims WHERE fence = $1", batch));
+  return tx.run_later("DELETE FROM claims WHERE fence = $1", batch);
 }
 
 Result<std::vector<ClaimRow>> load_claims(store::Tx& tx) {
@@ -204,24 +207,26 @@ Result<void> apply_transitions(store::Tx& tx, std::span<const Transition> transi
   if (transitions.empty()) return {};
   store::Batch batch(9);
   batch.reserve(transitions.size());
-  for (const Transition& t : transitions)
+  std::vector<JobId> ids;
+  ids.reserve(transitions.size());
+  for (const Transition& t : transitions) {
+    ids.push_back(t.id);
     batch.add({static_cast<int>(t.state < JobState::done), static_cast<int>(t.state), t.attempt, t.fence, time_or_zero(t.due), time_or_zero(t.finished),
                t.output ? store::Value::bytes(*t.output) : store::Value(nullptr), t.error ? store::Value(*t.error) : store::Value(nullptr), t.id.value});
-  auto counts = tx.run_many(
+  }
+  return tx.run_later(
       "UPDATE jobs SET live = $1, state = $2, attempt = $3, fence = CASE WHEN $4 = 0 THEN fence ELSE $4 END, due_us = $5, finished_us = $6, "
       "output = $7, error = COALESCE($8, error) WHERE id = $9 AND live = 1 AND ($4 = 0 OR fence < $4)",
-      batch);
-  if (!counts) return std::unexpected(counts.error());
-  for (std::size_t i = 0; i < counts->size(); ++i)
-    if ((*counts)[i] != 1) return fail(ErrorCode::caller_conflict, fmt::format("{} is not as this process has it: it ended, or its lease was taken over", to_string(transitions[i].id)), "id");
-  return {};
+      batch, [ids = std::move(ids)](std::size_t row) {
+        return Error{ErrorCode::caller_conflict, fmt::format("{} is not as this process has it: it ended, or its lease was taken over", to_string(ids[row])), "id"};
+      });
 }
 
 Result<void> insert_attempts(store::Tx& tx, std::span<const AttemptRow> attempts) {
   if (attempts.empty()) return {};
   store::Batch batch(6);
   for (const AttemptRow& a : attempts) batch.add({a.job.value, a.n, a.fence, a.holder, unix_us(a.at), a.error});
-  return done(tx.run_many("INSERT INTO job_attempts (job, n, fence, holder, at_us, error) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (job, n) DO NOTHING", batch));
+  return tx.run_later("INSERT INTO job_attempts (job, n, fence, holder, at_us, error) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (job, n) DO NOTHING", batch);
 }
 
 Result<std::vector<AttemptRow>> list_attempts(store::Tx& tx, JobId job) {

@@ -20,9 +20,10 @@ std::span<const store::Migration> migrations();
 // ---- the node ----
 // Takes the node over for this process: its epoch, above every earlier one's. Whoever had it can write no more.
 Result<std::uint32_t> begin_epoch(store::Tx& tx, unsigned node);
-// internal_unavailable (not retryable) when another process has taken the node over. `cycle` names the transaction: `last_cycle` tells
+// The transaction fails, at the latest with its commit, when another process has taken the node over: `is_taken_over`. `cycle` names the transaction: `last_cycle` tells
 // whether it came to be, after a commit whose fate is unknown (which only PostgreSQL has; there it is a row's update, elsewhere a look).
 Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle);
+bool is_taken_over(const Error& error);      // internal_unavailable, not retryable
 // The last cycle that was committed; waits for one that is being committed at this moment, so it is a write. As check_epoch.
 Result<std::int64_t> last_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch);
 
@@ -64,7 +65,8 @@ struct Transition {
   WallTime due{}, finished{};
   std::optional<std::string> output, error;
 };
-// Conditional on the row: live, and its fence not above this one. caller_conflict if any row was not as memory has it.
+// Conditional on the row: live, and its fence not above this one. If any row is not as memory has it, the transaction fails with caller_conflict, at
+// the latest with its commit.
 Result<void> apply_transitions(store::Tx& tx, std::span<const Transition> transitions);
 
 // A failed attempt, for the history of a job.

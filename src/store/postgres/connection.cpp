@@ -2,6 +2,7 @@
 
 #include <libpq-fe.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -12,13 +13,10 @@ namespace {
 constexpr std::size_t kMaxPrepared = 512;
 constexpr std::size_t kMaxCells = std::size_t{1} << 20;
 constexpr std::size_t kPipelined = 256;
+constexpr std::size_t kSetRows = 4'096, kSetBytes = std::size_t{1} << 20;   // of one statement of `run_set`, unless one row is larger
 
 enum : Oid { kBool = 16, kBytea = 17, kInt8 = 20, kInt2 = 21, kInt4 = 23, kText = 25, kFloat4 = 700, kFloat8 = 701, kVoid = 2278 };
-
-struct Freed {
-  void operator()(PGresult* r) const { PQclear(r); }
-};
-using ResultPtr = std::unique_ptr<PGresult, Freed>;
+enum : Oid { kByteaArray = 1001, kTextArray = 1009, kInt8Array = 1016, kFloat8Array = 1022 };
 
 template <class T>
 T big_endian(T v) { return std::endian::native == std::endian::little ? std::byteswap(v) : v; }
@@ -40,8 +38,8 @@ Fault fault_for(std::string_view state) {
 // The arguments of one run as libpq wants them. Integers and doubles are kept here in network order.
 class Wire {
  public:
-  Wire(const Value* values, std::size_t count) : numbers_(count), pointers_(count), lengths_(count), formats_(count, 1) {
-    for (std::size_t i = 0; i < count; ++i) {
+  explicit Wire(std::span<const Value> values) : numbers_(values.size()), pointers_(values.size()), lengths_(values.size()), formats_(values.size(), 1) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
       const Value& v = values[i];
       switch (v.kind()) {
         case Kind::null: pointers_[i] = nullptr; continue;
@@ -78,6 +76,54 @@ Oid type_of(const Value& v) {
   }
   return 0;  // whatever the place wants
 }
+
+Oid array_of(Oid element) {
+  switch (element) {
+    case kInt8: return kInt8Array;
+    case kFloat8: return kFloat8Array;
+    case kText: return kTextArray;
+    case kBytea: return kByteaArray;
+    default: return 0;
+  }
+}
+
+// The type of a column's values; 0 when all of them are NULL.
+Oid type_of_column(const Batch& batch, std::size_t column) {
+  Oid type = 0;
+  for (std::size_t i = 0; i < batch.size() && !type; ++i) type = type_of(batch.row(i)[column]);
+  return type;
+}
+
+template <class T>
+void put(std::string& out, T v) {
+  v = big_endian(v);
+  out.append(reinterpret_cast<const char*>(&v), sizeof v);
+}
+
+// A column of some rows as an array of one dimension, which begins at 1.
+std::string array_column(const Batch& batch, std::size_t column, std::size_t from, std::size_t to, Oid element) {
+  std::string out;
+  std::size_t bytes = 20;
+  for (std::size_t i = from; i < to; ++i) bytes += 12 + batch.row(i)[column].text().size();
+  out.reserve(bytes);
+  const std::uint32_t head[] = {1, 1 /* may hold NULL */, element, static_cast<std::uint32_t>(to - from), 1};
+  for (const std::uint32_t word : head) put(out, word);
+  for (std::size_t i = from; i < to; ++i) {
+    const Value& v = batch.row(i)[column];
+    switch (v.kind()) {
+      case Kind::null: put(out, ~std::uint32_t{0}); break;
+      case Kind::integer: put(out, std::uint32_t{8}), put(out, static_cast<std::uint64_t>(v.integer())); break;
+      case Kind::real: put(out, std::uint32_t{8}), put(out, std::bit_cast<std::uint64_t>(v.real())); break;
+      case Kind::text:
+      case Kind::bytes:
+        put(out, static_cast<std::uint32_t>(v.text().size()));
+        out += v.text();
+    }
+  }
+  return out;
+}
+
+std::int64_t changed_by(const PGresult* r) { return std::atoll(PQcmdTuples(const_cast<PGresult*>(r))); }
 
 Result<Rows> rows_of(const PGresult* r) {
   Rows rows;
@@ -139,6 +185,8 @@ Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const std::
 
 PostgresConnection::~PostgresConnection() { PQfinish(connection_); }
 
+void PostgresConnection::Freed::operator()(PGresult* r) const { PQclear(r); }
+
 Result<std::int64_t> PostgresConnection::copy_out(const std::string& sql, const std::function<Result<void>(std::string_view)>& sink) {
   ResultPtr begun(PQexec(connection_, sql.c_str()));
   if (PQresultStatus(begun.get()) != PGRES_COPY_OUT) return std::unexpected(error_of(begun.get(), sql));
@@ -188,74 +236,182 @@ Error PostgresConnection::error_of(const PGresult* result, std::string_view sql)
   return make_error(fault, std::move(text));
 }
 
-Result<const std::string*> PostgresConnection::prepare(std::string_view sql, const Value* values, std::size_t count) {
-  if (auto found = prepared_.find(sql); found != prepared_.end()) return &found->second;
+Result<std::string> PostgresConnection::prepare(std::string_view sql, std::span<const unsigned> types) {
+  if (auto found = prepared_.find(sql); found != prepared_.end()) return found->second;
+  if (auto settled = settle(); !settled) return std::unexpected(std::move(settled.error()));
   if (prepared_.size() >= kMaxPrepared) {
     auto freed = simple("DEALLOCATE ALL");
     if (!freed) return std::unexpected(freed.error());
     prepared_.clear();
   }
-  std::vector<Oid> types(count);
-  for (std::size_t i = 0; i < count; ++i) types[i] = type_of(values[i]);
   const std::string name = "s" + std::to_string(prepared_.size());
-  ResultPtr r(PQprepare(connection_, name.c_str(), std::string(sql).c_str(), static_cast<int>(count), types.data()));
+  ResultPtr r(PQprepare(connection_, name.c_str(), std::string(sql).c_str(), static_cast<int>(types.size()), types.data()));
   if (PQresultStatus(r.get()) != PGRES_COMMAND_OK) return std::unexpected(error_of(r.get(), sql));
-  return &prepared_.emplace(std::string(sql), name).first->second;
+  return prepared_.emplace(std::string(sql), name).first->second;
 }
 
-Result<Rows> PostgresConnection::run(std::string_view sql, Args args) {
-  auto name = prepare(sql, args.begin(), args.size());
-  if (!name) return std::unexpected(name.error());
-  const Wire wire(args.begin(), args.size());
-  ResultPtr r(PQexecPrepared(connection_, (*name)->c_str(), wire.count(), wire.pointers(), wire.lengths(), wire.formats(), 1));
-  const auto status = PQresultStatus(r.get());
-  if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) return std::unexpected(error_of(r.get(), sql));
-  return rows_of(r.get());
+Result<std::string> PostgresConnection::prepare(std::string_view sql, std::span<const Value> values) {
+  std::vector<Oid> types(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) types[i] = type_of(values[i]);
+  return prepare(sql, types);
 }
 
-Result<std::vector<std::int64_t>> PostgresConnection::run_piece(const std::string& name, const Batch& batch, std::size_t from, std::size_t to) {
-  auto lost = [&] { return std::unexpected(error_of(nullptr, "pipeline")); };
-  if (!PQenterPipelineMode(connection_)) return lost();
-  for (std::size_t i = from; i < to; ++i) {
-    const auto row = batch.row(i);
-    const Wire wire(row.data(), row.size());
-    if (!PQsendQueryPrepared(connection_, name.c_str(), wire.count(), wire.pointers(), wire.lengths(), wire.formats(), 1)) return lost();
-  }
-  if (!PQpipelineSync(connection_)) return lost();
-  std::vector<std::int64_t> affected;
-  std::optional<Error> first;
+bool PostgresConnection::send_row(const std::string& name, std::span<const Value> row) {
+  const Wire wire(row);
+  return PQsendQueryPrepared(connection_, name.c_str(), wire.count(), wire.pointers(), wire.lengths(), wire.formats(), 1) == 1;
+}
+
+// A column without values goes as NULL, whose type is its place's: unnest then fills it with NULLs.
+bool PostgresConnection::send_arrays(const std::string& name, const Batch& batch, std::size_t from, std::size_t to, std::span<const unsigned> types) {
+  std::vector<std::string> arrays;
+  std::vector<Value> row;
+  for (std::size_t c = 0; c < batch.width(); ++c) arrays.push_back(types[c] ? array_column(batch, c, from, to, types[c]) : std::string());
+  for (std::size_t c = 0; c < batch.width(); ++c) row.push_back(types[c] ? Value::bytes(arrays[c]) : Value(nullptr));
+  return send_row(name, row);
+}
+
+Result<void> PostgresConnection::send(const char* sql, bool key) {
+  auto name = prepare(sql, std::span<const Value>{});
+  if (!name) return std::unexpected(std::move(name.error()));
+  if (!PQenterPipelineMode(connection_) || !send_row(*name, {})) return std::unexpected(error_of(nullptr, sql));
+  sent_.push_back({.sql = sql, .key = key});
+  return {};
+}
+
+// Neither side may come to wait for the other to read: what is not read yet is bounded.
+Result<void> PostgresConnection::make_room(std::size_t statements) {
+  for (const Sent& s : sent_) statements += s.count;
+  return statements > 2 * kPipelined ? settle() : Result<void>{};
+}
+
+Result<void> PostgresConnection::begin() {
+  if (auto begun = send("BEGIN", false); !begun) return begun;
+  return send("SELECT pg_current_xact_id()::text || ' ' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)", true);
+}
+
+void PostgresConnection::roll_back() {
+  (void)settle();
+  if (alive()) (void)simple("ROLLBACK");
+}
+
+Result<std::vector<PostgresConnection::ResultPtr>> PostgresConnection::collect(std::string_view sql) {
+  const std::vector<Sent> sent = std::exchange(sent_, {});
+  if (!PQpipelineSync(connection_)) return std::unexpected(error_of(nullptr, sql));
+  std::vector<ResultPtr> results;
+  std::optional<Error> failed;
+  const auto present = [&] {
+    std::size_t at = results.size();
+    for (const Sent& s : sent) {
+      if (at < s.count) return std::string_view(s.sql);
+      at -= s.count;
+    }
+    return sql;
+  };
   for (bool synced = false; !synced;) {
     ResultPtr r(PQgetResult(connection_));
     if (!r) {
-      if (!alive()) return lost();
+      if (!alive()) return std::unexpected(failed ? std::move(*failed) : error_of(nullptr, sql));
       continue;  // between two statements
     }
     switch (PQresultStatus(r.get())) {
       case PGRES_PIPELINE_SYNC: synced = true; break;
       case PGRES_COMMAND_OK:
-      case PGRES_TUPLES_OK: affected.push_back(std::atoll(PQcmdTuples(r.get()))); break;
+      case PGRES_TUPLES_OK: results.push_back(std::move(r)); break;
       case PGRES_PIPELINE_ABORTED: break;
       default:
-        if (!first) first = error_of(r.get(), "pipeline");
+        if (!failed) failed = error_of(r.get(), present());   // which also sees whether the connection is lost
     }
   }
   PQexitPipelineMode(connection_);
-  if (first) return std::unexpected(std::move(*first));
+  std::size_t at = 0;
+  for (const Sent& s : sent)
+    for (std::size_t i = 0; i < s.count && at < results.size(); ++i, ++at) {
+      if (s.key) transaction_key_ = PQgetvalue(results[at].get(), 0, 0);
+      if (s.otherwise && changed_by(results[at].get()) != 1) return std::unexpected(s.otherwise(s.first + i));
+    }
+  if (failed) return std::unexpected(std::move(*failed));
+  results.erase(results.begin(), results.begin() + static_cast<std::ptrdiff_t>(at));
+  return results;
+}
+
+Result<void> PostgresConnection::settle() {
+  if (sent_.empty()) return {};
+  auto done = collect({});
+  if (!done) return std::unexpected(std::move(done.error()));
+  return {};
+}
+
+Result<Rows> PostgresConnection::run(std::string_view sql, Args args) {
+  const std::span<const Value> values(args.begin(), args.size());
+  auto name = prepare(sql, values);
+  if (!name) return std::unexpected(std::move(name.error()));
+  if (!sent_.empty()) {
+    if (!send_row(*name, values)) return std::unexpected(error_of(nullptr, sql));
+    auto results = collect(sql);
+    if (!results) return std::unexpected(std::move(results.error()));
+    return rows_of(results->back().get());
+  }
+  const Wire wire(values);
+  ResultPtr r(PQexecPrepared(connection_, name->c_str(), wire.count(), wire.pointers(), wire.lengths(), wire.formats(), 1));
+  const auto status = PQresultStatus(r.get());
+  if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) return std::unexpected(error_of(r.get(), sql));
+  return rows_of(r.get());
+}
+
+Result<std::vector<std::int64_t>> PostgresConnection::run_piece(std::string_view sql, const std::string& name, const Batch& batch, std::size_t from, std::size_t to) {
+  bool sent = PQenterPipelineMode(connection_);
+  for (std::size_t i = from; i < to && sent; ++i) sent = send_row(name, batch.row(i));
+  if (!sent) return std::unexpected(error_of(nullptr, sql));
+  auto results = collect(sql);
+  if (!results) return std::unexpected(std::move(results.error()));
+  std::vector<std::int64_t> affected;
+  for (const ResultPtr& r : *results) affected.push_back(changed_by(r.get()));
   return affected;
 }
 
 Result<std::vector<std::int64_t>> PostgresConnection::run_many(std::string_view sql, const Batch& batch) {
   std::vector<std::int64_t> affected;
   if (batch.size() == 0) return affected;
-  auto name = prepare(sql, batch.row(0).data(), batch.width());
-  if (!name) return std::unexpected(name.error());
-  const std::string statement = **name;
+  auto name = prepare(sql, batch.row(0));
+  if (!name) return std::unexpected(std::move(name.error()));
   for (std::size_t at = 0; at < batch.size(); at += kPipelined) {
-    auto piece = run_piece(statement, batch, at, std::min(batch.size(), at + kPipelined));
+    auto piece = run_piece(sql, *name, batch, at, std::min(batch.size(), at + kPipelined));
     if (!piece) return piece;
     affected.insert(affected.end(), piece->begin(), piece->end());
   }
   return affected;
+}
+
+Result<void> PostgresConnection::run_later(std::string_view sql, const Batch& batch, Otherwise otherwise) {
+  if (batch.size() == 0) return {};
+  auto name = prepare(sql, batch.row(0));
+  if (!name) return std::unexpected(std::move(name.error()));
+  for (std::size_t at = 0, to = 0; at < batch.size(); at = to) {
+    to = std::min(batch.size(), at + kPipelined);
+    if (auto room = make_room(to - at); !room) return room;
+    bool sent = PQenterPipelineMode(connection_);
+    for (std::size_t i = at; i < to && sent; ++i) sent = send_row(*name, batch.row(i));
+    if (!sent) return std::unexpected(error_of(nullptr, sql));
+    sent_.push_back({.sql = std::string(sql), .count = to - at, .first = at, .otherwise = otherwise});
+  }
+  return {};
+}
+
+Result<void> PostgresConnection::run_set(std::string_view sql, const Batch& batch) {
+  if (batch.size() == 0) return {};
+  std::vector<Oid> types(batch.width()), arrays(batch.width());
+  for (std::size_t c = 0; c < batch.width(); ++c) arrays[c] = array_of(types[c] = type_of_column(batch, c));
+  auto name = prepare(sql, arrays);
+  if (!name) return std::unexpected(std::move(name.error()));
+  for (std::size_t at = 0, to = 0; at < batch.size(); at = to) {
+    std::size_t bytes = 0;
+    for (; to < batch.size() && to - at < kSetRows && (to == at || bytes < kSetBytes); ++to)
+      for (const Value& v : batch.row(to)) bytes += v.text().size();
+    if (auto room = make_room(1); !room) return room;
+    if (!PQenterPipelineMode(connection_) || !send_arrays(*name, batch, at, to, types)) return std::unexpected(error_of(nullptr, sql));
+    sent_.push_back({.sql = std::string(sql)});
+  }
+  return {};
 }
 
 Result<std::string> PostgresConnection::simple(const std::string& sql) {
@@ -268,16 +424,27 @@ Result<std::string> PostgresConnection::simple(const std::string& sql) {
 
 Result<Rows> PostgresTx::run(const Statement& statement, Args args) {
   if (spoiled_) return std::unexpected(*spoiled_);
-  auto result = connection_.run(statement.postgres, args);
-  if (!result) spoiled_ = result.error();
-  return result;
+  return keep(connection_.run(statement.postgres, args));
 }
 
 Result<std::vector<std::int64_t>> PostgresTx::run_many(const Statement& statement, const Batch& batch) {
   if (spoiled_) return std::unexpected(*spoiled_);
-  auto result = connection_.run_many(statement.postgres, batch);
-  if (!result) spoiled_ = result.error();
-  return result;
+  return keep(connection_.run_many(statement.postgres, batch));
+}
+
+Result<void> PostgresTx::run_later(const Statement& statement, const Batch& batch, Otherwise otherwise) {
+  if (spoiled_) return std::unexpected(*spoiled_);
+  return keep(connection_.run_later(statement.postgres, batch, std::move(otherwise)));
+}
+
+Result<void> PostgresTx::run_set(const Statement& statement, const Batch& batch) {
+  if (spoiled_) return std::unexpected(*spoiled_);
+  return keep(connection_.run_set(statement.postgres, batch));
+}
+
+Result<void> PostgresTx::settle() {
+  if (spoiled_) return std::unexpected(*spoiled_);
+  return keep(connection_.settle());
 }
 
 WallTime PostgresTx::now() {

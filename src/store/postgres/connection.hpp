@@ -25,6 +25,15 @@ class PostgresConnection {
   Result<Rows> run(std::string_view sql, Args args);
   // One round trip per 256 rows (pipeline mode).
   Result<std::vector<std::int64_t>> run_many(std::string_view sql, const Batch& batch);
+  // Tx::run_later, Tx::run_set. Nothing is known of them before `settle`, which `run` and `run_many` do on their way.
+  Result<void> run_later(std::string_view sql, const Batch& batch, Otherwise otherwise);
+  Result<void> run_set(std::string_view sql, const Batch& batch);
+  Result<void> settle();
+  // BEGIN, which goes with the first statement. `settle` comes before COMMIT; afterwards `transaction_key` names the transaction, for who has to
+  // learn its fate.
+  Result<void> begin();
+  const std::string& transaction_key() const { return transaction_key_; }
+  void roll_back();
   // The simple protocol: several statements, text results; returns the last value of the last row, if any.
   Result<std::string> simple(const std::string& sql);
   // COPY … TO STDOUT; returns the rows copied. `sink` may fail.
@@ -38,13 +47,34 @@ class PostgresConnection {
 
  private:
   explicit PostgresConnection(pg_conn* connection) : connection_(connection) {}
-  Result<const std::string*> prepare(std::string_view sql, const Value* values, std::size_t count);
-  Result<std::vector<std::int64_t>> run_piece(const std::string& name, const Batch& batch, std::size_t from, std::size_t to);
+  struct Freed {
+    void operator()(pg_result* r) const;
+  };
+  using ResultPtr = std::unique_ptr<pg_result, Freed>;
+  // Statements sent whose results have not been read.
+  struct Sent {
+    std::string sql;
+    std::size_t count = 1, first = 0;        // how many, and which row of its batch the first one is
+    Otherwise otherwise = {};
+    bool key = false;                        // its value is the transaction's
+  };
+  // The name of a prepared statement; of these types of arguments (PostgreSQL's numbers, 0: as the text says).
+  Result<std::string> prepare(std::string_view sql, std::span<const unsigned> types);
+  Result<std::string> prepare(std::string_view sql, std::span<const Value> values);
+  // Into the pipeline.
+  Result<void> send(const char* sql, bool key);
+  bool send_row(const std::string& name, std::span<const Value> row);
+  bool send_arrays(const std::string& name, const Batch& batch, std::size_t from, std::size_t to, std::span<const unsigned> types);
+  Result<void> make_room(std::size_t statements);
+  // Sends all of it and reads all of it; returns the results of the statements that are not in `sent_`: runs of `sql`.
+  Result<std::vector<ResultPtr>> collect(std::string_view sql);
+  Result<std::vector<std::int64_t>> run_piece(std::string_view sql, const std::string& name, const Batch& batch, std::size_t from, std::size_t to);
   Result<std::int64_t> end_copy(Result<void> so_far, const std::string& sql);
   Error error_of(const pg_result* result, std::string_view sql);
   pg_conn* connection_;
-  std::string sqlstate_;
+  std::string sqlstate_, transaction_key_;
   bool lost_ = false;
+  std::vector<Sent> sent_;
   std::unordered_map<std::string, std::string, StringHash, std::equal_to<>> prepared_;
 };
 
@@ -55,10 +85,19 @@ class PostgresTx final : public Tx {
   Dialect dialect() const override { return Dialect::postgres; }
   Result<Rows> run(const Statement& statement, Args args) override;
   Result<std::vector<std::int64_t>> run_many(const Statement& statement, const Batch& batch) override;
+  Result<void> run_later(const Statement& statement, const Batch& batch, Otherwise otherwise) override;
+  Result<void> run_set(const Statement& statement, const Batch& batch) override;
   WallTime now() override;
+  // Before the commit: whatever `run_later` has left is done.
+  Result<void> settle();
   const std::optional<Error>& spoiled() const { return spoiled_; }
 
  private:
+  template <class T>
+  Result<T> keep(Result<T> result) {
+    if (!result) spoiled_ = result.error();
+    return result;
+  }
   PostgresConnection& connection_;
   std::optional<WallTime> now_;
   std::optional<Error> spoiled_;

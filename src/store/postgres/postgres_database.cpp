@@ -122,20 +122,20 @@ class PostgresDatabase final : public Database {
 
   Result<void> write_once(Connection& connection, bool& connected_before, Job& job, bool& rerun) {
     connection->forget_error();
-    auto begun = connection->simple("BEGIN; SELECT pg_current_xact_id()::text || ' ' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)");
-    if (!begun) {
+    if (auto begun = connection->begin(); !begun) {
       rerun = !connection->alive();
-      return std::unexpected(begun.error());
+      return begun;
     }
-    const CommitKey key{begun->substr(0, begun->find(' ')), begun->substr(begun->find(' ') + 1)};
     PostgresTx tx(*connection);
     Result<void> result = guarded(job, tx);
-    if (result && tx.spoiled()) result = std::unexpected(*tx.spoiled());
+    if (result) result = tx.settle();
     if (!result) {
       rerun = tx.spoiled() && (!connection->alive() || connection->should_rerun());
-      if (connection->alive()) (void)connection->simple("ROLLBACK");
+      if (connection->alive()) connection->roll_back();
       return result;
     }
+    const std::string& named = connection->transaction_key();
+    const CommitKey key{named.substr(0, named.find(' ')), named.substr(named.find(' ') + 1)};
     auto committed = connection->simple("COMMIT");
     if (committed && *committed == "COMMIT") {
       ++transactions_;
@@ -181,7 +181,8 @@ class PostgresDatabase final : public Database {
       auto begun = connection->simple("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = " + std::to_string(left));
       PostgresTx tx(*connection);
       Result<void> result = begun ? guarded(job, tx) : Result<void>(std::unexpected(begun.error()));
-      if (connection->alive()) (void)connection->simple("ROLLBACK");
+      if (result) result = tx.settle();
+      if (connection->alive()) connection->roll_back();
       ++read_count_;
       if (result || connection->alive() || round >= 2) return result;
     }

@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -235,6 +236,16 @@ Result<std::vector<std::int64_t>> SqliteTx::run_many(const Statement& statement,
   auto result = connection_.run_many(statement.sqlite, batch);
   if (!result) spoiled_ = result.error();
   return result;
+}
+
+Result<void> SqliteTx::run_later(const Statement& statement, const Batch& batch, Otherwise otherwise) {
+  const auto changed = run_many(statement, batch);
+  if (!changed) return std::unexpected(changed.error());
+  if (!otherwise) return {};
+  const auto odd = std::ranges::find_if(*changed, [](std::int64_t n) { return n != 1; });
+  if (odd == changed->end()) return {};
+  spoiled_ = otherwise(static_cast<std::size_t>(odd - changed->begin()));
+  return std::unexpected(*spoiled_);
 }
 
 WallTime SqliteTx::now() {

@@ -50,6 +50,8 @@ class SqliteTx final : public Tx {
   Dialect dialect() const override { return Dialect::sqlite; }
   Result<Rows> run(const Statement& statement, Args args) override;
   Result<std::vector<std::int64_t>> run_many(const Statement& statement, const Batch& batch) override;
+  Result<void> run_later(const Statement& statement, const Batch& batch, Otherwise otherwise) override;
+  Result<void> run_set(const Statement& statement, const Batch& batch) override { return run_later(statement, batch, {}); }
   WallTime now() override;
   const std::optional<Error>& spoiled() const { return spoiled_; }
 

@@ -112,6 +112,93 @@ TEST_P(DatabaseTest, RunManySaysWhatEachRowChanged) {
   EXPECT_EQ(count(), 1000);
 }
 
+// Rows of every kind, by the thousand, in the order given; a column of nothing but NULL is one too.
+TEST_P(DatabaseTest, RunSetWritesManyRowsAtOnce) {
+  static constexpr Statement insert("INSERT INTO things (id, name, data, weight) VALUES ($1, $2, $3, $4)",
+                                    "INSERT INTO things (id, name, data, weight) SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::float8[])");
+  const std::string bytes("\0\xff\\", 3), long_text(300, 'n');
+  const auto put_set = [&](int from, int rows, bool names) {
+    return database().write_now([&](Tx& tx) -> Result<void> {
+      Batch batch(4);
+      for (int i = from; i < from + rows; ++i)
+        batch.add({i, names && i % 3 ? Value(long_text) : Value(nullptr), Value::bytes(i % 2 ? bytes : ""), names ? Value(i * 0.5) : Value(nullptr)});
+      return tx.run_set(insert, batch);
+    });
+  };
+  for (const auto& [from, rows, names] : {std::tuple(0, 3, false), {10, 10'000, true}, {20'000, 1, false}, {30'000, 0, true}}) {
+    auto done = put_set(from, rows, names);
+    ASSERT_TRUE(done) << describe(done.error());
+  }
+  EXPECT_EQ(count(), 10'004);
+  auto rows = database().read_now([](Tx& tx) { return tx.run("SELECT name, data, weight FROM things WHERE id IN (1, 12, 13, 20000) ORDER BY id"); });
+  ASSERT_TRUE(rows) << describe(rows.error());
+  ASSERT_EQ(rows->size(), 4u);
+  EXPECT_TRUE((*rows)[0].null(0) && (*rows)[0].null(2));
+  EXPECT_EQ((*rows)[0].bytes(1), bytes);
+  EXPECT_TRUE((*rows)[1].null(0));
+  EXPECT_EQ((*rows)[1].bytes(1), "");
+  EXPECT_EQ((*rows)[1].real(2), 6.0);
+  EXPECT_EQ((*rows)[2].text(0), long_text);
+  EXPECT_TRUE((*rows)[3].null(0));
+  auto twice = put_set(10'005, 20, true);
+  ASSERT_FALSE(twice);
+  EXPECT_EQ(fault_of(twice.error()), Fault::conflict);
+  EXPECT_EQ(count(), 10'004);
+}
+
+// What is not waited for happens in its place, before what follows; whatever goes wrong with it fails the transaction, also one that ends with it.
+TEST_P(DatabaseTest, RunLaterIsInOrderAndItsFailureIsTheTransactions) {
+  const auto insert = [](Tx& tx, std::initializer_list<int> ids) {
+    Batch batch(1);
+    for (const int id : ids) batch.add({id});
+    return tx.run_later("INSERT INTO things (id) VALUES ($1)", batch);
+  };
+  auto seen = database().write_now([&](Tx& tx) -> Result<std::int64_t> {
+    for (int i = 0; i < 1'500; ++i)
+      if (auto done = insert(tx, {2 * i, 2 * i + 1}); !done) return std::unexpected(done.error());
+    auto rows = tx.run("SELECT COUNT(*) FROM things");
+    if (!rows) return std::unexpected(rows.error());
+    if (auto done = insert(tx, {9'000}); !done) return std::unexpected(done.error());
+    return (*rows)[0].integer(0);
+  });
+  ASSERT_TRUE(seen) << describe(seen.error());
+  EXPECT_EQ(*seen, 3'000);
+  EXPECT_EQ(count(), 3'001);
+  auto twice = database().write_now([&](Tx& tx) { return insert(tx, {9'001, 9'000, 9'002}); });
+  ASSERT_FALSE(twice);
+  EXPECT_EQ(fault_of(twice.error()), Fault::conflict);
+  auto away = database().write_now([&](Tx& tx) -> Result<void> {
+    (void)insert(tx, {9'003});
+    return fail(ErrorCode::policy_budget_exceeded, "no");
+  });
+  EXPECT_EQ(away.error().code, ErrorCode::policy_budget_exceeded);
+  EXPECT_EQ(count(), 3'001);
+}
+
+TEST_P(DatabaseTest, RunLaterNamesTheRowThatIsNotAsItMustBe) {
+  ASSERT_TRUE(put(1));
+  ASSERT_TRUE(put(2));
+  const auto rename = [&](std::initializer_list<int> ids, bool look) {
+    return database().write_now([&](Tx& tx) -> Result<void> {
+      Batch batch(1);
+      for (const int id : ids) batch.add({id});
+      const auto odd = [](std::size_t row) { return Error{ErrorCode::caller_conflict, "row " + std::to_string(row), "id"}; };
+      (void)tx.run_later("UPDATE things SET name = 'new' WHERE id = $1", batch, odd);
+      if (look) EXPECT_EQ(tx.run("SELECT 1").has_value(), ids.size() == 2);
+      return {};                       // one that looks away, again
+    });
+  };
+  for (const bool look : {false, true}) {
+    auto failed = rename({1, 2, 5, 6}, look);
+    ASSERT_FALSE(failed);
+    EXPECT_EQ(failed.error().message, "row 2");
+    EXPECT_EQ(fault_of(failed.error()), Fault::none);
+  }
+  auto rows = database().read_now([](Tx& tx) { return tx.run("SELECT COUNT(*) FROM things WHERE name = 'new'"); });
+  EXPECT_EQ((*rows)[0].integer(0), 0);
+  for (const bool look : {false, true}) EXPECT_TRUE(rename({1, 2}, look));
+}
+
 TEST_P(DatabaseTest, NoIncrementIsLostAmongManyWriters) {
   std::atomic<int> failures{0};
   {
