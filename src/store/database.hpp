@@ -78,7 +78,7 @@ class Tx {
   // whose result is wanted, or before the commit, and tells its error there.
   virtual Result<void> run_later(const Statement& statement, const Batch& batch, Otherwise otherwise = {}) = 0;
   // As `run_later`, for many rows at once. PostgreSQL: one statement for some thousands of rows, with each column of the batch as an array:
-  // `… SELECT * FROM unnest($1::bigint[], $2::text[])`. A column holds values of one kind, or NULL.
+  // `… SELECT unnest($1::bigint[]), unnest($2::text[])`. A column holds values of one kind, or NULL.
   virtual Result<void> run_set(const Statement& statement, const Batch& batch) = 0;
   // Database time: the same for the whole transaction; on PostgreSQL the server's, so nodes agree.
   virtual WallTime now() = 0;

@@ -153,7 +153,10 @@ Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
   for (Ask* ask : asks) ask->settled(*this, cycle);
   hand_out(cycle);
   if (meter_ && writes) meter_->cycle(home_.clock().mono() - cycle.now, cycle.insertions.size() + cycle.moves.size() + cycle.leased, cycle.claims.size());
-  for (Ask* ask : asks) ask->waiter.resume();
+  for (Ask* ask : asks) {
+    if (ask->replies()) home_.resume(ask->waiter);
+    else ask->waiter.resume();
+  }
   at("told");
   co_return Result<void>{};
 }

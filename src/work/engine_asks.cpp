@@ -111,6 +111,7 @@ struct Engine::SubmitAsk final : Ask {
   std::vector<Result<Accepted>> results;
   std::vector<std::pair<std::size_t, std::size_t>> at;   // (index in jobs, index in the cycle)
 
+  bool replies() const override { return true; }
   // On the board and in the cycle; the index there.
   static std::size_t stage_one(Engine& engine, Cycle& cycle, NewJob made) {
     cycle.jobs.push_back(std::move(made));
@@ -162,6 +163,7 @@ struct Engine::CommitAsk final : Ask {
   std::vector<Result<Settled>> results;
   std::vector<std::vector<std::size_t>> children;        // of each commit: where in the cycle they are
 
+  bool replies() const override { return !insist; }
   bool insists() const override { return insist; }
   void stage(Engine& engine, Cycle& cycle) override {
     results.clear();

@@ -13,6 +13,8 @@ struct Engine::Ask {
   virtual void settled(Engine& engine, Cycle& cycle) = 0;
   // Nothing of it was written.
   virtual void failed(const Error& error) = 0;
+  // Its asker answers somebody outside, and has time until the next cycle is under way.
+  virtual bool replies() const { return false; }
   // Is tried again when the database is back, instead of failing.
   virtual bool insists() const { return false; }
   std::coroutine_handle<> waiter;

@@ -60,8 +60,8 @@ Result<void> insert_rows(store::Tx& tx, std::span<const NewJob* const> jobs) {
       "INSERT INTO jobs (id, live, state, kind, queue, tenant, name, priority, attempt, due_us, spec, input, fence, finished_us) "
       "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0)",
       "INSERT INTO jobs (id, live, state, kind, queue, tenant, name, priority, attempt, due_us, spec, input, fence, finished_us) "
-      "SELECT n.*, 0, 0 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], "
-      "$10::bigint[], $11::text[], $12::bytea[]) n");
+      "SELECT unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]), unnest($6::text[]), "
+      "unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::text[]), unnest($12::bytea[]), 0, 0");
   return tx.run_set(insert, batch);
 }
 

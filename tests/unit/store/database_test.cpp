@@ -115,7 +115,7 @@ TEST_P(DatabaseTest, RunManySaysWhatEachRowChanged) {
 // Rows of every kind, by the thousand, in the order given; a column of nothing but NULL is one too.
 TEST_P(DatabaseTest, RunSetWritesManyRowsAtOnce) {
   static constexpr Statement insert("INSERT INTO things (id, name, data, weight) VALUES ($1, $2, $3, $4)",
-                                    "INSERT INTO things (id, name, data, weight) SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::float8[])");
+                                    "INSERT INTO things (id, name, data, weight) SELECT unnest($1::bigint[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::float8[])");
   const std::string bytes("\0\xff\\", 3), long_text(300, 'n');
   const auto put_set = [&](int from, int rows, bool names) {
     return database().write_now([&](Tx& tx) -> Result<void> {
