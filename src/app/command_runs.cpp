@@ -13,6 +13,7 @@ namespace {
 struct Flags {
   AccessFlags access;
   std::string id, other, stage, input, version, name, key, payload, keep;
+  bool call_off = false, dry_run = false;
 };
 
 // Runs live in a server.
@@ -62,6 +63,12 @@ Result<json::value> fork(Access& access, const Flags& f) {
     body["input"] = std::move(*input);
   }
   return ask(access, "POST", *path, std::move(body));
+}
+
+Result<json::value> move(Access& access, const Flags& f) {
+  const auto path = run_path(f.id, "move");
+  if (!path) return fail(path.error());
+  return ask(access, "POST", *path, json::object{{"version", f.version.empty() ? "current" : f.version}, {"call_off", f.call_off}, {"dry_run", f.dry_run}});
 }
 
 Result<json::value> flows(Access& access, const Flags&) { return ask(access, "GET", "/api/flows"); }
@@ -128,6 +135,11 @@ void add_runs(CLI::App& jobs, Run& run) {
   forked->add_option("--stage", flags->stage, "This stage and what depends on it is performed again; absent: what has no result.");
   forked->add_option("--input", flags->input, "Another input, JSON.");
   forked->add_option("--version", flags->version, "current, or a version's digest; absent: the run's own.");
+  auto* moved = add_act(jobs, run, flags, "move", "Move a live run to another version of its flow: what it has done stays done.", move, print_members);
+  moved->add_option("ID", flags->id, "job_…")->required();
+  moved->add_option("--to", flags->version, "current, a version's number, or its digest; absent: current.");
+  moved->add_flag("--call-off", flags->call_off, "Withdraw what it asked of people and events that the version asks no more.");
+  moved->add_flag("--dry-run", flags->dry_run, "Only say what would become of it.");
   auto* both = add_act(jobs, run, flags, "compare", "Two runs, stage by stage.", compare, print_compared);
   both->add_option("ID", flags->id, "job_…")->required();
   both->add_option("OTHER", flags->other, "job_…")->required();

@@ -217,6 +217,7 @@ json::object job_json(const work::Job& job, bool running, Detail detail) {
   if (!terminal(job.state) && !running) time("due", job.due);
   time("finished", job.finished);
   if (s.deadline) time("deadline", *s.deadline);
+  text("version", s.version);
   text("model", s.model);
   text("user", s.user);
   text("feature", s.feature);

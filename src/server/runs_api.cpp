@@ -1,4 +1,4 @@
-// Runs of flows: how one stands, stage by stage; forks, rollbacks and the comparison of two; events from outside for those that wait.
+// Runs of flows: how one stands, stage by stage; moves to another version, forks, rollbacks and the comparison of two; events from outside for those that wait.
 #include <map>
 
 #include "base/log.hpp"
@@ -8,6 +8,7 @@
 #include "server/routes.hpp"
 #include "server/run_jobs.hpp"
 #include "work/canonical.hpp"
+#include "work/run_move.hpp"
 #include "work/run_rows.hpp"
 #include "work/signal_rows.hpp"
 
@@ -150,6 +151,42 @@ Task<Result<void>> rollback(net::Exchange& exchange, WorkDoor& door, const gatew
   co_return done;
 }
 
+// ---- to another version
+
+json::object moved_json(JobId id, const work::MovePlan& plan, bool moved) {
+  const auto paths = [](const std::vector<work::MoveReport::Asked>& asked) {
+    json::array out;
+    for (const auto& a : asked) out.emplace_back(a.path);
+    return out;
+  };
+  return {{"id", to_string(id)}, {"from", plan.from}, {"to", plan.to}, {"moved", moved}, {"results_kept", plan.report.kept}, {"again", json::value_from(plan.report.again)},
+          {"asked_again", paths(plan.report.asked_again)}, {"called_off", paths(plan.report.called_off)}, {"begins", json::value_from(plan.report.begins)}};
+}
+
+Task<Result<void>> move(net::Exchange& exchange, WorkDoor& door, const gateway::Principal& who, JobId id, WallTime now) {
+  const auto job = co_await run_of(exchange, door, who, id, true);
+  if (!job) co_return fail(job.error());
+  const auto document = parse_json(exchange.body().empty() ? std::string_view("{}") : exchange.body(), {.max_bytes = 4096, .max_depth = 4});
+  if (!document) co_return fail(document.error());
+  const JsonRef body(*document);
+  if (auto known = only_members(body, {"version", "call_off", "dry_run"}); !known) co_return fail(std::move(known.error()));
+  const auto version = body.maybe<std::string>("version");
+  const auto call_off = body.maybe<bool>("call_off"), dry_run = body.maybe<bool>("dry_run");
+  for (const Error* e : {version ? nullptr : &version.error(), call_off ? nullptr : &call_off.error(), dry_run ? nullptr : &dry_run.error()})
+    if (e) co_return fail(*e);
+  work::MoveWish wish{.run = id, .to = version->value_or("current"), .call_off = call_off->value_or(false), .actor = "key:" + who.key_id()};
+  auto plan = co_await work::plan_move(exchange.loop(), door.engine().database(), door.flows(), std::move(wish), now);
+  if (!plan) co_return fail(std::move(plan.error()));
+  const bool moves = plan->run && !dry_run->value_or(false);
+  if (moves) {
+    const auto moved = co_await door.ask(exchange, [&] { return door.engine().replace(plan->run, plan->write); });
+    if (!moved) co_return fail(moved.error());
+    log::info("run_moved", {{"id", to_string(id)}, {"from", plan->from}, {"to", plan->to}, {"by", who.key_id()}});
+  }
+  co_await reply_json(exchange, 200, moved_json(id, *plan, moves));
+  co_return Result<void>{};
+}
+
 // ---- events
 
 struct SignalBody {
@@ -199,7 +236,7 @@ Task<Result<void>> signal(net::Exchange& exchange, WorkDoor& door, const gateway
 // ---- routes
 
 struct Route {
-  enum class What : std::uint8_t { none, stages, compare, fork, rollback, signal } what = What::none;
+  enum class What : std::uint8_t { none, stages, compare, fork, rollback, move, signal } what = What::none;
   JobId id, other;
 };
 Route route_of(std::string_view method, std::string_view path) {
@@ -216,6 +253,7 @@ Route route_of(std::string_view method, std::string_view path) {
   if (method == "GET" && rest.starts_with("compare/")) return {What::compare, id, work::parse_job_id(rest.substr(8)).value_or(JobId{})};
   if (method == "POST" && rest == "fork") return {What::fork, id, {}};
   if (method == "POST" && rest == "rollback") return {What::rollback, id, {}};
+  if (method == "POST" && rest == "move") return {What::move, id, {}};
   return {};
 }
 
@@ -228,6 +266,7 @@ Task<Result<void>> serve(net::Exchange& exchange, const Parts& parts, const gate
     case What::compare: return compare(exchange, *parts.work, who, route.id, route.other);
     case What::fork: return fork(exchange, *parts.work, who, route.id, now);
     case What::rollback: return rollback(exchange, *parts.work, who, route.id, now);
+    case What::move: return move(exchange, *parts.work, who, route.id, now);
     case What::signal: return signal(exchange, *parts.work, who, now);
   }
   std::unreachable();

@@ -215,9 +215,13 @@ std::optional<Action> DecideRound::undo() {
   return c;
 }
 
-std::vector<Action> DecideRound::roll_back() {
+void DecideRound::take_stock() {
   frozen_ = all_items_ = true;
   settle_down();
+}
+
+std::vector<Action> DecideRound::roll_back() {
+  take_stock();
   std::vector<Action> actions;
   if (!running(*state_.inside_->top))
     if (auto undone = undo()) actions.push_back(std::move(*undone));
@@ -225,6 +229,7 @@ std::vector<Action> DecideRound::roll_back() {
 }
 
 std::vector<Action> decide(RunState& state, WallTime now) { return DecideRound(state, now).decide(); }
+void take_stock(RunState& state) { DecideRound(state, state.start().at).take_stock(); }
 std::vector<Action> roll_back(RunState& state) { return DecideRound(state, state.start().at).roll_back(); }
 
 }  // namespace ballast::work

@@ -62,6 +62,8 @@ using Action = std::variant<RunStage, KeepRecord, Compensate, WaitUntil, FinishR
 
 // Records first, in the order they were made. Also notes in the state what follows from its records (which question each stage asks now).
 std::vector<Action> decide(RunState& state, WallTime now);
+// Notes in the state what follows from its records alone, of all items of maps: which question each stage asks, and what it came to.
+void take_stock(RunState& state);
 // The run's compensations, the last done first: one at a time. Empty: nothing is left to undo.
 std::vector<Action> roll_back(RunState& state);
 

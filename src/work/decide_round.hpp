@@ -17,6 +17,7 @@ class DecideRound {
   DecideRound(RunState& state, WallTime now);
   std::vector<Action> decide();
   std::vector<Action> roll_back();
+  void take_stock();
 
  private:
   // decide.cpp

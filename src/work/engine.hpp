@@ -176,6 +176,9 @@ class Engine {
   Task<std::vector<Result<JobState>>> cancel(std::vector<JobId> ids, std::string reason, Also also = {});
   // What a waiting job waited for has come. False if it was not waiting.
   Task<Result<bool>> wake(JobId id, Also also = {});
+  // A job that nobody has in hand goes on as `as`: the same job, of another spec, in the same queue and for the same tenant. `also` writes it. What waited is
+  // queued. caller_not_found: not live; caller_conflict: somebody has it in hand.
+  Task<Result<void>> replace(JobPtr as, Also also);
   Task<Result<void>> set_queue(std::string name, QueueRules rules, Also also = {});
   // How many of this process' jobs of a model may be leased at once (Board::set_pace), where they are `paced`. Not stored.
   bool paced(const JobSpec& spec) const { return !lane_of(spec).gate.empty(); }
@@ -197,6 +200,7 @@ class Engine {
   struct CommitAsk;
   struct CancelAsk;
   struct WakeAsk;
+  struct ReplaceAsk;
   struct PullAsk;
   struct Waiter;
   struct Cycle;

@@ -321,6 +321,41 @@ Task<Result<bool>> Engine::wake(JobId id, Also also) {
   co_return std::move(ask.result);
 }
 
+struct Engine::ReplaceAsk final : Ask {
+  JobPtr as;
+  Also also;
+  Result<void> result;
+
+  void stage(Engine& engine, Cycle& cycle) override {
+    const Entry* e = engine.board_.find(as->id);
+    if (e && e->place == Entry::Place::leased) {
+      result = fail(refusal(ErrorCode::caller_conflict, "somebody has it in hand at this moment; ask again when it waits", "id"));
+      return;
+    }
+    const auto held = engine.board_.hold(as->id);
+    result = held ? Result<void>{} : fail(held.error());
+    if (!held) return;
+    cycle.also.push_back(&also);
+    if (e->place != Entry::Place::waiting) return cycle.held.push_back(as->id);
+    cycle.moves.push_back({.row = {.id = as->id, .fence = 0, .state = JobState::queued, .attempt = e->attempt, .due = {}, .finished = {}, .output = {}, .error = {}},
+                           .due = cycle.now});
+  }
+  void settled(Engine& engine, Cycle&) override {
+    if (!result) return;
+    if (engine.take_hot(as->id)) engine.keep_hot(as);
+    engine.feed_.notify(as->id);
+  }
+  void failed(const Error& error) override { result = std::unexpected(error); }
+};
+
+Task<Result<void>> Engine::replace(JobPtr as, Also also) {
+  ReplaceAsk ask;
+  ask.as = std::move(as);
+  ask.also = std::move(also);
+  co_await Ask::Queued{*this, ask};
+  co_return std::move(ask.result);
+}
+
 Task<Result<void>> Engine::set_queue(std::string name, QueueRules rules, Also also) {
   if (auto fine = check_name(name, "queue", true); !fine) co_return fine;
   if (auto room = has_room(name); !room) co_return room;

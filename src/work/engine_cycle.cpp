@@ -183,6 +183,7 @@ void Engine::undo(Cycle& cycle) {
     take_hot(j.job.id);
   }
   for (const Move& m : cycle.moves | std::views::reverse) board_.let_go(m.row.id);
+  for (const JobId id : cycle.held) board_.let_go(id);
   ended_claims_.insert(ended_claims_.end(), cycle.ended_claims.begin(), cycle.ended_claims.end());
   (void)board_.take_ended_claims();          // of leases that were never written
   for (PullAsk* p : pulls_) p->in_cycle = false;
@@ -228,6 +229,7 @@ void Engine::apply(Cycle& cycle) {
     apply_move(cycle, m);
     feed_.notify(m.row.id);
   }
+  for (const JobId id : cycle.held) board_.let_go(id);
   const auto ended = board_.take_ended_claims();
   for (const Fence f : ended) pull_names_.erase(f);
   if (ended_claims_.empty() && !ended.empty()) flush_due_ = cycle.now + kFlushEvery;

@@ -48,6 +48,7 @@ struct Engine::Cycle {
   WallTime wall{};
   std::deque<NewJob> jobs;
   std::vector<Move> moves;
+  std::vector<JobId> held;                   // nobody may decide about them until it is durable; they stay where they are
   std::vector<AttemptRow> attempts;
   struct Failure { JobPtr job; ErrorCode code; bool lease_expired; };
   std::vector<Failure> failures;             // attempts that are over, to be counted

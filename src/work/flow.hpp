@@ -125,6 +125,7 @@ struct ApproveWhen {
   double below = 0;                           // rule confidence: of any stage it shows, or of `of`
   std::string of;
   double share = 0;                           // rule sample: 0 to 1, drawn from the run and the stage
+  friend bool operator==(const ApproveWhen&, const ApproveWhen&) = default;
 };
 // Output: {decision, value, by, at, note}. `value` is what was shown, or its edited form; decision is "approved" or "passed".
 struct ApproveStage {

@@ -3,7 +3,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "work/run_state.hpp"
@@ -69,6 +71,9 @@ struct Graph {
 std::unique_ptr<Graph> make_graph(const Stages& stages, Graph* around, Node* owner, const MapStage* map, std::size_t index, std::string prefix);
 // The graph of an item, made when it is first spoken of. Null beyond the map's maximum.
 Graph* item_of(Node& node, Graph& around, std::size_t index);
+
+// The stage, and what comes after it, of one graph.
+std::set<std::string_view> with_followers(const Stages& stages, std::string_view name);
 
 struct RunState::Inside {
   std::unique_ptr<Graph> top;

@@ -25,15 +25,6 @@ std::string policy_text(const ApproveWhen& when) {
 
 std::string key_text(const json::value& key) { return key.is_null() ? std::string() : canonical_json(key); }
 
-SignalWait wait_of(JobId job, const StageRecord& started) {
-  SignalWait wait{.job = job, .path = started.path, .input = started.input, .name = {}, .key = {}};
-  const auto* asked = started.value ? started.value->if_object() : nullptr;
-  if (!asked) return wait;
-  if (const auto* name = asked->if_contains("event"); name && name->is_string()) wait.name = std::string(name->get_string());
-  if (const auto* key = asked->if_contains("key"); key && !key->is_null()) wait.key = key_text(*key);
-  return wait;
-}
-
 StageRecord answer_to(const StageRecord& started, StageRecord::What what, WallTime at) {
   StageRecord r{.path = started.path, .input = started.input, .what = what, .attempt = started.attempt, .at = at, .value = {}, .output = {}, .confidence = {}, .fallback = false,
                 .taint = {}, .cost = {}, .error = {}};
@@ -67,6 +58,15 @@ StageRecord decided(const StageRecord& started, const ApproveStage& stage, const
 }
 
 }  // namespace
+
+SignalWait wait_of(JobId job, const StageRecord& started) {
+  SignalWait wait{.job = job, .path = started.path, .input = started.input, .name = {}, .key = {}};
+  const auto* asked = started.value ? started.value->if_object() : nullptr;
+  if (!asked) return wait;
+  if (const auto* name = asked->if_contains("event"); name && name->is_string()) wait.name = std::string(name->get_string());
+  if (const auto* key = asked->if_contains("key"); key && !key->is_null()) wait.key = key_text(*key);
+  return wait;
+}
 
 void Runner::Run::note(const StageRecord& r) {
   const Stage* stage = flow->at_path(r.path);

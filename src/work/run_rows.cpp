@@ -179,6 +179,20 @@ Result<void> delete_records(store::Tx& tx, std::span<const JobId> runs) {
   return {};
 }
 
+Result<Fence> recorded_fence(store::Tx& tx, JobId run) {
+  auto rows = tx.run("SELECT fence FROM jobs WHERE id = $1", {run.value});
+  if (!rows) return std::unexpected(rows.error());
+  return rows->empty() ? Fence{} : (*rows)[0].integer(0);
+}
+
+Result<void> put_spec(store::Tx& tx, JobId run, const JobSpec& spec, Fence recorded) {
+  const std::string packed = pack_spec(spec);
+  auto put = tx.run("UPDATE jobs SET spec = $1 WHERE id = $2 AND live = 1 AND fence = $3", {packed, run.value, recorded});
+  if (!put) return std::unexpected(put.error());
+  if (put->affected() == 1) return {};
+  return fail(ErrorCode::caller_conflict, "the run went on, or ended, at this very moment; look at it and ask again", "id");
+}
+
 Result<void> put_flow(store::Tx& tx, const Flow& flow, WallTime now) {
   const std::string source = pack_source(flow.source());
   auto put = tx.run("INSERT INTO flow_versions (digest, name, version, source, at_us) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO NOTHING",
@@ -194,6 +208,14 @@ Result<std::optional<FlowSource>> find_flow(store::Tx& tx, const Digest& digest)
   auto source = unpack_source((*rows)[0].bytes(0));
   if (!source) return fail(std::move(source.error()));
   return std::optional<FlowSource>(std::move(*source));
+}
+
+Result<std::vector<Digest>> flows_called(store::Tx& tx, std::string_view name, std::string_view version) {
+  auto rows = tx.run("SELECT digest FROM flow_versions WHERE name = $1 AND version = $2", {name, version});
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<Digest> out;
+  for (const store::Row r : *rows) out.push_back(digest_of(r.bytes(0)));
+  return out;
 }
 
 }  // namespace ballast::work

@@ -32,11 +32,20 @@ JobId child_in(const StageRecord& record);
 Result<std::vector<JobId>> children_of(store::Tx& tx, JobId run);
 Result<void> delete_records(store::Tx& tx, std::span<const JobId> runs);
 
+// ---- the version that a live run is bound to ----
+
+// The fence of its last lease whose outcome is recorded: while that stays, and nobody holds the run, so does its journal.
+Result<Fence> recorded_fence(store::Tx& tx, JobId run);
+// caller_conflict: the run has ended, or was held since.
+Result<void> put_spec(store::Tx& tx, JobId run, const JobSpec& spec, Fence recorded);
+
 // ---- versions of flows ----
 
 // Kept once by digest.
 Result<void> put_flow(store::Tx& tx, const Flow& flow, WallTime now);
 // The source of that version; nothing: unknown.
 Result<std::optional<FlowSource>> find_flow(store::Tx& tx, const Digest& digest);
+// Those that call themselves so: "3", or the beginning of their digest.
+Result<std::vector<Digest>> flows_called(store::Tx& tx, std::string_view name, std::string_view version);
 
 }  // namespace ballast::work

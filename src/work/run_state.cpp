@@ -219,9 +219,6 @@ std::optional<RunState::View> RunState::find(std::string_view path) const {
 
 // ---- Beginning again
 
-namespace {
-
-// The stage, and what comes after it, of one graph.
 std::set<std::string_view> with_followers(const Stages& stages, std::string_view name) {
   std::set<std::string_view> out{name};
   for (bool more = true; std::exchange(more, false);)
@@ -231,8 +228,6 @@ std::set<std::string_view> with_followers(const Stages& stages, std::string_view
     }
   return out;
 }
-
-}  // namespace
 
 std::vector<StageRecord> keep_before(const Flow& flow, std::vector<StageRecord> records, std::string_view path) {
   const auto steps = steps_of(path);

@@ -13,6 +13,7 @@
 #include "work/dispatch.hpp"
 #include "work/effect_journal.hpp"
 #include "work/flow_book.hpp"
+#include "work/run_move.hpp"
 #include "work/runner.hpp"
 #include "work/stage_http.hpp"
 #include "work_house.hpp"
@@ -53,6 +54,20 @@ class FlowHouse {
     database.otherwise = ObedientDatabase::Fate::fine;
   }
   work::Engine& engine() { return process_->engine; }
+  // What was added since comes into force.
+  void reload() { ASSERT_TRUE(process_->book.put(database, flows_, clock.wall())); }
+  // To the version in force, unless `to` says another.
+  Result<work::MovePlan> plan(work::JobId id, std::string to = "current", bool call_off = false) {
+    return loop.run(work::plan_move(loop, database, process_->book, {.run = id, .to = std::move(to), .call_off = call_off, .actor = "key:test"}, clock.wall()));
+  }
+  Result<work::MovePlan> move(work::JobId id, std::string to = "current", bool call_off = false) {
+    auto plan = this->plan(id, std::move(to), call_off);
+    if (!plan || !plan->run) return plan;
+    auto moved = loop.run(process_->engine.replace(plan->run, plan->write));
+    loop.run_until_idle();
+    if (!moved) return fail(std::move(moved.error()));
+    return plan;
+  }
 
   work::JobId submit(const std::string& flow, const std::string& input = "{}") {
     work::Submission s;
