@@ -18,6 +18,9 @@ constexpr std::int64_t kNoLease = 0;     // of a person: no fence is asked for
 
 #define EFFECT_COLUMNS \
   "path, input, attempt, kind, target, arguments, idempotency_key, state, fence, outcome, intended_us, dispatched_us, settled_us, undone_us"
+// A probe of an index each, however many effects the run has.
+#define NEXT_N "(SELECT COALESCE(MAX(e.n), 0) + 1 FROM effects e WHERE e.job = $1)"
+#define NEXT_PLACE "(SELECT COALESCE(MAX(e.place), 0) + 1 FROM effects e WHERE e.job = $1 AND e.place > 0)"
 #define THE_EFFECT "job = $1 AND path = $2 AND input = $3 AND attempt = $4 AND kind = $5"
 
 store::Value number(EffectKind kind) { return static_cast<std::int64_t>(kind); }
@@ -123,7 +126,7 @@ Result<void> intend(store::Tx& tx, const EffectHand& hand, std::span<const Effec
     const auto done = tx.run(
         "INSERT INTO effects (job, path, input, attempt, kind, target, arguments, idempotency_key, fence, intended_us, n, state, outcome, place, "
         "dispatched_us, settled_us, undone_us) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, (SELECT COALESCE(MAX(n), 0) + 1 FROM effects WHERE job = $1), 0, '', 0, 0, 0, 0) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, " NEXT_N ", 0, '', 0, 0, 0, 0) "
         "ON CONFLICT (job, path, input, attempt, kind) DO UPDATE SET target = excluded.target, arguments = excluded.arguments, "
         "idempotency_key = excluded.idempotency_key, fence = excluded.fence, intended_us = excluded.intended_us "
         "WHERE effects.state = 0 AND effects.fence <= excluded.fence",
@@ -158,7 +161,7 @@ Result<void> settle(store::Tx& tx, const EffectHand& hand, std::span<const Effec
     const std::string outcome = stored_text(end.outcome, kMaxEffectOutcome);
     const auto moved = move(tx,
                             "UPDATE effects SET state = $8, fence = $6, settled_us = $7, outcome = $10, "
-                            "place = (SELECT MAX(e.place) + 1 FROM effects e WHERE e.job = $1) "
+                            "place = " NEXT_PLACE " "
                             "WHERE " THE_EFFECT " AND state IN (1, $9) AND fence <= $6 RETURNING " EFFECT_COLUMNS,
                             hand, end.id, end.state, {hand.fence, unix_us(hand.now), number(end.state), number(earliest), outcome});
     if (!moved) return fail(moved.error());
@@ -170,7 +173,7 @@ Result<void> settle(store::Tx& tx, const EffectHand& hand, std::span<const Effec
 Result<std::size_t> mark_unknown(store::Tx& tx, const EffectHand& hand, std::string_view why) {
   const std::string outcome = to_json(json::object{{"why", stored_text(why, kMaxAuditText)}});
   auto moved = effects_of(tx.run(
-      "UPDATE effects SET state = 4, fence = $2, settled_us = $3, outcome = $4, place = (SELECT MAX(e.place) + 1 FROM effects e WHERE e.job = $1) "
+      "UPDATE effects SET state = 4, fence = $2, settled_us = $3, outcome = $4, place = " NEXT_PLACE " "
       "WHERE job = $1 AND state = 1 AND fence <= $2 RETURNING " EFFECT_COLUMNS,
       {hand.job, hand.fence, unix_us(hand.now), outcome}));
   if (!moved) return fail(std::move(moved.error()));

@@ -93,6 +93,12 @@ CREATE TABLE effects (
   undone_us {int} NOT NULL, PRIMARY KEY (job, path, input, attempt, kind)) {clustered};
 )sql";
 
+// So that the next number of an effect is found without looking at all of its run's.
+constexpr std::string_view kEighth = R"sql(
+CREATE INDEX effects_by_n ON effects (job, n);
+CREATE INDEX effects_by_place ON effects (job, place) WHERE place > 0;
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"records", 1, "calls, attempts, budgets, keys, idempotency", kFirst},
     {"records", 2, "calls in blocks", kSecond},
@@ -101,6 +107,7 @@ constexpr store::Migration kMigrations[] = {
     {"records", 5, "the audit trail", kFifth},
     {"records", 6, "values of runs", kSixth},
     {"records", 7, "effects of runs", kSeventh},
+    {"records", 8, "the order of a run's effects", kEighth},
 };
 
 }  // namespace

@@ -329,7 +329,7 @@ void DecideRound::walk_map(Graph& graph, Node& node, const MapStage& map, const 
   std::size_t open = 0;
   const Node* failed = nullptr;
   bool busy = false;
-  for (std::size_t i = 0; i < count && (open < limit || all_items_); ++i) {
+  for (std::size_t i = node.passed; i < count && (open < limit || all_items_); ++i) {
     Graph& item = item_at(graph, node, started, i);
     if (!node.closed[i]) {
       walk(item);
@@ -338,7 +338,9 @@ void DecideRound::walk_map(Graph& graph, Node& node, const MapStage& map, const 
       open += !node.closed[i];
       busy |= !at_rest;
     }
-    if (!failed && !map.collect) failed = first_failed(item);
+    const Node* broken = first_failed(item);
+    if (!failed && !map.collect) failed = broken;
+    if (i == node.passed && node.closed[i] && (map.collect || !broken)) ++node.passed;
   }
   node.broken = failed != nullptr;
   if (frozen_) return;

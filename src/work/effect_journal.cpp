@@ -63,11 +63,28 @@ bool may_repeat(const Stage* stage, EffectKind kind) {
   return idempotency_of(*stage) != Idempotency::none;
 }
 
+// A run's journal, question by question.
+class Answered {
+ public:
+  explicit Answered(std::span<const StageRecord> journal) {
+    for (const StageRecord& r : journal) by_question_[{r.path, r.input}].push_back(&r);
+  }
+  const std::vector<const StageRecord*>& of(const EffectId& id) const {
+    static const std::vector<const StageRecord*> none;
+    const auto at = by_question_.find({id.path, id.input});
+    return at == by_question_.end() ? none : at->second;
+  }
+
+ private:
+  std::map<std::pair<std::string_view, Digest>, std::vector<const StageRecord*>> by_question_;
+};
+
 // Has the journal an answer that goes with this try?
-bool answered(std::span<const StageRecord> journal, const records::Effect& e) {
+bool answered(const Answered& journal, const records::Effect& e) {
   const EffectId& id = e.intent.id;
-  return std::ranges::any_of(journal, [&](const StageRecord& r) {
-    if (r.path != id.path || r.input != id.input || r.what == StageRecord::What::started) return false;
+  return std::ranges::any_of(journal.of(id), [&](const StageRecord* record) {
+    const StageRecord& r = *record;
+    if (r.what == StageRecord::What::started) return false;
     if (id.kind == EffectKind::compensation) return r.what == StageRecord::What::compensated;
     if (r.what != StageRecord::What::failed) return r.what != StageRecord::What::compensated;
     return e.state != EffectState::dispatched && (unix_us(r.at) >= unix_us(e.settled) || (r.error && r.error->field == kInDoubt));
@@ -75,15 +92,15 @@ bool answered(std::span<const StageRecord> journal, const records::Effect& e) {
 }
 
 // `run`: whose effect it is, this run's or one's that it repeats.
-StageRecord lost_record(const Opening& opening, JobId run, const records::Effect& e) {
+StageRecord lost_record(const Opening& opening, const Answered& journal, JobId run, const records::Effect& e) {
   const EffectId& id = e.intent.id;
   StageRecord r;
   r.path = id.path;
   r.input = id.input;
   r.at = opening.now;
   r.what = id.kind == EffectKind::compensation ? StageRecord::What::compensated : StageRecord::What::failed;
-  for (const StageRecord& other : opening.journal)
-    if (other.path == id.path && other.input == id.input && other.what == StageRecord::What::failed) r.attempt = std::max(r.attempt, other.attempt + 1);
+  for (const StageRecord* other : journal.of(id))
+    if (other->what == StageRecord::What::failed) r.attempt = std::max(r.attempt, other->attempt + 1);
   if (e.state == EffectState::dispatched || e.state == EffectState::unknown)
     r.error = in_doubt(run, id.path, e.intent.target, Error{.code = ErrorCode::provider_error, .message = "the process ended while it was under way", .field = {}});
   else if (id.kind != EffectKind::compensation)
@@ -103,7 +120,7 @@ constexpr int kMostRepeated = 100;           // runs before this one that are lo
 
 // What the runs that this one repeats did or left in doubt, and it must not do once more. A redrive sends what has a key under the first run's; a fork has keys of
 // its own, and does again what it is asked to.
-Result<void> add_inherited(store::Tx& tx, const Opening& opening, std::span<const records::Effect> own, std::vector<StageRecord>& lost) {
+Result<void> add_inherited(store::Tx& tx, const Opening& opening, const Answered& journal, std::span<const records::Effect> own, std::vector<StageRecord>& lost) {
   std::set<std::pair<std::string, Digest>> seen;
   for (const auto& e : own) seen.insert({e.intent.id.path, e.intent.id.input});
   bool forked = false;
@@ -121,10 +138,10 @@ Result<void> add_inherited(store::Tx& tx, const Opening& opening, std::span<cons
       const bool repeat = may_repeat(stage, id.kind) && (!forked || idempotency_of(*stage) == Idempotency::natural);
       const bool doubt = e->state == EffectState::dispatched || e->state == EffectState::unknown;
       const bool done = !forked && (e->state == EffectState::confirmed || e->state == EffectState::compensation_failed);
-      const bool told = std::ranges::any_of(opening.journal, [&](const StageRecord& r) {
-        return r.path == id.path && r.input == id.input && (r.what == StageRecord::What::done || r.what == StageRecord::What::skipped || (r.error && r.error->field == kInDoubt));
+      const bool told = std::ranges::any_of(journal.of(id), [](const StageRecord* r) {
+        return r->what == StageRecord::What::done || r->what == StageRecord::What::skipped || (r->error && r->error->field == kInDoubt);
       });
-      if (!repeat && (doubt || done) && !told) lost.push_back(lost_record(opening, before, *e));
+      if (!repeat && (doubt || done) && !told) lost.push_back(lost_record(opening, journal, before, *e));
     }
     how = *job ? (*job)->spec.origin : Origin::submitted;
     before = *job ? (*job)->spec.parent : JobId{};
@@ -135,6 +152,7 @@ Result<void> add_inherited(store::Tx& tx, const Opening& opening, std::span<cons
 Result<std::vector<StageRecord>> recover(store::Tx& tx, const Opening& opening) {
   const auto effects = records::list_effects(tx, opening.run.id.value);
   if (!effects) return fail(effects.error());
+  const Answered journal(opening.journal);
   std::vector<EffectEnd> ends;
   std::vector<StageRecord> lost;
   for (const auto& [question, e] : newest_of(*effects)) {
@@ -145,9 +163,9 @@ Result<std::vector<StageRecord>> recover(store::Tx& tx, const Opening& opening) 
     else if (sent && repeat) ends.push_back({id, EffectState::failed, R"({"why":"superseded: its process ended, and the same is sent again"})"});
     else if (sent) ends.push_back({id, EffectState::unknown, R"({"why":"its process ended while it was under way"})"});
     const bool happened = sent || e->state == EffectState::unknown || e->state == EffectState::confirmed;
-    if (happened && !repeat && !answered(opening.journal, *e)) lost.push_back(lost_record(opening, opening.run.id, *e));
+    if (happened && !repeat && !answered(journal, *e)) lost.push_back(lost_record(opening, journal, opening.run.id, *e));
   }
-  if (auto read = add_inherited(tx, opening, *effects, lost); !read) return fail(std::move(read.error()));
+  if (auto read = add_inherited(tx, opening, journal, *effects, lost); !read) return fail(std::move(read.error()));
   const EffectTry hold{.run = opening.run.id, .fence = opening.fence, .id = {}, .at = opening.now};
   if (auto told = end_all(tx, hold, ends); !told) return fail(std::move(told.error()));
   return lost;

@@ -41,6 +41,7 @@ struct Node {
   std::optional<StageRecord> substitute;             // done: the value of its fallback, worked out
   std::vector<std::unique_ptr<Graph>> items;         // of a map
   std::vector<bool> closed;                          // items of which nothing is open
+  std::size_t passed = 0;                            // the first so many items are closed, and none of them has failed
   bool broken = false;                               // an item has failed, and the map with it
 
   bool settled() const { return state == StageState::done || state == StageState::skipped || state == StageState::failed; }

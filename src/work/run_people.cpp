@@ -76,6 +76,7 @@ void Runner::Run::note(const StageRecord& r) {
     asked.insert_or_assign({r.path, r.input}, r);
     return;
   }
+  if (stage->kind() == StageKind::approve && r.what == StageRecord::What::done) decided.insert({r.path, r.input});
   const auto at = asked.find({r.path, r.input});
   if (at == asked.end()) return;
   if (const SignalWait wait = wait_of(journal, at->second); !wait.name.empty() && r.what == StageRecord::What::done) {

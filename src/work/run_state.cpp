@@ -73,6 +73,7 @@ void Node::forget() {
   substitute.reset();
   fallen = broken = false;
   closed.clear();
+  passed = 0;
   for (auto& item : items)
     if (item) {
       item->item.reset();
@@ -167,9 +168,9 @@ void RunState::lost(std::string_view path) {
 
 namespace {
 
-RunState::View view_of(const Graph& graph, const Node& node) {
+RunState::View view_of(std::string path, const Node& node) {
   RunState::View v;
-  v.path = graph.prefix + node.stage->name;
+  v.path = std::move(path);
   v.stage = node.stage;
   v.state = node.running && !node.settled() ? StageState::running : node.state;
   if (node.asks) {
@@ -196,7 +197,7 @@ RunState::View view_of(const Graph& graph, const Node& node) {
 
 void collect(const Graph& graph, std::vector<RunState::View>& out) {
   for (const Node& n : graph.nodes) {
-    out.push_back(view_of(graph, n));
+    out.push_back(view_of(graph.prefix + n.stage->name, n));
     for (const auto& item : n.items)
       if (item) collect(*item, out);
   }
@@ -211,10 +212,18 @@ std::vector<RunState::View> RunState::stages() const {
 }
 
 std::optional<RunState::View> RunState::find(std::string_view path) const {
-  auto all = stages();
-  const auto found = std::ranges::find(all, path, &View::path);
-  if (found == all.end()) return std::nullopt;
-  return std::move(*found);
+  const auto steps = steps_of(path);
+  Graph* graph = inside_->top.get();
+  const Node* node = nullptr;
+  for (std::size_t i = 0; steps && graph && i < steps->size(); ++i) {
+    const Step& step = (*steps)[i];
+    node = graph->find(step.name);
+    const bool inner = i + 1 < steps->size();
+    if (!node || inner != step.item.has_value()) return std::nullopt;
+    graph = inner && *step.item < node->items.size() ? node->items[*step.item].get() : nullptr;
+    if (inner && !graph) return std::nullopt;
+  }
+  return node ? std::optional(view_of(std::string(path), *node)) : std::nullopt;
 }
 
 // ---- Beginning again

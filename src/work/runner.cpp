@@ -79,8 +79,10 @@ Result<Also> Runner::Run::take_also() {
 std::vector<Digest> Runner::Run::approved(const Stage& stage) const {
   std::vector<Digest> out;
   if (stage.kind() != StageKind::settle) return out;
-  for (const auto& view : state->stages()) {
-    const auto* output = view.stage->kind() == StageKind::approve && view.state == StageState::done && view.value ? view.value->if_object() : nullptr;
+  for (const auto& [path, input] : decided) {
+    const auto view = state->find(path);
+    if (!view || view->input != input || view->state != StageState::done || !view->value) continue;
+    const auto* output = view->value->if_object();
     const auto* value = output ? output->if_contains("value") : nullptr;
     const auto* decision = output ? output->if_contains("decision") : nullptr;
     if (value && decision && *decision == "approved") out.push_back(value_digest(*value));

@@ -2,6 +2,7 @@
 #pragma once
 #include <coroutine>
 #include <map>
+#include <set>
 
 #include "base/task_group.hpp"
 #include "work/approval.hpp"
@@ -37,6 +38,7 @@ struct Runner::Run {
   Timer timer;
   std::map<std::pair<std::string, Digest>, StageRecord> asked;   // of people and events: what the run waits for, unanswered
   std::map<std::pair<std::string, std::string>, WallTime> heard; // by event and key: when the last came that the run took
+  std::set<std::pair<std::string, Digest>> decided;              // approvals that have a result, whether or not it answers a present question
   bool listens = false;                      // it has begun to wait for something that may have come already
   std::map<std::string, std::optional<Error>> undone;            // by path; an error: could not be
 

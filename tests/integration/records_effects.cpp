@@ -286,6 +286,34 @@ TEST_P(EffectsTest, WhatOthersSayNeverStopsTheRecord) {
   }
 }
 
+TEST_P(EffectsTest, ItsNumberIsAProbeHoweverManyTheRunHas) {
+  constexpr int kMany = 2'000;
+  ASSERT_TRUE(write([&](store::Tx& tx) -> Result<void> {
+    for (int i = 0; i < kMany; ++i) {
+      const EffectIntent one = meant(named("each[" + std::to_string(i) + "].send"));
+      const EffectEnd end{one.id, confirmed, "{}"};
+      if (auto ok = intend(tx, hand(1), {&one, 1}); !ok) return ok;
+      if (auto ok = dispatch(tx, hand(1), {&one.id, 1}); !ok) return ok;
+      if (auto ok = settle(tx, hand(1), {&end, 1}); !ok) return ok;
+    }
+    return {};
+  }));
+  const bool lite = GetParam() == store::Dialect::sqlite;
+  if (!lite) ASSERT_TRUE(database().write_now([](store::Tx& tx) { return tx.run("ANALYZE effects"); }));
+  for (const auto& [query, index] : {std::pair("SELECT COALESCE(MAX(e.n), 0) + 1 FROM effects e WHERE e.job = 7", "effects_by_n"),
+                                     {"SELECT COALESCE(MAX(e.place), 0) + 1 FROM effects e WHERE e.job = 7 AND e.place > 0", "effects_by_place"}}) {
+    const std::string explain = std::string(lite ? "EXPLAIN QUERY PLAN " : "EXPLAIN ") + query;
+    const auto plan = database().read_now([&](store::Tx& tx) { return tx.run(explain.c_str()); });
+    ASSERT_TRUE(plan) << describe(plan.error());
+    std::string text;
+    for (const store::Row r : *plan) text += r.string(lite ? 3 : 0) + "\n";
+    EXPECT_NE(text.find(index), std::string::npos) << text;
+    const auto last = database().read_now([&](store::Tx& tx) { return tx.run(query); });
+    ASSERT_TRUE(last);
+    EXPECT_EQ((*last)[0].integer(0), kMany + 1);
+  }
+}
+
 BALLAST_ON_BOTH_DATABASES(EffectsTest);
 
 }  // namespace
