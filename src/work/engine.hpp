@@ -249,7 +249,7 @@ class Engine {
   struct OldLease { Fence fence = 0; std::string holder; };
   Result<void> recover(store::Tx& tx);
   Result<std::unordered_set<Fence>> recover_live(store::Tx& tx, const std::unordered_map<JobId, OldLease>& leases);
-  Transition crashed(const Job& job, Fence fence, std::vector<AttemptRow>& attempts) const;
+  Result<Transition> crashed(store::Tx& tx, const Job& job, Fence fence, std::vector<AttemptRow>& attempts) const;
   Result<void> tell_dead(store::Tx& tx, std::span<const JobId> dead) const;
 
   Scheduler& home_;

@@ -4,6 +4,7 @@
 
 #include "base/log.hpp"
 #include "work/engine_cycle.hpp"
+#include "work/run_rows.hpp"
 
 namespace ballast::work {
 
@@ -22,15 +23,18 @@ Result<void> Engine::start(Executor& executor, const EndWriter* writer) {
   return database_.write_now([this](store::Tx& tx) { return recover(tx); }, {.priority = store::Priority::normal, .limit = std::chrono::minutes(10)});
 }
 
-// A job that this process itself ran: one attempt more, and again at once; or dead.
-Transition Engine::crashed(const Job& job, Fence fence, std::vector<AttemptRow>& attempts) const {
+// A job that this process itself ran: one attempt more, and again at once; or dead. Of a run that had come further than where it was taken up, it is the first
+// attempt: who crashes at one place again and again dies of it, and no other.
+Result<Transition> Engine::crashed(store::Tx& tx, const Job& job, Fence fence, std::vector<AttemptRow>& attempts) const {
   const WallTime now = home_.clock().wall();
   const std::string packed = pack_error(kCrashed);
-  const std::uint32_t attempt = job.attempt + 1;
+  auto further = job.spec.kind == JobKind::flow ? progressed(tx, job.spec.origin == Origin::rollback ? job.spec.parent : job.id, fence) : Result<bool>(false);
+  if (!further) return fail(std::move(further.error()));
+  const std::uint32_t attempt = *further ? 1 : job.attempt + 1;
   const bool dead = attempt >= job.spec.max_attempts;
   attempts.push_back({job.id, attempt, fence, {}, now, packed});
-  return {.id = job.id, .fence = fence, .state = dead ? JobState::dead : JobState::queued, .attempt = attempt, .due = {},
-          .finished = dead ? now : WallTime{}, .output = {}, .error = packed};
+  return Transition{.id = job.id, .fence = fence, .state = dead ? JobState::dead : JobState::queued, .attempt = attempt, .due = {},
+                    .finished = dead ? now : WallTime{}, .output = {}, .error = packed};
 }
 
 // Every live job onto the board. Returns the claims that still hold one. What waits is queued: it finds out itself whether what it waits for has come.
@@ -47,7 +51,9 @@ Result<std::unordered_set<Fence>> Engine::recover_live(store::Tx& tx, const std:
       const auto lease = leases.find(row.job.id);
       const bool leased = lease != leases.end() && lease->second.fence > row.fence;
       if (leased && lease->second.holder.empty()) {
-        moves.push_back(crashed(row.job, lease->second.fence, attempts));
+        auto move = crashed(tx, row.job, lease->second.fence, attempts);
+        if (!move) return fail(std::move(move.error()));
+        moves.push_back(std::move(*move));
         row.job.attempt = moves.back().attempt;
         row.job.due = {};
         if (moves.back().state == JobState::dead) dead.push_back(row.job.id);

@@ -129,6 +129,11 @@ CREATE TABLE provider_batches (
   credential {text} NOT NULL, remote {text} NOT NULL, begun_us {int} NOT NULL) {table};
 )sql";
 
+// Of the lease under which it was recorded; 0: by a version before.
+constexpr std::string_view kProgress = R"sql(
+ALTER TABLE run_steps ADD COLUMN fence {int} NOT NULL DEFAULT 0;
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"work", 1, "jobs, keys, attempts, claims, queues", kFirst},
     {"work", 2, "events", kSecond},
@@ -139,6 +144,7 @@ constexpr store::Migration kMigrations[] = {
     {"work", 7, "files and batches", kBatches},
     {"work", 8, "signals", kSignals},
     {"work", 9, "batches of providers", kProviderBatches},
+    {"work", 11, "the progress of runs", kProgress},
 };
 
 }  // namespace

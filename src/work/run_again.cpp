@@ -80,7 +80,7 @@ Result<Also> journal_seed(JobId run, const std::vector<StageRecord>& records) {
   return Also([run, packed = std::move(packed)](store::Tx& tx) -> Result<void> {
     auto accepted = tx.run("SELECT 1 FROM jobs WHERE id = $1", {run.value});
     if (!accepted) return std::unexpected(accepted.error());
-    return accepted->size() == 0 ? Result<void>{} : insert_records(tx, run, packed);
+    return accepted->size() == 0 ? Result<void>{} : insert_records(tx, run, packed, 0);
   });
 }
 

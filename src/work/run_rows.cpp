@@ -105,13 +105,13 @@ Result<PackedRecord> pack_record(const StageRecord& record) {
   return out;
 }
 
-Result<void> insert_records(store::Tx& tx, JobId run, std::span<const PackedRecord> records) {
+Result<void> insert_records(store::Tx& tx, JobId run, std::span<const PackedRecord> records, Fence fence) {
   if (records.empty()) return {};
   std::vector<records::Blob> blobs;
   std::vector<std::string> taints, errors;
   taints.reserve(records.size());
   errors.reserve(records.size());
-  store::Batch batch(14);
+  store::Batch batch(15);
   for (const PackedRecord& p : records) {
     const StageRecord& r = p.record;
     if (!p.packed.empty()) blobs.push_back({p.blob, p.packed});
@@ -119,14 +119,20 @@ Result<void> insert_records(store::Tx& tx, JobId run, std::span<const PackedReco
     errors.push_back(error_text(r.error));
     batch.add({run.value, r.path, store::Value::bytes(view(r.input)), static_cast<int>(r.what), r.attempt, unix_us(r.at),
                p.inline_value.empty() ? store::Value(nullptr) : store::Value::bytes(p.inline_value), p.packed.empty() ? store::Value(nullptr) : store::Value::bytes(view(p.blob)),
-               store::Value::bytes(view(r.output)), r.confidence ? store::Value(*r.confidence) : store::Value(nullptr), r.fallback, taints.back(), r.cost.nano, errors.back()});
+               store::Value::bytes(view(r.output)), r.confidence ? store::Value(*r.confidence) : store::Value(nullptr), r.fallback, taints.back(), r.cost.nano, errors.back(), fence});
   }
   if (auto put = records::put_blobs(tx, run.value, blobs); !put) return put;
-  auto added = tx.run_many("INSERT INTO run_steps (job, path, input, what, attempt, at_us, value, blob, output, confidence, fallback, taint, cost_nano, error) "
-                           "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (job, path, input, what, attempt) DO NOTHING",
+  auto added = tx.run_many("INSERT INTO run_steps (job, path, input, what, attempt, at_us, value, blob, output, confidence, fallback, taint, cost_nano, error, fence) "
+                           "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (job, path, input, what, attempt) DO NOTHING",
                            batch);
   if (!added) return std::unexpected(added.error());
   return {};
+}
+
+Result<bool> progressed(store::Tx& tx, JobId run, Fence fence) {
+  auto rows = tx.run("SELECT 1 FROM run_steps WHERE job = $1 AND fence = $2 AND what <> $3 LIMIT 1", {run.value, fence, static_cast<int>(StageRecord::What::failed)});
+  if (!rows) return std::unexpected(rows.error());
+  return !rows->empty();
 }
 
 Result<std::vector<StageRecord>> load_records(store::Tx& tx, JobId run) {

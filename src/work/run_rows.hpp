@@ -22,8 +22,10 @@ struct PackedRecord {
 // Error: caller_too_large above a blob's limit, naming the stage.
 Result<PackedRecord> pack_record(const StageRecord& record);
 
-// What is there already stays: a result is recorded once.
-Result<void> insert_records(store::Tx& tx, JobId run, std::span<const PackedRecord> records);
+// What is there already stays: a result is recorded once. `fence`: of the lease under which it is recorded; 0: of none.
+Result<void> insert_records(store::Tx& tx, JobId run, std::span<const PackedRecord> records, Fence fence);
+// Did the holder of this lease record anything but failed attempts: whoever takes the run up next does not come to where this one began.
+Result<bool> progressed(store::Tx& tx, JobId run, Fence fence);
 // In the order they were written.
 Result<std::vector<StageRecord>> load_records(store::Tx& tx, JobId run);
 // The child that a started record of a worker or flow stage names; zero: none.

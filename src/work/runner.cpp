@@ -68,8 +68,8 @@ Result<Also> Runner::Run::take_also() {
     packed.push_back(std::move(*one));
     if (r.path != kResult) events.push_back(event_of(r, lease.attempt));
   }
-  return Also([run = id(), of = journal, packed = std::move(packed), events = std::move(events), more = std::exchange(also, {})](store::Tx& tx) -> Result<void> {
-    if (auto written = insert_records(tx, of, packed); !written) return written;
+  return Also([run = id(), of = journal, fence = lease.fence, packed = std::move(packed), events = std::move(events), more = std::exchange(also, {})](store::Tx& tx) -> Result<void> {
+    if (auto written = insert_records(tx, of, packed, fence); !written) return written;
     for (const Also& one : more)
       if (auto done = one(tx); !done) return done;
     return append_events(tx, run, events);

@@ -354,6 +354,69 @@ TEST_P(WorkEffects, AForkDoesNotRepeatWhatIsInDoubtUnderAnotherKey) {
   EXPECT_EQ(keys().size(), 1u);
 }
 
+// ---- crashes and attempts
+
+// `stages` calls, one after the other.
+std::string chain(int stages) {
+  std::string text = "flow: chain\nstages:\n";
+  for (int i = 0; i < stages; ++i) {
+    text += fmt::format("  s{}: {{http: {{url: 'https://a.example/{}', trusted: true}}, timeout: 1h", i, i);
+    text += i == 0 ? "}\n" : fmt::format(", after: s{}}}\n", i - 1);
+  }
+  return text;
+}
+
+TEST_P(WorkEffects, ARunThatComesFurtherBetweenCrashesDoesNotDieOfThem) {
+  begin({chain(20)});
+  web().answer = [](const Seen&) { return Says{.body = "{}", .headers = {}, .takes = 10s}; };
+  const JobId id = house().submit("chain");
+  for (int crash = 0; crash < 19; ++crash) {
+    house().pass(15s);                       // one stage is done, and the next under way
+    ASSERT_FALSE(terminal(house().job(id).state)) << "crash " << crash << ": " << house().end(id);
+    house().crash();
+    house().start();
+  }
+  house().pass(60s);
+  EXPECT_EQ(house().end(id), "done");
+  EXPECT_LE(house().job(id).attempt, 1u);
+}
+
+TEST_P(WorkEffects, ARunThatKillsTheProcessAtOnePlaceDiesAfterItsAttempts) {
+  begin({chain(3)});
+  web().answer = [](const Seen& s) { return Says{.body = "{}", .headers = {}, .takes = s.url.ends_with("/1") ? Duration(1h) : Duration(1s)}; };
+  const JobId id = house().submit("chain");
+  std::uint32_t crashes = 0;
+  for (; crashes < 20 && !terminal(house().job(id).state); ++crashes) {
+    house().pass(15s);
+    house().crash();
+    house().start();
+  }
+  EXPECT_EQ(crashes, kDefaultAttempts) << "the one that came as far as it counts too";
+  EXPECT_EQ(house().job(id).state, JobState::dead);
+  EXPECT_EQ(house().job(id).attempt, kDefaultAttempts);
+  EXPECT_EQ(web().seen.size(), 1u + kDefaultAttempts) << "what it had done before was not done again";
+}
+
+TEST_P(WorkEffects, FailedAttemptsOfAStageAreNoProgress) {
+  begin({R"(
+flow: beside
+output: '0'
+stages:
+  poison: {http: {url: 'https://a.example/poison'}, timeout: 1h}
+  fails: {http: {url: 'https://a.example/fails'}, retry: {attempts: 50, backoff: 2s, factor: 1, on: ['provider_*']}}
+)"});
+  web().answer = [](const Seen& s) { return s.url.ends_with("poison") ? Says{.silent = true} : Says{.status = 503, .body = "{}"}; };
+  const JobId id = house().submit("beside");
+  std::uint32_t crashes = 0;
+  for (; crashes < 20 && !terminal(house().job(id).state); ++crashes) {
+    house().pass(5s);
+    house().crash();
+    house().start();
+  }
+  EXPECT_EQ(crashes, kDefaultAttempts);
+  EXPECT_EQ(house().job(id).state, JobState::dead);
+}
+
 BALLAST_ON_BOTH_DATABASES(WorkEffects);
 
 }  // namespace
