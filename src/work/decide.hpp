@@ -34,6 +34,7 @@ struct RunStage {
   std::shared_ptr<const json::value> context;    // what its expressions see
   std::string key;                               // the same for every attempt: for idempotency
   Taint reads;                                   // of the values it sends: what may_settle asks
+  std::vector<std::string> ways;                 // of a settle stage: how each origin of `reads` came to it
   Taint gives;                                   // of its output: goes into the record; of a flow stage join the child's
 };
 // Keep this record; the state has it already. A `started` one of an approval or an event means: ask, listen.

@@ -7,6 +7,7 @@
 #include "work/canonical.hpp"
 #include "work/decide_round.hpp"
 #include "work/flow_reads.hpp"
+#include "work/taint_trail.hpp"
 
 namespace ballast::work {
 namespace {
@@ -160,6 +161,7 @@ void DecideRound::perform_outside(Graph& graph, Node& node) {
   run.key = fmt::format("{}:{}:{}", state_.start_.id, run.path, to_hex(a.input).substr(0, 16));
   run.reads = taint_read(*node.stage, around);
   run.gives = taint_given(*node.stage, origin_path(run.path), around);
+  if (node.stage->kind() == StageKind::settle) run.ways = taint_ways(graph, *node.stage, run.reads);
   starts_.push_back(std::move(run));
 }
 

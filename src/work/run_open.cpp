@@ -96,7 +96,7 @@ Task<Result<void>> Runner::children_ended(Run& run, const std::vector<StageRecor
     const JobId child = r.what == StageRecord::What::started ? child_in(r) : JobId{};
     const Stage* stage = run.flow->at_path(r.path);
     if (child && stage && !answered.contains({r.path, r.input, 0}) && !answered.contains({r.path, r.input, r.attempt}))
-      open.push_back({RunStage{.path = r.path, .stage = stage, .input = r.input, .attempt = r.attempt, .context = std::make_shared<const json::value>(json::object{}), .key = {}, .reads = {}, .gives = r.taint}, child});
+      open.push_back({RunStage{.path = r.path, .stage = stage, .input = r.input, .attempt = r.attempt, .context = std::make_shared<const json::value>(json::object{}), .key = {}, .reads = {}, .ways = {}, .gives = r.taint}, child});
   }
   for (Open& o : open) {
     auto job = co_await engine_.get(o.child);

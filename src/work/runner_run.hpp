@@ -8,8 +8,8 @@
 #include "work/approval.hpp"
 #include "work/run_rows.hpp"
 #include "work/runner.hpp"
-
 #include "work/signal_rows.hpp"
+
 namespace ballast::work {
 
 // Where a run's own result stands in its journal: what its output derives from, for a run that it is a child of.
@@ -61,11 +61,11 @@ struct Runner::Run {
 // What a run asks of people when this `started` record of an approve stage is kept.
 ApprovalAsk ask_of(const Job& run, const Flow& flow, const ApproveStage& approval, const StageRecord& started);
 
-Error run_refusal(ErrorCode code, std::string message, std::string field = {});
-StageRecord record_of(const RunStage& action, StageRecord::What what, WallTime at);
 // The event that it waits for when this `started` record of a wait stage is kept; without a name: none.
 SignalWait wait_of(JobId job, const StageRecord& started);
 
+Error run_refusal(ErrorCode code, std::string message, std::string field = {});
+StageRecord record_of(const RunStage& action, StageRecord::What what, WallTime at);
 // done, or failed where it is not what the stage promised.
 StageRecord judged(const RunStage& action, std::shared_ptr<const json::value> value, Money cost, WallTime at);
 

@@ -44,7 +44,7 @@ Result<HttpRequestMade> settlement(const StageCall& call, std::optional<Digest>*
   if (!values) return fail(std::move(values.error()));
   if (auto fits = fits_input(call, settle.values, &*values); !fits) return fail(std::move(fits.error()));
   const Digest digest = value_digest(*values);
-  if (auto may = may_settle(call.stage.path, call.stage.reads, digest, call.approved); !may) {
+  if (auto may = may_settle(call.stage.path, call.stage.reads, digest, call.approved, call.stage.ways); !may) {
     if (refused) *refused = digest;
     return fail(std::move(may.error()));
   }

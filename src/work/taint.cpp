@@ -97,13 +97,20 @@ std::string origin_path(std::string_view path) {
 
 Taint input_taint(const Flow& flow) { return flow.input_trusted() ? Taint() : Taint(TaintOrigin{"", TaintKind::input}); }
 
-Result<void> may_settle(std::string_view path, const Taint& taint, const Digest& values, std::span<const Digest> approved) {
+Result<void> may_settle(std::string_view path, const Taint& taint, const Digest& values, std::span<const Digest> approved, std::span<const std::string> ways) {
   if (taint.clean() || std::ranges::find(approved, values) != approved.end()) return {};
+  constexpr std::size_t kMostTold = 8;
+  const std::string what = fmt::format("{}.values", path);
   std::vector<std::string> from;
-  for (const auto& o : taint.origins()) from.push_back(o.stage.empty() ? std::string(to_string(o.kind)) : fmt::format("{} ({})", o.stage, to_string(o.kind)));
-  return fail(ErrorCode::caller_forbidden,
-              fmt::format("derives from {}, and no approval or signature over exactly these values stands between", fmt::join(from, ", ")),
-              fmt::format("{}.values", path));
+  for (const auto& way : ways) from.push_back(fmt::format("{} ← {}", what, way));
+  if (ways.empty())
+    for (const auto& o : taint.origins()) from.push_back(o.stage.empty() ? std::string(to_string(o.kind)) : fmt::format("{} ({})", o.stage, to_string(o.kind)));
+  if (from.size() > kMostTold) {
+    const auto more = from.size() - kMostTold;
+    from.resize(kMostTold);
+    from.push_back(fmt::format("{} more", more));
+  }
+  return fail(ErrorCode::caller_forbidden, fmt::format("is tainted: {}; no approval or signature over exactly these values stands between", fmt::join(from, ", ")), what);
 }
 
 }  // namespace ballast::work

@@ -61,8 +61,8 @@ std::string origin_path(std::string_view path);
 Taint input_taint(const Flow& flow);
 
 // Whether these values may be settled: they are clean, or one of `approved` (digests of what a human approved or a user signed, as
-// value_digest) is theirs. caller_forbidden naming where they come from.
-Result<void> may_settle(std::string_view path, const Taint& taint, const Digest& values, std::span<const Digest> approved);
+// value_digest) is theirs. caller_forbidden naming the ways by which the taint came (taint_trail), or, without them, where it began.
+Result<void> may_settle(std::string_view path, const Taint& taint, const Digest& values, std::span<const Digest> approved, std::span<const std::string> ways = {});
 
 // ---- Before it runs
 

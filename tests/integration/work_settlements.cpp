@@ -80,7 +80,7 @@ TEST_P(Settlements, CleanValuesAreSettledUnderTheFlowsKey) {
 
 TEST_P(Settlements, TaintedValuesAreRefusedWithTheirOriginAndToldInTheAudit) {
   const JobId id = run("bare");
-  EXPECT_EQ(house().end(id), "dead: derives from ask (web), and no approval or signature over exactly these values stands between");
+  EXPECT_EQ(house().end(id), "dead: is tainted: pay.values ← shape.output ← ask.output (web); no approval or signature over exactly these values stands between");
   EXPECT_EQ(paid(), 0u);
   EXPECT_EQ(house().told(id), Told{});
   EXPECT_EQ(house().audit(id), (Told{"settle.refused pay"}));
@@ -100,7 +100,7 @@ TEST_P(Settlements, ApprovedValuesPass) {
 TEST_P(Settlements, OtherValuesThanTheApprovedAreRefused) {
   const JobId id = run("other");
   approve(id);
-  EXPECT_TRUE(house().end(id).starts_with("dead: derives from ask (web)")) << house().end(id);
+  EXPECT_TRUE(house().end(id).starts_with("dead: is tainted: pay.values ← ok.output ← ask.output (web); no approval")) << house().end(id);
   EXPECT_EQ(paid(), 0u);
   EXPECT_EQ(house().audit(id).back(), "settle.refused pay");
 }

@@ -405,5 +405,25 @@ TEST(Decide, TaintGoesWithTheValues) {
   EXPECT_FALSE(may_settle("pay", w.runs.at("pay").reads, value_digest("other"), approved));
 }
 
+TEST(Decide, ASettleStageKnowsTheWayEachTaintTook) {
+  const std::string head = "flow: f\noutput: '0'\nstages:\n", pay = "effect: {http: {method: POST, url: 'https://bank.example'}}}}\n";
+  const auto ways = [&](const std::string& stages, RunWorld::Script script, json::value input = json::object{{"n", 1}}, std::string_view path = "pay") {
+    auto w = RunWorld(good_flow(head + stages), std::move(input), std::move(script));
+    w.go();
+    return w.runs[std::string(path)].ways;
+  };
+  EXPECT_THAT(ways("  ask: {model: {route: x, prompt: y}}\n  a: {transform: .stages.ask.output}\n  b: {template: '{{ .stages.a.output }} of {{ .input.n }}'}\n  pay: {settle: {values: .stages.b.output, " + pay, by_path({})),
+              UnorderedElementsAre("b.output ← a.output ← ask.output (model)", "b.output ← input (the user's)"));
+  EXPECT_THAT(ways("  ask: {http: {url: 'https://a.example'}, fallback: {stage: spare}}\n  spare: {model: {route: x, prompt: y}}\n  pay: {settle: {values: .stages.ask.output, " + pay,
+                   by_path({{"ask", fails(ErrorCode::provider_rejected)}})),
+              ElementsAre("ask.output ← spare.output (model)"));
+  EXPECT_THAT(ways("  ask: {model: {route: x, prompt: y}}\n  each: {map: {over: .stages.ask.output, as: line, limit: 2, stages: {shape: {transform: .line}}}}\n  pay: {settle: {values: .stages.each.output, " + pay,
+                   by_path({{"ask", gives({1, 2})}})),
+              ElementsAre("each.output ← ask.output (model)"));
+  EXPECT_THAT(ways("  ask: {model: {route: x, prompt: y}}\n  each: {map: {over: .stages.ask.output, as: line, limit: 2, stages: {shape: {transform: .line}, pay: {settle: {values: .stages.shape.output, effect: {http: {method: POST, url: 'https://bank.example'}}}}}}}\n",
+                   by_path({{"ask", gives({1, 2})}}), json::object{}, "each[1].pay"),
+              ElementsAre("shape.output ← line ← ask.output (model)"));
+}
+
 }  // namespace
 }  // namespace ballast::work

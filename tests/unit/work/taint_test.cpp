@@ -145,7 +145,7 @@ TEST(Taint, OnlyExactlyTheApprovedValuesSettle) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::caller_forbidden);
   EXPECT_EQ(refused.error().field, "pay.values");
-  EXPECT_THAT(refused.error().message, HasSubstr("derives from triage (model)"));
+  EXPECT_THAT(refused.error().message, HasSubstr("triage (model)"));
 }
 
 }  // namespace
