@@ -14,6 +14,7 @@ constexpr std::size_t kPage = 50'000;
 constexpr Duration kGrace = std::chrono::seconds(30);    // for a worker to send its next heartbeat
 
 const Error kCrashed{ErrorCode::internal_unavailable, "the process that ran this attempt ended before it was done", {}, true, {}, {}, {}, {}};
+const Error kCalledOff{ErrorCode::caller_cancelled, "the run that waited for it is over", {}, false, {}, {}, {}, {}};
 
 }  // namespace
 
@@ -37,6 +38,15 @@ Result<Transition> Engine::crashed(store::Tx& tx, const Job& job, Fence fence, s
                     .finished = dead ? now : WallTime{}, .output = {}, .error = packed};
 }
 
+// A child whose run has ended, and not by coming to its end: whoever would have called it off may have died first. Runs come before their children here, so one
+// that lives is on the board, and one that this very start ends is not.
+Result<bool> Engine::to_be_called_off(store::Tx& tx, const JobSpec& spec) const {
+  if (spec.origin != Origin::child || !spec.parent || board_.find(spec.parent)) return false;
+  const auto run = get_job(tx, spec.parent);
+  if (!run) return std::unexpected(run.error());
+  return *run && (*run)->state != JobState::done;
+}
+
 // Every live job onto the board. Returns the claims that still hold one. What waits is queued: it finds out itself whether what it waits for has come.
 Result<std::unordered_set<Fence>> Engine::recover_live(store::Tx& tx, const std::unordered_map<JobId, OldLease>& leases) {
   std::unordered_set<Fence> outlived;
@@ -46,17 +56,25 @@ Result<std::unordered_set<Fence>> Engine::recover_live(store::Tx& tx, const std:
     if (!rows) return std::unexpected(std::move(rows.error()));
     std::vector<Transition> moves;
     std::vector<AttemptRow> attempts;
-    std::vector<JobId> dead;
+    std::vector<JobId> ended;
     for (LiveRow& row : *rows) {
       const auto lease = leases.find(row.job.id);
       const bool leased = lease != leases.end() && lease->second.fence > row.fence;
+      const auto off = to_be_called_off(tx, row.job.spec);
+      if (!off) return std::unexpected(off.error());
+      if (*off) {
+        moves.push_back({.id = row.job.id, .fence = leased ? lease->second.fence : row.fence, .state = JobState::cancelled, .attempt = row.job.attempt, .due = {},
+                         .finished = home_.clock().wall(), .output = {}, .error = pack_error(kCalledOff)});
+        ended.push_back(row.job.id);
+        continue;
+      }
       if (leased && lease->second.holder.empty()) {
         auto move = crashed(tx, row.job, lease->second.fence, attempts);
         if (!move) return fail(std::move(move.error()));
         moves.push_back(std::move(*move));
         row.job.attempt = moves.back().attempt;
         row.job.due = {};
-        if (moves.back().state == JobState::dead) dead.push_back(row.job.id);
+        if (moves.back().state == JobState::dead) ended.push_back(row.job.id);
         if (moves.back().state == JobState::dead) continue;
       }
       if (row.job.state == JobState::waiting) row.job.due = {};
@@ -71,15 +89,15 @@ Result<std::unordered_set<Fence>> Engine::recover_live(store::Tx& tx, const std:
     }
     if (auto moved = apply_transitions(tx, moves); !moved) return std::unexpected(std::move(moved.error()));
     if (auto kept = insert_attempts(tx, attempts); !kept) return std::unexpected(std::move(kept.error()));
-    if (auto told = tell_dead(tx, dead); !told) return std::unexpected(std::move(told.error()));
+    if (auto told = tell_ended(tx, ended); !told) return std::unexpected(std::move(told.error()));
     if (rows->size() < kPage) return outlived;
     after = rows->back().job.id;
   }
 }
 
-Result<void> Engine::tell_dead(store::Tx& tx, std::span<const JobId> dead) const {
+Result<void> Engine::tell_ended(store::Tx& tx, std::span<const JobId> ended) const {
   if (!end_writer_) return {};
-  auto jobs = load_jobs(tx, dead);
+  auto jobs = load_jobs(tx, ended);
   if (!jobs) return std::unexpected(std::move(jobs.error()));
   for (const Job& job : *jobs) {
     if (!end_writer_->wants(job.spec)) continue;

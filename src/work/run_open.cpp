@@ -77,6 +77,7 @@ Task<Result<void>> Runner::open(Run& run) {
     });
     if (!lost) co_return fail(std::move(lost.error()));
     for (StageRecord& r : *lost) run.came.push_back({std::move(r), {}});
+    at("recovered");
   }
   if (run.undoes()) co_return Result<void>{};
   if (auto told = co_await children_ended(run, *journal); !told) co_return fail(std::move(told.error()));
@@ -109,6 +110,7 @@ Task<Result<void>> Runner::children_ended(Run& run, const std::vector<StageRecor
         if (r.path == kResult) o.action.gives.join(r.taint);
     }
     run.came.push_back({answer_of(o.action, o.child, *job, engine_.home().clock().wall()), {}});
+    at("child_heard");
   }
   co_return Result<void>{};
 }

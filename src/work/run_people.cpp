@@ -105,9 +105,11 @@ Result<void> Runner::ask_outside(Run& run, const StageRecord& r) {
       if (!asked) return fail(std::move(asked.error()));
       return {};
     });
+    at("asked");
   } else if (const auto* wait = stage->as<WaitStage>(); wait && !wait->event.empty()) {
     run.listens = true;
     run.also.push_back([w = wait_of(run.id(), r), key_id = run.lease.job->spec.key_id](store::Tx& tx) { return put_wait(tx, w, key_id); });
+    at("listening");
   }
   return {};
 }
@@ -147,12 +149,14 @@ Task<Result<void>> Runner::hear(Run& run) {
                           if (!taken) return fail(std::move(taken.error()));
                           return {};
                         }});
+    this->at("decision_heard");
   }
   for (const auto& [started, signal] : heard->signals) {
     auto payload = parse_json(signal.payload, {.max_bytes = kMaxSignal + 1, .max_depth = 512});
     StageRecord r = gives(*started, payload ? std::move(*payload) : json::value(nullptr), signal.at);
     r.taint.join(TaintOrigin{origin_path(started->path), TaintKind::event});
     run.came.push_back({std::move(r), [w = wait_of(job.id, *started)](store::Tx& tx) { return delete_wait(tx, w); }});
+    at("event_heard");
   }
   co_return Result<void>{};
 }

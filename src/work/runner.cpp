@@ -148,6 +148,7 @@ bool Runner::begin(Run& run, RunStage action) {
       r.value = std::make_shared<const json::value>(json::object{{"child", to_string(child->id)}});
       r.taint = action.gives;
       run.children.push_back(std::move(*child));
+      at("child_made");
     } else {
       r.error = std::move(child.error());
     }
@@ -330,9 +331,11 @@ Task<Outcome> Runner::run(Lease lease, CancelToken cancel) {
     co_return Outcome{.to = away ? Commit::To::snoozed : Commit::To::dead, .output = {}, .error = std::move(opened.error()),
                       .delay = away ? std::optional<Duration>(std::chrono::seconds(1)) : std::nullopt, .also = {}, .children = {}};
   }
+  at("opened");
   for (;;) {
     const bool stopped = cancel && cancel->cancelled();
     Next next = stopped ? Next{} : advance(run);
+    at("decided");
     if (stopped || next.finish || next.fail) {
       co_await run.tasks.join();
       // What was cut by the stop is no failure of its stage: whoever takes the run up next performs it again, or finds out what became of it.
@@ -354,6 +357,7 @@ Task<Outcome> Runner::run(Lease lease, CancelToken cancel) {
       co_await run.tasks.join();
       co_return Outcome{.to = Commit::To::failed, .output = {}, .error = std::move(kept.error()), .delay = {}, .also = {}, .children = {}};
     }
+    at("kept");
     for (auto& begun : std::exchange(run.begun, {})) run.tasks.spawn(perform(run, std::move(begun)));
     if (run.performing > 0) co_await wait(run, next.until);
   }

@@ -63,9 +63,15 @@ struct Opening {
 };
 using Recovery = std::function<Result<std::vector<StageRecord>>(store::Tx& tx, const Opening& opening)>;
 
+struct RunnerOptions {
+  // Called at the points of a run, by name: opened, recovered (what was left in the air is settled), child_heard, decision_heard, event_heard (in hand, not
+  // recorded), child_made, asked, listening (decided, not durable), decided (a round of deciding is over), kept (durable, nothing begun yet).
+  std::function<void(std::string_view)> at;
+};
+
 class Runner {
  public:
-  Runner(Engine& engine, FlowBook& book) : engine_(engine), book_(book) {}
+  Runner(Engine& engine, FlowBook& book, RunnerOptions options = {}) : engine_(engine), book_(book), options_(std::move(options)) {}
   // Before the first run.
   void set_performer(StageKind kind, Performer performer) { performers_[static_cast<std::size_t>(kind)] = std::move(performer); }
   void set_undoer(Undoer undoer) { undoer_ = std::move(undoer); }
@@ -78,6 +84,9 @@ class Runner {
  private:
   struct Run;
   struct Next;
+  void at(std::string_view point) const {
+    if (options_.at) options_.at(point);
+  }
   Task<Result<void>> open(Run& run);
   Task<Result<JobPtr>> run_job(const Run& run);
   Task<Result<void>> hear(Run& run);
@@ -97,6 +106,7 @@ class Runner {
 
   Engine& engine_;
   FlowBook& book_;
+  const RunnerOptions options_;
   Performer performers_[11];
   Undoer undoer_;
   Recovery recovery_;

@@ -71,6 +71,26 @@ TEST_P(WorkRestart, APoisonousJobIsDeadAfterItsAttemptsAndHoldsUpNobody) {
   EXPECT_EQ(house().attempts(poison).size(), 3u) << "dead is dead";
 }
 
+// The process may have died before it called them off.
+TEST_P(WorkRestart, ChildrenOfARunThatIsOverAreCalledOff) {
+  const auto child_of = [](JobId parent) { return [parent](Submission& s) { s.spec.origin = Origin::child, s.spec.parent = parent, s.spec.max_attempts = 100; }; };
+  const JobId cancelled = house().add("run"), done = house().add("run"), live = house().add("run", "x", [](Submission& s) { s.spec.max_attempts = 100; });
+  const JobId worn_out = house().add("run", "x", [](Submission& s) { s.spec.max_attempts = 1; });
+  const std::vector leases = house().hands.kept;
+  const JobId of_cancelled = house().add("here", "x", child_of(cancelled)), outside = house().add("ext", "x", child_of(cancelled));
+  const JobId of_child = house().add("here", "x", child_of(of_cancelled)), of_worn_out = house().add("here", "x", child_of(worn_out));
+  const JobId of_done = house().add("here", "x", child_of(done)), of_live = house().add("here", "x", child_of(live));
+  ASSERT_EQ(house().pull().size(), 1u);
+  ASSERT_TRUE(house().commit(leases.at(1), word(To::done)));
+  ASSERT_TRUE(house().loop.run(house().engine().cancel(std::vector{cancelled}, "enough"))[0]);
+  house().settle();
+  restart();
+  for (const JobId id : {of_cancelled, outside, of_child, of_worn_out}) EXPECT_EQ(house().job(id).state, JobState::cancelled) << to_string(id);
+  EXPECT_EQ(house().job(worn_out).state, JobState::dead);
+  for (const JobId id : {of_done, of_live, live}) EXPECT_FALSE(terminal(house().job(id).state)) << to_string(id);
+  restart();
+}
+
 TEST_P(WorkRestart, AnExternalWorkersLeaseGoesOnUnderItsFence) {
   const JobId id = house().add("ext", "x");
   const Lease lease = house().pull(1, 30s).at(0);
