@@ -49,7 +49,7 @@ class Child {
         client_(loops_, net::ClientOptions{.egress = policy_}), book_(fixed_environment({{"SHOP", plan_.shop}})), engine_(home(), *database_, engine_options(), plan_.seed),
         runner_(engine_, book_, {.at = hook()}),
         webhooks_(home(), told_, *database_, policy_, [](const Job& job, bool) { return json::object{{"id", to_string(job.id)}, {"state", to_string(job.state)}}; },
-                  {.seed = plan_.seed, .deliverer = {.poll = 20ms}}) {}
+                  {.seed = plan_.seed, .deliverer = {.poll = 20ms, .rules = {.schedule = std::vector<Duration>(20, Duration(5ms)), .jitter = 0}}}) {}
 
   [[noreturn]] void live() {
     log::set_level(log::Level::warn);

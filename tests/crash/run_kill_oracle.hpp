@@ -287,6 +287,7 @@ class Oracle {
   void check_rollback(store::Database& db, JobId run, JobId job) {
     const Read row = read(db, run), undoing = read(db, job);
     SCOPED_TRACE("the rollback of " + to_string(run));
+    if (undoing.job.state == JobState::dead && undoing.job.spec.max_attempts == kHasty && undoing.job.attempt == kHasty) return void(++tally_["worn out"]);
     EXPECT_EQ(undoing.job.state, JobState::done) << undoing.job.error;
     EXPECT_EQ(row.undone.size(), 1u);
     EXPECT_EQ(count(row, "c", false, records::EffectState::compensated), 1);

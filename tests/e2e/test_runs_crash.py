@@ -93,5 +93,8 @@ def test_nothing_of_a_run_is_lost_or_done_twice_by_kill_9(gateway):
     worker.over.set()
     worker.join()
     assert len(worker.done) == len(set(worker.done)), "a task is completed once"
-    children = g.app.get("/api/jobs?flow=steps&limit=1000").json()["jobs"]
+    children, page = [], {"next": ""}
+    while "next" in page:
+        page = g.app.get(f"/api/jobs?flow=steps&limit=1000&before={page['next']}").json()
+        children += page["jobs"]
     assert len(children) == 15 * KILLS and {c["state"] for c in children} == {"done"}, "each item has one child"
