@@ -250,8 +250,7 @@ class Engine {
   Result<void> recover(store::Tx& tx);
   Result<std::unordered_set<Fence>> recover_live(store::Tx& tx, const std::unordered_map<JobId, OldLease>& leases);
   Result<Transition> crashed(store::Tx& tx, const Job& job, Fence fence, std::vector<AttemptRow>& attempts) const;
-  Result<bool> to_be_called_off(store::Tx& tx, const JobSpec& spec) const;
-  Result<void> tell_ended(store::Tx& tx, std::span<const JobId> ended) const;
+  Result<void> tell_dead(store::Tx& tx, std::span<const JobId> dead) const;
 
   Scheduler& home_;
   store::Database& database_;

@@ -16,6 +16,15 @@ constexpr Duration kGrace = std::chrono::seconds(30);    // for a worker to send
 const Error kCrashed{ErrorCode::internal_unavailable, "the process that ran this attempt ended before it was done", {}, true, {}, {}, {}, {}};
 const Error kCalledOff{ErrorCode::caller_cancelled, "the run that waited for it is over", {}, false, {}, {}, {}, {}};
 
+// A child whose run has ended, and not by coming to its end: whoever would have called it off may have died first. Runs come before their children here, so one
+// that lives is on the board, and one that this very start ends is not.
+Result<bool> to_be_called_off(store::Tx& tx, const Board& board, const JobSpec& spec) {
+  if (spec.origin != Origin::child || !spec.parent || board.find(spec.parent)) return false;
+  const auto run = get_job(tx, spec.parent);
+  if (!run) return std::unexpected(run.error());
+  return *run && (*run)->state != JobState::done;
+}
+
 }  // namespace
 
 Result<void> Engine::start(Executor& executor, const EndWriter* writer) {
@@ -38,15 +47,6 @@ Result<Transition> Engine::crashed(store::Tx& tx, const Job& job, Fence fence, s
                     .finished = dead ? now : WallTime{}, .output = {}, .error = packed};
 }
 
-// A child whose run has ended, and not by coming to its end: whoever would have called it off may have died first. Runs come before their children here, so one
-// that lives is on the board, and one that this very start ends is not.
-Result<bool> Engine::to_be_called_off(store::Tx& tx, const JobSpec& spec) const {
-  if (spec.origin != Origin::child || !spec.parent || board_.find(spec.parent)) return false;
-  const auto run = get_job(tx, spec.parent);
-  if (!run) return std::unexpected(run.error());
-  return *run && (*run)->state != JobState::done;
-}
-
 // Every live job onto the board. Returns the claims that still hold one. What waits is queued: it finds out itself whether what it waits for has come.
 Result<std::unordered_set<Fence>> Engine::recover_live(store::Tx& tx, const std::unordered_map<JobId, OldLease>& leases) {
   std::unordered_set<Fence> outlived;
@@ -60,7 +60,7 @@ Result<std::unordered_set<Fence>> Engine::recover_live(store::Tx& tx, const std:
     for (LiveRow& row : *rows) {
       const auto lease = leases.find(row.job.id);
       const bool leased = lease != leases.end() && lease->second.fence > row.fence;
-      const auto off = to_be_called_off(tx, row.job.spec);
+      const auto off = to_be_called_off(tx, board_, row.job.spec);
       if (!off) return std::unexpected(off.error());
       if (*off) {
         moves.push_back({.id = row.job.id, .fence = leased ? lease->second.fence : row.fence, .state = JobState::cancelled, .attempt = row.job.attempt, .due = {},
@@ -89,15 +89,15 @@ Result<std::unordered_set<Fence>> Engine::recover_live(store::Tx& tx, const std:
     }
     if (auto moved = apply_transitions(tx, moves); !moved) return std::unexpected(std::move(moved.error()));
     if (auto kept = insert_attempts(tx, attempts); !kept) return std::unexpected(std::move(kept.error()));
-    if (auto told = tell_ended(tx, ended); !told) return std::unexpected(std::move(told.error()));
+    if (auto told = tell_dead(tx, ended); !told) return std::unexpected(std::move(told.error()));
     if (rows->size() < kPage) return outlived;
     after = rows->back().job.id;
   }
 }
 
-Result<void> Engine::tell_ended(store::Tx& tx, std::span<const JobId> ended) const {
+Result<void> Engine::tell_dead(store::Tx& tx, std::span<const JobId> dead) const {
   if (!end_writer_) return {};
-  auto jobs = load_jobs(tx, ended);
+  auto jobs = load_jobs(tx, dead);
   if (!jobs) return std::unexpected(std::move(jobs.error()));
   for (const Job& job : *jobs) {
     if (!end_writer_->wants(job.spec)) continue;
