@@ -2,6 +2,7 @@
 
 #include "base/json.hpp"
 #include "base/log.hpp"
+#include "base/secrets.hpp"
 #include "gateway/outgoing.hpp"
 
 namespace ballast::gateway {
@@ -410,8 +411,20 @@ void note_answer(const Answer& answer, const Ending& ending, Trail& trail) {
   if (answer.caller_left) r.status = records::CallStatus::cancelled;
 }
 
+// A provider's own words may repeat what it was sent.
+[[gnu::noinline]] void hide_own_secrets(const llm::ProviderSpec& spec, std::string_view key, Error& error) {
+  SecretValues own;
+  own.add("key", key);
+  for (const auto& [name, value] : spec.headers) {
+    own.add(name, value);
+    own.add(name, value.substr(value.find(' ') + 1));    // without "Bearer"
+  }
+  error.message = own.hide(error.message);
+}
+
 [[gnu::noinline]] void end_attempt(Passage& p, Planned& plan, Grip& grip) {
   const bool answered = p.ending.end.has_value();
+  if (!answered) hide_own_secrets(p.candidate.access->spec, grip.lease.secret(), p.ending.end.error());
   let_go(p.scene, p.asked, plan, p.candidate, grip, p.ending, p.trail, answered ? &p.answer.billed : nullptr);
   if (!p.overtaken()) {
     if (answered) note_answer(p.answer, p.ending, p.trail);

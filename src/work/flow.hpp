@@ -34,6 +34,7 @@
 #include "base/json.hpp"
 #include "base/money.hpp"
 #include "base/result.hpp"
+#include "base/secrets.hpp"
 #include "schema/schema.hpp"
 #include "work/job.hpp"
 #include "work/jq.hpp"
@@ -112,6 +113,7 @@ struct HttpCall {
   Risk risk = Risk::read;                     // default: read for GET and HEAD, else destructive
   Idempotency idempotency = Idempotency::natural;
   bool trusted = false;                       // its answer may reach a settle stage
+  std::shared_ptr<const SecretValues> secrets;   // the flow's own; never null
 };
 struct HttpStage { HttpCall call; };
 struct TransformStage { Expr program; };      // output: its one value
@@ -282,6 +284,8 @@ class Flow {
   const FlowPolicy& policy() const { return policy_; }
   const Stages& stages() const { return stages_; }
   const FlowSource& source() const { return source_; }
+  // What ${NAME} was given from the environment: hidden wherever something about a run is shown or kept.
+  const SecretValues& secrets() const { return *secrets_; }
   const Stage* find(std::string_view name) const { return find_stage(stages_, name); }
   // A stage by a run's path: "each[3].fetch" is `fetch` of the map `each`. Null: none.
   const Stage* at_path(std::string_view path) const;
@@ -301,6 +305,7 @@ class Flow {
   FlowPolicy policy_;
   Stages stages_;
   FlowSource source_;
+  std::shared_ptr<const SecretValues> secrets_;
 };
 using FlowPtr = std::shared_ptr<const Flow>;
 
@@ -308,7 +313,7 @@ using FlowPtr = std::shared_ptr<const Flow>;
 using FileLookup = std::function<Result<std::string>(std::string_view name)>;
 
 // Reads one flow. `mistakes` (may be null) receives every mistake with its place; the error has the same, one per line.
-// Secrets by ${NAME} are in the Flow but not in its source or digest.
+// Secrets by ${NAME} are in the Flow but not in its source or digest, nor in a mistake.
 Result<FlowPtr> read_flow(std::string_view text, std::string file, const EnvLookup& environment, const FileLookup& files,
                           std::vector<ConfigMistake>* mistakes = nullptr);
 // The same from what was stored.

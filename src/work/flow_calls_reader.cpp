@@ -117,6 +117,7 @@ void FlowReader::expect(const ConfigNode& node, HttpCall& call) {
 
 HttpCall FlowReader::http(const ConfigNode& node) {
   HttpCall call;
+  call.secrets = secrets_;
   call.method = node.string("method", node.has("body") ? "POST" : "GET");
   if (call.method.empty() || !std::ranges::all_of(call.method, [](char c) { return c >= 'A' && c <= 'Z'; }))
     node.get("method").problem("must be a method such as GET or POST, in capitals");

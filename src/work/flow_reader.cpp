@@ -61,14 +61,20 @@ std::vector<std::string_view> error_names() {
 }  // namespace
 
 FlowReader::FlowReader(std::string_view text, std::string file, const EnvLookup& environment, const FileLookup& files)
-    : file_(std::move(file)), environment_(environment), files_(files), flow_(std::shared_ptr<Flow>(new Flow())) {
+    : file_(std::move(file)), environment_(environment), files_(files), secrets_(std::make_shared<SecretValues>()), flow_(std::shared_ptr<Flow>(new Flow())) {
+  flow_->secrets_ = secrets_;
   flow_->source_.file = file_;
   flow_->source_.text = std::string(text);
 }
 
 bool FlowReader::parse(std::vector<ConfigMistake>& into) {
   ConfigMistake mistake;
-  auto root = parse_config(flow_->source_.text, file_, environment_, &mistake);
+  const EnvLookup noted = [this](std::string_view name) {
+    auto value = environment_(name);
+    if (value) secrets_->add(name, *value);
+    return value;
+  };
+  auto root = parse_config(flow_->source_.text, file_, noted, &mistake);
   if (!root) {
     into.push_back(std::move(mistake));
     return false;
@@ -97,6 +103,7 @@ Result<FlowPtr> FlowReader::read(std::vector<ConfigMistake>* mistakes) {
     found = root_.mistakes();
     if (found.empty()) flow_->output_reads_ = link(flow_->stages_, flow_->output_, file_, found);
     std::ranges::sort(found, {}, [](const auto& m) { return std::tie(m.line, m.column, m.field, m.message); });
+    for (auto& m : found) m.message = secrets_->hide(m.message);
   }
   if (mistakes) mistakes->insert(mistakes->end(), found.begin(), found.end());
   if (found.empty()) return FlowPtr(flow_);

@@ -20,8 +20,8 @@ std::unexpected<Error> wrong(const Place& at, std::string message, ErrorCode cod
 }
 
 // A program's error may quote what it was given.
-std::unexpected<Error> without_secrets(Error error) {
-  error.message = log::redact(error.message);
+std::unexpected<Error> without_secrets(const HttpCall& call, Error error) {
+  error.message = log::redact(call.secrets->hide(error.message));
   return fail(std::move(error));
 }
 
@@ -43,14 +43,14 @@ class Maker {
 
   Result<void> url() {
     auto text = call_.url.text->render(context_);
-    if (!text) return without_secrets(std::move(text.error()));
+    if (!text) return without_secrets(call_, std::move(text.error()));
     const auto parsed = net::parse_url(trim(*text), call_.url.at.field);
     if (!parsed) return fail(parsed.error());
     if (has_dot_segment(parsed->target)) return wrong(call_.url.at, "the path of the URL has a . or .. segment: a value that goes into a path must not lead out of it");
     made_.method = call_.method;
     made_.url = net::to_string(*parsed);
     const std::string_view shown = made_.url;
-    made_.target = made_.method + " " + log::redact(shown.substr(0, shown.find('?')));
+    made_.target = made_.method + " " + log::redact(call_.secrets->hide(shown.substr(0, shown.find('?'))));
     return {};
   }
 
@@ -70,7 +70,7 @@ class Maker {
     json::value made;
     if (call_.body) {
       auto value = call_.body.jq->one(context_);
-      if (!value) return without_secrets(std::move(value.error()));
+      if (!value) return without_secrets(call_, std::move(value.error()));
       made = std::move(*value);
       otherwise = &made;
     }
@@ -86,7 +86,7 @@ class Maker {
     const auto printable = [](char c) { return c > 0x20 && c < 0x7f; };
     if (key.empty() || key.size() > records::kMaxEffectKey || !std::ranges::all_of(key, printable))
       return wrong(at, "the idempotency key must be 1 to 255 printable ASCII characters without blanks");
-    made_.idempotency_key = key;
+    made_.idempotency_key = utf8_prefix(call_.secrets->hide(key), records::kMaxEffectKey);
     replace_header("Idempotency-Key", key);
     return {};
   }
@@ -193,6 +193,7 @@ std::expected<HttpAnswer, HttpFailure> judge(const HttpCall& call, const net::Fe
     }
   HttpAnswer answer{.outcome = outcome_of(got.status, "digest", to_hex(sha256(got.body)))};
   answer.output = json::object{{"status", got.status}, {"headers", headers_of(got.headers)}, {"body", std::move(body)}};
+  call.secrets->hide_named(answer.output);
   return answer;
 }
 
@@ -221,7 +222,7 @@ Result<HttpRequestMade> make_settlement(const SettleStage& stage, const json::va
   std::string key(derived_key);
   if (stage.key) {
     auto own = stage.key.jq->one(context);
-    if (!own) return without_secrets(std::move(own.error()));
+    if (!own) return without_secrets(stage.effect, std::move(own.error()));
     if (own->is_null()) return wrong(stage.key.at, "is null: a settlement's key names what is settled");
     key = own->is_string() ? std::string(own->get_string()) : to_hex(value_digest(*own));
   }

@@ -27,8 +27,8 @@ struct HttpRequestMade {
   std::string method, url;
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
-  std::string target;             // "POST https://pay.example/charges": without the query and what looks like a credential
-  std::string idempotency_key;    // as sent; empty: none is
+  std::string target;             // "POST https://pay.example/charges": without the query, values of the environment, and what looks like a credential
+  std::string idempotency_key;    // as sent, but for values of the environment; empty: none is
   Digest arguments{};             // SHA-256 of "METHOD URL\n", a "name: value\n" for each header in order but x-ballast-fence, "\n", the body
 };
 
@@ -48,7 +48,7 @@ Result<HttpRequestMade> make_settlement(const SettleStage& stage, const json::va
 
 struct HttpAnswer {
   // {status, headers, body}: header names in lower case, several of one name joined by ", ", Set-Cookie left out; body is JSON where it
-  // parses as such, else text, in which bytes that are no UTF-8 become U+FFFD.
+  // parses as such, else text, in which bytes that are no UTF-8 become U+FFFD. A secret of the environment that comes back in it is hidden.
   json::value output;
   std::string outcome;            // for the journal of effects: {"status":201,"digest":"…"}
 };

@@ -62,7 +62,8 @@ void Runner::Run::keep(StageRecord record) {
 Result<Also> Runner::Run::take_also() {
   std::vector<PackedRecord> packed;
   std::vector<JobEvent> events;
-  for (const StageRecord& r : std::exchange(kept, {})) {
+  for (StageRecord& r : std::exchange(kept, {})) {
+    if (r.error) r.error->message = flow->secrets().hide(r.error->message);
     auto one = pack_record(r);
     if (!one) return fail(std::move(one.error()));
     packed.push_back(std::move(*one));
@@ -318,6 +319,7 @@ Outcome Runner::finished(Run& run, Next next) {
   if (next.finish && outcome.to == Commit::To::done) outcome.output = to_json(*next.finish->output);
   if (next.fail && !outcome.error) {
     outcome.error = std::move(next.fail->error);
+    outcome.error->message = run.flow->secrets().hide(outcome.error->message);
     if (!next.fail->path.empty()) outcome.error->field = "stages." + next.fail->path;
   }
   return outcome;

@@ -56,7 +56,7 @@ Result<HttpRequestMade> settlement(const StageCall& call, std::optional<Digest>*
 Also told_refused(const StageCall& call, const Digest& values, const Error& why, WallTime now) {
   return [chain = to_string(call.run.id), now,
           entry = records::AuditEntry{.actor = "system", .action = std::string(records::audit::settle_refused), .subject = call.stage.path, .arguments = values,
-                                      .outcome = to_json(json::object{{"why", why.message}}), .at = now}](store::Tx& tx) -> Result<void> {
+                                      .outcome = to_json(json::object{{"why", http_of(*call.stage.stage).secrets->hide(why.message)}}), .at = now}](store::Tx& tx) -> Result<void> {
     if (auto head = records::append_audit(tx, chain, {&entry, 1}, now); !head) return fail(std::move(head.error()));
     return {};
   };

@@ -158,6 +158,27 @@ TEST(HttpCall, SecretsStayInTheRequestAlone) {
   }
 }
 
+TEST(HttpCall, AValueOfTheEnvironmentIsHiddenWhateverItLooksLike) {
+  const std::map<std::string, std::string> env{{"PLAIN", "plain word/97"}, {"SHOP", "https://shop.example:8443/an-odd-place"}};
+  const auto flow = good_flow(R"(flow: f
+stages:
+  call: {http: {url: '${SHOP}/hooks/{{ "${PLAIN}" | @uri }}', method: POST, idempotency: key, body: '"${PLAIN}"'}}
+)", env);
+  const auto m = made(flow, "{}", "of-an-odd-place-7");
+  ASSERT_TRUE(m) << describe(m.error());
+  EXPECT_EQ(m->url, "https://shop.example:8443/an-odd-place/hooks/plain%20word%2F97");
+  EXPECT_EQ(m->target, "POST https://shop.example:8443/[redacted:SHOP]/hooks/[redacted:PLAIN]");
+  EXPECT_EQ(m->body, "plain word/97");
+  EXPECT_EQ(header(*m, "idempotency-key"), "of-an-odd-place-7");
+  EXPECT_EQ(m->idempotency_key, "of-[redacted:SHOP]-7");
+  const auto wrong = good_flow("flow: f\nstages:\n  call: {http: {url: 'https://a.example/', method: POST, body: '\"it is ${PLAIN}\" | error'}}\n", env);
+  EXPECT_EQ(made(wrong).error().message.find("plain"), std::string::npos) << made(wrong).error().message;
+  std::vector<ConfigMistake> mistakes;
+  EXPECT_FALSE(read_flow("flow: f\nstages:\n  a: {transform: '${PLAIN}'}\n", "f.yaml", fixed_environment(env), {}, &mistakes));
+  ASSERT_EQ(mistakes.size(), 1u);
+  EXPECT_EQ(mistakes[0].message.find("plain word"), std::string::npos) << mistakes[0].message;
+}
+
 // ---- settlements ----
 
 FlowPtr settling(std::string_view effect, std::string_view key = "") {
