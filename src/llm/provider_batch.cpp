@@ -23,6 +23,8 @@ Result<BatchAsk> ask_at(const ProviderSpec& spec, std::string_view secret, Batch
   return BatchAsk{.call = std::move(*call), .content_type = {}, .body = {}};
 }
 
+std::string path_of(BatchApi api, std::string_view batch) { return (api == BatchApi::openai ? "/batches/" : "/messages/batches/") + net::percent_encode(batch); }
+
 std::string_view endpoint_of(Operation operation) {
   switch (operation) {
     case Operation::embeddings: return "/v1/embeddings";
@@ -115,13 +117,17 @@ Result<BatchAsk> ask_create(const ProviderSpec& spec, std::string_view secret, c
 }
 
 Result<BatchAsk> ask_status(const ProviderSpec& spec, std::string_view secret, BatchApi api, std::string_view batch) {
-  return ask_at(spec, secret, api, "GET", fmt::format("{}/{}", api == BatchApi::openai ? "/batches" : "/messages/batches", net::percent_encode(batch)));
+  return ask_at(spec, secret, api, "GET", path_of(api, batch));
+}
+
+Result<BatchAsk> ask_cancel(const ProviderSpec& spec, std::string_view secret, BatchApi api, std::string_view batch) {
+  return ask_at(spec, secret, api, "POST", path_of(api, batch) + "/cancel");
 }
 
 Result<BatchAsk> ask_recent(const ProviderSpec& spec, std::string_view secret) { return ask_at(spec, secret, BatchApi::openai, "GET", "/batches?limit=100"); }
 
 Result<BatchAsk> ask_results(const ProviderSpec& spec, std::string_view secret, BatchApi api, std::string_view batch, std::string_view file) {
-  return ask_at(spec, secret, api, "GET", api == BatchApi::openai ? fmt::format("/files/{}/content", net::percent_encode(file)) : fmt::format("/messages/batches/{}/results", net::percent_encode(batch)));
+  return ask_at(spec, secret, api, "GET", api == BatchApi::openai ? fmt::format("/files/{}/content", net::percent_encode(file)) : path_of(api, batch) + "/results");
 }
 
 Result<std::string> read_created(std::string_view body) {

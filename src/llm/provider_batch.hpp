@@ -33,6 +33,7 @@ Result<BatchAsk> ask_upload(const ProviderSpec& spec, std::string_view secret, O
 Result<BatchAsk> ask_create(const ProviderSpec& spec, std::string_view secret, Operation operation, std::string_view file, std::string_view tag);                // OpenAI
 Result<BatchAsk> ask_create(const ProviderSpec& spec, std::string_view secret, const std::vector<BatchItem>& items);                                             // Anthropic
 Result<BatchAsk> ask_status(const ProviderSpec& spec, std::string_view secret, BatchApi api, std::string_view batch);
+Result<BatchAsk> ask_cancel(const ProviderSpec& spec, std::string_view secret, BatchApi api, std::string_view batch);   // what is finished stays so
 Result<BatchAsk> ask_recent(const ProviderSpec& spec, std::string_view secret);                                                                                  // OpenAI
 Result<BatchAsk> ask_results(const ProviderSpec& spec, std::string_view secret, BatchApi api, std::string_view batch, std::string_view file);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.hpp"
+#include "work/provider_batch_rows.hpp"
 
 namespace ballast::work {
 
@@ -169,8 +170,15 @@ Task<Result<void>> Batches::step(Live& live) {
     co_await pause(live, kLook);
     co_return Result<void>{};
   }
-  if (b.state == BatchState::cancelling)
-    if (auto ended = co_await cancel_jobs(live); !ended) co_return ended;
+  if (b.state == BatchState::cancelling && !live.called_off) co_return co_await cancel_jobs(live);
+  if (b.state == BatchState::cancelling) {
+    const auto left = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return any_called_off(tx, b.id); });
+    if (!left) co_return std::unexpected(left.error());
+    if (*left) {
+      co_await pause(live, kTryAgain);
+      co_return Result<void>{};
+    }
+  }
   co_return co_await finalize(live);
 }
 

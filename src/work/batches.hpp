@@ -56,6 +56,7 @@ class Batches {
     Batch batch;                             // as its row is, between two steps of its driver; but for the counts
     std::uint64_t left = 0;                  // lines that nothing has come of yet
     bool cancel = false;                     // wished
+    bool called_off = false;                 // and all that could be ended at once was
     std::uint64_t ticket = 0;
   };
   struct Lines;

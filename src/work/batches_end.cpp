@@ -1,6 +1,9 @@
 // How a batch ends: its jobs are cancelled if that was wished, and what came of its lines is written into its files.
+#include <unordered_set>
+
 #include "base/compress.hpp"
 #include "work/batches.hpp"
+#include "work/provider_batch_rows.hpp"
 
 namespace ballast::work {
 
@@ -52,20 +55,26 @@ struct Batches::Tally {
   bool late = false;                         // some for want of time
 };
 
+// All but those that a provider has in a batch of its own: they end as that one does (ProviderBatches), with what was finished before.
 Task<Result<void>> Batches::cancel_jobs(Live& live) {
   std::uint64_t after = 0;
+  const auto held = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) { return call_off(tx, live.batch.id); });
+  if (!held) co_return std::unexpected(held.error());
+  const std::unordered_set<JobId> sent(held->begin(), held->end());
   for (;;) {
     auto rows = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return list_lines(tx, live.batch.id, after, kCancelledAtOnce); });
     if (!rows) co_return std::unexpected(std::move(rows.error()));
-    if (rows->empty()) co_return Result<void>{};
+    if (rows->empty()) break;
     after = rows->back().line;
     std::vector<JobId> ids;
     for (const LineRow& row : *rows)
-      if (row.made) ids.push_back(row.job);
+      if (row.made && !sent.contains(row.job)) ids.push_back(row.job);
     const auto results = co_await engine_.cancel(std::move(ids), "the batch was cancelled");
     for (const auto& r : results)            // those that have ended already are fine as they are
       if (!r && r.error().code != ErrorCode::caller_conflict && r.error().code != ErrorCode::caller_not_found) co_return std::unexpected(r.error());
   }
+  live.called_off = true;
+  co_return Result<void>{};
 }
 
 Task<Result<void>> Batches::write_papers(Live& live, Paper& output, Paper& errors, Tally& tally) {

@@ -134,6 +134,14 @@ constexpr std::string_view kProgress = R"sql(
 ALTER TABLE run_steps ADD COLUMN fence {int} NOT NULL DEFAULT 0;
 )sql";
 
+// batch_calls.parent: the batch of ours whose line it is, or 0; cancel: nobody wants it answered any more. provider_batches.cancelled: the provider knows.
+constexpr std::string_view kCancelledBatches = R"sql(
+ALTER TABLE batch_calls ADD COLUMN parent {int} NOT NULL DEFAULT 0;
+ALTER TABLE batch_calls ADD COLUMN cancel {int} NOT NULL DEFAULT 0;
+ALTER TABLE provider_batches ADD COLUMN cancelled {int} NOT NULL DEFAULT 0;
+CREATE INDEX batch_calls_by_parent ON batch_calls (parent, job);
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"work", 1, "jobs, keys, attempts, claims, queues", kFirst},
     {"work", 2, "events", kSecond},
@@ -145,6 +153,7 @@ constexpr store::Migration kMigrations[] = {
     {"work", 8, "signals", kSignals},
     {"work", 9, "batches of providers", kProviderBatches},
     {"work", 11, "the progress of runs", kProgress},
+    {"work", 12, "batches of providers that are cancelled", kCancelledBatches},
 };
 
 }  // namespace

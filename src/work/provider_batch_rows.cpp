@@ -15,7 +15,19 @@ Result<void> done(const Result<store::Rows>& rows) {
   return {};
 }
 
-#define BALLAST_BATCH_CALL "SELECT c.job, c.state, c.provider, c.model, c.operation, c.api, c.body, c.status, c.answer FROM batch_calls c "
+Result<bool> any(const Result<store::Rows>& rows) {
+  if (!rows) return std::unexpected(rows.error());
+  return !rows->empty();
+}
+
+Result<std::vector<JobId>> jobs_in(const Result<store::Rows>& rows) {
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<JobId> out;
+  for (const store::Row r : *rows) out.push_back(JobId{r.integer(0)});
+  return out;
+}
+
+#define BALLAST_BATCH_CALL "SELECT c.job, c.state, c.provider, c.model, c.operation, c.api, c.body, c.status, c.answer, c.parent, c.cancel FROM batch_calls c "
 
 Result<std::vector<BatchCall>> calls_of(const Result<store::Rows>& rows) {
   if (!rows) return std::unexpected(rows.error());
@@ -25,7 +37,7 @@ Result<std::vector<BatchCall>> calls_of(const Result<store::Rows>& rows) {
     if (!body || !answer) return fail(ErrorCode::internal_error, "a stored call of a batch is damaged");
     out.push_back({.job = JobId{r.integer(0)}, .state = static_cast<BatchCallState>(r.integer(1)), .provider = r.string(2), .model = r.string(3),
                    .operation = static_cast<llm::Operation>(r.integer(4)), .api = static_cast<llm::BatchApi>(r.integer(5)), .body = std::move(*body),
-                   .status = static_cast<int>(r.integer(7)), .answer = std::move(*answer)});
+                   .status = static_cast<int>(r.integer(7)), .answer = std::move(*answer), .parent = JobId{r.integer(9)}, .cancel = r.boolean(10)});
   }
   return out;
 }
@@ -34,9 +46,9 @@ Result<std::vector<BatchCall>> calls_of(const Result<store::Rows>& rows) {
 
 Result<void> put_batch_call(store::Tx& tx, const BatchCall& c) {
   const std::string body = pack(c.body), answer = pack(c.answer);
-  return done(tx.run("INSERT INTO batch_calls (job, state, provider, model, operation, api, body, batch, status, answer) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9)",
+  return done(tx.run("INSERT INTO batch_calls (job, state, provider, model, operation, api, body, batch, status, answer, parent) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10)",
                      {c.job.value, static_cast<int>(c.state), c.provider, c.model, static_cast<int>(c.operation), static_cast<int>(c.api), store::Value::bytes(body), c.status,
-                      store::Value::bytes(answer)}));
+                      store::Value::bytes(answer), c.parent.value}));
 }
 
 Result<std::optional<BatchCall>> get_batch_call(store::Tx& tx, JobId job) {
@@ -53,13 +65,14 @@ Result<void> refuse_batch_call(store::Tx& tx, JobId job) {
 }
 
 Result<std::optional<ProviderBatch>> begin_batch(store::Tx& tx, JobId id, WallTime now, std::size_t most, std::size_t most_bytes) {
-  auto first = calls_of(tx.run(BALLAST_BATCH_CALL "WHERE c.state = 0 ORDER BY c.job LIMIT 1"));
+  auto first = calls_of(tx.run(BALLAST_BATCH_CALL "JOIN jobs j ON j.id = c.job WHERE c.state = 0 AND c.cancel = 0 AND j.live = 1 ORDER BY c.job LIMIT 1"));
   if (!first) return std::unexpected(std::move(first.error()));
   if (first->empty()) return std::optional<ProviderBatch>{};
   const BatchCall& kind = first->front();
   const int operation = static_cast<int>(kind.operation), api = static_cast<int>(kind.api);
-  auto rows = tx.run("SELECT job, length(body) FROM batch_calls WHERE state = 0 AND provider = $1 AND model = $2 AND operation = $3 AND api = $4 ORDER BY job LIMIT $5",
-                     {kind.provider, kind.model, operation, api, most});
+  auto rows = tx.run("SELECT c.job, length(c.body) FROM batch_calls c JOIN jobs j ON j.id = c.job WHERE c.state = 0 AND c.cancel = 0 AND j.live = 1 "
+                     "AND c.provider = $1 AND c.model = $2 AND c.operation = $3 AND c.api = $4 AND c.parent = $5 ORDER BY c.job LIMIT $6",
+                     {kind.provider, kind.model, operation, api, kind.parent.value, most});
   if (!rows) return std::unexpected(rows.error());
   store::Batch taken(2);
   std::size_t bytes = 0;
@@ -77,12 +90,13 @@ Result<std::optional<ProviderBatch>> begin_batch(store::Tx& tx, JobId id, WallTi
 }
 
 Result<std::vector<ProviderBatch>> list_provider_batches(store::Tx& tx) {
-  auto rows = tx.run("SELECT id, created, provider, model, operation, api, credential, remote, begun_us FROM provider_batches ORDER BY id");
+  auto rows = tx.run("SELECT id, created, provider, model, operation, api, credential, remote, begun_us, cancelled FROM provider_batches ORDER BY id");
   if (!rows) return std::unexpected(rows.error());
   std::vector<ProviderBatch> out;
   for (const store::Row r : *rows)
     out.push_back({.id = JobId{r.integer(0)}, .created = r.boolean(1), .provider = r.string(2), .model = r.string(3), .operation = static_cast<llm::Operation>(r.integer(4)),
-                   .api = static_cast<llm::BatchApi>(r.integer(5)), .credential = r.string(6), .remote = r.string(7), .begun = from_unix_us(r.integer(8))});
+                   .api = static_cast<llm::BatchApi>(r.integer(5)), .credential = r.string(6), .remote = r.string(7), .begun = from_unix_us(r.integer(8)),
+                   .cancelled = r.boolean(9)});
   return out;
 }
 
@@ -95,7 +109,7 @@ Result<std::vector<llm::BatchItem>> batch_items(store::Tx& tx, JobId batch) {
 }
 
 Result<void> update_provider_batch(store::Tx& tx, const ProviderBatch& b) {
-  return done(tx.run("UPDATE provider_batches SET created = $2, credential = $3, remote = $4 WHERE id = $1", {b.id.value, b.created, b.credential, b.remote}));
+  return done(tx.run("UPDATE provider_batches SET created = $2, credential = $3, remote = $4, cancelled = $5 WHERE id = $1", {b.id.value, b.created, b.credential, b.remote, b.cancelled}));
 }
 
 Result<void> end_provider_batch(store::Tx& tx, JobId batch, std::span<const llm::BatchResult> results) {
@@ -114,12 +128,22 @@ Result<void> end_provider_batch(store::Tx& tx, JobId batch, std::span<const llm:
   return done(tx.run("DELETE FROM provider_batches WHERE id = $1", {batch.value}));
 }
 
-Result<std::vector<JobId>> answered_and_waiting(store::Tx& tx, std::size_t limit) {
-  auto rows = tx.run("SELECT c.job FROM batch_calls c JOIN jobs j ON j.id = c.job WHERE c.state >= 2 AND j.state = $1 LIMIT $2", {static_cast<int>(JobState::waiting), limit});
-  if (!rows) return std::unexpected(rows.error());
-  std::vector<JobId> out;
-  for (const store::Row r : *rows) out.push_back(JobId{r.integer(0)});
-  return out;
+Result<bool> is_wanted(store::Tx& tx, JobId batch) {
+  return any(tx.run("SELECT 1 FROM batch_calls c JOIN jobs j ON j.id = c.job WHERE c.batch = $1 AND c.state = 1 AND c.cancel = 0 AND j.live = 1 LIMIT 1", {batch.value}));
+}
+
+Result<std::vector<JobId>> call_off(store::Tx& tx, JobId parent) {
+  if (auto told = tx.run("UPDATE batch_calls SET cancel = 1 WHERE parent = $1", {parent.value}); !told) return std::unexpected(told.error());
+  return jobs_in(tx.run("SELECT job FROM batch_calls WHERE parent = $1 AND state IN (1, 2)", {parent.value}));
+}
+
+Result<bool> any_called_off(store::Tx& tx, JobId parent) {
+  return any(tx.run("SELECT 1 FROM batch_calls c JOIN jobs j ON j.id = c.job WHERE c.parent = $1 AND c.cancel = 1 AND j.live = 1 LIMIT 1", {parent.value}));
+}
+
+Result<std::vector<JobId>> answered_and_waiting(store::Tx& tx, std::size_t limit, bool called_off) {
+  return jobs_in(tx.run("SELECT c.job FROM batch_calls c JOIN jobs j ON j.id = c.job WHERE c.state >= 2 AND j.state = $1 AND (CASE WHEN c.state = 3 THEN c.cancel ELSE 0 END) = $2 LIMIT $3",
+                        {static_cast<int>(JobState::waiting), called_off ? 1 : 0, limit}));
 }
 
 Result<std::vector<BatchCall>> orphaned_batch_calls(store::Tx& tx, std::size_t limit) {

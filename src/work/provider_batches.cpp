@@ -47,7 +47,7 @@ Task<Result<ProviderBatches::Way>> ProviderBatches::way_of(const Lease& lease, c
   if (!row) co_return std::unexpected(std::move(row.error()));
   if (*row) {
     Way way;
-    way.wait = (*row)->state < BatchCallState::answered;
+    way.wait = (*row)->state < BatchCallState::answered || ((*row)->state == BatchCallState::refused && (*row)->cancel);
     if ((*row)->state == BatchCallState::answered)
       way.answer = gateway::ProviderAnswer{.target = (*row)->provider + "/" + (*row)->model, .status = (*row)->status, .body = std::move((*row)->answer)};
     co_return way;
@@ -56,6 +56,7 @@ Task<Result<ProviderBatches::Way>> ProviderBatches::way_of(const Lease& lease, c
   auto body = target ? llm::batch_body(request.body, target->model) : std::nullopt;
   if (!body) co_return Way{};
   BatchCall call{.job = job, .provider = target->provider, .model = target->model, .operation = request.operation, .api = target->api, .body = std::move(*body), .answer = {}};
+  if (lease.job->spec.origin == Origin::batch) call.parent = lease.job->spec.parent;
   co_return Way{.wait = true, .also = [call = std::move(call)](store::Tx& tx) { return put_batch_call(tx, call); }, .answer = {}};
 }
 
@@ -87,10 +88,13 @@ Task<Result<void>> ProviderBatches::turn() {
   for (ProviderBatch& b : *batches) {
     if (stopping_.cancelled()) co_return Result<void>{};
     const std::string id = tag_of(b);
-    const auto looked = b.created ? co_await look_after(std::move(b)) : co_await create(std::move(b));
+    const auto wanted = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return is_wanted(tx, b.id); });
+    if (!wanted) co_return std::unexpected(wanted.error());
+    const auto looked = !*wanted ? co_await call_off(std::move(b)) : b.created ? co_await look_after(std::move(b)) : co_await create(std::move(b));
     if (!looked) log::warn("provider_batch_waits", {{"batch", id}, {"why", log::redact(looked.error().message)}});
   }
   if (auto gathered = co_await gather(); !gathered) co_return gathered;
+  if (auto cancelled = co_await cancel_called_off(); !cancelled) co_return cancelled;
   if (auto woken = co_await wake_answered(); !woken) co_return woken;
   auto booked = co_await book_orphans();
   co_return booked;
@@ -98,10 +102,20 @@ Task<Result<void>> ProviderBatches::turn() {
 
 Task<Result<void>> ProviderBatches::wake_answered() {
   for (;;) {
-    const auto jobs = co_await engine_.database().read(engine_.home(), [](store::Tx& tx) { return answered_and_waiting(tx, kAtOnce); });
+    const auto jobs = co_await engine_.database().read(engine_.home(), [](store::Tx& tx) { return answered_and_waiting(tx, kAtOnce, false); });
     if (!jobs) co_return std::unexpected(jobs.error());
     for (const JobId job : *jobs)
       if (auto woken = co_await engine_.wake(job); !woken) co_return std::unexpected(woken.error());
+    if (jobs->size() < kAtOnce || stopping_.cancelled()) co_return Result<void>{};
+  }
+}
+
+Task<Result<void>> ProviderBatches::cancel_called_off() {
+  for (;;) {
+    const auto jobs = co_await engine_.database().read(engine_.home(), [](store::Tx& tx) { return answered_and_waiting(tx, kAtOnce, true); });
+    if (!jobs) co_return std::unexpected(jobs.error());
+    for (const auto& r : co_await engine_.cancel(*jobs, "the batch was cancelled"))
+      if (!r && r.error().code != ErrorCode::caller_conflict && r.error().code != ErrorCode::caller_not_found) co_return std::unexpected(r.error());
     if (jobs->size() < kAtOnce || stopping_.cancelled()) co_return Result<void>{};
   }
 }
@@ -223,6 +237,39 @@ Task<Result<void>> ProviderBatches::create(ProviderBatch batch) {
   const ErrorCode why = remote.error().code;
   if (why == provider_rejected || why == provider_auth || why == provider_quota || why == provider_context_length) co_return co_await refuse(batch, remote.error().message);
   co_return std::unexpected(remote.error());
+}
+
+// The provider has not got it.
+Task<Result<void>> ProviderBatches::drop(const ProviderBatch& batch) {
+  log::info("provider_batch_dropped", {{"batch", tag_of(batch)}, {"provider", batch.provider}});
+  auto gone = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) { return end_provider_batch(tx, batch.id, {}); });
+  co_return gone;
+}
+
+// Nobody waits for it. What the provider may have is cancelled there, and looked after until it has ended.
+Task<Result<void>> ProviderBatches::call_off(ProviderBatch batch) {
+  if (!batch.created && (batch.credential.empty() || batch.api == llm::BatchApi::anthropic)) co_return co_await drop(batch);
+  if (!access_of(batch)) co_return co_await refuse(batch, "there is no such provider any more");
+  if (batch.cancelled) co_return co_await look_after(std::move(batch));
+  const auto& spec = access_of(batch)->spec;
+  auto lease = credential_of(batch);
+  if (!lease) co_return std::unexpected(std::move(lease.error()));
+  const std::string secret(lease->secret());
+  if (!batch.created) {                                  // its creation was cut: it may be there
+    const auto recent = co_await send(batch, llm::ask_recent(spec, secret));
+    if (!recent) co_return std::unexpected(recent.error());
+    const auto there = llm::read_recent(*recent, tag_of(batch));
+    if (!there) co_return std::unexpected(there.error());
+    if (!*there) co_return co_await drop(batch);
+    batch.created = true;
+    batch.remote = **there;
+  }
+  const auto told = co_await send(batch, llm::ask_cancel(spec, secret, batch.api, batch.remote));
+  if (!told && told.error().code != ErrorCode::provider_rejected) co_return std::unexpected(told.error());      // rejected: it has ended already
+  batch.cancelled = true;
+  log::info("provider_batch_cancelled", {{"batch", tag_of(batch)}, {"provider", batch.provider}, {"remote", batch.remote}});
+  auto noted = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) { return update_provider_batch(tx, batch); });
+  co_return noted;
 }
 
 Task<Result<void>> ProviderBatches::look_after(ProviderBatch batch) {

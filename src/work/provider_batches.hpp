@@ -5,6 +5,8 @@
 //
 // All of it is rows, so a crash loses nothing: what was gathered is sent, what was sent is asked after. A batch whose creation a crash cut is
 // looked for by its mark (OpenAI) before another is created; where the API keeps no marks (Anthropic) it is created again, and may be paid twice.
+// A batch that nobody waits for any more (its jobs are over, or the batch of ours whose lines it has is cancelled) is cancelled at its provider too, however
+// often that must be asked; what was finished before is booked and given.
 // The money is booked when the answers are there, also of jobs that were cancelled meanwhile; calls that a budget binds are not sent this way
 // (Gateway::batch_target).
 //
@@ -48,11 +50,14 @@ class ProviderBatches {
   Task<void> run();
   Task<Result<void>> turn();
   Task<Result<void>> wake_answered();
+  Task<Result<void>> cancel_called_off();
   Task<Result<void>> book_orphans();
   Task<Result<void>> gather();
   Task<Result<void>> create(ProviderBatch batch);
   Task<Result<void>> mark_created(ProviderBatch batch, std::string remote);
   Task<Result<void>> refuse(const ProviderBatch& batch, std::string why);
+  Task<Result<void>> call_off(ProviderBatch batch);
+  Task<Result<void>> drop(const ProviderBatch& batch);
   Task<Result<void>> look_after(ProviderBatch batch);
   Task<Result<std::string>> send(const ProviderBatch& batch, Result<llm::BatchAsk> ask);
   const gateway::ProviderAccess* access_of(const ProviderBatch& batch);

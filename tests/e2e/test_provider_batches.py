@@ -8,7 +8,7 @@ import time
 import pytest
 
 from support.configs import PRICE, TIMERS, one_provider
-from support.fake_upstream import error, ok, words
+from support.fake_upstream import Gate, error, ok, words
 from support.gateway import APP_KEY, cost_nano, wait_until
 
 pytestmark = pytest.mark.databases
@@ -68,12 +68,7 @@ def test_a_batch_of_ours_goes_through_the_providers(upstream, gateway):
     upstream.script("model", ok(words(5)))
     b = far(upstream, gateway)
     a = near(gateway, b)
-    lines = [{"custom_id": f"c{n}", "method": "POST", "url": "/v1/chat/completions", "body": job(n)["call"]["body"]} for n in range(30)]
-    boundary, content = "a-boundary-of-the-test", "".join(json.dumps(l) + "\n" for l in lines)
-    form = (f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--{boundary}\r\n'
-            f'Content-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{content}\r\n--{boundary}--\r\n').encode()
-    file = a.app.post("/v1/files", form, headers={"content-type": f"multipart/form-data; boundary={boundary}"}).json()["id"]
-    id = a.app.post("/v1/batches", {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}).json()["id"]
+    id = created(a, 30)
     wait_until(lambda: a.app.get(f"/v1/batches/{id}").json()["status"] == "completed")
     assert a.app.get(f"/v1/batches/{id}").json()["request_counts"] == {"total": 30, "completed": 30, "failed": 0}
     assert len(upstream.seen("model")) == 30 and sum(x["request_counts"]["total"] for x in batches(b)) == 30
@@ -125,15 +120,116 @@ def test_calls_that_a_budget_binds_are_made_the_ordinary_way(upstream, gateway):
     assert {ended(a, id)["state"] for id in ids} == {"done"} and batches(b) == []
 
 
-def test_what_was_answered_for_a_cancelled_job_is_booked(upstream, gateway):
-    upstream.script("model", ok(words(3), delay=1.5))
-    b = far(upstream, gateway)
+def counts(g) -> dict:
+    return {x["id"]: (x["status"], x["request_counts"]["completed"]) for x in batches(g)}
+
+
+def test_what_was_answered_for_a_cancelled_job_is_booked_and_the_rest_is_cancelled_there(upstream, gateway):
+    held = Gate(ok(words(3)))
+    upstream.script("model", ok(words(3)), held)
+    b = far(upstream, gateway, batches={"concurrency": 1})
     a = near(gateway, b)
-    [id] = submit(a, [job(0)])
-    wait_until(lambda: upstream.seen("model"))
-    assert a.app.post(f"/api/jobs/{id}/cancel", {}).status == 200
-    [seen] = upstream.seen("model")
-    wait_until(lambda: a.usage()["billed"] == -(-cost_nano(seen.prompt_tokens, 3, 1.0, 2.0) // 2))
+    ids = submit(a, [job(n) for n in range(2)])
+    wait_until(lambda: list(counts(b).values()) == [("in_progress", 1)])
+    for id in ids:
+        assert a.app.post(f"/api/jobs/{id}/cancel", {}).status == 200
+    wait_until(lambda: list(counts(b).values()) == [("cancelled", 1)])
+    first = upstream.seen("model")[0]
+    wait_until(lambda: a.usage()["billed"] == -(-cost_nano(first.prompt_tokens, 3, 1.0, 2.0) // 2))
+    held.open()
+
+
+def uploaded(g, n: int) -> str:
+    lines = [{"custom_id": f"c{i}", "method": "POST", "url": "/v1/chat/completions", "body": job(i)["call"]["body"]} for i in range(n)]
+    boundary, content = "a-boundary-of-the-test", "".join(json.dumps(l) + "\n" for l in lines)
+    form = (f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--{boundary}\r\n'
+            f'Content-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{content}\r\n--{boundary}--\r\n').encode()
+    return g.app.post("/v1/files", form, headers={"content-type": f"multipart/form-data; boundary={boundary}"}).json()["id"]
+
+
+def created(g, n: int) -> str:
+    return g.app.post("/v1/batches", {"input_file_id": uploaded(g, n), "endpoint": "/v1/chat/completions", "completion_window": "24h"}).json()["id"]
+
+
+def lines_of(g, file: str | None) -> list[dict]:
+    return [json.loads(l) for l in g.app.get(f"/v1/files/{file}/content").body.splitlines()] if file else []
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_cancelled_batch_is_cancelled_there_and_keeps_what_was_finished(upstream, gateway, killed):
+    held = Gate(ok(words(3)))
+    upstream.script("model", *[ok(words(3))] * 4, held)
+    b = far(upstream, gateway, batches={"concurrency": 1})
+    a = near(gateway, b)
+    id = created(a, 10)
+    wait_until(lambda: sum(n for _, n in counts(b).values()) == 4 and len(upstream.seen("model")) == 5)
+    mine = submit(a, [job(99)])              # somebody else's call, in a batch of its own
+    wait_until(lambda: len(batches(b)) == 2)
+    if killed:
+        b.kill()                             # nobody hears that it is cancelled
+    assert a.app.post(f"/v1/batches/{id}/cancel", {}).json()["status"] == "cancelling"
+    if killed:
+        a.kill()
+        a.start()
+        assert a.app.get(f"/v1/batches/{id}").json()["status"] == "cancelling"
+        b.start()
+    wait_until(lambda: a.app.get(f"/v1/batches/{id}").json()["status"] == "cancelled")
+    done = a.app.get(f"/v1/batches/{id}").json()
+    assert sorted(x["status"] for x in batches(b)) in (["cancelled", "in_progress"], ["cancelled", "completed"])
+    there = [x for x in batches(b) if x["status"] == "cancelled"][0]["request_counts"]["completed"]
+    assert there >= 4 and done["request_counts"] == {"total": 10, "completed": there, "failed": 10 - there}
+    assert len(lines_of(a, done["output_file_id"])) == there and {l["error"]["code"] for l in lines_of(a, done["error_file_id"])} == {"batch_cancelled"}
+    held.open()
+    assert ended(a, mine[0])["state"] == "done"
+    billed = (there + 1) * -(-cost_nano(upstream.seen("model")[0].prompt_tokens, 3, 1.0, 2.0) // 2)
+    wait_until(lambda: a.usage()["calls"] == there + 1)
+    books = a.usage()
+    assert books["billed"] == billed, (books, there)
+
+
+class Anthropic:
+    """The vendor's batch API, of one batch that never ends by itself: cancelled, its first request is answered, the others are not."""
+
+    def __init__(self):
+        self.asked: list[str] = []
+        self.requests: list[dict] = []
+        self.refusals = 1                    # of its cancellation
+
+    async def __call__(self, wire, seen) -> None:
+        path = seen.path.removeprefix("/v1/messages/batches")
+        self.asked.append(path)
+        cancelled = self.refusals < 0
+        if path == "":
+            self.requests = seen.body["requests"]
+            await wire.json(200, {"id": "msgbatch_1", "type": "message_batch", "processing_status": "in_progress"})
+        elif path == "/msgbatch_1/cancel":
+            self.refusals -= 1
+            await wire.json(200 if self.refusals < 0 else 529, {"id": "msgbatch_1", "processing_status": "canceling"})
+        elif path == "/msgbatch_1/results":
+            answer = {"id": "msg_1", "type": "message", "role": "assistant", "model": "model", "content": [{"type": "text", "text": "It is said."}],
+                      "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 10, "output_tokens": 4}}
+            results = [{"type": "succeeded", "message": answer}] + [{"type": "canceled"}] * (len(self.requests) - 1)
+            await wire.json(200, "".join(json.dumps({"custom_id": r["custom_id"], "result": x}) + "\n" for r, x in zip(self.requests, results, strict=True)).encode())
+        else:
+            await wire.json(200, {"id": "msgbatch_1", "processing_status": "ended" if cancelled else "in_progress"})
+
+
+def test_anthropics_is_asked_until_it_is_cancelled_once_nobody_waits(upstream, gateway):
+    vendor = Anthropic()
+    upstream.script("", vendor)
+    a = gateway({"providers": {"claude": {"kind": "anthropic", "base_url": upstream.base_url, "key": APP_KEY, "timeouts": TIMERS, "quirks": {"batch": True}}},
+                 "models": {"claude/model": HALF}, "batches": {"gather": "200ms"}})
+    ids = submit(a, [{"call": {"operation": "messages", "body": {"model": "claude/model", "max_tokens": 20, "messages": [{"role": "user", "content": f"Number {n}."}]}}, "urgency": "batch"}
+                     for n in range(3)])
+    wait_until(lambda: "/msgbatch_1" in vendor.asked)
+    assert a.app.post(f"/api/jobs/{ids[0]}/cancel", {}).status == 200
+    looked = len(vendor.asked)
+    wait_until(lambda: len(vendor.asked) >= looked + 3)
+    assert "/msgbatch_1/cancel" not in vendor.asked
+    for id in ids[1:]:
+        assert a.app.post(f"/api/jobs/{id}/cancel", {}).status == 200
+    wait_until(lambda: a.usage()["billed"] == -(-cost_nano(10, 4, 1.0, 2.0) // 2))
+    assert vendor.asked.count("/msgbatch_1/cancel") == 2 and vendor.asked.count("") == 1
 
 
 @pytest.mark.parametrize("operation, body", [

@@ -46,6 +46,18 @@ TEST(ProviderBatch, SendsRequestsUnderTheProvidersNamesWithItsKeyInTheHead) {
   EXPECT_EQ(create->body, R"({"requests":[{"custom_id":"job_1","params":{"model":"m"}},{"custom_id":"job_2","params":{"model":"m"}}]})");
 }
 
+TEST(ProviderBatch, CancelsAtTheProvidersOwnPath) {
+  for (const auto& [kind, api, target] : {std::tuple(ProviderKind::openai, BatchApi::openai, "/v1/batches/batch_a%2Fb/cancel"), {ProviderKind::anthropic, BatchApi::anthropic, "/v1/messages/batches/batch_a%2Fb/cancel"}}) {
+    const auto cancel = ask_cancel(provider(kind), "sk-secret", api, "batch_a/b");
+    ASSERT_TRUE(cancel);
+    EXPECT_EQ(cancel->call.target, target);
+    EXPECT_EQ(cancel->call.method, "POST");
+    EXPECT_TRUE(cancel->body.empty());
+  }
+  EXPECT_FALSE(read_progress(BatchApi::openai, R"({"status":"cancelling"})")->ended);
+  EXPECT_EQ(read_progress(BatchApi::openai, R"({"status":"cancelled","output_file_id":"file-1"})")->files.size(), 1u);
+}
+
 TEST(ProviderBatch, ReadsHowFarABatchIs) {
   EXPECT_FALSE(read_progress(BatchApi::openai, R"({"status":"in_progress","output_file_id":null})")->ended);
   const auto done = read_progress(BatchApi::openai, R"({"status":"completed","output_file_id":"file-1","error_file_id":"file-2"})");
