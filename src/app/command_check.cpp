@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "app/approvers.hpp"
 #include "app/cli.hpp"
 #include "app/schema.hpp"
 #include "app/table.hpp"
@@ -12,8 +13,8 @@ namespace ballast::app {
 namespace {
 
 struct Flags {
-  std::string config;
-  bool json = false, schema = false;
+  std::string config, database;
+  bool json = false, schema = false, stored_keys = false;
 };
 
 json::array providers_of(const Config& config, const Wired& wired) {
@@ -144,6 +145,16 @@ int refuse(const Flags& flags, const Mistakes& mistakes) {
   return kBadConfig;
 }
 
+// With those of the database where that was asked for; that they could not be read is a warning.
+Approvers approvers_of(const Flags& flags, const Config& config, json::array& warnings) {
+  const WallTime now = SystemClock().wall();
+  auto found = configured_approvers(config, now);
+  if (!flags.stored_keys) return found;
+  const std::string& url = flags.database.empty() ? config.database : flags.database;
+  if (auto read = add_stored_approvers(found, url, now); !read) warnings.push_back(json::value("the keys in the database cannot be read: " + read.error().message));
+  return found;
+}
+
 int check(const Flags& flags) {
   if (flags.schema) {
     std::cout << schema_text();
@@ -157,11 +168,12 @@ int check(const Flags& flags) {
   llm::SimTransport network(nowhere);
   auto wired = wire(*config, network, clock, nullptr);
   if (!wired) return refuse(flags, {ConfigMistake{.file = config->file, .field = wired.error().field, .message = wired.error().message}});
-  Mistakes flow_warnings;
-  const auto flows = work::load_flows(config->flows, system_environment(), mistakes, flow_warnings);
-  if (!flows) return refuse(flags, mistakes);
-  json::array warnings;
-  for (const auto& w : flow_warnings) warnings.push_back(json::value(to_string(w)));
+  json::array warnings, notes;
+  work::FlowFindings found;
+  const auto flows = work::load_flows(config->flows, system_environment(), found, world_of(approvers_of(flags, *config, warnings)));
+  if (!flows) return refuse(flags, found.errors);
+  for (const auto& w : found.warnings) warnings.push_back(json::value(to_string(w)));
+  for (const auto& n : found.notes) notes.push_back(json::value(to_string(n) + (flags.stored_keys ? "" : "; --database reads them")));
   for (const auto& w : warnings_of(*config, **wired)) warnings.push_back(json::value(w));
   json::object out{{"ok", true}, {"file", config->file}, {"listen", to_string(config->listen)},
                    {"database", config->database.starts_with("sqlite:") ? config->database : "postgres"},
@@ -173,6 +185,7 @@ int check(const Flags& flags) {
   out["keys"] = keys_of(*config);
   out["flows"] = flows_of(*flows);
   out["warnings"] = warnings;
+  out["notes"] = notes;
   if (flags.json) {
     std::cout << to_json(out) << '\n';
     return kOk;
@@ -181,7 +194,8 @@ int check(const Flags& flags) {
             << "listens on " << plain(out["listen"]) << ", database " << plain(out["database"]) << ", ledger " << plain(out["ledger"]) << '\n';
   for (const char* name : {"providers", "routes", "limits", "budgets", "keys", "flows"}) section(name, out[name].as_array());
   for (const auto& w : warnings) std::cout << "\nwarning: " << plain(w);
-  if (!warnings.empty()) std::cout << '\n';
+  for (const auto& n : notes) std::cout << "\nnote: " << plain(n);
+  if (!warnings.empty() || !notes.empty()) std::cout << '\n';
   return kOk;
 }
 
@@ -193,7 +207,11 @@ void add_check(CLI::App& app, Run& run) {
   command->add_option("-c,--config", flags->config, "Configuration file (default: ./ballast.yaml if there, else none).")->envname("BALLAST_CONFIG");
   command->add_flag("--json", flags->json, "Print JSON.");
   command->add_flag("--schema", flags->schema, "Print the JSON Schema of the file, for editors.");
-  command->callback([&run, flags] { run = [flags] { return check(*flags); }; });
+  auto* stored = command->add_option("--database", flags->database, "Read the keys in this database, too, to say who may approve (default: the configuration's). Changes nothing in it.")->expected(0, 1);
+  command->callback([&run, flags, stored] {
+    flags->stored_keys = stored->count() > 0;
+    run = [flags] { return check(*flags); };
+  });
 }
 
 }  // namespace ballast::app

@@ -94,10 +94,10 @@ Result<std::unique_ptr<Workshop>> Workshop::open(const Config& config, Ground gr
 }
 
 Result<void> Workshop::reload(const Config& config, WallTime now) {
-  std::vector<ConfigMistake> mistakes, warnings;
-  auto flows = work::load_flows(config.flows, system_environment(), mistakes, warnings);
+  work::FlowFindings found;
+  auto flows = work::load_flows(config.flows, system_environment(), found);
   if (!flows) return fail(std::move(flows.error()));
-  for (const auto& w : warnings) log::warn("flow_warning", {{"what", to_string(w)}});
+  for (const auto& w : found.warnings) log::warn("flow_warning", {{"what", to_string(w)}});
   if (auto put = flows_.put(ground_.database, std::move(*flows), now); !put) return put;
   webhooks_.use(secret_book(config.webhooks));
   return {};

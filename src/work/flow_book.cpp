@@ -5,7 +5,6 @@
 #include <fstream>
 #include <iterator>
 
-#include "work/flow_check.hpp"
 #include "work/run_rows.hpp"
 
 namespace ballast::work {
@@ -34,8 +33,9 @@ FileLookup files_of(const fs::path& folder) {
 
 }  // namespace
 
-Result<FlowSet> load_flows(const std::string& folder, const EnvLookup& environment, std::vector<ConfigMistake>& mistakes, std::vector<ConfigMistake>& warnings) {
+Result<FlowSet> load_flows(const std::string& folder, const EnvLookup& environment, FlowFindings& found, const FlowWorld& world) {
   FlowSet flows;
+  std::vector<ConfigMistake>& mistakes = found.errors;
   std::error_code error;
   if (!fs::is_directory(folder, error)) return flows;
   std::vector<fs::path> files;
@@ -54,9 +54,10 @@ Result<FlowSet> load_flows(const std::string& folder, const EnvLookup& environme
     if (!fresh) mistakes.push_back({.file = file.string(), .line = 1, .column = 1, .field = "flow", .message = fmt::format("is \"{}\", as in {}", (*flow)->name(), at->second->source().file)});
     all.push_back(std::move(*flow));
   }
-  auto found = check_flows(all);
-  std::ranges::move(found.errors, std::back_inserter(mistakes));
-  std::ranges::move(found.warnings, std::back_inserter(warnings));
+  auto proved = check_flows(all, world);
+  std::ranges::move(proved.errors, std::back_inserter(mistakes));
+  std::ranges::move(proved.warnings, std::back_inserter(found.warnings));
+  std::ranges::move(proved.notes, std::back_inserter(found.notes));
   if (mistakes.empty()) return flows;
   std::string lines;
   for (const auto& m : mistakes) lines += (lines.empty() ? "" : "\n") + to_string(m);

@@ -12,14 +12,14 @@
 #include "base/scheduler.hpp"
 #include "base/task.hpp"
 #include "store/database.hpp"
-#include "work/flow.hpp"
+#include "work/flow_check.hpp"
 
 namespace ballast::work {
 
 using FlowSet = std::map<std::string, FlowPtr, std::less<>>;
 
-// Reads and proves `folder`/*.yaml. No folder: no flows. Error: every mistake, one per line; `warnings` gets what is no error.
-Result<FlowSet> load_flows(const std::string& folder, const EnvLookup& environment, std::vector<ConfigMistake>& mistakes, std::vector<ConfigMistake>& warnings);
+// Reads and proves `folder`/*.yaml. No folder: no flows. Error: every mistake, one per line; `found` gets all that there is to say.
+Result<FlowSet> load_flows(const std::string& folder, const EnvLookup& environment, FlowFindings& found, const FlowWorld& world = {});
 
 class FlowBook {
  public:

@@ -134,15 +134,25 @@ bool some_confidence(const Stage& s, const Stages& stages) {
   return std::ranges::any_of(s.waits_for, [&](const auto& name) { return static_cast<bool>(find_stage(stages, name)->confidence); });
 }
 
+void granted(const Flow& flow, const Stage& s, const ApproveStage& a, const FlowWorld& world, Proof& out) {
+  auto asked = a.assignees;
+  if (a.escalate && !asked.empty()) asked.push_back(a.escalate->to);
+  Grant best = Grant::nobody;
+  for (const auto& name : asked.empty() ? std::vector<std::string>{{}} : asked) best = std::max(best, world.can_approve(name, a.signature));
+  if (best == Grant::yes) return;
+  const std::string none = asked.empty() ? fmt::format("no key{} may approve", a.signature ? " of a user" : "")
+                                         : fmt::format("none of {} has a key{} that may approve", fmt::join(asked, ", "), a.signature ? " of their own" : "");
+  if (!world.knows_all_keys)
+    out.note(flow, s.at, fmt::format("may be granted by nobody{}: {} as far as the configuration says; keys in the database are not known here",
+                                     best == Grant::administrator ? " but an administrator" : "", none));
+  else if (best == Grant::administrator) out.warning(flow, s.at, fmt::format("can be granted by an administrator alone: {}", none));
+  else out.error(flow, s.at, fmt::format("can be granted by nobody: {}; give a key the scope approve", none));
+}
+
 void approvals(const Flow& flow, const Stage& s, const Stages& stages, const FlowWorld& world, Proof& out) {
   const auto* a = s.as<ApproveStage>();
   if (!a) return;
-  if (world.can_approve && a->when.rule != ApproveWhen::Rule::never) {
-    auto asked = a->assignees;
-    if (a->escalate) asked.push_back(a->escalate->to);
-    if (asked.empty() ? !world.can_approve({}) : std::ranges::none_of(asked, [&](const auto& name) { return world.can_approve(name); }))
-      out.error(flow, s.at, asked.empty() ? "can be granted by nobody: no key or user may approve" : fmt::format("can be granted by nobody: none of {} may approve", fmt::join(asked, ", ")));
-  }
+  if (world.can_approve && a->when.rule != ApproveWhen::Rule::never) granted(flow, s, *a, world, out);
   if (a->when.rule == ApproveWhen::Rule::confidence) {
     const Stage* of = a->when.of.empty() ? nullptr : find_stage(stages, a->when.of);
     if (of ? !of->confidence : !some_confidence(s, stages))
@@ -223,7 +233,7 @@ FlowFindings check_flows(std::span<const FlowPtr> flows, const FlowWorld& world)
     std::ranges::move(taint.errors, std::back_inserter(out.findings.errors));
     std::ranges::move(taint.warnings, std::back_inserter(out.findings.warnings));
   }
-  for (auto* list : {&out.findings.errors, &out.findings.warnings}) {
+  for (auto* list : {&out.findings.errors, &out.findings.warnings, &out.findings.notes}) {
     std::ranges::sort(*list, {}, [](const auto& m) { return std::tie(m.file, m.line, m.column, m.field, m.message); });
     list->erase(std::unique(list->begin(), list->end()), list->end());
   }

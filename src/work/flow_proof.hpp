@@ -12,12 +12,13 @@ namespace ballast::work {
 
 struct Proof {
   FlowFindings findings;
-  void error(const Flow& flow, const Place& at, std::string message) { add(findings.errors, flow, at, std::move(message)); }
-  void warning(const Flow& flow, const Place& at, std::string message) { add(findings.warnings, flow, at, std::move(message)); }
+  void error(const Flow& flow, const Place& at, const std::string& message) { add(findings.errors, flow, at, message); }
+  void warning(const Flow& flow, const Place& at, const std::string& message) { add(findings.warnings, flow, at, message); }
+  void note(const Flow& flow, const Place& at, const std::string& message) { add(findings.notes, flow, at, message); }
 
  private:
-  static void add(std::vector<ConfigMistake>& into, const Flow& flow, const Place& at, std::string message) {
-    into.push_back({flow.source().file, at.line, at.column, at.field, std::move(message)});
+  static void add(std::vector<ConfigMistake>& into, const Flow& flow, const Place& at, const std::string& message) {
+    into.push_back({flow.source().file, at.line, at.column, at.field, flow.secrets().hide(message)});
   }
 };
 

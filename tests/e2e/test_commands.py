@@ -112,3 +112,53 @@ def test_a_refusal_before_any_route_has_the_apis_shape(upstream, gateway, path, 
                          (431, auth + b"x-long: " + b"x" * 40_000 + b"\r\n\r\n")):
         reply = asyncio.run(fetch(g.port, "", "", raw=line + head))
         assert reply.status == status and named(reply.json()), reply.body
+
+
+ASKS = """
+flow: ask
+output: "1"
+stages:
+  anybody: {approve: {show: '1', expires: 1h}}
+  editors: {approve: {show: '1', expires: 1h, assignees: ["group:editors"]}}
+  anna:    {approve: {show: '1', expires: 1h, assignees: ["user:anna"], signature: true}}
+"""
+
+
+def asked(g, *args: str) -> dict:
+    """What `check` says of each stage: (how, what)."""
+    done = g.command("check", "--json", "--config", str(g.file), *args, check=False)
+    told = json.loads(done.stdout)
+    said = {m["field"]: ("error", m["message"]) for m in told.get("mistakes", [])}
+    for how in ("warnings", "notes"):
+        said |= {line.split(": ")[1].split(" ")[0]: (how[:-1], line) for line in told.get(how, []) if ": stages." in line}
+    assert done.returncode == (3 if told.get("mistakes") else 0)
+    return {field.removeprefix("stages."): what for field, what in said.items()}
+
+
+@BOTH
+def test_check_says_of_each_approval_whether_anybody_may_grant_it(upstream, gateway):
+    g = gateway({**one_provider(upstream), "keys": [{"name": "app", "value": APP_KEY, "scopes": ["call"]}]}, start=False)
+    (g.folder / "flows").mkdir()
+    (g.folder / "flows" / "ask.yaml").write_text(ASKS)
+    admin = g.config.pop("admin_key")
+    g.write_config()
+    said = asked(g)
+    assert set(said) == {"anybody", "editors", "anna"} and all(how == "note" and "keys in the database are not known" in what and "--database" in what for how, what in said.values()), said
+    if g.config["database"].startswith("sqlite:"):
+        assert asked(g, "--database") == said | {k: (how, what.replace("; --database reads them", "")) for k, (how, what) in said.items()}, "there is none yet"
+        assert not (g.folder / "ballast.db").exists(), "and it is not made"
+
+    g.config["admin_key"] = admin
+    g.write_config()
+    said = asked(g)
+    assert set(said) == {"editors", "anna"} and "but an administrator" in said["editors"][1], said
+    g.start()
+    assert [how for how, _ in asked(g, "--database").values()] == ["error"], "nobody can sign for anna"
+    made = g.admin.post("/api/keys", {"name": "anna's", "scopes": ["approve"], "user": "anna"}).json()["id"]
+    said = asked(g, "--database")
+    assert set(said) == {"editors"} and said["editors"][0] == "warning" and "by an administrator alone" in said["editors"][1], said
+    assert g.admin.post("/api/keys", {"name": "ed", "scopes": ["approve"], "team": "editors"}).status == 201
+    assert asked(g, "--database") == {} and asked(g, "--database", g.config["database"]) == {}
+    assert g.admin.delete(f"/api/keys/{made}").status == 200
+    g.terminate()
+    assert set(asked(g, "--database")) == {"anna"}, "a server need not run"

@@ -107,18 +107,31 @@ TEST(FlowCheck, ChildrenAreCheckedAgainstTheirParents) {
 
 TEST(FlowCheck, TheWorldAroundTheFlowsIsAsked) {
   FlowWorld world;
-  world.can_approve = [](std::string_view who) { return who == "user:anna"; };
+  world.can_approve = [](std::string_view who, bool signature) { return who == "user:anna" ? Grant::yes : who == "group:chiefs" && !signature ? Grant::administrator : Grant::nobody; };
   world.route_exists = [](std::string_view route) { return route == "chat"; };
-  const auto found = check({std::string(head) + R"(  a: {approve: {show: '1', expires: 1h}}
+  const std::string flow = std::string(head) + R"(  a: {approve: {show: '1', expires: 1h}}
   b: {approve: {show: '1', expires: 1h, assignees: ["group:nobody"]}}
   c: {approve: {show: '1', expires: 1h, assignees: ["group:nobody"], escalate: {after: 1m, to: "user:anna"}}}
   d: {model: {route: chta, prompt: x}}
   e: {model: {route: chat, prompt: x}}
-)"}, world);
-  EXPECT_EQ(found.errors.size(), 3u) << lines(found.errors);
-  EXPECT_THAT(lines(found.errors), HasSubstr("stages.a can be granted by nobody: no key or user may approve"));
-  EXPECT_THAT(lines(found.errors), HasSubstr("stages.b can be granted by nobody: none of group:nobody may approve"));
+  f: {approve: {show: '1', expires: 1h, assignees: ["group:chiefs"]}}
+  g: {approve: {show: '1', expires: 1h, assignees: ["group:chiefs"], signature: true}}
+)";
+  const auto found = check({flow}, world);
+  EXPECT_EQ(found.errors.size(), 4u) << lines(found.errors);
+  EXPECT_THAT(lines(found.errors), HasSubstr("stages.a can be granted by nobody: no key may approve; give a key the scope approve"));
+  EXPECT_THAT(lines(found.errors), HasSubstr("stages.b can be granted by nobody: none of group:nobody has a key that may approve"));
   EXPECT_THAT(lines(found.errors), HasSubstr("stages.d asks for the model chta"));
+  EXPECT_THAT(lines(found.errors), HasSubstr("stages.g can be granted by nobody: none of group:chiefs has a key of their own that may approve"));
+  EXPECT_THAT(lines(found.warnings), HasSubstr("stages.f can be granted by an administrator alone: none of group:chiefs has a key that may approve"));
+  EXPECT_TRUE(found.notes.empty());
+
+  world.knows_all_keys = false;
+  const auto guessed = check({flow}, world);
+  EXPECT_EQ(guessed.errors.size(), 1u) << lines(guessed.errors);
+  EXPECT_EQ(guessed.notes.size(), 4u) << lines(guessed.notes);
+  EXPECT_THAT(lines(guessed.notes), HasSubstr("stages.b may be granted by nobody: none of group:nobody has a key that may approve as far as the configuration says; keys in the database are not known here"));
+  EXPECT_THAT(lines(guessed.notes), HasSubstr("stages.f may be granted by nobody but an administrator"));
 }
 
 TEST(FlowCheck, WhoNeedsAStageOrAsksWhetherItWasSkippedProvidesForIt) {
