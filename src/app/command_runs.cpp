@@ -97,8 +97,7 @@ void print_list(const json::value& answer, std::string_view list) {
     for (const auto& [name, value] : row.as_object()) {
       std::string text = value.is_object() || value.is_array() ? to_json(value) : plain(value);
       std::ranges::replace(text, '\n', ' ');
-      if (text.size() > kWidth) text = text.substr(0, kWidth - 3) + "...";
-      line[name] = std::move(text);
+      line[name] = shortened(text, kWidth);
     }
     flat.push_back(std::move(line));
   }
@@ -117,7 +116,7 @@ void print_compared(const json::value& answer) {
       if (!record) return std::string();
       const auto* output = record->as_object().if_contains("output");
       const std::string text = output ? to_json(*output) : plain(record->at("what"));
-      return text.size() > 50 ? text.substr(0, 47) + "..." : text;
+      return shortened(text, 50);
     };
     const bool same = o.at("same").as_bool();
     rows.push_back(json::object{{"stage", o.at("stage")}, {"same", same ? "yes" : "NO"}, {"a", said("a")}, {"b", same ? std::string() : said("b")}});

@@ -2,6 +2,24 @@
 
 namespace ballast::app {
 
+namespace {
+
+bool begins_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }
+
+// Width in characters, not bytes.
+std::size_t width_of(std::string_view text) { return static_cast<std::size_t>(std::ranges::count_if(text, begins_character)); }
+
+}  // namespace
+
+std::string shortened(std::string_view text, std::size_t most) {
+  constexpr std::string_view mark = "...";
+  if (width_of(text) <= most) return std::string(text);
+  std::size_t end = 0;
+  for (std::size_t kept = 0; end < text.size(); ++end)
+    if (begins_character(text[end]) && ++kept + mark.size() > most) break;
+  return std::string(text.substr(0, end)).append(mark);
+}
+
 std::string plain(const json::value& value) {
   switch (value.kind()) {
     case json::kind::null: return "";
@@ -42,11 +60,6 @@ struct Column {
   std::size_t width = 0;
   std::vector<std::string> cells;
 };
-
-// Width in characters, not bytes.
-std::size_t width_of(std::string_view text) {
-  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
-}
 
 std::vector<Column> columns_of(const json::array& rows) {
   std::vector<Column> columns;

@@ -1,6 +1,7 @@
 // Printing JSON to people.
 #pragma once
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.hpp"
@@ -11,6 +12,8 @@ namespace ballast::app {
 std::string table(const json::array& rows);
 // A scalar as text; a list of scalars with commas.
 std::string plain(const json::value& value);
+// At most `most` characters (not bytes) of `text`, the last three of them "..." where it is longer. Never cuts a character in two.
+std::string shortened(std::string_view text, std::size_t most);
 // An object's members, one per line.
 std::string members(const json::value& object);
 // The list in an answer like {"data": […]}: the first array among its members, or the document itself.
