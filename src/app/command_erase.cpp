@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
+#include <thread>
 
 #include "app/access.hpp"
 #include "app/backup.hpp"
@@ -13,13 +14,23 @@ namespace {
 
 struct Flags {
   AccessFlags access;
-  std::string user;
-  bool dry_run = false, cancel = false, with_trail = false, scrub = false;
+  std::string user, wait;
+  bool dry_run = false, cancel = false, cancel_batches = false, with_trail = false, scrub = false;
 };
+
+constexpr auto kLook = std::chrono::seconds(1);           // whether the batches are over
 
 Result<json::value> erase(Access& access, const Flags& f) {
   if (auto there = need_server(access); !there) return fail(std::move(there.error()));
-  return access.call("POST", "/api/erase", json::object{{"user", f.user}, {"dry_run", f.dry_run}, {"cancel", f.cancel}, {"with_trail", f.with_trail}});
+  const auto patience = f.wait.empty() ? Result<Duration>(Duration::zero()) : parse_duration(f.wait, "--wait");
+  if (!patience) return fail(patience.error());
+  const auto until = std::chrono::steady_clock::now() + *patience;
+  for (;;) {
+    auto done = access.call("POST", "/api/erase", json::object{{"user", f.user}, {"dry_run", f.dry_run}, {"cancel", f.cancel}, {"cancel_batches", f.cancel_batches}, {"with_trail", f.with_trail}});
+    const bool batches = !done && done.error().field == "cancel_batches";
+    if (!batches || std::chrono::steady_clock::now() >= until) return done;
+    std::this_thread::sleep_for(kLook);
+  }
 }
 
 int scrub(const Flags& f) {
@@ -55,6 +66,8 @@ void add_erase(CLI::App& app, Run& run) {
   command->add_option("--user", flags->user, "As jobs and calls name him.");
   command->add_flag("--dry-run", flags->dry_run, "Only count.");
   command->add_flag("--cancel", flags->cancel, "End his live jobs and schedules first.");
+  command->add_flag("--cancel-batches", flags->cancel_batches, "Cancel the batches of his keys first, at their providers too.");
+  command->add_option("--wait", flags->wait, "So long for batches of his keys to be over: 1h.");
   command->add_flag("--with-trail", flags->with_trail, "The chains of his jobs in the audit trail, too; a tombstone of each stays.");
   command->add_flag("--scrub", flags->scrub, "Instead: rewrite the database's files, so that nothing deleted is left in them. SQLite: no server may use it.");
   command->callback([&run, flags] { run = [flags] { return run_erase(*flags); }; });

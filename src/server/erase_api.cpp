@@ -17,22 +17,23 @@ namespace ballast::server {
 namespace {
 
 constexpr std::size_t kRowsRead = 20'000, kJobsErased = 500, kBlocksRead = 256;
+constexpr Duration kBatchesEnd = std::chrono::seconds(10);
 constexpr int kTries = 5;                                // of a block that the importer rewrites meanwhile
 constexpr store::ReadOptions kPatient{.limit = std::chrono::minutes(2)};
 constexpr store::WriteOptions kGently{.priority = store::Priority::low, .limit = std::chrono::minutes(2)};
 
 struct Wish {
   std::string user;
-  bool dry_run = false, cancel = false, with_trail = false;
+  bool dry_run = false, cancel = false, cancel_batches = false, with_trail = false;
 };
 
 Result<Wish> wish_from(const JsonRef& body) {
-  if (auto known = only_members(body, {"user", "dry_run", "cancel", "with_trail"}); !known) return fail(std::move(known.error()));
+  if (auto known = only_members(body, {"user", "dry_run", "cancel", "cancel_batches", "with_trail"}); !known) return fail(std::move(known.error()));
   auto user = body.get<std::string>("user");
   if (!user) return fail(std::move(user.error()));
   if (user->empty()) return fail(ErrorCode::caller_invalid_request, "must not be empty", "user");
   Wish wish{.user = std::move(*user)};
-  for (const auto& [name, into] : {std::pair("dry_run", &wish.dry_run), {"cancel", &wish.cancel}, {"with_trail", &wish.with_trail}}) {
+  for (const auto& [name, into] : {std::pair("dry_run", &wish.dry_run), {"cancel", &wish.cancel}, {"cancel_batches", &wish.cancel_batches}, {"with_trail", &wish.with_trail}}) {
     const auto yes = body.maybe<bool>(name);
     if (!yes) return fail(yes.error());
     *into = yes->value_or(false);
@@ -47,10 +48,9 @@ class Erasure {
         pseudonym_(fmt::format("erased-{:016x}", os_seed())) {}
 
   Task<Result<json::object>> run() {
+    if (auto over = co_await end_batches(); !over) co_return std::unexpected(std::move(over.error()));
     if (auto looked = co_await look(); !looked) co_return std::unexpected(std::move(looked.error()));
     if (wish_.dry_run) co_return figures();
-    if (live_batches_ > 0)
-      co_return fail(ErrorCode::caller_conflict, fmt::format("{} batches of keys of the user are not over: cancel them (POST /v1/batches/ID/cancel), then ask again", live_batches_), "user");
     const std::size_t live = jobs_.live.size() + schedules_.size();
     if (live > 0 && !wish_.cancel)
       co_return fail(ErrorCode::caller_conflict, fmt::format("{} jobs of the user are not over, and {} schedules make more: `cancel` ends them first", jobs_.live.size(), schedules_.size()), "cancel");
@@ -68,6 +68,36 @@ class Erasure {
  private:
   store::Database& db() const { return parts_.database; }
 
+  // Batches make files and jobs of their own until they are over, so they come first.
+  Task<Result<void>> end_batches() {
+    auto live = co_await live_batches();
+    if (!live) co_return std::unexpected(live.error());
+    live_batches_ = live->size();
+    if (wish_.dry_run || live->empty()) co_return Result<void>{};
+    if (!wish_.cancel_batches)
+      co_return fail(ErrorCode::caller_conflict,
+                     fmt::format("{} batches of keys of the user are not over: wait for them (`ballast erase --wait 24h`), or let them be cancelled (\"cancel_batches\": true, `--cancel-batches`). "
+                                 "The first is {}", live->size(), work::batch_id(live->front())), "cancel_batches");
+    for (const work::JobId id : *live) {
+      const auto cancelled = co_await door_.ask(exchange_, [&] { return door_.batches().cancel(id); });
+      if (!cancelled && cancelled.error().code != ErrorCode::caller_conflict) co_return std::unexpected(cancelled.error());
+    }
+    for (const MonoTime until = parts_.clock.mono() + kBatchesEnd; !live->empty() && parts_.clock.mono() < until;) {
+      co_await SleepUntil(exchange_.loop(), parts_.clock.mono() + std::chrono::milliseconds(100));
+      live = co_await live_batches();
+      if (!live) co_return std::unexpected(live.error());
+    }
+    if (live->empty()) co_return Result<void>{};
+    co_return fail(ErrorCode::caller_conflict,
+                   fmt::format("{} batches of keys of the user are being cancelled, and their provider has not said yet that they are: ask again when they are over, or wait (`ballast erase --wait 1h`). "
+                               "The first is {}", live->size(), work::batch_id(live->front())), "cancel_batches");
+  }
+
+  Task<Result<std::vector<work::JobId>>> live_batches() {
+    auto found = co_await db().read(exchange_.loop(), [&](store::Tx& tx) { return work::live_batches_of(tx, wish_.user); });
+    co_return found;
+  }
+
   Task<Result<void>> look() {
     work::JobId at{};
     do {
@@ -75,9 +105,6 @@ class Erasure {
       if (!next) co_return std::unexpected(next.error());
       at = *next;
     } while (at);
-    const auto batches = co_await db().read(exchange_.loop(), [&](store::Tx& tx) { return work::live_batches_of(tx, wish_.user); });
-    if (!batches) co_return std::unexpected(batches.error());
-    live_batches_ = *batches;
     schedules_ = co_await door_.ask(exchange_, [&]() -> Task<std::vector<std::string>> {
       std::vector<std::string> names;
       for (const auto& [name, s] : door_.schedules().all())
@@ -163,6 +190,7 @@ class Erasure {
   json::object figures() const {
     json::object o{{"jobs", jobs_.all.size()}, {"live", jobs_.live.size()}, {"schedules", schedules_.size()}, {"calls", calls_}};
     if (wish_.dry_run) {
+      o["batches"] = live_batches_;
       o["dry_run"] = true;
       return o;
     }

@@ -67,10 +67,12 @@ Result<ErasedFiles> erase_files(store::Tx& tx, std::string_view user) {
   return erased;
 }
 
-Result<std::uint64_t> live_batches_of(store::Tx& tx, std::string_view user) {
-  auto rows = tx.run("SELECT COUNT(*) FROM batches WHERE live = 1 AND " OF_THE_USER, {user});
+Result<std::vector<JobId>> live_batches_of(store::Tx& tx, std::string_view user) {
+  auto rows = tx.run("SELECT id FROM batches WHERE live = 1 AND " OF_THE_USER " ORDER BY id", {user});
   if (!rows) return std::unexpected(rows.error());
-  return static_cast<std::uint64_t>((*rows)[0].integer(0));
+  std::vector<JobId> out;
+  for (const store::Row r : *rows) out.push_back(JobId{r.integer(0)});
+  return out;
 }
 
 }  // namespace ballast::work

@@ -31,6 +31,7 @@ Result<ErasedJobs> erase_jobs(store::Tx& tx, std::span<const JobId> jobs, bool r
 // Files and ended batches of keys that are the user's (table api_keys, as it is before records::erase_from_keys).
 struct ErasedFiles { std::uint64_t files = 0, batches = 0; };
 Result<ErasedFiles> erase_files(store::Tx& tx, std::string_view user);
-Result<std::uint64_t> live_batches_of(store::Tx& tx, std::string_view user);
+// Their batches that are not over.
+Result<std::vector<JobId>> live_batches_of(store::Tx& tx, std::string_view user);
 
 }  // namespace ballast::work

@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import json
 import pathlib
+import threading
 
 import pytest
 
 from support.client import Caller
 from support.gateway import wait_until
+from test_batches import created
 from test_backup import SIMULATED, verified
 from test_flows import RESIZE
 from test_jobs import WORK_KEY, end, post, pull
@@ -127,3 +129,27 @@ def test_with_the_trail_and_from_the_command_line(house):
     verified(g)
     busy = g.command("erase", "--scrub", "--config", str(g.file), check=False)
     assert g.config["database"].startswith("postgres") or (busy.returncode == 1 and "stop it first" in busy.stderr)
+
+
+def test_batches_of_a_user_are_waited_for_or_cancelled(house):
+    g = house()
+    ann = Caller(g.port, g.admin.post("/api/keys", {"name": "another of hers", "scopes": ["call"], "user": "ann.lee"}).json()["secret"])
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "chat", "max_tokens": 5, "messages": [{"role": "user", "content": f"Say {SECRET}"}]}}
+    assert g.admin.put("/api/queues/batch", {"paused": True}).status == 200
+    first = created(ann, [line])
+    wait_until(lambda: ann.get(f"/v1/batches/{first}").json()["status"] == "in_progress")
+    refused = erase(g, 409, cancel=True)
+    assert refused["field"] == "cancel_batches" and all(word in refused["detail"] for word in ("1 batches", first, "--wait", "--cancel-batches")), refused
+    assert erase(g, dry_run=True)["batches"] == 1
+    assert erase(g, cancel_batches=True)["batches"] == 1
+    assert ann.get(f"/v1/batches/{first}").status == 404
+
+    second = created(ann, [line])
+    late = []
+    waiting = threading.Thread(target=lambda: late.append(g.command("erase", "--user", "ann.lee", "--wait", "60s", "--json", "--config", str(g.file))))
+    waiting.start()
+    wait_until(lambda: ann.get(f"/v1/batches/{second}").json()["status"] == "in_progress")
+    assert g.admin.put("/api/queues/batch", {"paused": False}).status == 200
+    waiting.join(90)
+    assert json.loads(late[0].stdout)["batches"] == 1 and ann.get(f"/v1/batches/{second}").status == 404
+    assert g.command("erase", "--user", "ann.lee", "--wait", "soon", "--config", str(g.file), check=False).returncode == 2
