@@ -39,7 +39,9 @@ std::size_t begins_with(std::string_view text, std::string_view value) {
   return at;
 }
 
-bool says_secret(std::string_view name) {
+}  // namespace
+
+bool SecretValues::is_secret_name(std::string_view name) {
   constexpr std::array<std::string_view, 9> endings = {"key", "token", "secret", "password", "passwd", "passphrase", "pwd", "hook", "cookie"};
   constexpr std::array<std::string_view, 6> words = {"keys", "tokens", "secrets", "pass", "auth", "bearer"};
   const std::string lower = to_lower_ascii(name);
@@ -47,8 +49,6 @@ bool says_secret(std::string_view name) {
     return std::ranges::any_of(endings, [&](auto e) { return word.ends_with(e); }) || std::ranges::any_of(words, [&](auto w) { return word == w; }) || word.starts_with("cred");
   });
 }
-
-}  // namespace
 
 void SecretValues::add(std::string_view name, std::string_view value) {
   const auto scheme = value.find("://");
@@ -68,9 +68,14 @@ void SecretValues::add(std::string_view name, std::string_view value) {
 }
 
 void SecretValues::add_part(std::string_view name, std::string_view value) {
-  if (value.size() < kLeast || std::ranges::any_of(known_, [&](const Known& k) { return k.value == value; })) return;
+  if (value.size() < kLeast) return;
+  const bool named = is_secret_name(name);
+  if (const auto same = std::ranges::find(known_, value, &Known::value); same != known_.end()) {
+    if (named && !same->named) *same = {std::string(name), std::string(value), true};
+    return;
+  }
   const auto at = std::ranges::find_if(known_, [&](const Known& k) { return k.value.size() < value.size(); });
-  known_.insert(at, {std::string(name), std::string(value), says_secret(name)});
+  known_.insert(at, {std::string(name), std::string(value), named});
 }
 
 std::string SecretValues::hidden(std::string_view text, bool only_named) const {

@@ -21,12 +21,14 @@ namespace ballast {
 class SecretValues {
  public:
   static constexpr std::size_t kLeast = 6;   // bytes
+  // API_TOKEN, db_password; not REGION.
+  static bool is_secret_name(std::string_view name);
   void add(std::string_view name, std::string_view value);
   bool empty() const { return known_.empty(); }
   // `text` with every value replaced by "[redacted:NAME]"; where two begin at the same place, the longer one.
   std::string hide(std::string_view text) const;
-  // In the texts of `value`, its members' names left alone: the values whose names say that they are secret (API_TOKEN, not REGION). For data, where an
-  // ordinary word must not be lost.
+  // In the texts of `value`, its members' names left alone: the values whose names say that they are secret. For data, where an ordinary word must not
+  // be lost.
   void hide_named(json::value& value) const;
 
  private:

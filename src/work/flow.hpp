@@ -284,7 +284,8 @@ class Flow {
   const FlowPolicy& policy() const { return policy_; }
   const Stages& stages() const { return stages_; }
   const FlowSource& source() const { return source_; }
-  // What ${NAME} was given from the environment: hidden wherever something about a run is shown or kept.
+  // What ${NAME} was given from the environment, where it goes into a call or has the name of a secret: hidden wherever something about a run is shown
+  // or kept.
   const SecretValues& secrets() const { return *secrets_; }
   const Stage* find(std::string_view name) const { return find_stage(stages_, name); }
   // A stage by a run's path: "each[3].fetch" is `fetch` of the map `each`. Null: none.

@@ -118,6 +118,7 @@ void FlowReader::expect(const ConfigNode& node, HttpCall& call) {
 HttpCall FlowReader::http(const ConfigNode& node) {
   HttpCall call;
   call.secrets = secrets_;
+  in_call_ = true;
   call.method = node.string("method", node.has("body") ? "POST" : "GET");
   if (call.method.empty() || !std::ranges::all_of(call.method, [](char c) { return c >= 'A' && c <= 'Z'; }))
     node.get("method").problem("must be a method such as GET or POST, in capitals");
@@ -135,6 +136,7 @@ HttpCall FlowReader::http(const ConfigNode& node) {
   call.idempotency = idempotency_from(node.choice("idempotency", {"none", "natural", "key"}, natural ? "natural" : "none"));
   call.trusted = node.boolean("trusted", false);
   node.done();
+  in_call_ = false;
   return call;
 }
 

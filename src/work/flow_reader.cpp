@@ -71,7 +71,7 @@ bool FlowReader::parse(std::vector<ConfigMistake>& into) {
   ConfigMistake mistake;
   const EnvLookup noted = [this](std::string_view name) {
     auto value = environment_(name);
-    if (value) secrets_->add(name, *value);
+    if (value && (in_call_ || SecretValues::is_secret_name(name))) secrets_->add(name, *value);      // the others are settings
     return value;
   };
   auto root = parse_config(flow_->source_.text, file_, noted, &mistake);

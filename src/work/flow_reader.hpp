@@ -53,6 +53,7 @@ class FlowReader {
   const EnvLookup& environment_;
   const FileLookup& files_;
   const std::shared_ptr<SecretValues> secrets_;        // grows while the file is read
+  bool in_call_ = false;                               // what is read goes out
   ConfigNode root_;
   json::value raw_;                                    // the file with its ${NAME} as they are
   std::set<std::string> used_;                         // files named by the stage being read

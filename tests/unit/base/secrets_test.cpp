@@ -41,6 +41,9 @@ TEST(Secrets, InDataOnlyThoseWhoseNamesSayIt) {
   EXPECT_EQ(to_json(v), R"({"a":["in production",1,null,"a little dog","[redacted:SHOP_KEY]!"],)"
                         R"("a little key":{"b":"[redacted:AppToken] [redacted:DB_PASSWORD] https://h.example/[redacted:SLACK_HOOK]"}})");
   EXPECT_EQ(s.hide("in production"), "in [redacted:STAGE]");
+  json::value both = "violets";
+  knowing({{"FLOWER", "violets"}, {"FLOWER_KEY", "violets"}, {"OTHER", "violets"}}).hide_named(both);
+  EXPECT_EQ(both, "[redacted:FLOWER_KEY]");
 }
 
 }  // namespace

@@ -173,10 +173,6 @@ stages:
   EXPECT_EQ(m->idempotency_key, "of-[redacted:SHOP]-7");
   const auto wrong = good_flow("flow: f\nstages:\n  call: {http: {url: 'https://a.example/', method: POST, body: '\"it is ${PLAIN}\" | error'}}\n", env);
   EXPECT_EQ(made(wrong).error().message.find("plain"), std::string::npos) << made(wrong).error().message;
-  std::vector<ConfigMistake> mistakes;
-  EXPECT_FALSE(read_flow("flow: f\nstages:\n  a: {transform: '${PLAIN}'}\n", "f.yaml", fixed_environment(env), {}, &mistakes));
-  ASSERT_EQ(mistakes.size(), 1u);
-  EXPECT_EQ(mistakes[0].message.find("plain word"), std::string::npos) << mistakes[0].message;
 }
 
 // ---- settlements ----
