@@ -45,7 +45,10 @@ class Erasure {
  public:
   Erasure(net::Exchange& exchange, const Parts& parts, const gateway::Principal& who, Wish wish)
       : exchange_(exchange), parts_(parts), door_(*parts.work), who_(who), wish_(std::move(wish)),
-        pseudonym_(fmt::format("erased-{:016x}", os_seed())) {}
+        pseudonym_(fmt::format("erased-{:016x}", os_seed())), keys_{.user = wish_.user, .configured = {}} {
+    for (const auto& key : parts.gateway.world().keys.list())
+      if (key->configured && key->user == wish_.user) keys_.configured.push_back(key->id);
+  }
 
   Task<Result<json::object>> run() {
     if (auto over = co_await end_batches(); !over) co_return std::unexpected(std::move(over.error()));
@@ -94,7 +97,7 @@ class Erasure {
   }
 
   Task<Result<std::vector<work::JobId>>> live_batches() {
-    auto found = co_await db().read(exchange_.loop(), [&](store::Tx& tx) { return work::live_batches_of(tx, wish_.user); });
+    auto found = co_await db().read(exchange_.loop(), [&](store::Tx& tx) { return work::live_batches_of(tx, keys_); });
     co_return found;
   }
 
@@ -176,7 +179,7 @@ class Erasure {
     calls_ = calls;
     const auto files = co_await db().write(exchange_.loop(), [&](store::Tx& tx) -> Result<work::ErasedFiles> {
       if (auto on = records::overwrite_deleted(tx, true); !on) return std::unexpected(on.error());
-      auto erased = work::erase_files(tx, wish_.user);
+      auto erased = work::erase_files(tx, keys_);
       if (auto off = records::overwrite_deleted(tx, false); erased && !off) return std::unexpected(off.error());
       return erased;
     }, kGently);
@@ -222,6 +225,7 @@ class Erasure {
   const gateway::Principal& who_;
   const Wish wish_;
   const std::string pseudonym_;
+  work::UserKeys keys_;
   work::UserJobs jobs_;
   std::vector<std::string> schedules_;
   std::vector<records::BlockKey> blocks_;

@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <array>
+
 #include "records/audit.hpp"
 #include "work/job_rows.hpp"
 
@@ -52,26 +54,58 @@ Result<ErasedJobs> erase_jobs(store::Tx& tx, std::span<const JobId> jobs, bool r
   return erased;
 }
 
-#define OF_THE_USER "owner IN (SELECT id FROM api_keys WHERE user_id = $1)"
+namespace {
 
-Result<ErasedFiles> erase_files(store::Tx& tx, std::string_view user) {
+// $1 is the user, whose keys are in the database; or a key.
+#define OF_THE_USER "owner IN (SELECT id FROM api_keys WHERE user_id = $1)"
+#define OF_THE_KEY "owner = $1"
+
+struct Owned {
+  const char* live_batches;
+  std::array<const char*, 4> deletions;        // pieces, files, lines, batches
+};
+#define OWNED(WHOSE)                                                                                                                          \
+  {"SELECT id FROM batches WHERE live = 1 AND " WHOSE " ORDER BY id",                                                                         \
+   {"DELETE FROM file_pieces WHERE file IN (SELECT id FROM files WHERE " WHOSE ")", "DELETE FROM files WHERE " WHOSE,                         \
+    "DELETE FROM batch_lines WHERE batch IN (SELECT id FROM batches WHERE live = 0 AND " WHOSE ")", "DELETE FROM batches WHERE live = 0 AND " WHOSE}}
+constexpr Owned kOfUser = OWNED(OF_THE_USER), kOfKey = OWNED(OF_THE_KEY);
+
+template <class Body>
+Result<void> for_each_owner(const UserKeys& whose, Body body) {
+  if (auto done = body(kOfUser, whose.user); !done) return done;
+  for (const auto& key : whose.configured)
+    if (auto done = body(kOfKey, key); !done) return done;
+  return {};
+}
+
+}  // namespace
+
+Result<ErasedFiles> erase_files(store::Tx& tx, const UserKeys& whose) {
   ErasedFiles erased;
-  for (const auto& [sql, count] : {std::pair("DELETE FROM file_pieces WHERE file IN (SELECT id FROM files WHERE " OF_THE_USER ")", static_cast<std::uint64_t*>(nullptr)),
-                                   {"DELETE FROM files WHERE " OF_THE_USER, &erased.files},
-                                   {"DELETE FROM batch_lines WHERE batch IN (SELECT id FROM batches WHERE live = 0 AND " OF_THE_USER ")", nullptr},
-                                   {"DELETE FROM batches WHERE live = 0 AND " OF_THE_USER, &erased.batches}}) {
-    auto gone = tx.run(sql, {user});
-    if (!gone) return std::unexpected(gone.error());
-    if (count) *count = static_cast<std::uint64_t>(gone->affected());
-  }
+  auto done = for_each_owner(whose, [&](const Owned& owned, const std::string& who) -> Result<void> {
+    std::array<std::uint64_t, 4> counts{};
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      auto gone = tx.run(owned.deletions[i], {who});
+      if (!gone) return std::unexpected(gone.error());
+      counts[i] = static_cast<std::uint64_t>(gone->affected());
+    }
+    erased.files += counts[1];
+    erased.batches += counts[3];
+    return {};
+  });
+  if (!done) return std::unexpected(std::move(done.error()));
   return erased;
 }
 
-Result<std::vector<JobId>> live_batches_of(store::Tx& tx, std::string_view user) {
-  auto rows = tx.run("SELECT id FROM batches WHERE live = 1 AND " OF_THE_USER " ORDER BY id", {user});
-  if (!rows) return std::unexpected(rows.error());
+Result<std::vector<JobId>> live_batches_of(store::Tx& tx, const UserKeys& whose) {
   std::vector<JobId> out;
-  for (const store::Row r : *rows) out.push_back(JobId{r.integer(0)});
+  auto done = for_each_owner(whose, [&](const Owned& owned, const std::string& who) -> Result<void> {
+    auto rows = tx.run(owned.live_batches, {who});
+    if (!rows) return std::unexpected(rows.error());
+    for (const store::Row r : *rows) out.push_back(JobId{r.integer(0)});
+    return {};
+  });
+  if (!done) return std::unexpected(std::move(done.error()));
   return out;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <unordered_set>
 #include <vector>
@@ -28,10 +29,15 @@ struct ErasedJobs {
 // audit trail too, by `actor`; a tombstone of each stays.
 Result<ErasedJobs> erase_jobs(store::Tx& tx, std::span<const JobId> jobs, bool retire_trail, std::string_view actor, WallTime now);
 
-// Files and ended batches of keys that are the user's (table api_keys, as it is before records::erase_from_keys).
+// The keys that are a user's: those in the database (table api_keys, as it is before records::erase_from_keys) are found by his name.
+struct UserKeys {
+  std::string user;
+  std::vector<std::string> configured;       // ids of his keys in the configuration
+};
+// Their files and ended batches.
 struct ErasedFiles { std::uint64_t files = 0, batches = 0; };
-Result<ErasedFiles> erase_files(store::Tx& tx, std::string_view user);
+Result<ErasedFiles> erase_files(store::Tx& tx, const UserKeys& whose);
 // Their batches that are not over.
-Result<std::vector<JobId>> live_batches_of(store::Tx& tx, std::string_view user);
+Result<std::vector<JobId>> live_batches_of(store::Tx& tx, const UserKeys& whose);
 
 }  // namespace ballast::work

@@ -133,7 +133,8 @@ def test_with_the_trail_and_from_the_command_line(house):
 
 def test_batches_of_a_user_are_waited_for_or_cancelled(house):
     g = house()
-    ann = Caller(g.port, g.admin.post("/api/keys", {"name": "another of hers", "scopes": ["call"], "user": "ann.lee"}).json()["secret"])
+    stored = g.admin.post("/api/keys", {"name": "another of hers", "scopes": ["call"], "user": "ann.lee"}).json()["secret"]
+    ann = Caller(g.port, ANN_KEY)
     line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "chat", "max_tokens": 5, "messages": [{"role": "user", "content": f"Say {SECRET}"}]}}
     assert g.admin.put("/api/queues/batch", {"paused": True}).status == 200
     first = created(ann, [line])
@@ -144,6 +145,7 @@ def test_batches_of_a_user_are_waited_for_or_cancelled(house):
     assert erase(g, cancel_batches=True)["batches"] == 1
     assert ann.get(f"/v1/batches/{first}").status == 404
 
+    ann = Caller(g.port, stored)
     second = created(ann, [line])
     late = []
     waiting = threading.Thread(target=lambda: late.append(g.command("erase", "--user", "ann.lee", "--wait", "60s", "--json", "--config", str(g.file))))
