@@ -67,7 +67,8 @@ Workshop::Workshop(const Config& config, Ground ground, work::ApprovalLinks link
   work::add_builtin_tasks(dispatch_);
   pace_.on_held([this](const std::string& model, const std::string& tenant, std::uint32_t most) { engine_.set_pace(model, tenant, most); });
   dispatch_.set_kind(work::JobKind::call, work::call_handler(caller_, engine_, config_.timeout, config.batches.off_peak, &provider_batches_));
-  dispatch_.set_kind(work::JobKind::flow, [this](work::Lease lease, CancelToken cancel) { return runner_.run(std::move(lease), cancel); });
+  dispatch_.set_kind(work::JobKind::flow, [this](work::Lease lease, CancelToken cancel) { return runner_.run(std::move(lease), cancel); },
+                     [this](const work::Lease& lease) { return runner_.at_once(lease); });
   runner_.set_performer(work::StageKind::model, work::model_performer(caller_));
   runner_.set_performer(work::StageKind::http, work::http_performer(ground_.loops.at(0), guarded_));
   runner_.set_performer(work::StageKind::settle, work::settle_performer(ground_.loops.at(0), guarded_));

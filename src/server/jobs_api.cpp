@@ -66,6 +66,7 @@ Task<void> submit(WorkDoor& door, net::Exchange& exchange, const gateway::Princi
   });
   if (!accepted.front()) co_return co_await reply_problem(exchange, accepted.front().error());
   const work::Accepted& job = *accepted.front();
+  if (*wait > Duration::zero() && job.ended) co_return co_await reply_json(exchange, 200, job_json(*job.ended, false, Detail::whole));
   if (*wait > Duration::zero()) co_return co_await reply_job(door, exchange, who, job.id, *wait, 200);
   co_await reply_json(exchange, job.existing ? 200 : 202, json::object{{"id", to_string(job.id)}, {"state", "queued"}, {"existing", job.existing}, {"url", "/api/jobs/" + to_string(job.id)}});
 }

@@ -9,11 +9,29 @@ namespace ballast::work {
 
 Dispatch::~Dispatch() { assert(running_.empty()); }
 
-const JobHandler* Dispatch::find(const JobSpec& spec) const {
-  if (const auto& kind = kinds_[static_cast<std::size_t>(spec.kind)]) return &kind;
+const Dispatch::Handlers* Dispatch::find(const JobSpec& spec) const {
+  if (const auto& kind = kinds_[static_cast<std::size_t>(spec.kind)]; kind.run) return &kind;
   if (spec.kind != JobKind::task) return nullptr;
   const auto at = tasks_by_name_.find(spec.name);
   return at == tasks_by_name_.end() ? nullptr : &at->second;
+}
+
+// What the last word of a holder is made of.
+static Commit commit_of(JobId job, Fence fence, Outcome outcome) {
+  return {.job = job, .fence = fence, .to = outcome.to, .output = std::move(outcome.output), .error = std::move(outcome.error), .delay = outcome.delay,
+          .also = std::move(outcome.also), .children = std::move(outcome.children)};
+}
+
+std::optional<Commit> Dispatch::at_once(const Lease& lease) {
+  const Handlers* handlers = find(lease.job->spec);
+  if (stopping_ || !handlers || !handlers->instant) return {};
+  try {
+    auto outcome = handlers->instant(lease);
+    if (outcome && outcome->to == Commit::To::done) return commit_of(lease.job->id, lease.fence, std::move(*outcome));
+  } catch (const std::exception& e) {
+    log::error("job_threw", {{"job", to_string(lease.job->id)}, {"name", lease.job->spec.name}, {"why", e.what()}});
+  }
+  return {};
 }
 
 void Dispatch::start(Lease lease) {
@@ -43,7 +61,7 @@ Task<void> Dispatch::run(Lease lease, std::shared_ptr<Running> state) {
     }, state.get());
   Outcome outcome;
   try {
-    Outcome made = co_await (*find(job->spec))(std::move(lease), CancelToken(&state->cancel));
+    Outcome made = co_await find(job->spec)->run(std::move(lease), CancelToken(&state->cancel));
     outcome = std::move(made);
   } catch (const std::exception& e) {
     log::error("job_threw", {{"job", to_string(job->id)}, {"name", job->spec.name}, {"why", e.what()}});
@@ -56,8 +74,7 @@ Task<void> Dispatch::run(Lease lease, std::shared_ptr<Running> state) {
     outcome.to = Commit::To::snoozed;        // given back, with what it had come to
     outcome.delay.reset();
   }
-  (void)co_await engine_->conclude(Commit{.job = job->id, .fence = fence, .to = outcome.to, .output = std::move(outcome.output), .error = std::move(outcome.error),
-                                                 .delay = outcome.delay, .also = std::move(outcome.also), .children = std::move(outcome.children)});
+  (void)co_await engine_->conclude(commit_of(job->id, fence, std::move(outcome)));
   const auto at = running_.find(job->id);
   if (at != running_.end() && at->second == state) running_.erase(at);
 }
@@ -71,7 +88,8 @@ Task<void> Dispatch::stop() {
 }
 
 void add_builtin_tasks(Dispatch& dispatch) {
-  dispatch.add_task(std::string(kNoop), [](Lease lease, CancelToken) -> Task<Outcome> { co_return Outcome{.to = Commit::To::done, .output = lease.job->input, .error = {}, .delay = {}, .also = {}, .children = {}}; });
+  const auto noop = [](const Lease& lease) { return Outcome{.to = Commit::To::done, .output = lease.job->input, .error = {}, .delay = {}, .also = {}, .children = {}}; };
+  dispatch.add_task(std::string(kNoop), [noop](Lease lease, CancelToken) -> Task<Outcome> { co_return noop(lease); }, noop);
 }
 
 }  // namespace ballast::work

@@ -25,6 +25,8 @@ struct Outcome {
 
 // `cancel` fires when the lease is revoked or its time is up: what is under way is for nobody, end soon.
 using JobHandler = std::function<Task<Outcome>(Lease lease, CancelToken cancel)>;
+// The same without waiting, for what the handler would end as done and nobody would see: Executor::at_once.
+using InstantHandler = std::function<std::optional<Outcome>(const Lease& lease)>;
 
 class Dispatch final : public Executor {
  public:
@@ -34,11 +36,12 @@ class Dispatch final : public Executor {
   Dispatch(Scheduler& home, Options options) : home_(home), options_(options) {}
   ~Dispatch() override;
 
-  void add_task(std::string name, JobHandler handler) { tasks_by_name_[std::move(name)] = std::move(handler); }
-  void set_kind(JobKind kind, JobHandler handler) { kinds_[static_cast<std::size_t>(kind)] = std::move(handler); }
+  void add_task(std::string name, JobHandler handler, InstantHandler instant = {}) { tasks_by_name_[std::move(name)] = {std::move(handler), std::move(instant)}; }
+  void set_kind(JobKind kind, JobHandler handler, InstantHandler instant = {}) { kinds_[static_cast<std::size_t>(kind)] = {std::move(handler), std::move(instant)}; }
   void use(Engine& engine) { engine_ = &engine; }
 
   bool runs(const JobSpec& spec) const override { return find(spec) != nullptr; }
+  std::optional<Commit> at_once(const Lease& lease) override;
   void start(Lease lease) override;
   void revoke(JobId id, Fence fence) override;
   std::size_t running() const { return running_.size(); }
@@ -50,15 +53,19 @@ class Dispatch final : public Executor {
     CancelSource cancel;
     bool timed_out = false;
   };
-  const JobHandler* find(const JobSpec& spec) const;
+  struct Handlers {
+    JobHandler run;
+    InstantHandler instant;
+  };
+  const Handlers* find(const JobSpec& spec) const;
   Task<void> run(Lease lease, std::shared_ptr<Running> state);
 
   Scheduler& home_;
   const Options options_;
   Engine* engine_ = nullptr;
   bool stopping_ = false;
-  std::unordered_map<std::string, JobHandler> tasks_by_name_;
-  JobHandler kinds_[3];
+  std::unordered_map<std::string, Handlers> tasks_by_name_;
+  Handlers kinds_[3];
   std::unordered_map<JobId, std::shared_ptr<Running>> running_;
   TaskGroup tasks_{"jobs"};
 };

@@ -12,6 +12,8 @@ namespace {
 
 constexpr Duration kTryAgain = std::chrono::milliseconds(200);   // after the database failed
 
+constexpr std::int64_t kOrdinary = 1'000;                        // cycles after one that could not write what it did at once
+
 bool is_away(store::Fault fault) { return fault == store::Fault::unavailable || fault == store::Fault::timeout; }
 
 }  // namespace
@@ -135,6 +137,7 @@ Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
   if (lease) {
     stage_time(cycle);
     stage_leases(cycle);
+    stage_at_once(cycle);
   }
   at("staged");
   Result<void> written;
@@ -144,6 +147,7 @@ Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
   if (!written) {
     if (is_taken_over(written.error()) && !std::exchange(lost_, true)) log::error("work_node_lost", {{"node", options_.node}, {"why", written.error().message}});
     if (meter_) meter_->cycle_failed();
+    if (!cycle.at_once.empty()) at_once_from_ = cycles_ + kOrdinary;
     undo(cycle);
     co_return std::unexpected(std::move(written.error()));
   }

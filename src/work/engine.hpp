@@ -41,12 +41,13 @@ struct Submission {
   Duration unique_for{};
   JobId id;                                  // from `Engine::new_id`, where it must be known beforehand; zero: given at acceptance
 };
+using JobPtr = std::shared_ptr<const Job>;
+
 struct Accepted {
   JobId id;
   bool existing = false;                     // a job that was there before, by its idempotency or unique key
+  JobPtr ended = {};                         // it is done already (Executor::at_once)
 };
-
-using JobPtr = std::shared_ptr<const Job>;
 
 // More that is written in the same transaction, or not at all: audit entries. May run again.
 using Also = std::function<Result<void>(store::Tx&)>;
@@ -91,6 +92,10 @@ class Executor {
   virtual ~Executor() = default;
   // Does this process run such a job? Else it waits for an external worker.
   virtual bool runs(const JobSpec& spec) const = 0;
+  // What becomes of a job that needs nothing but what it carries, and leaves nothing but its output and what `also` writes: worked out before
+  // anything of it is durable, and written with its lease in one transaction, or not at all and asked again. So nothing may be seen of it
+  // outside. Does not wait. Only `done`; nothing: it is started once its lease is durable.
+  virtual std::optional<Commit> at_once(const Lease&) { return {}; }
   // The lease is durable. Whatever happens, the holder ends it with `Engine::commit`.
   virtual void start(Lease lease) = 0;
   // The lease is over (cancelled, deadline): what is under way is for nobody.
@@ -124,6 +129,7 @@ struct EngineOptions {
   std::size_t max_input = 64u << 20;
   std::size_t hot_bytes = 128u << 20;        // inputs of queued jobs kept in memory; the others are read when leased
   std::size_t cycle_asks = 2'048;
+  std::size_t at_once = 4;                   // a cycle that leases more jobs than this starts them all; 0: every cycle does
   // Called at the points of a cycle, by name: staged, inserted, written (before the commit, on the store's thread), committed, told.
   std::function<void(std::string_view)> at;
   Duration retention = std::chrono::hours(24 * 7);
@@ -225,9 +231,11 @@ class Engine {
   // engine_cycle.cpp
   void stage_time(Cycle& cycle);
   void stage_leases(Cycle& cycle);
+  void stage_at_once(Cycle& cycle);
   void stage_failure(Cycle& cycle, const Entry& e, const Error& error, std::optional<Duration> delay);
   void stage_end(Cycle& cycle, const Entry& e, JobState state, std::optional<std::string> output, std::optional<std::string> error);
   Result<void> write(store::Tx& tx, const Cycle& cycle) const;
+  Result<void> write_moves(store::Tx& tx, const Cycle& cycle) const;
   Result<void> write_claims(store::Tx& tx, const Cycle& cycle) const;
   Result<void> write_ends(store::Tx& tx, const Cycle& cycle) const;
   static void end_job(Job& job, const Transition& row);
@@ -273,6 +281,7 @@ class Engine {
   std::unordered_map<Fence, std::string> pull_names_;   // the external worker of each of its claims
   std::vector<Fence> ended_claims_;          // their rows are to go
   std::int64_t cycles_ = 0;
+  std::int64_t at_once_from_ = 0;            // the cycle: after one that failed, the next ones start what they lease
   MonoTime flush_due_ = kNever, quiet_until_{};
   std::coroutine_handle<> idle_;             // the cycle, waiting for something to do
   Timer timer_;

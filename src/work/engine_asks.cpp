@@ -122,7 +122,7 @@ struct Engine::SubmitAsk final : Ask {
   }
   static Result<Accepted> outcome(const Cycle& cycle, std::size_t index) {
     const Insertion& found = cycle.insertions[index];
-    if (!found.existing) return Accepted{cycle.jobs[index].job.id, false};
+    if (const JobId id = cycle.jobs[index].job.id; !found.existing) return Accepted{id, false, cycle.ended_at_once(id)};
     if (found.other_body)
       return fail(ErrorCode::caller_conflict, fmt::format("was used for another job already ({})", to_string(found.existing)), "idempotency-key");
     return Accepted{found.existing, true};

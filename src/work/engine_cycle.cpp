@@ -84,6 +84,25 @@ void Engine::stage_leases(Cycle& cycle) {
   }
 }
 
+// While little is under way: under load it is better that the database's thread writes one cycle while this one works on the next.
+void Engine::stage_at_once(Cycle& cycle) {
+  if (cycle.leased == 0 || cycle.leased > options_.at_once || cycle.number < at_once_from_) return;
+  for (std::size_t i = 0; i < cycle.claims.size(); ++i) {
+    if (cycle.claimed_by[i]) continue;
+    for (const JobId id : cycle.claims[i].jobs) {
+      const auto known = cycle.known.find(id);
+      if (known == cycle.known.end()) continue;
+      const Entry& e = *board_.find(id);
+      auto said = executor_->at_once({.job = known->second, .fence = e.fence, .attempt = e.attempt + 1, .first = !e.leased_before && id > inherited_});
+      if (!said) continue;
+      assert(said->to == Commit::To::done && said->children.empty());
+      cycle.by_holder.insert(id);
+      stage_end(cycle, **board_.hold(id), JobState::done, std::move(said->output), std::nullopt);
+      cycle.at_once.push_back(std::move(*said));
+    }
+  }
+}
+
 // ---- the transaction ----
 
 // The body: no effect outside `tx` but what the cycle keeps of its findings.
@@ -96,11 +115,11 @@ Result<void> Engine::write(store::Tx& tx, const Cycle& cycle) const {
   auto inserted = insert_jobs(tx, jobs, cycle.wall);
   if (!inserted) return std::unexpected(std::move(inserted.error()));
   cycle.insertions = std::move(*inserted);
+  cycle.lost.clear();
+  for (std::size_t i = 0; i < cycle.insertions.size(); ++i)
+    if (cycle.insertions[i].existing) cycle.lost.insert(cycle.jobs[i].job.id);
   at("inserted");
-  std::vector<Transition> rows;
-  rows.reserve(cycle.moves.size());
-  for (const Move& m : cycle.moves) rows.push_back(m.row);
-  if (auto moved = apply_transitions(tx, rows); !moved) return moved;
+  if (auto moved = write_moves(tx, cycle); !moved) return moved;
   if (auto kept = insert_attempts(tx, cycle.attempts); !kept) return kept;
   for (const auto* also : cycle.also)
     if (auto done = (*also)(tx); !done) return done;
@@ -113,23 +132,34 @@ Result<void> Engine::write(store::Tx& tx, const Cycle& cycle) const {
   return ends;
 }
 
-// Without those whose key turned out to be another's: they were never accepted.
+Result<void> Engine::write_moves(store::Tx& tx, const Cycle& cycle) const {
+  std::vector<Transition> rows;
+  rows.reserve(cycle.moves.size());
+  for (const Move& m : cycle.moves)
+    if (!cycle.lost.contains(m.row.id)) rows.push_back(m.row);
+  if (auto moved = apply_transitions(tx, rows); !moved) return moved;
+  for (const Commit& c : cycle.at_once)
+    if (c.also && !cycle.lost.contains(c.job))
+      if (auto done = c.also(tx); !done) return done;
+  return {};
+}
+
+// Without those whose key turned out to be another's, and those that have ended already.
 Result<void> Engine::write_claims(store::Tx& tx, const Cycle& cycle) const {
-  std::vector<JobId> lost;
-  for (std::size_t i = 0; i < cycle.insertions.size(); ++i)
-    if (cycle.insertions[i].existing) lost.push_back(cycle.jobs[i].job.id);
   std::vector<Claim> claims;
   std::vector<const Claim*> rows;
-  if (lost.empty()) {
+  cycle.unwritten.clear();
+  if (cycle.lost.empty() && cycle.at_once.empty()) {
     for (const Claim& c : cycle.claims) rows.push_back(&c);
   } else {
-    std::ranges::sort(lost);
     for (const Claim& c : cycle.claims) {
       claims.push_back(c);
-      std::erase_if(claims.back().jobs, [&](JobId id) { return std::ranges::binary_search(lost, id); });
+      std::erase_if(claims.back().jobs, [&](JobId id) { return cycle.lost.contains(id) || cycle.is_at_once(id); });
     }
-    for (const Claim& c : claims)
-      if (!c.jobs.empty()) rows.push_back(&c);
+    for (const Claim& c : claims) {
+      if (c.jobs.empty()) cycle.unwritten.push_back(c.fence);
+      else rows.push_back(&c);
+    }
   }
   if (auto claimed = insert_claims(tx, rows, cycle.wall); !claimed) return claimed;
   return delete_claims(tx, cycle.ended_claims);
@@ -138,6 +168,7 @@ Result<void> Engine::write_claims(store::Tx& tx, const Cycle& cycle) const {
 Result<void> Engine::write_ends(store::Tx& tx, const Cycle& cycle) const {
   for (const std::size_t i : cycle.told) {
     const Transition& row = cycle.moves[i].row;
+    if (cycle.lost.contains(row.id)) continue;
     const auto known = cycle.known.find(row.id);
     const auto loaded = std::ranges::find_if(cycle.loaded, [&](const Job& j) { return j.id == row.id; });
     if (known == cycle.known.end() && loaded == cycle.loaded.end()) continue;
@@ -196,6 +227,11 @@ void Engine::apply_move(Cycle& cycle, const Move& m) {
   const bool leased = e->place == Entry::Place::leased;
   const bool local = leased && !pull_names_.contains(e->fence);
   const Fence fence = e->fence;
+  const bool at_once = cycle.is_at_once(m.row.id);
+  if (meter_ && at_once) {
+    meter_->leased(cycle.known.at(m.row.id)->spec, cycle.now - e->ready_since, cycle.now);
+    meter_->lease_over(cycle.known.at(m.row.id)->spec, home_.clock().mono() - cycle.now, cycle.now);
+  }
   if (const auto held = held_.find(m.row.id); meter_ && leased && held != held_.end()) meter_->lease_over(held->second->spec, cycle.now - e->since, cycle.now);
   if (m.row.state == JobState::queued) {
     board_.requeue(m.row.id, m.row.attempt, m.due, cycle.now);
@@ -211,6 +247,7 @@ void Engine::apply_move(Cycle& cycle, const Move& m) {
       auto ended = std::make_shared<Job>(*job);
       end_job(*ended, m.row);
       if (meter_) meter_->ended(*ended, leased, cycle.now);
+      if (at_once) cycle.ended.emplace(ended->id, ended);
       tell_ended(ended);
     }
   }
@@ -230,8 +267,9 @@ void Engine::apply(Cycle& cycle) {
     feed_.notify(m.row.id);
   }
   for (const JobId id : cycle.held) board_.let_go(id);
-  const auto ended = board_.take_ended_claims();
+  auto ended = board_.take_ended_claims();
   for (const Fence f : ended) pull_names_.erase(f);
+  std::erase_if(ended, [&](Fence f) { return std::ranges::find(cycle.unwritten, f) != cycle.unwritten.end(); });
   if (ended_claims_.empty() && !ended.empty()) flush_due_ = cycle.now + kFlushEvery;
   ended_claims_.insert(ended_claims_.end(), ended.begin(), ended.end());
 }
@@ -248,7 +286,7 @@ void Engine::hand_out(Cycle& cycle) {
     const Claim& c = cycle.claims[i];
     for (const JobId id : c.jobs) {
       const Entry* e = board_.find(id);
-      if (!e) continue;                      // its key was another's
+      if (!e) continue;                      // its key was another's, or it has ended
       if (!c.holder.empty()) pull_names_.emplace(c.fence, c.holder);
       JobPtr job = take_hot(id);
       if (!job)

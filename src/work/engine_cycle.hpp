@@ -1,5 +1,7 @@
 // The parts of one commit cycle. For the engine's own files.
 #pragma once
+#include <algorithm>
+
 #include "work/engine.hpp"
 
 namespace ballast::work {
@@ -55,6 +57,7 @@ struct Engine::Cycle {
   std::vector<const Also*> also;
   std::vector<Claim> claims;
   std::size_t leased = 0;                    // jobs of them
+  std::deque<Commit> at_once;                // of some of those: what they came to
   std::vector<PullAsk*> claimed_by;          // of each claim; null: this process
   std::vector<Fence> ended_claims;
   std::vector<JobId> cold;                   // leased or ending, and not in memory
@@ -62,10 +65,19 @@ struct Engine::Cycle {
   std::vector<std::size_t> told;             // moves whose end writes more
   std::unordered_map<JobId, JobPtr> known;   // jobs of leases and moves that are in memory
 
+  bool is_at_once(JobId id) const { return std::ranges::find(at_once, id, &Commit::job) != at_once.end(); }
+  JobPtr ended_at_once(JobId id) const {
+    const auto at = ended.find(id);
+    return at == ended.end() ? nullptr : at->second;
+  }
   bool empty() const { return jobs.empty() && moves.empty() && also.empty() && claims.empty() && ended_claims.empty(); }
+
+  std::unordered_map<JobId, JobPtr> ended;   // of those at once, when it is durable
 
   // What the transaction found. Reset when its body runs again.
   mutable std::vector<Insertion> insertions;
+  mutable std::unordered_set<JobId> lost;    // their key was another's: they were never accepted
+  mutable std::vector<Fence> unwritten;      // claims of which nothing is left to write
   mutable std::vector<Job> loaded;
 };
 

@@ -90,12 +90,14 @@ std::vector<FlowPtr> FlowBook::all() const {
   return out;
 }
 
+FlowPtr FlowBook::known(std::string_view digest) const {
+  const std::lock_guard hold(mutex_);
+  const auto at = versions_.find(digest);
+  return at == versions_.end() ? nullptr : at->second;
+}
+
 Task<Result<FlowPtr>> FlowBook::version(Scheduler& loop, store::Database& database, std::string digest) {
-  {
-    const std::lock_guard hold(mutex_);
-    const auto at = versions_.find(digest);
-    if (at != versions_.end()) co_return at->second;
-  }
+  if (auto flow = known(digest)) co_return flow;
   const auto raw = from_hex(digest);
   Digest wanted{};
   if (!raw || raw->size() != wanted.size()) co_return fail(ErrorCode::caller_not_found, "the run names no version of its flow", "version");

@@ -29,6 +29,8 @@ class FlowBook {
   // The one in force; null: none of this name.
   FlowPtr current(std::string_view name) const;
   std::vector<FlowPtr> all() const;
+  // As `version`, where it is in memory; else null.
+  FlowPtr known(std::string_view digest) const;
   // A version by its digest in hex. caller_not_found: no such version was ever in force here.
   Task<Result<FlowPtr>> version(Scheduler& loop, store::Database& database, std::string digest);
 

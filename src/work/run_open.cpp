@@ -42,6 +42,20 @@ StageRecord answer_of(const RunStage& action, JobId child, const std::optional<J
 
 }  // namespace
 
+bool is_new(const Lease& lease) {
+  const Origin origin = lease.job->spec.origin;
+  return lease.first && origin != Origin::redrive && origin != Origin::fork && origin != Origin::rollback;
+}
+
+// The state of a run that has done nothing yet.
+Result<void> Runner::begin_with(Run& run, FlowPtr flow, const Job& job) {
+  run.flow = std::move(flow);
+  auto input = parse_json(job.input, {.max_bytes = job.input.size() + 1, .max_depth = 512});
+  if (!input) return fail(run_refusal(ErrorCode::caller_invalid_request, "the run's input cannot be read: " + input.error().message, "input"));
+  run.state.emplace(run.flow, RunStart{.id = job.spec.lineage.empty() ? to_string(job.id) : job.spec.lineage, .input = std::move(*input), .taint = {}, .at = job.created});
+  return {};
+}
+
 // The job whose journal it is.
 Task<Result<JobPtr>> Runner::run_job(const Run& run) {
   if (!run.undoes()) co_return run.lease.job;
@@ -57,12 +71,8 @@ Task<Result<void>> Runner::open(Run& run) {
   const Job& job = **journal_of;
   auto flow = co_await book_.version(engine_.home(), engine_.database(), job.spec.version);
   if (!flow) co_return fail(std::move(flow.error()));
-  run.flow = std::move(*flow);
-  auto input = parse_json(job.input, {.max_bytes = job.input.size() + 1, .max_depth = 512});
-  if (!input) co_return fail(run_refusal(ErrorCode::caller_invalid_request, "the run's input cannot be read: " + input.error().message, "input"));
-  run.state.emplace(run.flow, RunStart{.id = job.spec.lineage.empty() ? to_string(job.id) : job.spec.lineage, .input = std::move(*input), .taint = {}, .at = job.created});
-  const bool seeded = job.spec.origin == Origin::redrive || job.spec.origin == Origin::fork || run.undoes();
-  if (run.lease.first && !seeded) co_return Result<void>{};
+  if (auto begun = begin_with(run, std::move(*flow), job); !begun) co_return begun;
+  if (is_new(run.lease)) co_return Result<void>{};
   auto journal = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return load_records(tx, job.id); });
   if (!journal) co_return fail(std::move(journal.error()));
   for (const bool started : {true, false})                 // what a run waits for first: a signal may be older than the wait

@@ -325,6 +325,17 @@ Outcome Runner::finished(Run& run, Next next) {
   return outcome;
 }
 
+std::optional<Outcome> Runner::at_once(const Lease& lease) {
+  if (!is_new(lease)) return {};
+  const FlowPtr flow = book_.known(lease.job->spec.version);
+  if (!flow || !std::ranges::all_of(flow->stages(), [](const Stage& s) { return s.kind() == StageKind::transform; })) return {};
+  Run run(lease, {});
+  if (!begin_with(run, flow, *lease.job)) return {};
+  Next next = advance(run);
+  if (!next.finish || !run.begun.empty() || !run.children.empty() || run.listens) return {};
+  return finished(run, std::move(next));
+}
+
 Task<Outcome> Runner::run(Lease lease, CancelToken cancel) {
   Run run(std::move(lease), cancel);
   auto opened = co_await open(run);

@@ -78,6 +78,8 @@ class Runner {
   void set_recovery(Recovery recovery) { recovery_ = std::move(recovery); }
   // The handler of jobs of kind flow.
   Task<Outcome> run(Lease lease, CancelToken cancel);
+  // What a run comes to that begins now and needs nobody but itself, where its flow is in memory (InstantHandler).
+  std::optional<Outcome> at_once(const Lease& lease);
   // A run has ended that did not come to its own end (cancelled, dead): its children are cancelled, nobody need decide for it any more.
   Task<void> called_off(JobId run, std::string why);
 
@@ -88,6 +90,7 @@ class Runner {
     if (options_.at) options_.at(point);
   }
   Task<Result<void>> open(Run& run);
+  static Result<void> begin_with(Run& run, FlowPtr flow, const Job& job);
   Task<Result<JobPtr>> run_job(const Run& run);
   Task<Result<void>> hear(Run& run);
   Result<void> ask_outside(Run& run, const StageRecord& started);

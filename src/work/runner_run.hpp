@@ -58,6 +58,9 @@ struct Runner::Run {
   }
 };
 
+// Nobody has had the run before, and it takes nothing over from another: it has no journal.
+bool is_new(const Lease& lease);
+
 // What a run asks of people when this `started` record of an approve stage is kept.
 ApprovalAsk ask_of(const Job& run, const Flow& flow, const ApproveStage& approval, const StageRecord& started);
 

@@ -127,7 +127,8 @@ class FlowHouse {
     explicit Process(FlowHouse& h)
         : dispatch(h.loop, {}), engine(h.loop, h.database, {}, ++h.seed_), book(fixed_environment({})), runner(engine, book) {
       dispatch.use(engine);
-      dispatch.set_kind(work::JobKind::flow, [this](work::Lease lease, CancelToken cancel) { return runner.run(std::move(lease), cancel); });
+      dispatch.set_kind(work::JobKind::flow, [this](work::Lease lease, CancelToken cancel) { return runner.run(std::move(lease), cancel); },
+                        [this](const work::Lease& lease) { return runner.at_once(lease); });
       runner.set_performer(work::StageKind::http, work::http_performer(h.loop, h.web));
       runner.set_performer(work::StageKind::settle, work::settle_performer(h.loop, h.web));
       runner.set_undoer(work::http_undoer(h.loop, h.web));

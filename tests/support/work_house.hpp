@@ -72,13 +72,18 @@ class ObedientDatabase final : public store::Database {
 // Runs what is not named "ext…". Ends each lease as `say` tells, or keeps it for the test when that says nothing.
 class Hands final : public work::Executor {
  public:
-  std::function<std::optional<work::Commit>(const work::Lease&)> say;
+  std::function<std::optional<work::Commit>(const work::Lease&)> say, at_once_say;
   std::vector<work::Lease> kept;
   std::vector<work::JobId> revoked, started;
   std::vector<Result<work::Settled>> settled;
   work::Engine* engine = nullptr;
 
   bool runs(const work::JobSpec& spec) const override { return !spec.name.starts_with("ext"); }
+  std::optional<work::Commit> at_once(const work::Lease& lease) override {
+    auto word = at_once_say ? at_once_say(lease) : std::nullopt;
+    if (word) word->job = lease.job->id, word->fence = lease.fence;
+    return word;
+  }
   void start(work::Lease lease) override {
     started.push_back(lease.job->id);
     auto word = say ? say(lease) : std::nullopt;
