@@ -13,6 +13,7 @@ else
 fi
 EXTENDED=1 RUN_KILLS=200 tools/test.sh || rc=1
 echo "== durable work, killed 500 times each"
-BALLAST_KILLS=500 BALLAST_SIM_STEPS=20000000 build/release/tests/test_work --gtest_filter='WorkKill.*:RunKill.*:WorkBoardSim.*' || rc=1
+BALLAST_KILLS=500 BALLAST_SIM_STEPS=20000000 BALLAST_LONG_MAPS=1 \
+  build/release/tests/test_work --gtest_filter='WorkKill.*:RunKill.*:WorkBoardSim.*:*WorkMaps.*' || rc=1
 tools/fuzz.sh || rc=1
 exit $rc
