@@ -121,7 +121,7 @@ TEST_P(DatabaseTest, RunSetWritesManyRowsAtOnce) {
     return database().write_now([&](Tx& tx) -> Result<void> {
       Batch batch(4);
       for (int i = from; i < from + rows; ++i)
-        batch.add({i, names && i % 3 ? Value(long_text) : Value(nullptr), Value::bytes(i % 2 ? bytes : ""), names ? Value(i * 0.5) : Value(nullptr)});
+        batch.add({i, names && i % 3 ? Value(long_text) : Value(nullptr), Value::bytes(i % 2 ? std::string_view(bytes) : std::string_view("")), names ? Value(i * 0.5) : Value(nullptr)});
       return tx.run_set(insert, batch);
     });
   };
