@@ -55,7 +55,8 @@ class CallJournal {
 
   // Fail closed: internal_unavailable when the disk is full, failing, or `max_bytes` is reached. The call is then not dispatched.
   Result<void> intent(unsigned loop, const IntentView& intent);
-  // For calls that were refused or served from a cache, too: they need no intent. Errors as above; room reserved for outcomes makes
+  // For calls that were refused or served from a cache, too: they need no intent. Once for each call: a second one is charged again,
+  // for nobody looks whether what this process writes is there already. Errors as above; room reserved for outcomes makes
   // them rarer. An outcome that cannot be written is kept in memory (bounded) and written before the loop's next record.
   Result<void> outcome(unsigned loop, const CallRecord& record);
   // Resumes after everything that `loop` wrote before the call is on the disk. Concurrent waiters share an fdatasync.
