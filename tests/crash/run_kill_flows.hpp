@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "work/engine.hpp"
 
@@ -42,27 +43,37 @@ inline const std::map<std::string, Seen, std::less<>>& kinds() {
   return all;
 }
 
+// What the stages have in common is written once: how each is asked again, a request that carries a key, and the run that asks.
+inline std::string written_out(std::string_view flow) {
+  static constexpr std::pair<std::string_view, std::string_view> kCommon[] = {
+      {"@again", "{attempts: 9, backoff: 1ms, max: 2ms}"}, {"@keyed", "method: POST, idempotency: key"}, {"@run", "?run={{ .run.id }}"}};
+  std::string text(flow);
+  for (const auto& [mark, words] : kCommon)
+    for (std::size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + words.size())) text.replace(at, mark.size(), words);
+  return text;
+}
+
 // Alike stages have alike names, so that a process has few expressions to compile: that is most of what its short life costs.
 inline constexpr std::string_view kFlows[] = {R"(
 flow: chain
 input: {trusted: true}
 stages:
-  a: {http: {url: "${SHOP}/look?run={{ .run.id }}"}, retry: {attempts: 9, backoff: 1ms, max: 2ms}}
+  a: {http: {url: "${SHOP}/look@run"}, retry: @again}
   b:
-    http: {method: PUT, url: "${SHOP}/put?run={{ .run.id }}", body: '{saw: .stages.a.output.body.nonce}'}
-    retry: {attempts: 9, backoff: 1ms, max: 2ms}
+    http: {method: PUT, url: "${SHOP}/put@run", body: '{saw: .stages.a.output.body.nonce}'}
+    retry: @again
   c:
-    http: {method: POST, idempotency: key, url: "${SHOP}/sell?run={{ .run.id }}", body: '{saw: .stages.b.output.body.nonce}'}
-    retry: {attempts: 9, backoff: 1ms, max: 2ms}
-    compensate: {http: {method: POST, idempotency: key, url: "${SHOP}/unsell?run={{ .run.id }}", body: '{saw: .output.body.nonce}'}}
+    http: {@keyed, url: "${SHOP}/sell@run", body: '{saw: .stages.b.output.body.nonce}'}
+    retry: @again
+    compensate: {http: {@keyed, url: "${SHOP}/unsell@run", body: '{saw: .output.body.nonce}'}}
 )",
 R"(
 flow: part
 input: {trusted: true}
 stages:
   a:
-    http: {method: POST, idempotency: key, url: "${SHOP}/part?run={{ .run.id }}&of={{ .input.of }}"}
-    retry: {attempts: 9, backoff: 1ms, max: 2ms}
+    http: {@keyed, url: "${SHOP}/part@run&of={{ .input.of }}"}
+    retry: @again
 )",
 R"(
 flow: wide
@@ -74,59 +85,59 @@ stages:
       limit: 2
       stages:
         a:
-          http: {method: POST, idempotency: key, url: "${SHOP}/take?run={{ .run.id }}&i={{ .index }}"}
-          retry: {attempts: 9, backoff: 1ms, max: 2ms}
+          http: {@keyed, url: "${SHOP}/take@run&i={{ .index }}"}
+          retry: @again
   part:  {flow: {name: part, input: '{of: .run.id}'}, timeout: 10m}
   cut:   {worker: {task: cut}, timeout: 10m}
   close:
-    http: {method: POST, idempotency: key, url: "${SHOP}/close?run={{ .run.id }}", body: '[.stages.each.output, .stages.part.output, .stages.cut.output]'}
-    retry: {attempts: 9, backoff: 1ms, max: 2ms}
+    http: {@keyed, url: "${SHOP}/close@run", body: '[.stages.each.output, .stages.part.output, .stages.cut.output]'}
+    retry: @again
 )",
 R"(
 flow: ask
 input: {trusted: true}
 stages:
-  a:    {http: {url: "${SHOP}/see?run={{ .run.id }}"}, retry: {attempts: 9, backoff: 1ms, max: 2ms}}
+  a:    {http: {url: "${SHOP}/see@run"}, retry: @again}
   ok:   {approve: {show: '{saw: .stages.a.output.body.nonce, tip: 0}', expires: 24h, edit: [tip]}}
   pay:
-    settle: {values: .stages.ok.output.value, effect: {http: {method: POST, idempotency: key, url: "${SHOP}/pay?run={{ .run.id }}"}}}
+    settle: {values: .stages.ok.output.value, effect: {http: {@keyed, url: "${SHOP}/pay@run"}}}
     needs: ok
-    retry: {attempts: 9, backoff: 1ms, max: 2ms}
+    retry: @again
   paid: {wait: {event: paid, key: .run.id, timeout: 24h}, after: [a]}
   rest: {wait: {for: 3ms}, after: [pay]}
   shut:
-    http: {method: POST, idempotency: key, url: "${SHOP}/shut?run={{ .run.id }}", body: .stages.paid.output}
+    http: {@keyed, url: "${SHOP}/shut@run", body: .stages.paid.output}
     after: [rest]
-    retry: {attempts: 9, backoff: 1ms, max: 2ms}
+    retry: @again
 )",
 R"(
 flow: trip
 policy: {on_failure: compensate}
 stages:
   a:
-    http: {method: POST, idempotency: key, url: "${SHOP}/room?run={{ .run.id }}"}
-    retry: {attempts: 9, backoff: 1ms, max: 2ms}
-    compensate: {http: {method: DELETE, url: "${SHOP}/unroom?run={{ .run.id }}"}}
+    http: {@keyed, url: "${SHOP}/room@run"}
+    retry: @again
+    compensate: {http: {method: DELETE, url: "${SHOP}/unroom@run"}}
   b:
-    http: {method: POST, idempotency: key, url: "${SHOP}/car?run={{ .run.id }}", body: '{saw: .stages.a.output.body.nonce}'}
-    retry: {attempts: 9, backoff: 1ms, max: 2ms}
-    compensate: {http: {method: POST, idempotency: key, url: "${SHOP}/uncar?run={{ .run.id }}", body: '{saw: .output.body.nonce}'}}
+    http: {@keyed, url: "${SHOP}/car@run", body: '{saw: .stages.a.output.body.nonce}'}
+    retry: @again
+    compensate: {http: {@keyed, url: "${SHOP}/uncar@run", body: '{saw: .output.body.nonce}'}}
   c:
-    http: {method: POST, idempotency: key, url: "${SHOP}/seat?run={{ .run.id }}", body: '{saw: .stages.b.output.body.nonce}'}
-    retry: {attempts: 9, backoff: 1ms, max: 2ms}
-    compensate: {http: {method: POST, idempotency: none, url: "${SHOP}/unseat?run={{ .run.id }}", body: '{saw: .output.body.nonce}'}}
+    http: {@keyed, url: "${SHOP}/seat@run", body: '{saw: .stages.b.output.body.nonce}'}
+    retry: @again
+    compensate: {http: {method: POST, idempotency: none, url: "${SHOP}/unseat@run", body: '{saw: .output.body.nonce}'}}
   d:
-    http: {method: POST, idempotency: key, url: "${SHOP}/broke?run={{ .run.id }}", body: '{saw: .stages.c.output.body.nonce}'}
+    http: {@keyed, url: "${SHOP}/broke@run", body: '{saw: .stages.c.output.body.nonce}'}
     compensate: none
 )",
 R"(
 flow: once
 stages:
-  a: {http: {url: "${SHOP}/peek?run={{ .run.id }}"}, retry: {attempts: 9, backoff: 1ms, max: 2ms}}
-  b: {http: {method: POST, url: "${SHOP}/once?run={{ .run.id }}", body: '{saw: .stages.a.output.body.nonce}'}}
+  a: {http: {url: "${SHOP}/peek@run"}, retry: @again}
+  b: {http: {method: POST, url: "${SHOP}/once@run", body: '{saw: .stages.a.output.body.nonce}'}}
   c:
-    http: {method: POST, idempotency: key, url: "${SHOP}/after?run={{ .run.id }}", body: '{saw: .stages.b.output.body.nonce}'}
-    retry: {attempts: 9, backoff: 1ms, max: 2ms}
+    http: {@keyed, url: "${SHOP}/after@run", body: '{saw: .stages.b.output.body.nonce}'}
+    retry: @again
 )"};
 
 inline constexpr std::uint32_t kPatient = 100'000, kHasty = 3;   // attempts: each crash counts one of every run in hand

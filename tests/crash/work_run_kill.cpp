@@ -19,7 +19,7 @@ class RunKill : public ::testing::Test {
   // Read once: each process begins with a copy.
   void SetUp() override {
     for (const auto text : kFlows) {
-      auto flow = read_flow(text, "kill.yaml", fixed_environment({{"SHOP", shop()}}), {});
+      auto flow = read_flow(written_out(text), "kill.yaml", fixed_environment({{"SHOP", shop()}}), {});
       ASSERT_TRUE(flow) << describe(flow.error());
       flows_[(*flow)->name()] = *flow;
     }
