@@ -1,5 +1,4 @@
 // Jobs that need nobody: accepted, leased and done in one transaction, seen only once it is durable, and started like any other where that cannot be.
-#include "../support/databases.hpp"
 #include "../support/work_house.hpp"
 
 namespace ballast::work {
@@ -10,23 +9,7 @@ using test::word;
 using Fate = test::ObedientDatabase::Fate;
 using To = Commit::To;
 
-class WorkAtOnce : public test::OnBothDatabases {
- protected:
-  void SetUp() override {
-    OnBothDatabases::SetUp();
-    if (IsSkipped()) return;
-    auto migrated = database().migrate(migrations());
-    ASSERT_TRUE(migrated) << describe(migrated.error());
-    house_.emplace(database());
-    auto started = house_->start();
-    ASSERT_TRUE(started) << describe(started.error());
-  }
-  void TearDown() override { house_.reset(); }
-  test::WorkHouse& house() { return *house_; }
-
- private:
-  std::optional<test::WorkHouse> house_;
-};
+class WorkAtOnce : public test::HouseOnBothDatabases {};
 
 TEST_P(WorkAtOnce, WhatNeedsNobodyIsDoneInTheTransactionThatAcceptsIt) {
   house().hands.at_once_say = [](const Lease& lease) { return word(To::done, "did " + lease.job->input); };

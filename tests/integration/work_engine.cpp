@@ -1,7 +1,6 @@
 // The engine over both databases, in simulated time: what a submitter, a worker and a restart can rely on.
 #include "work/engine.hpp"
 
-#include "../support/databases.hpp"
 #include "../support/work_house.hpp"
 
 namespace ballast::work {
@@ -11,28 +10,11 @@ using namespace std::chrono_literals;
 using test::word;
 using To = Commit::To;
 
-class WorkEngine : public test::OnBothDatabases {
+class WorkEngine : public test::HouseOnBothDatabases {
  protected:
-  void SetUp() override {
-    OnBothDatabases::SetUp();
-    if (IsSkipped()) return;
-    auto migrated = database().migrate(migrations());
-    ASSERT_TRUE(migrated) << describe(migrated.error());
-    begin({});
-  }
-  void begin(EngineOptions options) {
-    house_.emplace(database(), options);
-    auto started = house_->start();
-    ASSERT_TRUE(started) << describe(started.error());
-  }
-  void TearDown() override { house_.reset(); }
-  test::WorkHouse& house() { return *house_; }
   void everything_succeeds() {
     house().hands.say = [](const Lease& lease) { return word(To::done, "did " + lease.job->input); };
   }
-
- private:
-  std::optional<test::WorkHouse> house_;
 };
 
 TEST_P(WorkEngine, AJobIsSubmittedRunAndDone) {

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <set>
 
-#include "../support/databases.hpp"
 #include "../support/work_house.hpp"
 #include "base/random.hpp"
 
@@ -18,23 +17,8 @@ using test::word;
 using Fate = test::ObedientDatabase::Fate;
 using To = Commit::To;
 
-class WorkFaults : public test::OnBothDatabases {
+class WorkFaults : public test::HouseOnBothDatabases {
  protected:
-  void SetUp() override {
-    OnBothDatabases::SetUp();
-    if (IsSkipped()) return;
-    begin({});
-  }
-  void begin(EngineOptions options) {
-    auto migrated = database().migrate(migrations());
-    ASSERT_TRUE(migrated) << describe(migrated.error());
-    house_.emplace(database(), options);
-    auto started = house_->start();
-    ASSERT_TRUE(started) << describe(started.error());
-  }
-  void TearDown() override { house_.reset(); }
-  test::WorkHouse& house() { return *house_; }
-  void close() { house_.reset(); }
   Result<void> execute(std::string_view sql) {
     return database().write_now([&](store::Tx& tx) -> Result<void> {
       auto r = tx.run(store::Statement(sql));
@@ -42,9 +26,6 @@ class WorkFaults : public test::OnBothDatabases {
       return {};
     });
   }
-
- private:
-  std::optional<test::WorkHouse> house_;
 };
 
 TEST_P(WorkFaults, AskersAreToldAndNothingOfItStays) {

@@ -2,7 +2,6 @@
 #include <chrono>
 #include <cstdio>
 
-#include "../support/databases.hpp"
 #include "../support/work_house.hpp"
 
 namespace ballast::work {
@@ -12,27 +11,7 @@ using namespace std::chrono_literals;
 using test::word;
 using To = Commit::To;
 
-class WorkRestart : public test::OnBothDatabases {
- protected:
-  void SetUp() override {
-    OnBothDatabases::SetUp();
-    if (IsSkipped()) return;
-    auto migrated = database().migrate(migrations());
-    ASSERT_TRUE(migrated) << describe(migrated.error());
-    house_.emplace(database());
-    restart();
-  }
-  void TearDown() override { house_.reset(); }
-  test::WorkHouse& house() { return *house_; }
-  void restart() {
-    auto started = house_->start();
-    ASSERT_TRUE(started) << describe(started.error());
-    house_->compare();
-  }
-
- private:
-  std::optional<test::WorkHouse> house_;
-};
+class WorkRestart : public test::HouseOnBothDatabases {};
 
 TEST_P(WorkRestart, WhatThisProcessRanRunsAgainAtOnceAndCountsACrash) {
   const JobId id = house().add("here", "input");

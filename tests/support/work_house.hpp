@@ -11,6 +11,7 @@
 
 #include "base/sim_loop.hpp"
 #include "base/task_group.hpp"
+#include "databases.hpp"
 #include "store/database.hpp"
 #include "work/engine.hpp"
 
@@ -207,6 +208,34 @@ class WorkHouse {
   const work::EngineOptions options_;
   std::uint64_t seed_ = 0;
   std::unique_ptr<work::Engine> engine_;
+};
+
+// Tests of an engine on each database: a house is open when a test begins.
+class HouseOnBothDatabases : public OnBothDatabases {
+ protected:
+  void SetUp() override {
+    OnBothDatabases::SetUp();
+    if (!IsSkipped()) begin();
+  }
+  void TearDown() override { close(); }
+  // Another house, in place of the one before.
+  void begin(work::EngineOptions options = {}) {
+    auto migrated = database().migrate(work::migrations());
+    ASSERT_TRUE(migrated) << describe(migrated.error());
+    house_.emplace(database(), options);
+    restart();
+  }
+  // The process ends and the next one begins: it has in memory what is in the database.
+  void restart() {
+    auto started = house_->start();
+    ASSERT_TRUE(started) << describe(started.error());
+    house_->compare();
+  }
+  void close() { house_.reset(); }
+  WorkHouse& house() { return *house_; }
+
+ private:
+  std::optional<WorkHouse> house_;
 };
 
 inline work::Commit word(work::Commit::To to, std::string output = {}) {
