@@ -53,7 +53,7 @@ TEST(AlertRules, EachIsCompleteAndLooksAtDocumentedMetrics) {
       const std::string severity = rule.get("labels").choice("severity", {"warning", "critical"}, "");
       EXPECT_FALSE(severity.empty()) << alert;
       for (const char* key : {"summary", "description"}) EXPECT_FALSE(rule.get("annotations").string(key).empty()) << alert << ": " << key;
-      for (const ConfigNode part : {rule.get("labels"), rule.get("annotations"), rule}) part.done();
+      for (const ConfigNode& part : {rule.get("labels"), rule.get("annotations"), rule}) part.done();
     }
     group.done();
   }
