@@ -68,7 +68,7 @@ class Child {
       if (!plan_.calm) tasks_.spawn(cancel());
       tasks_.spawn(people());
       tasks_.spawn(events());
-      if (plan_.calm) tasks_.spawn(say_when_idle());
+      if (plan_.ends()) tasks_.spawn(say_when_idle());
     });
     for (;;) ::pause();
   }
@@ -146,7 +146,7 @@ class Child {
   }
 
   Task<void> submit() {
-    for (std::int64_t next = plan_.first;;) {
+    for (std::int64_t next = plan_.first; plan_.last == 0 || next <= plan_.last;) {
       while (engine_.board().size() > 40) co_await sleep(1ms);
       std::vector<Submission> bulk;
       std::vector<std::int64_t> numbers;
@@ -163,6 +163,7 @@ class Child {
         if (is_cancelled(numbers[i])) doomed_.push_back(results[i]->id);
       }
     }
+    submitted_ = true;
   }
   Task<void> cancel() {
     for (;;) {
@@ -221,6 +222,7 @@ class Child {
         const Signal signal{.id = engine_.new_id(), .name = w.name, .key = w.key, .key_id = {}, .payload = R"({"of":)" + w.key + "}", .at = clock_.wall()};
         auto woken = co_await database_->write(home(), [&](store::Tx& tx) { return put_signal(tx, signal, signal.at + 24h, 100); });
         at("event_put");
+        if (!woken) sent.erase(w.key);       // sent again, as whoever has no answer does
         if (!woken) continue;
         for (const JobId id : *woken) co_await wake(id);
       }
@@ -229,7 +231,7 @@ class Child {
   Task<void> say_when_idle() {
     for (;;) {
       co_await sleep(2ms);
-      if (engine_.board().size() > 0) continue;
+      if (!(plan_.calm || submitted_) || engine_.board().size() > 0) continue;
       (void)co_await database_->write(home(), [&](store::Tx& tx) { return withdraw_orphans(tx, clock_.wall(), 1'000); });      // as the server's sweep does
       auto owed = co_await database_->read(home(), [](store::Tx& tx) { return outbox_figures(tx); });
       if (owed && owed->pending == 0) tell({Event::idle});
@@ -255,6 +257,7 @@ class Child {
   Webhooks webhooks_;
   const EffectCloser ends_{&webhooks_};
   std::vector<JobId> doomed_;
+  bool submitted_ = false;                   // all that it was to
   TaskGroup tasks_{"child"};
 };
 

@@ -169,11 +169,13 @@ struct Event {
 
 struct Plan {
   std::uint64_t seed = 0;
-  std::int64_t first = 0;                    // submission
+  std::int64_t first = 0, last = 0;          // submissions; after the last it takes on nothing new; 0: there is none
   std::string url, anchors, shop;            // the database, the folder of the audit's anchors, the world outside
   std::string point;                         // to die at, the `nth` time; empty: whenever it is killed
   std::uint64_t nth = 0;
-  bool calm = false;                         // takes on nothing new, and says so when all is done
+  bool calm = false;                         // takes on nothing new from the beginning
+  // It says so when all is done.
+  bool ends() const { return calm || last > 0; }
 };
 
 }  // namespace ballast::work::kill

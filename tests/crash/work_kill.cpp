@@ -1,5 +1,5 @@
-// A child process runs an engine under load over SQLite and tells an oracle outside, through a pipe, what it was acknowledged and what it did;
-// it is killed at a named point of a cycle or at any moment, and started again on the same file, over and over. BALLAST_KILLS says how often.
+// A child process runs an engine under load over either database and tells an oracle outside, through a pipe, what it was acknowledged and what it did;
+// it is killed at a named point of a cycle or at any moment, and started again on the same database, over and over. BALLAST_KILLS says how often.
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/wait.h>
@@ -11,6 +11,7 @@
 #include <map>
 #include <set>
 
+#include "../support/postgres.hpp"
 #include "../support/temp_dir.hpp"
 #include "../support/work_house.hpp"
 #include "base/random.hpp"
@@ -220,8 +221,13 @@ class Oracle {
   std::uint64_t effects = 0;
 };
 
-class WorkKill : public ::testing::Test {
+class WorkKill : public ::testing::TestWithParam<store::Dialect> {
  protected:
+  void SetUp() override {
+    if (GetParam() == store::Dialect::sqlite) url_ = "sqlite:" + (directory_ / "work.db");
+    else if (auto* server = test::Postgres::instance()) url_ = server->fresh_url();
+    else GTEST_SKIP() << "PostgreSQL 15 is not installed (apt-get install postgresql-15)";
+  }
   // One life of the child. False if it did not come as planned.
   void life(Plan plan, std::uint64_t wanted) {
     int ends[2];
@@ -248,12 +254,13 @@ class WorkKill : public ::testing::Test {
     ASSERT_FALSE(silent) << "it stands still";
     ASSERT_TRUE(WIFSIGNALED(status)) << "the child ended by itself with " << WEXITSTATUS(status);
   }
-  std::string url() const { return "sqlite:" + (directory_ / "work.db"); }
+  const std::string& url() const { return url_; }
 
   Oracle oracle;
 
  private:
   test::TempDir directory_;
+  std::string url_;
 };
 
 void check_rows(test::WorkHouse& house, const Oracle& oracle) {
@@ -280,7 +287,7 @@ void check_rows(test::WorkHouse& house, const Oracle& oracle) {
               static_cast<unsigned long long>(oracle.effects), oracle.done.size(), oracle.cancelled.size(), static_cast<unsigned long long>(dead));
 }
 
-TEST_F(WorkKill, NothingAcknowledgedIsLostAndNothingDoneIsDoneAgain) {
+TEST_P(WorkKill, NothingAcknowledgedIsLostAndNothingDoneIsDoneAgain) {
   const char* given = std::getenv("BALLAST_KILLS");
   const int kills = given ? std::atoi(given) : 20;
   const std::uint64_t seed = os_seed();
@@ -309,6 +316,9 @@ TEST_F(WorkKill, NothingAcknowledgedIsLostAndNothingDoneIsDoneAgain) {
   house.compare();
   check_rows(house, oracle);
 }
+
+INSTANTIATE_TEST_SUITE_P(Databases, WorkKill, ::testing::Values(store::Dialect::sqlite, store::Dialect::postgres),
+                         [](const auto& info) { return info.param == store::Dialect::sqlite ? "SQLite" : "PostgreSQL"; });
 
 }  // namespace
 }  // namespace ballast::work

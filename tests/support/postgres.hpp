@@ -73,6 +73,8 @@ class Postgres {
                      "max_connections=60", "-c", "shared_buffers=16MB", "-c", "log_min_messages=panic"});
     return server_ > 0 && run("SELECT 1");
   }
+  // Ends every client's session but the one that asks.
+  bool end_sessions() { return run("SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"); }
   // SIGQUIT: as in a crash. SIGINT: politely.
   void stop(int signal) {
     if (server_ <= 0) return;
