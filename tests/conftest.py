@@ -40,6 +40,12 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(skip)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from support.sharing import Sharing
+    return Sharing(config, log)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def built():
     if not pathlib.Path(binary()).exists():

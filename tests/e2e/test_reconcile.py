@@ -88,7 +88,7 @@ def test_a_stream_we_gave_up_is_reconciled_while_the_gateway_lives(upstream, gat
     assert spent(g) == {"all": ceiling, "models": ceiling} and g.usage()["incurred"] == ceiling
     assert reconcile(g, lost["call"], str(2 * ceiling / 1e9)).status == 200, "more than the ceiling is booked"
     assert spent(g) == {"all": 2 * ceiling, "models": 2 * ceiling} and g.usage()["incurred"] == 2 * ceiling
-    assert "reconciled_above_the_ceiling" in g.log.read_text()
+    wait_until(lambda: "reconciled_above_the_ceiling" in g.log.read_text())
     g.kill()
     g.start()
     assert spent(g) == {"all": 2 * ceiling, "models": 2 * ceiling} and g.usage()["incurred"] == 2 * ceiling

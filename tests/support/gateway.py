@@ -1,6 +1,7 @@
 """A `ballast serve` process of a test: its own folder, a free port, a generated configuration, a clean end."""
 from __future__ import annotations
 
+import collections
 import json
 import os
 import pathlib
@@ -24,10 +25,18 @@ def binary() -> str:
     return os.environ.get("BALLAST_BIN") or str(ROOT / "build" / "release" / "src" / "ballast")
 
 
+# The newest, far more than any test uses at once.
+HELD: collections.deque[socket.socket] = collections.deque(maxlen=64)
+
+
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port for a server of the test, also for its next start. A socket that is bound and does not listen holds it: the system gives
+    it to nobody else, be it another test or a connection that goes out, and who asks for it by number may listen (SO_REUSEADDR)."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 0))
+    HELD.append(s)
+    return s.getsockname()[1]
 
 
 def wait_until(check, seconds: float = 60.0) -> None:
@@ -142,10 +151,7 @@ class Gateway:
     def settled(self) -> None:
         """Waits until no call is on the road and the journal is in the ledger."""
         self.idle()
-        last = None
-        while (now := self.admin.get("/api/usage").body) != last:
-            last = now
-            time.sleep(0.35)  # the journal is imported several times a second
+        wait_until(lambda: not any(self.metric(f"ballast_journal_{what}") for what in ("kept_outcomes", "behind_bytes", "in_flight")))
 
     def breaker(self, provider: str, model: str) -> dict:
         """What the gateway says of one breaker; empty before its first call."""

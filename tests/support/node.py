@@ -1,6 +1,7 @@
 """The pinned Node and its packages: installed into build/sdk from the lock file of tests/sdk/node, once."""
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import pathlib
 import shutil
@@ -12,21 +13,25 @@ SDK_HOME = ROOT / "build" / "sdk"
 SOURCES = ROOT / "tests" / "sdk" / "node"
 
 
-def installed(folder: pathlib.Path, source: pathlib.Path, command: list[str]) -> pathlib.Path:
-    """Runs `command` unless `folder` was installed from this very `source`."""
+def installed(folder: pathlib.Path, source: pathlib.Path, command: list[str], needs: tuple[pathlib.Path, ...] = ()) -> pathlib.Path:
+    """Runs `command` in `folder`, beside copies of what it `needs`, unless `folder` was installed from this very `source`. Of several
+    processes one installs and the others wait."""
     stamp, mark = folder / ".installed", hashlib.sha256(source.read_bytes()).hexdigest()
-    if not stamp.exists() or stamp.read_text() != mark:
-        subprocess.run(command, check=True, cwd=folder, timeout=600, stdout=subprocess.DEVNULL)
-        stamp.write_text(mark)
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_text() != mark:
+            for file in needs:
+                shutil.copy(file, folder)
+            subprocess.run(command, check=True, cwd=folder, timeout=600, stdout=subprocess.DEVNULL)
+            stamp.write_text(mark)
     return folder
 
 
 def node_home() -> pathlib.Path:
     folder = SDK_HOME / "node"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(SOURCES / name, folder / name)
-    return installed(folder, SOURCES / "package-lock.json", ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"])
+    manifest, lock = SOURCES / "package.json", SOURCES / "package-lock.json"
+    return installed(folder, lock, ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], (manifest, lock))
 
 
 def node() -> str:
