@@ -11,14 +11,13 @@ const question = [{ role: 'user', content: 'What is the weather in Paris?' }];
 const parameters = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] };
 
 async function failure(call) {
-  const begun = performance.now();
   try {
     await call();
     return { error: null };
   } catch (e) {
     const inner = e.lastError ?? e; // the AI SDK wraps what it retried
     return { error: inner.name === 'Error' ? inner.constructor.name : inner.name, status: inner.status ?? inner.statusCode ?? null,
-             message: String(inner.message), seconds: (performance.now() - begun) / 1000 };
+             message: String(inner.message) };
   }
 }
 
