@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make test`: every stage runs even if an earlier one failed; the last line adds them up.
-#   ONLY="unit asan e2e" picks stages; OFFLINE=1 leaves out what needs npm and PyPI.
+#   ONLY="unit asan e2e" picks stages; OFFLINE=1 leaves out what needs npm and PyPI; WORKERS=4 is how many end-to-end tests run at once.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 stages=${ONLY:-tools unit asan e2e}
@@ -14,7 +14,7 @@ number() { grep -oE "[0-9]+ $1" <<<"$2" | tail -1 | cut -d' ' -f1; }
 
 run_ctest() {  # folder, label
   local log="build/logs/ctest-$2.log" total bad
-  ctest --test-dir "$1" -j2 --output-on-failure --no-tests=error >"$log" 2>&1
+  "$python" tests/support/postgres.py ctest --test-dir "$1" -j2 --output-on-failure --no-tests=error >"$log" 2>&1
   local rc=$?
   grep -vE '^ *[0-9]+/[0-9]+ Test +#[0-9]+:.*(Passed|Skipped)|^ +Start +[0-9]+:' "$log" | tail -400
   total=$(grep -oE 'out of [0-9]+' "$log" | tail -1 | grep -oE '[0-9]+') bad=$(grep -oE '[0-9]+ tests failed' "$log" | tail -1 | cut -d' ' -f1)
@@ -54,7 +54,10 @@ for stage in $stages; do
       say "end to end: real sockets, real processes${OFFLINE:+ (OFFLINE: without the SDKs)}"
       suites=(tests/e2e)
       [ -n "${OFFLINE:-}" ] || [ ! -d tests/sdk ] || suites+=(tests/sdk)
-      run_pytest e2e -c tests/pytest.ini "${suites[@]}" ${EXTENDED:+--extended} ;;
+      # A test mostly waits, so several processes share them out. Long runs measure, and have the machine to themselves.
+      at_once=()
+      [ -n "${EXTENDED:-}" ] || ! "$python" -c 'import xdist' 2>/dev/null || at_once=(-n "${WORKERS:-4}")
+      run_pytest e2e -c tests/pytest.ini "${at_once[@]}" "${suites[@]}" ${EXTENDED:+--extended} ;;
     *) echo "no such stage: $stage" >&2; exit 2 ;;
   esac
 done

@@ -109,9 +109,11 @@ TEST(SqliteDriver, BulkWorkWaitsBehindOrdinaryWorkButIsNotStarved) {
 
 class PostgresDriver : public ::testing::Test {
  protected:
-  void SetUp() override {
-    if (!test::Postgres::instance()) GTEST_SKIP() << "PostgreSQL 15 is not installed (apt-get install postgresql-15)";
-    auto opened = open_database(test::Postgres::instance()->fresh_url());
+  void SetUp() override { use(test::Postgres::instance()); }
+  // A fresh database of this server, in place of the one before.
+  void use(test::Postgres* server, OpenOptions options = {}) {
+    if (!server) GTEST_SKIP() << test::kNoPostgres;
+    auto opened = open_database(server->fresh_url(), options);
     ASSERT_TRUE(opened);
     db = std::move(*opened);
     ASSERT_TRUE(execute(*db, "CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT NOT NULL DEFAULT 0)"));
@@ -177,11 +179,12 @@ TEST_F(PostgresDriver, ADeadlockIsRunAgain) {
 }
 
 TEST_F(PostgresDriver, WorkWaitsOutARestartOfTheServer) {
+  use(test::Postgres::own());
   ASSERT_TRUE(execute(*db, "INSERT INTO t (id) VALUES (1)"));
-  test::Postgres::instance()->stop(SIGQUIT);
+  test::Postgres::own()->stop(SIGQUIT);
   Result<void> r;
   std::jthread writing([&] { r = execute(*db, "INSERT INTO t (id) VALUES (2)"); });
-  EXPECT_TRUE(test::Postgres::instance()->start());  // on this thread: the server dies with the one that starts it
+  EXPECT_TRUE(test::Postgres::own()->start());  // on this thread: the server dies with the one that starts it
   writing.join();
   EXPECT_TRUE(r) << describe(r.error());
   EXPECT_EQ(*count(*db), 2);
@@ -189,9 +192,8 @@ TEST_F(PostgresDriver, WorkWaitsOutARestartOfTheServer) {
 
 TEST_F(PostgresDriver, AServerThatStaysAwayIsNotWaitedForAgainAndAgain) {
   SimClock clock;
-  db = std::move(*open_database(test::Postgres::instance()->fresh_url(), {.clock = &clock}));
-  ASSERT_TRUE(execute(*db, "CREATE TABLE t (id BIGINT PRIMARY KEY)"));
-  test::Postgres::instance()->stop(SIGQUIT);
+  use(test::Postgres::own(), {.clock = &clock});
+  test::Postgres::own()->stop(SIGQUIT);
   const auto insert = [&](int id) {
     return db->write_now([id](Tx& tx) { return tx.run("INSERT INTO t (id) VALUES ($1)", {id}); }, {.limit = std::chrono::hours(24)});
   };
@@ -201,11 +203,11 @@ TEST_F(PostgresDriver, AServerThatStaysAwayIsNotWaitedForAgainAndAgain) {
   clock.advance(std::chrono::hours(48));
   EXPECT_EQ(fault_of(waiting.get().error()), Fault::unavailable);
   EXPECT_EQ(fault_of(insert(2).error()), Fault::unavailable) << "at once: no time passes";
-  EXPECT_TRUE(test::Postgres::instance()->start());
+  EXPECT_TRUE(test::Postgres::own()->start());
   EXPECT_TRUE(insert(3));
-  test::Postgres::instance()->stop(SIGQUIT);
+  test::Postgres::own()->stop(SIGQUIT);
   waiting = std::async(std::launch::async, [&] { return insert(4); });
-  EXPECT_TRUE(test::Postgres::instance()->start());
+  EXPECT_TRUE(test::Postgres::own()->start());
   EXPECT_TRUE(waiting.get()) << "the next restart is waited out again";
 }
 

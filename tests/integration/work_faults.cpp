@@ -161,11 +161,14 @@ TEST_P(WorkFaults, AnErrorOfTheDiskFailsClosed) {
 
 TEST_P(WorkFaults, PostgresRestartsBetweenAndConnectionsAreCutWithin) {
   if (sqlite()) return;
+  close();
+  use(test::Postgres::own());
+  begin({});
   house().hands.say = [](const Lease&) { return word(To::done, "out"); };
   for (int i = 0; i < 3; ++i) {
     house().database.during = [] {
-      test::Postgres::instance()->stop(SIGQUIT);
-      ASSERT_TRUE(test::Postgres::instance()->start());
+      test::Postgres::own()->stop(SIGQUIT);
+      ASSERT_TRUE(test::Postgres::own()->start());
     };
     EXPECT_EQ(house().job(house().add("here")).state, JobState::done);
     house().compare();

@@ -13,12 +13,14 @@ namespace ballast::test {
 class OnBothDatabases : public ::testing::TestWithParam<store::Dialect> {
  protected:
   void SetUp() override {
-    if (GetParam() == store::Dialect::sqlite) {
-      url_ = "sqlite:" + (directory_ / "test.db");
-    } else {
-      if (!Postgres::instance()) GTEST_SKIP() << "PostgreSQL 15 is not installed (apt-get install postgresql-15)";
-      url_ = Postgres::instance()->fresh_url();
-    }
+    if (!sqlite()) return use(Postgres::instance());
+    url_ = "sqlite:" + (directory_ / "test.db");
+    reopen();
+  }
+  // A fresh database of this server, in place of the one before.
+  void use(Postgres* server) {
+    if (!server) GTEST_SKIP() << kNoPostgres;
+    url_ = server->fresh_url();
     reopen();
   }
   // Closes and opens again, as a restart does.

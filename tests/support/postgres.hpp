@@ -1,8 +1,10 @@
 // A private PostgreSQL server for tests: Debian's binaries, a data directory of its own, a unix socket, no TCP.
-// One per test process, started at first use; it dies with the process. Initialising takes a second, so the empty cluster is kept
-// as a template in the temporary directory and copied. As root it runs as the user postgres.
+// BALLAST_TEST_POSTGRES names one that a run of many processes shares (tests/support/postgres.py starts it): each has a database of its
+// own there. Without it, and for tests that stop the server, one per process, started at first use; it dies with the process. Initialising
+// takes a second, so the empty cluster is kept as a template in the temporary directory and copied. As root it runs as the user postgres.
 #pragma once
 #include <fcntl.h>
+#include <postgresql/libpq-fe.h>
 #include <pwd.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
@@ -12,6 +14,8 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -21,10 +25,19 @@
 
 namespace ballast::test {
 
+inline constexpr const char* kNoPostgres = "PostgreSQL 15 is not installed (apt-get install postgresql-15)";
+
 class Postgres {
  public:
   // Null when PostgreSQL is not installed or cannot be started: tests say so and skip.
   static Postgres* instance() {
+    static const char* const folder = std::getenv("BALLAST_TEST_POSTGRES");
+    if (folder == nullptr || *folder == '\0') return own();
+    static Postgres shared{std::string(folder)};
+    return &shared;
+  }
+  // This process's, which a test may stop. Null as above.
+  static Postgres* own() {
     static std::optional<Postgres> server;
     static const bool usable = [] {
       if (!std::filesystem::exists(binary("postgres"))) return false;
@@ -43,9 +56,18 @@ class Postgres {
         (void)!::chown(directory_.c_str(), *uid_, gid_);
       }
   }
+  // The server at `folder`, which another process started and ends.
+  explicit Postgres(std::string folder) : directory_(std::move(folder)), database_("process" + std::to_string(::getpid())), shared_(true) {
+    administer("DROP DATABASE IF EXISTS " + database_ + " WITH (FORCE)");   // of a process that died and had the same number
+    administer("CREATE DATABASE " + database_);
+  }
   Postgres(const Postgres&) = delete;
   Postgres& operator=(const Postgres&) = delete;
   ~Postgres() {
+    if (shared_) {
+      administer("DROP DATABASE IF EXISTS " + database_ + " WITH (FORCE)");
+      return;
+    }
     stop(SIGQUIT);
     std::error_code ignored;
     std::filesystem::remove_all(directory_, ignored);
@@ -55,17 +77,7 @@ class Postgres {
   std::string fresh_url() {
     static std::atomic<int> next{0};
     const std::string schema = "t" + std::to_string(::getpid()) + "_" + std::to_string(++next);
-    auto made = run("CREATE SCHEMA " + schema);
-    return made ? base_url() + "&options=-csearch_path%3D" + schema : "";
-  }
-  std::string base_url() const { return "postgres://ballast@/postgres?host=" + directory_; }
-  bool run(const std::string& sql) {
-    auto db = store::open_database(base_url(), {.readers = 1});
-    return db && (*db)->write_now([&](store::Tx& tx) -> Result<void> {
-      auto done = tx.run(store::Statement(std::string_view(sql)));
-      if (!done) return std::unexpected(done.error());
-      return {};
-    }, {.limit = std::chrono::seconds(30)});
+    return run("CREATE SCHEMA " + schema) ? url() + "&options=-csearch_path%3D" + schema : "";
   }
   bool start() {
     if (!prepare()) return false;
@@ -84,6 +96,23 @@ class Postgres {
   }
 
  private:
+  std::string url() const { return "postgres://ballast@/" + database_ + "?host=" + directory_; }
+  bool run(const std::string& sql) const {
+    auto db = store::open_database(url(), {.readers = 1});
+    return db && (*db)->write_now([&](store::Tx& tx) -> Result<void> {
+      auto done = tx.run(store::Statement(std::string_view(sql)));
+      if (!done) return std::unexpected(done.error());
+      return {};
+    }, {.limit = std::chrono::seconds(30)});
+  }
+  // What no transaction may hold. A failure is told, and seen by whoever then opens the database.
+  void administer(const std::string& sql) const {
+    PGconn* connection = ::PQconnectdb(("host=" + directory_ + " user=ballast dbname=postgres options=-cclient_min_messages=warning").c_str());
+    PGresult* result = ::PQexec(connection, sql.c_str());
+    if (::PQresultStatus(result) != PGRES_COMMAND_OK) std::fprintf(stderr, "%s: %s", sql.c_str(), ::PQerrorMessage(connection));
+    ::PQclear(result);
+    ::PQfinish(connection);
+  }
   static std::string binary(const std::string& name) { return "/usr/lib/postgresql/15/bin/" + name; }
 
   pid_t spawn(const std::vector<std::string>& command) const {
@@ -121,7 +150,8 @@ class Postgres {
     return good && finish(spawn({"/bin/cp", "-a", base + "/data", directory_ + "/data"}));
   }
 
-  std::string directory_;
+  std::string directory_, database_ = "postgres";
+  bool shared_ = false;
   std::optional<uid_t> uid_;
   gid_t gid_ = 0;
   pid_t server_ = 0;

@@ -2,6 +2,9 @@
 
 One serves a whole session, and every gateway gets a fresh database on it; a test that kills the server has its own.
 As root it runs as the user postgres. It dies with the session, whatever ends that.
+
+`python3 postgres.py COMMAND…` runs a command beside one that all of its processes share: BALLAST_TEST_POSTGRES names its folder
+(tests/support/postgres.hpp). Where PostgreSQL is not installed, the command runs without.
 """
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -115,3 +119,18 @@ class Postgres:
             return pathlib.Path(f"/proc/{pid}/status").read_text()
         except OSError:
             return "\nState:\tZ"
+
+
+def run_beside_one(command: list[str]) -> int:
+    """The command's exit code."""
+    if not binaries():
+        return subprocess.call(command)
+    server = Postgres(binaries())
+    try:
+        return subprocess.call(command, env=os.environ | {"BALLAST_TEST_POSTGRES": str(server.folder)})
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(run_beside_one(sys.argv[1:]))

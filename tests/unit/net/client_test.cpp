@@ -9,6 +9,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 
 #include "world.hpp"
 
@@ -150,7 +151,8 @@ TEST(Client, AFreshConnectionIsNeverRepeated) {
 
 // For what must not be sent twice: a kept connection may have died unseen, and whether bytes have left is known whatever the error.
 TEST(Client, AFreshRequestHasAConnectionOfItsOwnAndSaysWhetherItLeft) {
-  Upstream up({answers(ok, 3), answers(ok), [](Raw& raw) { request_of(raw); }});
+  std::optional<Raw> kept;                   // the first connection, open to the end
+  Upstream up({[&](Raw& raw) { answers(ok)(raw), kept.emplace(Raw::Adopt{::dup(raw.fd())}); }, answers(ok), [](Raw& raw) { request_of(raw); }});
   ClientWorld w;
   EXPECT_TRUE(w.call(up.url()).ok);
   const auto fresh = [&](const Url& url, bool& sent) {
