@@ -226,7 +226,7 @@ class WorkKill : public ::testing::TestWithParam<store::Dialect> {
   void SetUp() override {
     if (GetParam() == store::Dialect::sqlite) url_ = "sqlite:" + (directory_ / "work.db");
     else if (auto* server = test::Postgres::instance()) url_ = server->fresh_url();
-    else GTEST_SKIP() << "PostgreSQL 15 is not installed (apt-get install postgresql-15)";
+    else GTEST_SKIP() << test::kNoPostgres;
   }
   // One life of the child. False if it did not come as planned.
   void life(Plan plan, std::uint64_t wanted) {

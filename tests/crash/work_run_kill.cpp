@@ -25,14 +25,18 @@ class RunKill : public ::testing::TestWithParam<store::Dialect> {
 
   // The flows are read once: each process begins with a copy.
   void SetUp() override {
-    if (!sqlite() && !test::Postgres::instance()) GTEST_SKIP() << "PostgreSQL 15 is not installed (apt-get install postgresql-15)";
-    url_ = sqlite() ? "sqlite:" + (directory_ / "work.db") : test::Postgres::instance()->fresh_url();
+    if (!sqlite() && !test::Postgres::instance()) GTEST_SKIP() << test::kNoPostgres;
     ASSERT_NE(outside_.port(), 0);
     for (const auto text : kFlows) {
       auto flow = read_flow(written_out(text), "kill.yaml", fixed_environment({{"SHOP", shop()}}), {});
       ASSERT_TRUE(flow) << describe(flow.error());
       flows_[(*flow)->name()] = *flow;
     }
+    use(sqlite() ? "sqlite:" + (directory_ / "work.db") : test::Postgres::instance()->fresh_url());
+  }
+  // A fresh database.
+  void use(std::string url) {
+    url_ = std::move(url);
     auto db = store::open_database(url_);
     ASSERT_TRUE(db && (*db)->migrate(records::migrations()) && (*db)->migrate(migrations()));
   }
@@ -157,7 +161,8 @@ TEST_P(RunKill, CutOffFromItsDatabaseItGoesOn) {
   if (sqlite()) return;                      // nothing can come between
   const std::size_t cuts = kills_ > 0 ? 4 + kills_ / 10 : 6;
   SCOPED_TRACE("seed " + std::to_string(seed_));
-  test::Postgres& server = *test::Postgres::instance();
+  test::Postgres& server = *test::Postgres::own();
+  use(server.fresh_url());
   std::size_t done = 0;
   std::uint64_t next = 20;                   // at so much seen
   std::optional<Now::time_point> back;       // while the server is away
