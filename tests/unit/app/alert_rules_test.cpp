@@ -41,9 +41,9 @@ TEST(AlertRules, EachIsCompleteAndLooksAtDocumentedMetrics) {
   ASSERT_TRUE(root) << root.error().message;
   const auto documented = names_in(text_of("docs/operations.md"));
   std::set<std::string> alerts;
-  for (const ConfigNode group : root->list("groups")) {
+  for (const ConfigNode& group : root->list("groups")) {
     EXPECT_FALSE(group.string("name").empty());
-    for (const ConfigNode rule : group.list("rules")) {
+    for (const ConfigNode& rule : group.list("rules")) {
       const std::string alert = rule.require("alert").as_string(), expr = rule.require("expr").as_string();
       EXPECT_TRUE(alerts.insert(alert).second) << alert << " is there twice";
       EXPECT_TRUE(balanced(expr)) << alert;
