@@ -129,11 +129,11 @@ void Workshop::drain(Duration patience) {
 }
 
 Task<void> Workshop::wake_on_loop(work::JobId job) {
-  const auto woken = co_await engine_.wake(job);
+  const auto woken = co_await engine_.wake_surely(job);
   if (!woken) log::warn("run_not_woken", {{"run", to_string(job)}, {"why", woken.error().message}});
 }
 
-// From any thread; a run that is not woken is found again by the next sweep.
+// From any thread.
 void Workshop::wake(work::JobId job) {
   ground_.loops.at(0).post([this, job] { wakes_.spawn(wake_on_loop(job)); });
 }

@@ -224,8 +224,8 @@ Task<Result<void>> signal(net::Exchange& exchange, WorkDoor& door, const gateway
     body->signal.id = engine.new_id();
     auto waiting = co_await engine.database().write(engine.home(), [&](store::Tx& tx) { return work::put_signal(tx, body->signal, now + body->kept, kMostWoken); });
     if (!waiting) co_return fail(std::move(waiting.error()));
-    for (const JobId id : *waiting)                      // a run that is not woken now finds the event when it is taken up again
-      if (const auto up = co_await engine.wake(id); !up) log::warn("run_not_woken", {{"run", to_string(id)}, {"why", up.error().message}});
+    for (const JobId id : *waiting)                      // a run that is not woken now finds the event when it is taken up by the next process
+      if (const auto up = co_await engine.wake_surely(id); !up) log::warn("run_not_woken", {{"run", to_string(id)}, {"why", up.error().message}});
     co_return waiting->size();
   });
   if (!woken) co_return fail(woken.error());

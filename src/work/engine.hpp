@@ -153,6 +153,9 @@ class Engine {
   // Leases and accepts nothing more; gives what this process runs `patience` to end, then has it given back. Resumes when all is written.
   Task<void> drain(Duration patience);
 
+  // Whether it shuts down; what is not durable by then is found again by the next start.
+  bool draining() const { return draining_; }
+
   Scheduler& home() { return home_; }
   store::Database& database() { return database_; }
   const Board& board() const { return board_; }
@@ -182,6 +185,8 @@ class Engine {
   Task<std::vector<Result<JobState>>> cancel(std::vector<JobId> ids, std::string reason, Also also = {});
   // What a waiting job waited for has come. False if it was not waiting.
   Task<Result<bool>> wake(JobId id, Also also = {});
+  // As `wake`, of whom nobody would remind: tried again while the database is away. Fails with internal_unavailable only when this process ends.
+  Task<Result<bool>> wake_surely(JobId id);
   // A job that nobody has in hand goes on as `as`: the same job, of another spec, in the same queue and for the same tenant. `also` writes it. What waited is
   // queued. caller_not_found: not live; caller_conflict: somebody has it in hand.
   Task<Result<void>> replace(JobPtr as, Also also);

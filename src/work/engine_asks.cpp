@@ -298,8 +298,10 @@ Task<std::vector<Result<JobState>>> Engine::cancel(std::vector<JobId> ids, std::
 struct Engine::WakeAsk final : Ask {
   JobId id;
   Also also;
+  bool insist = false;
   Result<bool> result = false;
 
+  bool insists() const override { return insist; }
   void stage(Engine& engine, Cycle& cycle) override {
     if (also) cycle.also.push_back(&also);
     result = engine.board_.wake(id);
@@ -317,6 +319,14 @@ Task<Result<bool>> Engine::wake(JobId id, Also also) {
   WakeAsk ask;
   ask.id = id;
   ask.also = std::move(also);
+  co_await Ask::Queued{*this, ask};
+  co_return std::move(ask.result);
+}
+
+Task<Result<bool>> Engine::wake_surely(JobId id) {
+  WakeAsk ask;
+  ask.id = id;
+  ask.insist = true;
   co_await Ask::Queued{*this, ask};
   co_return std::move(ask.result);
 }

@@ -12,6 +12,8 @@ namespace ballast::work {
 
 namespace {
 
+constexpr Duration kAway = std::chrono::seconds(1);      // before the database is asked again
+
 // Does a run of these leave effects that a crash may have cut.
 bool reaches_out(const Stages& stages) {
   return std::ranges::any_of(stages, [](const Stage& s) {
@@ -125,15 +127,30 @@ Task<Result<void>> Runner::children_ended(Run& run, const std::vector<StageRecor
   co_return Result<void>{};
 }
 
-Task<void> Runner::called_off(JobId run, std::string why) {
+Task<Result<void>> Runner::call_off(JobId run, const std::string& why) {
   const WallTime now = engine_.home().clock().wall();
   auto left = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<std::vector<JobId>> {
     if (auto gone = delete_waits(tx, run); !gone) return fail(std::move(gone.error()));
     if (auto withdrawn = withdraw_approvals(tx, run, why, now); !withdrawn) return fail(std::move(withdrawn.error()));
     return children_of(tx, run);
   });
-  if (!left) co_return log::warn("run_not_called_off", {{"run", to_string(run)}, {"why", left.error().message}});
-  if (!left->empty()) (void)co_await engine_.cancel(std::move(*left), why);      // those that have ended already say so
+  if (!left) co_return fail(std::move(left.error()));
+  if (left->empty()) co_return Result<void>{};
+  auto cancelled = co_await engine_.cancel(std::move(*left), why);               // those that have ended already say so
+  for (auto& one : cancelled)
+    if (!one && one.error().code == ErrorCode::internal_unavailable) co_return fail(std::move(one.error()));
+  co_return Result<void>{};
+}
+
+Task<void> Runner::called_off(JobId run, std::string why) {
+  for (;;) {
+    const auto done = co_await call_off(run, why);
+    if (done) co_return;
+    const bool again = done.error().code == ErrorCode::internal_unavailable && !engine_.draining();   // else the next start does it
+    log::warn("run_not_called_off", {{"run", to_string(run)}, {"why", done.error().message}, {"again", again}});
+    if (!again) co_return;
+    co_await SleepUntil(engine_.home(), engine_.home().clock().mono() + kAway);
+  }
 }
 
 Result<void> check_flow_input(const Flow& flow, std::string_view text) {

@@ -81,6 +81,7 @@ class Runner {
   // What a run comes to that begins now and needs nobody but itself, where its flow is in memory (InstantHandler).
   std::optional<Outcome> at_once(const Lease& lease);
   // A run has ended that did not come to its own end (cancelled, dead): its children are cancelled, nobody need decide for it any more.
+  // Tried again while the database is away.
   Task<void> called_off(JobId run, std::string why);
 
  private:
@@ -93,6 +94,7 @@ class Runner {
   static Result<void> begin_with(Run& run, FlowPtr flow, const Job& job);
   Task<Result<JobPtr>> run_job(const Run& run);
   Task<Result<void>> hear(Run& run);
+  Task<Result<void>> call_off(JobId run, const std::string& why);
   Result<void> ask_outside(Run& run, const StageRecord& started);
   void take_in(Run& run);
   Next advance(Run& run);

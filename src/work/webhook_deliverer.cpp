@@ -170,12 +170,13 @@ Task<void> Deliverer::settle(std::int64_t id, Delivery outcome) {
   for (std::size_t tries = 0;; ++tries) {
     const auto done = co_await store_.settle(id, outcome);
     if (done) break;
-    if (tries == kSettleAgain.size() || cut_.cancelled()) {
+    const bool away = done.error().code == ErrorCode::internal_unavailable;
+    if ((tries >= kSettleAgain.size() && (!away || stopping_)) || cut_.cancelled()) {
       ++stats_.unsettled;
       log::error("webhook_unsettled", {{"id", id}, {"code", done.error().code}, {"message", done.error().message}});
       co_return;
     }
-    co_await SleepUntil(loop_, loop_.clock().mono() + kSettleAgain[tries]);
+    co_await SleepUntil(loop_, loop_.clock().mono() + kSettleAgain[std::min(tries, kSettleAgain.size() - 1)]);
   }
   switch (outcome.verdict) {
     case Delivery::Verdict::delivered: ++stats_.delivered; break;

@@ -29,8 +29,8 @@ struct DelivererOptions {
 // The secrets behind OutboxRow::secret_ref, the newest first.
 using WebhookSecrets = std::function<Result<std::vector<WebhookSecret>>(std::string_view secret_ref)>;
 
-// Everything on one loop. A row is attempted by one attempt at a time; rows keep no order. Delivery is at least once: what was delivered and
-// could not be settled is delivered again, with the same id and body.
+// Everything on one loop. A row is attempted by one attempt at a time; rows keep no order. Delivery is at least once: what was delivered
+// by a process that ended before it could settle it is delivered again, with the same id and body.
 class Deliverer {
  public:
   // All borrowed until `drain` has ended. `transport` guards its addresses (net::Client with an egress policy): URLs are users'.

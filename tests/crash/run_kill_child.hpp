@@ -134,7 +134,7 @@ class Child {
     if (failed) tasks_.spawn(runner_.called_off(job.id, "the run is " + std::string(to_string(job.state))));
     if (job.spec.name == "chain" && job.spec.origin == Origin::submitted && job.state == JobState::done && job.id.value % 3 == 0) tasks_.spawn(roll_back(job));
   }
-  Task<void> wake(JobId id) { (void)co_await engine_.wake(id); }
+  Task<void> wake(JobId id) { (void)co_await engine_.wake_surely(id); }
   Task<void> roll_back(Job job) {
     std::vector<Submission> one;
     one.push_back(rollback_of(job));
@@ -228,11 +228,17 @@ class Child {
       }
     }
   }
+  // As the server's sweep does, and more often; and says when there is nothing to do.
   Task<void> say_when_idle() {
     for (;;) {
-      co_await sleep(2ms);
+      co_await sleep(10ms);
+      const auto untold = co_await database_->write(home(), [&](store::Tx& tx) -> Result<std::vector<JobId>> {
+        if (auto withdrawn = withdraw_orphans(tx, clock_.wall(), 1'000); !withdrawn) return fail(withdrawn.error());
+        return undelivered(tx, clock_.wall() - 50ms, 1'000);
+      });
+      if (!untold) continue;
+      for (const JobId id : *untold) (void)co_await engine_.wake(id);
       if (!(plan_.calm || submitted_) || engine_.board().size() > 0) continue;
-      (void)co_await database_->write(home(), [&](store::Tx& tx) { return withdraw_orphans(tx, clock_.wall(), 1'000); });      // as the server's sweep does
       auto owed = co_await database_->read(home(), [](store::Tx& tx) { return outbox_figures(tx); });
       if (owed && owed->pending == 0) tell({Event::idle});
     }

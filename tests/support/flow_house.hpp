@@ -54,6 +54,7 @@ class FlowHouse {
     database.otherwise = ObedientDatabase::Fate::fine;
   }
   work::Engine& engine() { return process_->engine; }
+  work::Runner& runner() { return process_->runner; }
   // What was added since comes into force.
   void reload() { ASSERT_TRUE(process_->book.put(database, flows_, clock.wall())); }
   // To the version in force, unless `to` says another.
