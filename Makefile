@@ -9,7 +9,7 @@ ARGS   ?=
 
 BALLAST := build/release/src/ballast
 
-.PHONY: help run build test bench lint format extended fuzz real docs deps clean
+.PHONY: help run build test bench profile lint format extended fuzz real docs deps clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,11 @@ bench:  ## speed beside nginx, and of jobs beside BullMQ and PostgreSQL, printed
 	@tools/deps.sh test
 	@tools/build.sh release
 	@tools/bench.sh
+
+profile:  ## cmake/ballast.profdata anew: what releases are optimised by
+	@tools/deps.sh test
+	@tools/build.sh release
+	@tools/profile.sh
 
 lint:  ## floors, sizes, words; formatting of what changed
 	@tools/deps.sh test

@@ -2,6 +2,7 @@
 option(BALLAST_TESTS "Build the tests" ON)
 option(BALLAST_BENCH "Build the benchmarks" OFF)
 option(BALLAST_FUZZ "Build the fuzz targets (libFuzzer)" OFF)
+option(BALLAST_PROFILE_GENERATE "Count what runs, for tools/profile.sh" OFF)
 set(BALLAST_SANITIZE "" CACHE STRING "Sanitizers, for example address,undefined or thread")
 
 if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang" OR CMAKE_CXX_COMPILER_VERSION VERSION_LESS 19)

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Makes cmake/ballast.profdata, by which releases are optimised: builds a binary that counts what runs, lets it do what the benchmarks
+# do (calls, streams, jobs and flows, on both databases), and merges the counts. Run it before a release, and after work on the hot road.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tools/build.sh profile ballast
+counts=$(mktemp -d)
+trap 'rm -rf "$counts"' EXIT
+export LLVM_PROFILE_FILE="$counts/%p-%m.profraw" BALLAST_BIN="$PWD/build/profile/src/ballast"
+# Their goals are of a release: what this slow binary misses is no failure.
+bench/gateway/run --quick --cases direct,ballast --only throughput,latency,streams --out "$counts/gateway.json" >/dev/null || true
+bench/work/run --quick --cases ballast --only noop,latency,flow --out "$counts/work.json" >/dev/null || true
+llvm-profdata-19 merge --sparse -o cmake/ballast.profdata "$counts"/*.profraw
+ls -l cmake/ballast.profdata
