@@ -39,6 +39,15 @@ void ask_for_short_slices() {
   (void)::syscall(SYS_sched_setattr, 0, &want, 0);
 }
 
+// The C library opens a thread's heap to it page by page, each time under the process's memory lock, which whoever readies the journal's
+// pages may hold for milliseconds. What was opened once stays open: so it is done here for what a loop is likely to come to use. No memory is held by it.
+void open_heap() {
+  constexpr std::size_t piece = std::size_t{96} << 10, pieces = 340;        // 32 MiB, half of such a heap; pieces below what would be mapped alone
+  std::vector<std::unique_ptr<char[]>> taken(pieces);
+  for (auto& t : taken) t = std::make_unique_for_overwrite<char[]>(piece);
+  while (!taken.empty()) taken.pop_back();                                  // from the end, so that they melt together
+}
+
 }  // namespace
 
 Loop::Core::Core(const Clock& clock) : clock_(clock), wheel_(clock.mono()) {
@@ -216,6 +225,7 @@ void LoopGroup::start() {
     threads_->threads.emplace_back([l = loop.get()] {
       current_loop = l;
       ask_for_short_slices();
+      open_heap();
       name_this_thread("loop-" + std::to_string(l->index()));
       for (bool ended = false; !ended;) {
         try {
