@@ -40,12 +40,22 @@ void ask_for_short_slices() {
 }
 
 // The C library opens a thread's heap to it page by page, each time under the process's memory lock, which whoever readies the journal's
-// pages may hold for milliseconds. What was opened once stays open: so it is done here for what a loop is likely to come to use. No memory is held by it.
-void open_heap() {
+// pages may hold for milliseconds; and each page is a fault when it is first used. What was opened once stays open, so it is done here for what
+// a loop is likely to come to use, and the first of it is touched. That stays in memory while what is returned, which stands behind it, is held: the
+// library gives back only what is free to the heap's end.
+std::unique_ptr<char[]> open_heap() {
   constexpr std::size_t piece = std::size_t{96} << 10, pieces = 340;        // 32 MiB, half of such a heap; pieces below what would be mapped alone
+  constexpr std::size_t used = 11;                                          // 1 MiB: what some thousands of calls a second come to use
   std::vector<std::unique_ptr<char[]>> taken(pieces);
-  for (auto& t : taken) t = std::make_unique_for_overwrite<char[]>(piece);
+  std::unique_ptr<char[]> behind;
+  for (std::size_t i = 0; i < pieces; ++i) {
+    taken[i] = std::make_unique_for_overwrite<char[]>(piece);
+    if (i < used)
+      for (std::size_t at = 0; at < piece; at += 4096) static_cast<volatile char*>(taken[i].get())[at] = 0;
+    if (i + 1 == used) behind = std::make_unique_for_overwrite<char[]>(1);
+  }
   while (!taken.empty()) taken.pop_back();                                  // from the end, so that they melt together
+  return behind;
 }
 
 }  // namespace
@@ -225,7 +235,7 @@ void LoopGroup::start() {
     threads_->threads.emplace_back([l = loop.get()] {
       current_loop = l;
       ask_for_short_slices();
-      open_heap();
+      const auto heap = open_heap();
       name_this_thread("loop-" + std::to_string(l->index()));
       for (bool ended = false; !ended;) {
         try {

@@ -177,6 +177,9 @@ Result<void> CallJournal::State::append(unsigned loop, FrameType type) {
 // through is overwritten by the next frame.
 Result<void> CallJournal::State::place(Writer& w, std::string_view frame, bool is_outcome) {
   const std::uint64_t room = options.segment_bytes - (is_outcome ? 0 : reserve_of(options));
+  const std::uint64_t resume = w.current ? w.current->resume.load(std::memory_order_relaxed) : 0;
+  if (w.offset < resume && resume + kSkipFrame + frame.size() <= room)
+    if (auto left = leave_page(w, resume); !left) return left;
   if (!w.current || w.offset + frame.size() > room || w.rotate.load(std::memory_order_relaxed)) {
     auto opened = open_segment(w);
     if (!opened && (!is_outcome || !w.current || w.rotate)) return opened;  // an outcome may outgrow the old file instead
@@ -188,6 +191,14 @@ Result<void> CallJournal::State::place(Writer& w, std::string_view frame, bool i
   w.records.fetch_add(1, std::memory_order_relaxed);
   w.bytes.fetch_add(frame.size(), std::memory_order_relaxed);
   return {};
+}
+
+// On to `resume`, and a word there why nothing stands before it.
+Result<void> CallJournal::State::leave_page(Writer& w, std::uint64_t resume) {
+  skip_frame(w.skip, w.offset);
+  auto written = w.current->file.write(w.skip, resume, injected_write.load(std::memory_order_relaxed));
+  if (written) w.offset = resume + kSkipFrame;
+  return written;
 }
 
 Result<void> CallJournal::State::open_segment(Writer& w) {
@@ -295,6 +306,7 @@ Result<void> CallJournal::State::sync_pass() {
     if (!sealed) segment->file.prepare(written);
     if (written > segment->synced) {
       int e = injected_sync.load(std::memory_order_relaxed);
+      if (!sealed) segment->resume.store(segment->file.next_page(written), std::memory_order_relaxed);
       if (!e) e = segment->file.sync(segment->synced, written);
       if (e) {
         // What the kernel failed to write it may have dropped: this file is never trusted again.

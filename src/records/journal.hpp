@@ -11,6 +11,8 @@
 // A file is deleted when everything in it is imported and no call of it is in flight, oldest first.
 // Frame: u16 magic, u8 type, u8 version, u32 length, u32 crc32c(type, version, length, payload), payload; little-endian.
 // A torn or rotten frame is skipped, counted and logged; reading goes on at the next valid one.
+// After each sync of a mapped file its writer goes on in the next page (a store into the page just synced would wait for the file system), behind a
+// frame that says from where: at most a page for each sync in which something was written.
 //
 // Concurrency: `intent` and `outcome` for loop i are called by loop i's thread only; everything else is thread-safe.
 #pragma once

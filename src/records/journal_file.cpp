@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "base/hash.hpp"
 #include "base/text.hpp"
@@ -53,13 +54,19 @@ void seal_frame(std::string& frame, FrameType type) {
   std::memcpy(frame.data() + 8, &h.crc, 4);
 }
 
+void skip_frame(std::string& frame, std::uint64_t from) {
+  frame.resize(kSkipFrame);
+  std::memcpy(frame.data() + kFrameHeader, &from, sizeof from);
+  seal_frame(frame, FrameType::skip);
+}
+
 FrameReader::Look FrameReader::look(Frame& frame) const {
   const std::size_t left = chunk_.size() - in_chunk_;
   if (left < kFrameHeader) return Look::more;
   const char* p = chunk_.data() + in_chunk_;
   Header h;
   std::memcpy(&h, p, sizeof h);
-  if (h.magic != kMagic || h.length > kMaxFrame || h.type < 1 || h.type > 3) return Look::bad;
+  if (h.magic != kMagic || h.length > kMaxFrame || h.type < 1 || h.type > 4) return Look::bad;
   if (left < kFrameHeader + h.length) return Look::more;
   if (checksum(p, h.length) != h.crc) return Look::bad;
   frame = {static_cast<FrameType>(h.type), {p + kFrameHeader, h.length}, at_ + kFrameHeader + h.length};
@@ -81,6 +88,16 @@ Result<bool> FrameReader::fill(std::size_t wanted, std::uint64_t limit) {
     if (n < 0 && errno != EINTR) return std::unexpected(system_error("a frame cannot be read", errno));
     if (n == 0) return false;
   }
+  return true;
+}
+
+// Is it one? Then what was skipped from the place it names on was no damage.
+bool FrameReader::pass_skip(const Frame& frame, std::uint64_t& skipped) {
+  if (frame.type != FrameType::skip) return false;
+  std::uint64_t from = at_;
+  if (frame.payload.size() == sizeof from) std::memcpy(&from, frame.payload.data(), sizeof from);
+  const std::uint64_t begin = frame.end - kFrameHeader - frame.payload.size();
+  if (from < begin) skipped -= std::min(skipped, begin - from);
   return true;
 }
 
@@ -108,9 +125,11 @@ Result<std::optional<Frame>> FrameReader::next(std::uint64_t limit, bool final) 
       seen = Look::bad;  // torn: nothing will complete it
     }
     if (seen == Look::frame) {
-      damaged_ += skipped;
+      const bool pass = pass_skip(frame, skipped);
+      damaged_ += std::exchange(skipped, 0);
       in_chunk_ += frame.end - at_;
       at_ = frame.end;
+      if (pass) continue;
       return std::optional(frame);
     }
     // Damage: on to the next place where a frame may begin.

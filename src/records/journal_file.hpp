@@ -11,7 +11,8 @@
 
 namespace ballast::records {
 
-enum class FrameType : std::uint8_t { intent = 1, outcome = 2, anchor = 3 };   // anchor: in files of anchors alone
+// anchor: in files of anchors alone. skip: the room before it was left on purpose, from the place its payload names (u64, little-endian).
+enum class FrameType : std::uint8_t { intent = 1, outcome = 2, anchor = 3, skip = 4 };
 inline constexpr std::size_t kFrameHeader = 12;
 inline constexpr std::size_t kFrameMagic = 2;      // what a frame begins with; where it is missing, there is none
 inline constexpr std::size_t kMaxFrame = std::size_t{16} << 20;
@@ -28,6 +29,9 @@ std::optional<FileName> parse_file_name(std::string_view text);
 
 // Fills in the header of a frame whose payload stands at frame[kFrameHeader…].
 void seal_frame(std::string& frame, FrameType type);
+// What stands behind room that was left from `from` on. Into `frame`, which keeps its memory.
+void skip_frame(std::string& frame, std::uint64_t from);
+inline constexpr std::size_t kSkipFrame = kFrameHeader + 8;
 
 struct Frame {
   FrameType type;
@@ -37,7 +41,8 @@ struct Frame {
 
 // Reads frames in order from an open file. `limit` says how far the file is written; a writer may raise it between calls.
 // Damage is skipped to the next valid frame; at the end of the file a torn frame is damage only if `final`. What begins with
-// zeros and holds no frame to its end is no damage: room that nobody used, or the one frame a kill interrupted.
+// zeros and holds no frame to its end is no damage: room that nobody used, or the one frame a kill interrupted. Nor is room that a
+// skip frame accounts for; those frames are passed over.
 class FrameReader {
  public:
   FrameReader(int fd, std::uint64_t from) : fd_(fd), at_(from) {}
@@ -50,6 +55,7 @@ class FrameReader {
  private:
   enum class Look : unsigned char { frame, more, bad };
   Look look(Frame& frame) const;
+  bool pass_skip(const Frame& frame, std::uint64_t& skipped);
   Result<bool> fill(std::size_t wanted, std::uint64_t limit);
   int fd_;
   std::uint64_t at_;         // in the file: the next byte to look at

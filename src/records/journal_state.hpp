@@ -24,6 +24,7 @@ struct Segment {
   SegmentFile file;                             // for writing; closed: of a dead epoch, or sealed and synced
   std::atomic<std::uint64_t> written{0};
   std::atomic<std::uint64_t> synced{0};
+  std::atomic<std::uint64_t> resume{0};         // the sync thread's: where the writer goes on, if it is not there yet
   std::atomic<bool> sealed{false};              // nothing more will be written
   std::atomic<std::uint64_t> imported{0};       // everything before is in the database
   // The importer's, under import_mutex:
@@ -49,7 +50,7 @@ struct alignas(64) Writer {
   std::uint64_t next_sequence = 0;
   SegmentPtr current;
   std::uint64_t offset = 0;
-  std::string frame;                            // reused
+  std::string frame, skip;                      // reused
   std::deque<std::string> kept;                 // outcomes the disk did not take
   std::atomic<std::uint64_t> kept_count{0}, records{0}, bytes{0}, errors{0};
   std::atomic<bool> rotate{false};              // set after a failed sync: leave this file
@@ -121,6 +122,7 @@ struct CallJournal::State {
   Result<void> append(unsigned loop, FrameType type);
   Result<void> place(Writer& w, std::string_view frame, bool is_outcome);
   Result<void> open_segment(Writer& w);
+  Result<void> leave_page(Writer& w, std::uint64_t resume);
   void sync_loop();
   Result<void> sync_pass();
   std::vector<SegmentPtr> open_segments();                  // those that a writer or the next sync needs

@@ -19,6 +19,7 @@ namespace ballast::records {
 namespace {
 
 constexpr std::uint64_t kAhead = std::uint64_t{16} << 20;   // prepared beyond what is written: 0.3 s at full load, a slow sync and more
+constexpr std::uint64_t kNear = std::uint64_t{1} << 20;     // readied again each time: the kernel may have written them, and taken them back
 constexpr std::uint64_t kPage = 65536;                      // of any machine: madvise takes whole pages only
 constexpr std::uint64_t kFirst = std::uint64_t{256} << 10;  // prepared by the writer itself, for a file it opens unprepared
 
@@ -54,6 +55,7 @@ Result<void> SegmentFile::create(const std::string& path, std::uint64_t bytes) {
   void* map = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
   if (map == MAP_FAILED) return {};      // pwrite does as well
   map_ = static_cast<char*>(map);
+  (void)::madvise(map_, bytes, MADV_RANDOM);   // page by page: else the kernel takes, writes and protects many as one
   room_ = bytes;
   prepared_ = std::min(kFirst, room_) & ~(kPage - 1);
   populate(map_, prepared_);
@@ -69,8 +71,16 @@ Result<void> SegmentFile::write(std::string_view frame, std::uint64_t at, int in
   return {};
 }
 
+std::uint64_t SegmentFile::next_page(std::uint64_t written) const {
+  static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return map_ ? (written + page - 1) / page * page : written;
+}
+
 void SegmentFile::prepare(std::uint64_t written) {
-  if (!map_ || prepared_ >= room_ || written + kAhead / 2 < prepared_) return;
+  if (!map_) return;
+  const std::uint64_t near = next_page(written);
+  if (near < prepared_) populate(map_ + near, std::min(kNear, prepared_ - near));
+  if (prepared_ >= room_ || written + kAhead / 2 < prepared_) return;
   const std::uint64_t until = std::min(room_, written + kAhead) & ~(kPage - 1);
   if (until <= prepared_) return;
   populate(map_ + prepared_, until - prepared_);

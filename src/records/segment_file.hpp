@@ -29,10 +29,13 @@ class SegmentFile {
   // The frame at `at`, its first bytes last: a reader sees it whole or, after a kill, not at all. A failed write may leave
   // bytes behind `at`; the next one goes over them. May go beyond the room the file was made with.
   Result<void> write(std::string_view frame, std::uint64_t at, int injected_errno);
-  // Readies the pages behind `written` so that the writer does not wait for them.
+  // Readies the pages behind `written`, those that were taken back meanwhile too, so that the writer does not wait for them.
   void prepare(std::uint64_t written);
   // Brings to the disk what was written between `from` and `to`; what is readied behind `to` stays where it is. 0 or errno.
   int sync(std::uint64_t from, std::uint64_t to);
+  // Where a writer should go on while and after what is before `written` is brought to the disk: that takes the page it ends in from
+  // the mapping, and the next store into it would wait for the file system. `written` where that does not matter.
+  std::uint64_t next_page(std::uint64_t written) const;
   // Cuts the file to `written` bytes and closes it.
   void finish(std::uint64_t written);
   void close();
