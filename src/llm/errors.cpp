@@ -27,18 +27,18 @@ std::optional<double> decimal(std::string_view text) {
   return v;
 }
 
-// "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 IMF-fixdate).
-std::optional<std::chrono::system_clock::time_point> http_date(std::string_view text) {
+// "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 IMF-fixdate). In seconds: a date of the year 9999, as some send it, is more nanoseconds than there are.
+std::optional<std::chrono::sys_seconds> http_date(std::string_view text) {
   static constexpr std::string_view months = "JanFebMarAprMayJunJulAugSepOctNovDec";
   char month[4] = {};
   int day = 0, year = 0, hour = 0, minute = 0, second = 0;
   const std::string copy(text);
-  if (std::sscanf(copy.c_str(), "%*3s, %d %3s %d %d:%d:%d GMT", &day, month, &year, &hour, &minute, &second) != 6) return std::nullopt;
+  if (std::sscanf(copy.c_str(), "%*3s, %2d %3s %4d %2d:%2d:%2d GMT", &day, month, &year, &hour, &minute, &second) != 6) return std::nullopt;
   const auto at = months.find(month);
   if (at == std::string_view::npos || at % 3 != 0) return std::nullopt;
   using namespace std::chrono;
   const year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(at / 3 + 1)), std::chrono::day(static_cast<unsigned>(day))};
-  if (!date.ok()) return std::nullopt;
+  if (!date.ok() || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60) return std::nullopt;
   return sys_days(date) + hours(hour) + minutes(minute) + seconds(second);
 }
 
@@ -53,8 +53,8 @@ std::optional<milliseconds> retry_wait(const RetryHeaders& h) {
   if (text.empty()) return std::nullopt;
   if (const auto s = decimal(text)) return wait_of(*s * 1000);
   if (const auto date = http_date(text)) {
-    const auto left = std::chrono::duration_cast<milliseconds>(*date - h.now);
-    return std::max(left, milliseconds(0));
+    const milliseconds left = *date - std::chrono::time_point_cast<milliseconds>(h.now);
+    return std::clamp(left, milliseconds(0), wait_of(kLongestWaitMs));
   }
   return std::nullopt;
 }

@@ -51,6 +51,10 @@ TEST(ProviderErrors, SayWhenToComeBack) {
   const auto now = std::chrono::sys_days{std::chrono::year(2026) / 11 / 6} + 8h;
   EXPECT_EQ(with({.retry_after = "Fri, 06 Nov 2026 08:00:30 GMT", .now = now}), 30000ms);
   EXPECT_EQ(with({.retry_after = "Fri, 06 Nov 2026 07:00:30 GMT", .now = now}), 0ms);
+  EXPECT_EQ(with({.retry_after = "Sat, 06 Nov 2027 08:00:30 GMT", .now = now}), 168h);
+  EXPECT_EQ(with({.retry_after = "Fri, 31 Dec 9999 23:59:59 GMT", .now = now}), 168h);
+  EXPECT_EQ(with({.retry_after = "Fri, 06 Nov 2026 2000000000:00:30 GMT", .now = now}), std::nullopt);
+  EXPECT_EQ(with({.retry_after = "99999999999", .now = now}), 168h);
   EXPECT_EQ(parse_error(Wire::gemini, 429, {}, R"({"error":{"details":[{"@type":"…RetryInfo","retryDelay":"31.5s"}]}})").retry_after, 31500ms);
 }
 
