@@ -142,8 +142,7 @@ Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
   at("staged");
   Result<void> written;
   const bool writes = !cycle.empty();
-  if (writes) written = co_await database_.write(home_, [&](store::Tx& tx) { return write(tx, cycle); });
-  if (!written && store::fault_of(written.error()) == store::Fault::commit_unknown) written = co_await learn_fate(cycle.number, std::move(written.error()));
+  if (writes) written = co_await write_for_sure(cycle);
   if (!written) {
     if (is_taken_over(written.error()) && !std::exchange(lost_, true)) log::error("work_node_lost", {{"node", options_.node}, {"why", written.error().message}});
     if (meter_) meter_->cycle_failed();

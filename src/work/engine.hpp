@@ -244,7 +244,8 @@ class Engine {
   Result<void> write_claims(store::Tx& tx, const Cycle& cycle) const;
   Result<void> write_ends(store::Tx& tx, const Cycle& cycle) const;
   static void end_job(Job& job, const Transition& row);
-  Task<Result<void>> learn_fate(std::int64_t number, Error error);
+  Task<Result<void>> write_for_sure(Cycle& cycle);
+  Task<Result<bool>> learn_fate(std::int64_t number, Error error);
   void undo(Cycle& cycle);
   void apply(Cycle& cycle);
   void apply_move(Cycle& cycle, const Move& move);

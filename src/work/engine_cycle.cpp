@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kTimeBatch = 1'000;
 constexpr Duration kFlushEvery = std::chrono::seconds(1);
+constexpr Duration kWriteAgain = std::chrono::seconds(5);     // since the cycle began: its leases run meanwhile
 
 const Error kLeaseLost{ErrorCode::internal_unavailable, "the worker's lease expired: it sent no heartbeat in time", {}, true, {}, {}, {}, {}};
 const Error kTooLate{ErrorCode::caller_timeout, "the job's deadline passed before it was done", "deadline", false, {}, {}, {}, {}};
@@ -188,14 +189,26 @@ void Engine::end_job(Job& job, const Transition& row) {
   if (row.error) job.error = *row.error;
 }
 
-// COMMIT was sent and no answer came. Memory goes on only when it is known what the database holds: to guess would lose or repeat.
-Task<Result<void>> Engine::learn_fate(std::int64_t number, Error error) {
+// Memory goes on only when it is known what the database holds: to guess would lose or repeat. What was lost with its connection is written again.
+Task<Result<void>> Engine::write_for_sure(Cycle& cycle) {
+  for (;;) {
+    auto written = co_await database_.write(home_, [&](store::Tx& tx) { return write(tx, cycle); }, {.fate_in_rows = true});
+    if (written || store::fault_of(written.error()) != store::Fault::commit_unknown) co_return written;
+    auto there = co_await learn_fate(cycle.number, std::move(written.error()));
+    if (!there) co_return std::unexpected(std::move(there.error()));
+    if (*there) co_return Result<void>{};
+    if (home_.clock().mono() - cycle.now > kWriteAgain) co_return std::unexpected(store::make_error(store::Fault::unavailable, "the transaction was lost with its connection"));
+    cycle.number = ++cycles_;
+  }
+}
+
+// COMMIT was sent and no answer came: whether it happened. If not, it never will.
+Task<Result<bool>> Engine::learn_fate(std::int64_t number, Error error) {
   log::warn("work_commit_unknown", {{"why", error.message}});
   while (!stopping_) {
-    auto last = co_await database_.write(home_, [this](store::Tx& tx) { return last_cycle(tx, options_.node, epoch_); });
-    if (last && *last == number) co_return Result<void>{};
-    if (last) co_return std::unexpected(store::make_error(store::Fault::unavailable, "the transaction was lost with its connection"));
-    if (store::fault_of(last.error()) == store::Fault::none) {
+    auto there = co_await database_.write(home_, [&](store::Tx& tx) { return settle_cycle(tx, options_.node, epoch_, number); });
+    if (there) co_return there;
+    if (store::fault_of(there.error()) == store::Fault::none) {
       lost_ = true;
       break;
     }

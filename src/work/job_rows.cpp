@@ -130,15 +130,18 @@ Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch, std:
   }
   store::Batch one(3);
   one.add({node, epoch, cycle});
-  return tx.run_later("UPDATE nodes SET cycle = $3 WHERE node = $1 AND epoch = $2", one, [](std::size_t) { return taken_over(); });
+  return tx.run_later("UPDATE nodes SET cycle = $3 WHERE node = $1 AND epoch = $2 AND abs(cycle) < $3", one, [](std::size_t) { return taken_over(); });
 }
 
-Result<std::int64_t> last_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch) {
+Result<bool> settle_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle) {
   static constexpr store::Statement ask("SELECT cycle FROM nodes WHERE node = $1 AND epoch = $2", "SELECT cycle FROM nodes WHERE node = $1 AND epoch = $2 FOR UPDATE");
   auto rows = tx.run(ask, {node, epoch});
   if (!rows) return std::unexpected(rows.error());
   if (rows->empty()) return std::unexpected(taken_over());
-  return (*rows)[0].integer(0);
+  if ((*rows)[0].integer(0) == cycle) return true;
+  auto refused = tx.run("UPDATE nodes SET cycle = $3 WHERE node = $1 AND epoch = $2", {node, epoch, -cycle});
+  if (!refused) return std::unexpected(refused.error());
+  return false;
 }
 
 // Rows first, keys after: a key whose job has ended is told from one whose job is being inserted here. Who loses its key leaves no row.

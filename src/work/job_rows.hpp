@@ -20,12 +20,12 @@ std::span<const store::Migration> migrations();
 // ---- the node ----
 // Takes the node over for this process: its epoch, above every earlier one's. Whoever had it can write no more.
 Result<std::uint32_t> begin_epoch(store::Tx& tx, unsigned node);
-// The transaction fails, at the latest with its commit, when another process has taken the node over: `is_taken_over`. `cycle` names the transaction: `last_cycle` tells
-// whether it came to be, after a commit whose fate is unknown (which only PostgreSQL has; there it is a row's update, elsewhere a look).
+// The transaction fails, at the latest with its commit, when another process has taken the node over: `is_taken_over`. `cycle` names the transaction, above all
+// before it: `settle_cycle` tells whether it came to be, after a commit whose fate is unknown (which only PostgreSQL has; there it is a row's update, elsewhere a look).
 Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle);
 bool is_taken_over(const Error& error);      // internal_unavailable, not retryable
-// The last cycle that was committed; waits for one that is being committed at this moment, so it is a write. As check_epoch.
-Result<std::int64_t> last_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch);
+// Whether this cycle, the newest, was committed; waits for it if it is being committed at this moment. If not, it never will be. As check_epoch.
+Result<bool> settle_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle);
 
 // ---- submission ----
 struct NewJob {

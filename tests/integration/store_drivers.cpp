@@ -154,6 +154,82 @@ TEST_F(PostgresDriver, AConnectionLostDuringCommitIsInvestigated) {
   EXPECT_EQ(*count(*db), 1);
 }
 
+// Rows of `t`, of which each is to become another: what a writer whose rows tell its fate leaves to its commit.
+Result<void> raise(Tx& tx, std::initializer_list<std::int64_t> ids) {
+  Batch batch(1);
+  for (const std::int64_t id : ids) batch.add({id});
+  return tx.run_later("UPDATE t SET n = n + 1 WHERE id = $1", batch, [](std::size_t row) { return make_error(Fault::broken, "no row " + std::to_string(row)); });
+}
+
+TEST_F(PostgresDriver, ACommitThatGoesAlongDoesAllOrSaysWhichRowWasNotThere) {
+  ASSERT_TRUE(execute(*db, "INSERT INTO t (id) VALUES (1), (2)"));
+  const auto sum = [&] { return (*db->read_now([](Tx& tx) { return tx.run("SELECT CAST(SUM(n) AS BIGINT) FROM t"); }))[0].integer(0); };
+  EXPECT_TRUE(db->write_now([](Tx& tx) { return raise(tx, {1, 2}); }, {.fate_in_rows = true}));
+  EXPECT_EQ(sum(), 2);
+  int runs = 0;
+  auto refused = db->write_now([&](Tx& tx) { return ++runs, raise(tx, {1, 2, 3}); }, {.fate_in_rows = true});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "no row 2");
+  EXPECT_EQ(runs, 2) << "the first try does not tell which";
+  refused = db->write_now([&](Tx& tx) { return ++runs, raise(tx, {1, 2, 1, 2, 3, 1}); }, {.fate_in_rows = true});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "no row 4") << "so many are looked at here";
+  auto twice = db->write_now([&](Tx& tx) -> Result<void> {
+    if (auto raised = raise(tx, {1}); !raised) return raised;
+    Batch batch(1);
+    batch.add({2});
+    return tx.run_later("INSERT INTO t (id) VALUES ($1)", batch);
+  }, {.fate_in_rows = true});
+  ASSERT_FALSE(twice);
+  EXPECT_NE(twice.error().message.find("duplicate key"), std::string::npos) << twice.error().message;
+  EXPECT_EQ(sum(), 2) << "nothing of what failed is there";
+}
+
+TEST_F(PostgresDriver, ACommitThatGoesAlongIsNotSentAfterAnErrorThatNobodyMinded) {
+  ASSERT_TRUE(execute(*db, "INSERT INTO t (id) VALUES (1)"));
+  auto minded = db->write_now([](Tx& tx) {
+    (void)tx.run("SELECT CAST('1' AS JSON)");      // the server has no error: the driver cannot read it
+    (void)raise(tx, {1});
+    return Result<void>{};
+  }, {.fate_in_rows = true});
+  EXPECT_FALSE(minded);
+  minded = db->write_now([](Tx& tx) {
+    auto before = raise(tx, {1});
+    (void)tx.run("SELECT CAST('1' AS JSON)");
+    return before;
+  }, {.fate_in_rows = true});
+  ASSERT_FALSE(minded);
+  EXPECT_NE(minded.error().message.find("has type"), std::string::npos) << minded.error().message;
+  EXPECT_EQ((*db->read_now([](Tx& tx) { return tx.run("SELECT n FROM t"); }))[0].integer(0), 0);
+}
+
+TEST_F(PostgresDriver, ACommitThatGoesAlongFindsASessionThatWasEndedWhileItRested) {
+  ASSERT_TRUE(execute(*db, "INSERT INTO t (id) VALUES (1)"));
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(db->read_now([](Tx& tx) { return tx.run("SELECT CAST(pg_terminate_backend(pid, 10000) AS TEXT) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"); }));
+    auto raised = db->write_now([](Tx& tx) { return raise(tx, {1}); }, {.fate_in_rows = true});
+    ASSERT_TRUE(raised) << describe(raised.error());
+  }
+  EXPECT_EQ((*db->read_now([](Tx& tx) { return tx.run("SELECT n FROM t"); }))[0].integer(0), 5);
+}
+
+// As AConnectionLostDuringCommitIsInvestigated, but who wrote it looks at its rows.
+TEST_F(PostgresDriver, ACommitThatGoesAlongAndIsNotAnsweredIsUnknownAndNotTriedAgain) {
+  ASSERT_TRUE(execute(*db, "INSERT INTO t (id) VALUES (1)"));
+  ASSERT_TRUE(execute(*db, "CREATE SEQUENCE once"));
+  ASSERT_TRUE(execute(*db, "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN IF nextval('once') = 1 THEN "
+                           "PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END $f$"));
+  ASSERT_TRUE(execute(*db, "CREATE CONSTRAINT TRIGGER dies AFTER UPDATE ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die()"));
+  int runs = 0;
+  const auto write = [&] { return db->write_now([&](Tx& tx) { return ++runs, raise(tx, {1}); }, {.fate_in_rows = true}); };
+  auto raised = write();
+  ASSERT_FALSE(raised);
+  EXPECT_EQ(fault_of(raised.error()), Fault::commit_unknown);
+  EXPECT_EQ(runs, 1);
+  EXPECT_TRUE(write()) << "the next one finds a connection";
+  EXPECT_EQ((*db->read_now([](Tx& tx) { return tx.run("SELECT n FROM t"); }))[0].integer(0), 1);
+}
+
 TEST_F(PostgresDriver, ADeadlockIsRunAgain) {
   ASSERT_TRUE(execute(*db, "INSERT INTO t (id) VALUES (1), (2)"));
   std::atomic<int> failures{0};

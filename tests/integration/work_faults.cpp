@@ -8,6 +8,7 @@
 
 #include "../support/work_house.hpp"
 #include "base/random.hpp"
+#include "work/job_rows.hpp"
 
 namespace ballast::work {
 namespace {
@@ -196,11 +197,11 @@ TEST_P(WorkFaults, ACommitOfUnknownFateIsLearntNotGuessed) {
   for (const Fate fate : {Fate::unknown_written, Fate::unknown_lost}) {
     house().database.next = {fate, Fate::away, Fate::away, Fate::away};       // and for a while nobody can say
     auto r = house().submit({.spec = {.name = "here"}, .input = "x"});
-    EXPECT_EQ(r.has_value(), fate == Fate::unknown_written);
+    EXPECT_TRUE(r) << describe(r.error());                                    // what was lost is written again
     house().pass(1s);
     house().compare();
   }
-  EXPECT_EQ(house().count("SELECT COUNT(*) FROM jobs"), 1);
+  EXPECT_EQ(house().count("SELECT COUNT(*) FROM jobs"), 2);
   // A repeated submission that is leased in its own cycle leaves no row of its own: only the cycle's number tells.
   Submission keyed{.spec = {.name = "here"}, .input = "x", .idempotency_key = "k"};
   const JobId first = house().submit(keyed)->id;
@@ -208,7 +209,7 @@ TEST_P(WorkFaults, ACommitOfUnknownFateIsLearntNotGuessed) {
   auto again = house().submit(keyed);
   ASSERT_TRUE(again) << describe(again.error());
   EXPECT_EQ(again->id, first);
-  EXPECT_EQ(house().hands.started.size(), 2u);
+  EXPECT_EQ(house().hands.started.size(), 3u);
   // A step that was recorded is not recorded again.
   const JobId id = house().add("ext");
   const Lease lease = house().pull().at(0);
@@ -226,6 +227,35 @@ TEST_P(WorkFaults, ACommitOfUnknownFateIsLearntNotGuessed) {
   EXPECT_EQ(recorded, 1);
   EXPECT_TRUE(house().engine().running(id));
   house().compare();
+}
+
+// So long that a lease of that cycle might be over.
+TEST_P(WorkFaults, WhatWasLostLongAgoIsNotWrittenAgain) {
+  if (sqlite()) return;
+  house().database.next = {Fate::unknown_lost};
+  house().database.next.resize(40, Fate::away);
+  auto r = house().submit({.spec = {.name = "here"}, .input = "x"});
+  ASSERT_FALSE(r);
+  EXPECT_TRUE(r.error().retryable);
+  house().compare();
+  EXPECT_TRUE(house().submit({.spec = {.name = "here"}, .input = "x"}));
+  EXPECT_EQ(house().count("SELECT COUNT(*) FROM jobs"), 1);
+}
+
+// Whom the engine has given up as lost may still be on its way through a network: it must not be committed after all.
+TEST_P(WorkFaults, ACycleThatWasGivenUpAsLostIsNeverCommitted) {
+  if (sqlite()) return;
+  const auto in = [&](auto body) { return database().write_now(body); };
+  const std::uint32_t epoch = *in([](store::Tx& tx) { return begin_epoch(tx, 7); });
+  const auto commit = [&](std::int64_t cycle) { return in([&](store::Tx& tx) { return check_epoch(tx, 7, epoch, cycle); }); };
+  const auto settled = [&](std::int64_t cycle) { return *in([&](store::Tx& tx) { return settle_cycle(tx, 7, epoch, cycle); }); };
+  EXPECT_TRUE(commit(1));
+  EXPECT_TRUE(settled(1));
+  EXPECT_FALSE(settled(2));
+  EXPECT_FALSE(settled(2)) << "asked again";
+  EXPECT_FALSE(commit(2)) << "it comes late";
+  EXPECT_TRUE(commit(3));
+  EXPECT_TRUE(settled(3));
 }
 
 TEST_P(WorkFaults, AWordThatCannotBeRecordedIsAFailedAttemptAndNobodyHoldsTheJobForEver) {

@@ -13,6 +13,7 @@ namespace {
 constexpr std::size_t kMaxPrepared = 512;
 constexpr std::size_t kMaxCells = std::size_t{1} << 20;
 constexpr std::size_t kPipelined = 256;
+constexpr std::size_t kGuarded = 4;      // rows that the server is told to look at; of more it costs more than the round trip that it saves
 constexpr std::size_t kSetRows = 4'096, kSetBytes = std::size_t{1} << 20;   // of one statement of `run_set`, unless one row is larger
 
 enum : Oid { kBool = 16, kBytea = 17, kInt8 = 20, kInt2 = 21, kInt4 = 23, kText = 25, kFloat4 = 700, kFloat8 = 701, kVoid = 2278 };
@@ -270,11 +271,11 @@ bool PostgresConnection::send_arrays(const std::string& name, const Batch& batch
   return send_row(name, row);
 }
 
-Result<void> PostgresConnection::send(const char* sql, bool key) {
+Result<void> PostgresConnection::send(const char* sql, Sent::Role role) {
   auto name = prepare(sql, std::span<const Value>{});
   if (!name) return std::unexpected(std::move(name.error()));
   if (!PQenterPipelineMode(connection_) || !send_row(*name, {})) return std::unexpected(error_of(nullptr, sql));
-  sent_.push_back({.sql = sql, .key = key});
+  sent_.push_back({.sql = sql, .role = role});
   return {};
 }
 
@@ -284,9 +285,21 @@ Result<void> PostgresConnection::make_room(std::size_t statements) {
   return statements > 2 * kPipelined ? settle() : Result<void>{};
 }
 
-Result<void> PostgresConnection::begin() {
-  if (auto begun = send("BEGIN", false); !begun) return begun;
-  return send("SELECT pg_current_xact_id()::text || ' ' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)", true);
+Result<void> PostgresConnection::begin(bool along) {
+  along_ = along;
+  // A server that left while nothing was asked of it must be noticed before COMMIT may be on its way: it says why, then closes.
+  for (int look = 0; along && look < 2; ++look)
+    if (!PQconsumeInput(connection_)) return std::unexpected(error_of(nullptr, "BEGIN"));
+  if (auto begun = send("BEGIN", Sent::Role::change); !begun || along) return begun;
+  return send("SELECT pg_current_xact_id()::text || ' ' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)", Sent::Role::key);
+}
+
+Result<std::string> PostgresConnection::commit() {
+  if (!along_ || sent_.empty()) return simple("COMMIT");
+  committed_.clear();
+  if (auto sent = send("COMMIT", Sent::Role::commit); !sent) return std::unexpected(std::move(sent.error()));
+  if (auto done = settle(); !done) return std::unexpected(std::move(done.error()));
+  return committed_;
 }
 
 void PostgresConnection::roll_back() {
@@ -326,7 +339,8 @@ Result<std::vector<PostgresConnection::ResultPtr>> PostgresConnection::collect(s
   std::size_t at = 0;
   for (const Sent& s : sent)
     for (std::size_t i = 0; i < s.count && at < results.size(); ++i, ++at) {
-      if (s.key) transaction_key_ = PQgetvalue(results[at].get(), 0, 0);
+      if (s.role == Sent::Role::key) transaction_key_ = PQgetvalue(results[at].get(), 0, 0);
+      if (s.role == Sent::Role::commit) committed_ = PQcmdStatus(results[at].get());
       if (s.otherwise && changed_by(results[at].get()) != 1) return std::unexpected(s.otherwise(s.first + i));
     }
   if (failed) return std::unexpected(std::move(*failed));
@@ -384,6 +398,9 @@ Result<std::vector<std::int64_t>> PostgresConnection::run_many(std::string_view 
 
 Result<void> PostgresConnection::run_later(std::string_view sql, const Batch& batch, Otherwise otherwise) {
   if (batch.size() == 0) return {};
+  along_ = along_ && (!otherwise || batch.size() <= kGuarded);
+  std::string guarded;      // not one row changed: division by zero, and what follows, COMMIT too, is not done
+  if (along_ && otherwise) sql = guarded = "WITH changed AS (" + std::string(sql) + " RETURNING 1) SELECT 1 / (count(*) = 1)::int FROM changed";
   auto name = prepare(sql, batch.row(0));
   if (!name) return std::unexpected(std::move(name.error()));
   for (std::size_t at = 0, to = 0; at < batch.size(); at = to) {
@@ -392,7 +409,7 @@ Result<void> PostgresConnection::run_later(std::string_view sql, const Batch& ba
     bool sent = PQenterPipelineMode(connection_);
     for (std::size_t i = at; i < to && sent; ++i) sent = send_row(*name, batch.row(i));
     if (!sent) return std::unexpected(error_of(nullptr, sql));
-    sent_.push_back({.sql = std::string(sql), .count = to - at, .first = at, .otherwise = otherwise});
+    sent_.push_back({.sql = std::string(sql), .count = to - at, .first = at, .otherwise = along_ ? Otherwise{} : otherwise});
   }
   return {};
 }
@@ -444,7 +461,7 @@ Result<void> PostgresTx::run_set(const Statement& statement, const Batch& batch)
 
 Result<void> PostgresTx::settle() {
   if (spoiled_) return std::unexpected(*spoiled_);
-  return keep(connection_.settle());
+  return connection_.is_along() ? Result<void>{} : keep(connection_.settle());
 }
 
 WallTime PostgresTx::now() {

@@ -29,9 +29,13 @@ class PostgresConnection {
   Result<void> run_later(std::string_view sql, const Batch& batch, Otherwise otherwise);
   Result<void> run_set(std::string_view sql, const Batch& batch);
   Result<void> settle();
-  // BEGIN, which goes with the first statement. `settle` comes before COMMIT; afterwards `transaction_key` names the transaction, for who has to
-  // learn its fate.
-  Result<void> begin();
+  // BEGIN, which goes with the first statement. `settle` comes before `commit`; afterwards `transaction_key` names the transaction, for who has to
+  // learn its fate. `along`: COMMIT goes with what was not read yet, without `settle`; the transaction has no name, and one whose rows are not as
+  // they must be fails on the server: which row it was, another try without `along` tells. With many rows to look at it is over: `is_along`.
+  Result<void> begin(bool along);
+  bool is_along() const { return along_; }
+  // What the server answered to COMMIT.
+  Result<std::string> commit();
   const std::string& transaction_key() const { return transaction_key_; }
   void roll_back();
   // The simple protocol: several statements, text results; returns the last value of the last row, if any.
@@ -56,13 +60,13 @@ class PostgresConnection {
     std::string sql;
     std::size_t count = 1, first = 0;        // how many, and which row of its batch the first one is
     Otherwise otherwise = {};
-    bool key = false;                        // its value is the transaction's
+    enum class Role : unsigned char { change, key, commit } role = Role::change;   // key: its value is the transaction's
   };
   // The name of a prepared statement; of these types of arguments (PostgreSQL's numbers, 0: as the text says).
   Result<std::string> prepare(std::string_view sql, std::span<const unsigned> types);
   Result<std::string> prepare(std::string_view sql, std::span<const Value> values);
   // Into the pipeline.
-  Result<void> send(const char* sql, bool key);
+  Result<void> send(const char* sql, Sent::Role role);
   bool send_row(const std::string& name, std::span<const Value> row);
   bool send_arrays(const std::string& name, const Batch& batch, std::size_t from, std::size_t to, std::span<const unsigned> types);
   Result<void> make_room(std::size_t statements);
@@ -72,8 +76,8 @@ class PostgresConnection {
   Result<std::int64_t> end_copy(Result<void> so_far, const std::string& sql);
   Error error_of(const pg_result* result, std::string_view sql);
   pg_conn* connection_;
-  std::string sqlstate_, transaction_key_;
-  bool lost_ = false;
+  std::string sqlstate_, transaction_key_, committed_;
+  bool lost_ = false, along_ = false;
   std::vector<Sent> sent_;
   std::unordered_map<std::string, std::string, StringHash, std::equal_to<>> prepared_;
 };
@@ -88,7 +92,7 @@ class PostgresTx final : public Tx {
   Result<void> run_later(const Statement& statement, const Batch& batch, Otherwise otherwise) override;
   Result<void> run_set(const Statement& statement, const Batch& batch) override;
   WallTime now() override;
-  // Before the commit: whatever `run_later` has left is done.
+  // Before the commit: whatever `run_later` has left is done, unless COMMIT goes along with it.
   Result<void> settle();
   const std::optional<Error>& spoiled() const { return spoiled_; }
 

@@ -57,6 +57,7 @@ class PostgresDatabase final : public Database {
   void submit_write(Job& job, WriteOptions options) override {
     job.due = clock_.mono() + options.limit;
     job.priority = options.priority;
+    job.fate_in_rows = options.fate_in_rows;
     writes_.push(job);
   }
   void submit_read(Job& job, ReadOptions options) override {
@@ -110,19 +111,22 @@ class PostgresDatabase final : public Database {
   }
 
   Result<void> write(Connection& connection, bool& connected_before, Job& job) {
+    bool along = job.fate_in_rows;
     for (int round = 0;; ++round) {
       if (auto ready = connect(connection, connected_before, job.due); !ready) return ready;
       bool rerun = false;
-      auto result = write_once(connection, connected_before, job, rerun);
+      auto result = write_once(connection, connected_before, job, along, rerun);
+      if (!result) along = false;
       if (!rerun || round >= kMaxReruns || clock_.mono() >= job.due) return result;
       ++reruns_;
       if (round > 1 && !wait(std::chrono::milliseconds(1 << std::min(round, 7)))) return result;
     }
   }
 
-  Result<void> write_once(Connection& connection, bool& connected_before, Job& job, bool& rerun) {
+  // `along`: COMMIT goes with what the body left, and what fails is tried again the other way, which tells more.
+  Result<void> write_once(Connection& connection, bool& connected_before, Job& job, bool along, bool& rerun) {
     connection->forget_error();
-    if (auto begun = connection->begin(); !begun) {
+    if (auto begun = connection->begin(along); !begun) {
       rerun = !connection->alive();
       return begun;
     }
@@ -130,29 +134,32 @@ class PostgresDatabase final : public Database {
     Result<void> result = guarded(job, tx);
     if (result) result = tx.settle();
     if (!result) {
-      rerun = tx.spoiled() && (!connection->alive() || connection->should_rerun());
+      rerun = tx.spoiled() && (along || !connection->alive() || connection->should_rerun());
       if (connection->alive()) connection->roll_back();
       return result;
     }
-    const std::string& named = connection->transaction_key();
-    const CommitKey key{named.substr(0, named.find(' ')), named.substr(named.find(' ') + 1)};
-    auto committed = connection->simple("COMMIT");
+    auto committed = connection->commit();
     if (committed && *committed == "COMMIT") {
       ++transactions_;
       return {};
     }
     if (committed) return std::unexpected(make_error(Fault::broken, "PostgreSQL answered COMMIT with " + *committed));
     if (connection->alive()) {  // refused, for example by a deferred constraint: rolled back
-      rerun = connection->should_rerun();
+      rerun = along || connection->should_rerun();
+      connection->roll_back();
       return std::unexpected(committed.error());
     }
+    if (along) return unknown();
+    const std::string& named = connection->transaction_key();
+    const CommitKey key{named.substr(0, named.find(' ')), named.substr(named.find(' ') + 1)};
     return learn_fate(connection, connected_before, key, job.due, rerun);
   }
 
+  static Result<void> unknown() {
+    return std::unexpected(make_error(Fault::commit_unknown, "the connection was lost during COMMIT and its outcome cannot be learnt"));
+  }
+
   Result<void> learn_fate(Connection& connection, bool& connected_before, const CommitKey& key, MonoTime due, bool& rerun) {
-    const auto unknown = [] {
-      return std::unexpected(make_error(Fault::commit_unknown, "the connection was lost during COMMIT and its outcome cannot be learnt"));
-    };
     for (;;) {
       if (!connection->alive()) connection.reset();
       if (!connection)
