@@ -43,8 +43,7 @@ BatchResult openai_result(const JsonRef& line) {
   const auto response = line.find("response");
   if (!response || !response->is_object()) return r;
   if (const auto body = response->find("body")) r.body = to_json(body->value());
-  const auto status = response->find("status_code");
-  r.status = status ? static_cast<int>(status->as<std::int64_t>().value_or(0)) : 0;
+  if (const auto status = response->maybe_int("status_code", 100, 599); status && *status) r.status = static_cast<int>(**status);
   return r;
 }
 

@@ -75,11 +75,13 @@ TEST(ProviderBatch, ReadsTheAnswersOfBoth) {
 {"custom_id":"b","response":{"status_code":400,"body":{"error":{}}},"error":null}
 not json
 {"custom_id":"c","response":null,"error":{"code":"batch_expired"}}
+{"custom_id":"d","response":{"status_code":4294967496,"body":{}},"error":null}
 )");
-  ASSERT_EQ(openai.size(), 3u);
+  ASSERT_EQ(openai.size(), 4u);
   EXPECT_EQ(openai[0].body, R"({"x":1})");
   EXPECT_EQ(openai[1].status, 400);
   EXPECT_EQ(openai[2].status, 0) << "no answer was made";
+  EXPECT_EQ(openai[3].status, 0) << "no status that HTTP has";
   const auto anthropic = read_results(BatchApi::anthropic, R"({"custom_id":"a","result":{"type":"succeeded","message":{"x":1}}}
 {"custom_id":"b","result":{"type":"errored","error":{"type":"error","error":{"type":"invalid_request_error","message":"no"}}}}
 {"custom_id":"c","result":{"type":"expired"}})");
