@@ -75,10 +75,16 @@ Result<void> Webhooks::write(store::Tx& tx, const Job& ended) const {
 }
 
 Task<Result<std::vector<OutboxRow>>> Webhooks::take_due(WallTime now, std::size_t most) {
+  if (unsure_) {                             // what it may have taken is due again; what the deliverer has, it knows
+    const auto released = co_await database_.write(loop_, [&](store::Tx& tx) { return release_outbox(tx, node_, now); });
+    if (!released) co_return std::unexpected(released.error());
+    unsure_ = false;
+  }
   const auto due = co_await database_.read(loop_, [&](store::Tx& tx) { return outbox_due(tx, now); });
   if (!due) co_return std::unexpected(due.error());
   if (!*due) co_return std::vector<OutboxRow>{};
   auto rows = co_await database_.write(loop_, [&](store::Tx& tx) { return take_outbox(tx, node_, now, now + kTaken, most); });
+  unsure_ = !rows && store::fault_of(rows.error()) == store::Fault::commit_unknown;
   co_return rows;
 }
 

@@ -67,6 +67,7 @@ class Webhooks final : public EndWriter, private OutboxStore {
   WebhookSecretBook book_;
   SeededRandom random_;
   std::atomic<bool> poked_{false};
+  bool unsure_ = false;                      // nobody learnt what the last take took; on the loop
   Deliverer deliverer_;
 };
 

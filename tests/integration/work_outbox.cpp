@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "../support/databases.hpp"
+#include "../support/work_house.hpp"
 #include "../unit/net/world.hpp"
 #include "work/dispatch.hpp"
 #include "work/webhooks.hpp"
@@ -250,6 +251,21 @@ TEST_P(OutboxOfJobs, ACancelledJobIsToldAndWhatADeadProcessHadInHandIsDeliveredB
   const std::lock_guard lock(receiver.mutex);
   ASSERT_EQ(receiver.seen.size(), before + 1);
   EXPECT_EQ(receiver.seen.back().id, receiver.seen.front().id);
+}
+
+TEST_P(OutboxOfJobs, WhatWasTakenAndNobodyLearntItIsTakenAgain) {
+  Receiver receiver;
+  test::WorkHouse house(database());
+  Webhooks webhooks(house.loop, receiver, house.database, std::make_shared<const net::EgressPolicy>(), Shop::render, Shop::options());
+  webhooks.use({{"s", {*WebhookSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")}}});
+  ASSERT_TRUE(webhooks.start());
+  owe(5);
+  house.database.next = {test::ObedientDatabase::Fate::unknown_written, test::ObedientDatabase::Fate::away};
+  webhooks.poke();
+  house.pass(1s);
+  EXPECT_EQ(get(5)->state, OutboxState::delivered);
+  EXPECT_EQ(receiver.seen.size(), 1u);
+  house.loop.run(webhooks.drain(1s));
 }
 
 TEST_P(OutboxOfJobs, AUrlThatMayNotBeToldIsRefusedBeforeTheJobIsTaken) {
