@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kMaxKept = 10'000;
+constexpr int kSyncNice = 5;                  // it needs a twentieth of a core at full load, and has a quarter beside a loop that never rests
 const SystemClock kSystemClock;
 
 // Room that only outcomes may use.
@@ -264,6 +266,7 @@ Result<void> CallJournal::sync_now() {
 
 void CallJournal::State::sync_loop() {
   name_this_thread("journal-sync");
+  ::setpriority(PRIO_PROCESS, 0, kSyncNice);   // Linux: of the calling thread
   for (bool last = false; !last;) {
     std::vector<std::function<void(Result<void>)>> waiters;
     bool prepare = false;

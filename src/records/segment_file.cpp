@@ -19,7 +19,7 @@ namespace ballast::records {
 namespace {
 
 constexpr std::uint64_t kAhead = std::uint64_t{16} << 20;   // prepared beyond what is written: 0.3 s at full load, a slow sync and more
-constexpr std::uint64_t kNear = std::uint64_t{1} << 20;     // readied again each time: the kernel may have written them, and taken them back
+constexpr std::uint64_t kNear = std::uint64_t{256} << 10;   // readied again each time: the kernel may have written them, and taken them back
 constexpr std::uint64_t kPage = 65536;                      // of any machine: madvise takes whole pages only
 constexpr std::uint64_t kFirst = std::uint64_t{256} << 10;  // prepared by the writer itself, for a file it opens unprepared
 
@@ -30,12 +30,14 @@ bool promises_blocks(int fd) {
 }
 
 // As for a write: else the first store into each page would still ask the file system, and wait while it commits.
+// In pieces, between which a loop that shares the core may run: not every kernel lets it within one.
 void populate(char* from, std::uint64_t bytes) {
 #ifdef MADV_POPULATE_WRITE
-  (void)::madvise(from, bytes, MADV_POPULATE_WRITE);  // refused by older kernels: the writer then takes the faults
+  constexpr int advice = MADV_POPULATE_WRITE;          // refused by older kernels: the writer then takes the faults
 #else
-  (void)::madvise(from, bytes, MADV_WILLNEED);
+  constexpr int advice = MADV_WILLNEED;
 #endif
+  for (std::uint64_t done = 0; done < bytes; done += kPage) (void)::madvise(from + done, std::min(kPage, bytes - done), advice);
 }
 
 }  // namespace
