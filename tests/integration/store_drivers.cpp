@@ -287,5 +287,27 @@ TEST_F(PostgresDriver, AServerThatStaysAwayIsNotWaitedForAgainAndAgain) {
   EXPECT_TRUE(waiting.get()) << "the next restart is waited out again";
 }
 
+// A transaction's id is not on the disk before anything of it is: after a crash PostgreSQL may give the same id to somebody else, who commits.
+TEST_F(PostgresDriver, WhatACrashTookIsNotTakenForWrittenBecauseItsIdWasGivenAgain) {
+  use(test::Postgres::own());
+  std::promise<void> inserted, back;
+  int runs = 0;
+  auto writing = std::async(std::launch::async, [&] {
+    return db->write_now([&](Tx& tx) -> Result<void> {
+      auto done = tx.run("INSERT INTO t (id) VALUES (7)");
+      if (!done) return std::unexpected(done.error());
+      if (++runs == 1) inserted.set_value(), back.get_future().wait();
+      return {};
+    });
+  });
+  inserted.get_future().wait();
+  test::Postgres::own()->stop(SIGQUIT);
+  EXPECT_TRUE(test::Postgres::own()->start());
+  for (int id = 100; id < 110; ++id) EXPECT_TRUE(execute(*db, "INSERT INTO t (id) VALUES (" + std::to_string(id) + ")"));
+  back.set_value();
+  const auto r = writing.get();
+  EXPECT_EQ(*count(*db), r ? 11 : 10) << (r ? "it is said to be written" : describe(r.error()));
+}
+
 }  // namespace
 }  // namespace ballast::store

@@ -181,6 +181,9 @@ Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const std::
   PQsetNoticeProcessor(c, [](void*, const char*) {}, nullptr);
   auto ready = self->simple("SET default_transaction_isolation = 'read committed'; SET idle_in_transaction_session_timeout = '120s'");
   if (!ready) return std::unexpected(ready.error());
+  auto life = self->simple("SELECT coalesce(pg_stat_get_bgwriter_stat_reset_time()::text, '')");   // recovery resets the statistics
+  if (!life) return std::unexpected(life.error());
+  self->life_ = std::move(*life);
   return self;
 }
 

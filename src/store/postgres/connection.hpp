@@ -37,6 +37,9 @@ class PostgresConnection {
   // What the server answered to COMMIT.
   Result<std::string> commit();
   const std::string& transaction_key() const { return transaction_key_; }
+  // Another one after each crash of the server, which no connection outlives: what it had not written is gone then, and the ids of the
+  // transactions with it, so that they are given again.
+  const std::string& life() const { return life_; }
   void roll_back();
   // The simple protocol: several statements, text results; returns the last value of the last row, if any.
   Result<std::string> simple(const std::string& sql);
@@ -76,7 +79,7 @@ class PostgresConnection {
   Result<std::int64_t> end_copy(Result<void> so_far, const std::string& sql);
   Error error_of(const pg_result* result, std::string_view sql);
   pg_conn* connection_;
-  std::string sqlstate_, transaction_key_, committed_;
+  std::string sqlstate_, transaction_key_, committed_, life_;
   bool lost_ = false, along_ = false;
   std::vector<Sent> sent_;
   std::unordered_map<std::string, std::string, StringHash, std::equal_to<>> prepared_;

@@ -2,7 +2,8 @@
 //
 // A write reruns after a serialisation failure, a deadlock, or a connection lost before COMMIT (the server has then rolled back).
 // When the connection is lost during COMMIT, another one asks pg_xact_status about the transaction's id; only when nobody can
-// answer (unreachable until the deadline, or another timeline: a standby took over) does the caller get commit_unknown.
+// answer (unreachable until the deadline; another timeline: a standby took over; a crash since, after which an id may have been given
+// again) does the caller get commit_unknown.
 //
 // Work waits out a restart of the server: for its whole limit until the first connection stands, later for kBridged. A server that
 // is away for longer is away: what comes then tries once, and is told at once.
@@ -24,9 +25,9 @@ constexpr unsigned kWriters = 2;
 constexpr int kMaxReruns = 10;
 constexpr auto kBridged = std::chrono::seconds(5);
 
-// The transaction's id and the server's timeline: what a later connection needs to learn its fate.
+// The transaction's id, the server's timeline and its life: what a later connection needs to learn its fate.
 struct CommitKey {
-  std::string xid, timeline;
+  std::string xid, timeline, life;
 };
 
 class PostgresDatabase final : public Database {
@@ -151,7 +152,7 @@ class PostgresDatabase final : public Database {
     }
     if (along) return unknown();
     const std::string& named = connection->transaction_key();
-    const CommitKey key{named.substr(0, named.find(' ')), named.substr(named.find(' ') + 1)};
+    const CommitKey key{named.substr(0, named.find(' ')), named.substr(named.find(' ') + 1), connection->life()};
     return learn_fate(connection, connected_before, key, job.due, rerun);
   }
 
@@ -168,6 +169,7 @@ class PostgresDatabase final : public Database {
       if (timeline && *timeline != key.timeline) return unknown();
       auto status = timeline ? connection->simple("SELECT coalesce(pg_xact_status('" + key.xid + "'), 'forgotten')") : timeline;
       if (status && *status == "committed") {
+        if (connection->life() != key.life) return unknown();    // the id may be another's since
         ++transactions_;
         return {};
       }
