@@ -10,7 +10,7 @@
 #include "work/canonical.hpp"
 #include "work/run_move.hpp"
 #include "work/run_rows.hpp"
-#include "work/signal_rows.hpp"
+#include "work/signals.hpp"
 
 namespace ballast::server {
 
@@ -222,11 +222,7 @@ Task<Result<void>> signal(net::Exchange& exchange, WorkDoor& door, const gateway
   const auto woken = co_await door.ask(exchange, [&]() -> Task<Result<std::size_t>> {
     work::Engine& engine = door.engine();
     body->signal.id = engine.new_id();
-    auto waiting = co_await engine.database().write(engine.home(), [&](store::Tx& tx) { return work::put_signal(tx, body->signal, now + body->kept, kMostWoken); });
-    if (!waiting) co_return fail(std::move(waiting.error()));
-    for (const JobId id : *waiting)                      // a run that is not woken now finds the event when it is taken up by the next process
-      if (const auto up = co_await engine.wake_surely(id); !up) log::warn("run_not_woken", {{"run", to_string(id)}, {"why", up.error().message}});
-    co_return waiting->size();
+    co_return co_await work::send_signal(engine, body->signal, now + body->kept, kMostWoken);
   });
   if (!woken) co_return fail(woken.error());
   co_await reply_json(exchange, 202, json::object{{"id", to_string(body->signal.id)}, {"runs", *woken}});

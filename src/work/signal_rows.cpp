@@ -8,10 +8,14 @@ std::string_view view(const Digest& d) { return {reinterpret_cast<const char*>(d
 
 }  // namespace
 
-Result<std::vector<JobId>> put_signal(store::Tx& tx, const Signal& s, WallTime until, std::size_t most) {
+Result<void> put_signal(store::Tx& tx, const Signal& s, WallTime until) {
   auto put = tx.run("INSERT INTO signals (id, name, key, key_id, payload, at_us, until_us) VALUES ($1, $2, $3, $4, $5, $6, $7)",
                     {s.id.value, s.name, s.key, s.key_id, store::Value::bytes(s.payload), unix_us(s.at), unix_us(until)});
   if (!put) return std::unexpected(put.error());
+  return {};
+}
+
+Result<std::vector<JobId>> listeners(store::Tx& tx, const Signal& s, std::size_t most) {
   auto rows = tx.run("SELECT DISTINCT job FROM signal_waits WHERE name = $1 AND (any_key = 1 OR key = $2) AND ($3 = '' OR key_id = $3) ORDER BY job LIMIT $4",
                      {s.name, s.key, s.key_id, static_cast<std::int64_t>(most)});
   if (!rows) return std::unexpected(rows.error());

@@ -36,8 +36,9 @@ struct SignalWait {
   std::optional<std::string> key;            // canonical JSON; none: any
 };
 
-// The live runs that wait for it, at most `most`: to be woken once this is durable.
-Result<std::vector<JobId>> put_signal(store::Tx& tx, const Signal& signal, WallTime until, std::size_t most);
+Result<void> put_signal(store::Tx& tx, const Signal& signal, WallTime until);
+// The live runs that wait for it, at most `most`, to be woken. Asked once the signal is durable, not in its transaction: see `send_signal`.
+Result<std::vector<JobId>> listeners(store::Tx& tx, const Signal& signal, std::size_t most);
 Result<void> put_wait(store::Tx& tx, const SignalWait& wait, std::string_view key_id);
 Result<void> delete_wait(store::Tx& tx, const SignalWait& wait);
 // The first that fits and came after `after`.

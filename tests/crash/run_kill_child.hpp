@@ -18,7 +18,7 @@
 #include "work/flow_book.hpp"
 #include "work/run_again.hpp"
 #include "work/runner.hpp"
-#include "work/signal_rows.hpp"
+#include "work/signals.hpp"
 #include "work/stage_http.hpp"
 #include "work/webhooks.hpp"
 
@@ -220,11 +220,10 @@ class Child {
       for (const Waiting& w : *waits) {
         if (!sent.insert(w.key).second) continue;
         const Signal signal{.id = engine_.new_id(), .name = w.name, .key = w.key, .key_id = {}, .payload = R"({"of":)" + w.key + "}", .at = clock_.wall()};
-        auto woken = co_await database_->write(home(), [&](store::Tx& tx) { return put_signal(tx, signal, signal.at + 24h, 100); });
+        const auto put = co_await database_->write(home(), [&](store::Tx& tx) { return put_signal(tx, signal, signal.at + 24h); });
         at("event_put");
-        if (!woken) sent.erase(w.key);       // sent again, as whoever has no answer does
-        if (!woken) continue;
-        for (const JobId id : *woken) co_await wake(id);
+        if (put) co_await wake_listeners(engine_, signal, 100);
+        else sent.erase(w.key);              // sent again, as whoever has no answer does
       }
     }
   }

@@ -1,7 +1,7 @@
 // The database goes away between what is durable and what must be told of it: whom nobody else would tell hears of it when it is back.
 #include "../support/effects_house.hpp"
 #include "work/run_rows.hpp"
-#include "work/signal_rows.hpp"
+#include "work/signals.hpp"
 
 namespace ballast::work {
 namespace {
@@ -28,11 +28,8 @@ TEST_P(WorkAway, ARunWhoseEventHasComeIsWokenWhenItIsBack) {
   const JobId id = run("listens");
   ASSERT_EQ(house().end(id), "waiting");
   const Signal signal{.id = house().engine().new_id(), .name = "paid", .key = {}, .key_id = {}, .payload = "1", .at = house().clock.wall()};
-  ASSERT_TRUE(house().database.write_now([&](store::Tx& tx) { return put_signal(tx, signal, signal.at + 24h, 10); }));
-  tell_meanwhile([](Engine& engine, JobId run) -> Task<void> {
-    const auto woken = co_await engine.wake_surely(run);
-    EXPECT_TRUE(woken && *woken);
-  }(house().engine(), id));
+  ASSERT_TRUE(house().database.write_now([&](store::Tx& tx) { return put_signal(tx, signal, signal.at + 24h); }));
+  tell_meanwhile([](Engine& engine, Signal sent) -> Task<void> { EXPECT_EQ(co_await wake_listeners(engine, sent, 10), 1u); }(house().engine(), signal));
   EXPECT_EQ(house().end(id), "done");
 }
 
