@@ -1,7 +1,6 @@
 // Files of batches. The first byte says how the file is cut and whose it is: a caller's input, whose lines are the same however its
 // pieces come; or what a provider's batch API answers.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,15 +10,12 @@
 #include "base/text.hpp"
 #include "llm/provider_batch.hpp"
 #include "work/batch.hpp"
+#include "require.hpp"
 
 using namespace ballast;
 using namespace ballast::work;
 
 namespace {
-
-void require(bool held) {
-  if (!held) std::abort();
-}
 
 using Lines = std::vector<std::pair<std::uint64_t, std::string>>;
 

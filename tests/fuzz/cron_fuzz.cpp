@@ -1,23 +1,15 @@
 // Schedules. The first byte chooses the moment, the first line the zone, the rest is the schedule. What compiles is due at ever later
 // times, says the same of a time however near it is asked from, and can be told to people.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "base/text.hpp"
 #include "work/cron.hpp"
+#include "require.hpp"
 
 using namespace ballast;
 using namespace ballast::work;
-
-namespace {
-
-void require(bool held) {
-  if (!held) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 1 || size > 512) return 0;

@@ -1,6 +1,5 @@
 // Flows: whatever the file holds, it is a flow or a list of mistakes with their places. What reads is the same when it is read again
 // from what was stored of it, and can be proved beside itself.
-#include <cstdlib>
 #include <span>
 #include <string>
 #include <string_view>
@@ -8,15 +7,12 @@
 
 #include "work/flow.hpp"
 #include "work/flow_check.hpp"
+#include "require.hpp"
 
 using namespace ballast;
 using namespace ballast::work;
 
 namespace {
-
-void require(bool held) {
-  if (!held) std::abort();
-}
 
 void all_say_something(std::span<const ConfigMistake> mistakes) {
   for (const auto& m : mistakes) require(!m.message.empty() && m.line >= 0 && m.column >= 0);

@@ -1,21 +1,13 @@
 // The reader of image forms. The first line is the Content-Type, the rest the body. What is accepted: its model stands where it is
 // said to stand, can be renamed and is read again as the new name; its counts are within their limits and its text within the body.
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string_view>
 
 #include "llm/form.hpp"
+#include "require.hpp"
 
 using namespace ballast::llm;
-
-namespace {
-
-void require(bool held) {
-  if (!held) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size > 1 << 16) return 0;

@@ -1,7 +1,6 @@
 // What stands in headers, paths and queries: waits that a server asks for, signatures of webhooks, traces, ids. The first byte picks
 // which; the lines of the rest are the headers' values.
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,15 +12,12 @@
 #include "work/batch.hpp"
 #include "work/file_rows.hpp"
 #include "work/webhook_signature.hpp"
+#include "require.hpp"
 
 using namespace ballast;
 using namespace std::chrono_literals;
 
 namespace {
-
-void require(bool held) {
-  if (!held) std::abort();
-}
 
 void wait(std::string_view rest) {
   const auto first = take_until(rest, '\n'), second = take_until(rest, '\n');

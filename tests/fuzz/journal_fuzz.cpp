@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,14 +11,11 @@
 #include "records/call_record.hpp"
 #include "records/journal_file.hpp"
 #include "records/segment_file.hpp"
+#include "require.hpp"
 
 using namespace ballast;
 
 namespace {
-
-void require(bool held) {
-  if (!held) std::abort();
-}
 
 struct File {
   std::string bytes;
@@ -41,7 +37,7 @@ struct File {
   }
 };
 
-// An operation a byte: what it is in the upper two bits, how much of the input it takes in the lower six.
+// An operation a byte: how much of the input it takes in the lower six bits; what it is by the byte's size.
 File file_of(std::string_view input) {
   File file;
   while (!input.empty() && file.bytes.size() < (1u << 16)) {

@@ -1,23 +1,15 @@
 // jq in its cage. The first line is a program, the rest its input. Whatever the program does, it ends within its limits and leaves
 // nothing behind; and it never reads what its `reads` do not name: the same program, made to read everything, says the same.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "base/json.hpp"
 #include "work/jq.hpp"
+#include "require.hpp"
 
 using namespace ballast;
 using namespace ballast::work;
-
-namespace {
-
-void require(bool held) {
-  if (!held) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size > 1 << 12) return 0;

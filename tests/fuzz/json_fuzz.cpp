@@ -2,21 +2,17 @@
 // members; and any bytes become a JSON string.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "base/json.hpp"
 #include "base/text.hpp"
 #include "work/canonical.hpp"
+#include "require.hpp"
 
 using namespace ballast;
 
 namespace {
-
-void require(bool held) {
-  if (!held) std::abort();
-}
 
 json::value turned_round(const json::value& value) {
   if (const auto* array = value.if_array()) {

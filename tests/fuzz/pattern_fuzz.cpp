@@ -2,24 +2,16 @@
 // again, and the same in brackets: those go to PCRE2 even where the expression itself is simple enough to be walked without it. Pointers
 // to places in a schema come back as they went.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "base/text.hpp"
 #include "schema/pattern.hpp"
 #include "schema/uri.hpp"
+#include "require.hpp"
 
 using namespace ballast;
 using namespace ballast::schema;
-
-namespace {
-
-void require(bool held) {
-  if (!held) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size > 1 << 12) return 0;

@@ -1,20 +1,12 @@
 // Schemas and instances. The first line is a schema, the rest an instance; without a second line the schema judges itself. What compiles
 // answers the same with and without reasons, a second time, and within its limits.
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 #include "schema/schema.hpp"
+#include "require.hpp"
 
 using namespace ballast;
-
-namespace {
-
-void require(bool held) {
-  if (!held) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size > 1 << 14) return 0;

@@ -1,22 +1,14 @@
 // Templates. Any text either is refused with its place, or renders within its limits; and braces that were escaped come back.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "base/json.hpp"
 #include "work/template.hpp"
+#include "require.hpp"
 
 using namespace ballast;
 using namespace ballast::work;
-
-namespace {
-
-void require(bool held) {
-  if (!held) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size > 1 << 12) return 0;

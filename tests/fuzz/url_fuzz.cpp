@@ -5,21 +5,17 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "base/text.hpp"
 #include "net/egress.hpp"
+#include "require.hpp"
 
 using namespace ballast;
 using namespace ballast::net;
 
 namespace {
-
-void require(bool held) {
-  if (!held) std::abort();
-}
 
 // What the C library makes of a host, in every spelling that it knows for an IPv4 address.
 bool is_inside(const std::string& host) {

@@ -1,22 +1,18 @@
 // Bodies and streams of every wire: the readers never crash, what parses is written again and parses the same, and the fast
 // reader accepts nothing whose splice is broken. The first byte picks the wire and the target.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "base/json.hpp"
 #include "llm/facts.hpp"
 #include "llm/wire.hpp"
+#include "require.hpp"
 
 using namespace ballast;
 using namespace ballast::llm;
 
 namespace {
-
-void require(bool held) {
-  if (!held) std::abort();
-}
 
 void request(Wire wire, std::string_view body) {
   json::object echo;
