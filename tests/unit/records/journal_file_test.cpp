@@ -17,10 +17,10 @@ constexpr std::size_t kPage = 4096;
 // A file of frames in pages, each page but the first behind a skip frame.
 class Frames {
  public:
-  void add(std::string_view payload) {
+  void add(std::string_view payload, FrameType type = FrameType::outcome) {
     std::string frame(kFrameHeader, '\0');
     frame += payload;
-    seal_frame(frame, FrameType::outcome);
+    seal_frame(frame, type);
     bytes += frame;
   }
   void leave_page() {
@@ -104,6 +104,18 @@ TEST(JournalFile, ASkipFrameThatPointsAheadOrSaysNothingExcusesNothing) {
     file.add("two");
     EXPECT_EQ(read(file.bytes).damaged, 100u);
   }
+}
+
+// A version after may write frames that this one does not know, as this one's skip frames were not known before.
+TEST(JournalFile, AFrameOfAnUnknownTypeIsDamageOfItsOwnLengthAndTheRestIsRead) {
+  Frames file;
+  file.add("one");
+  file.add("of a later version", static_cast<FrameType>(5));
+  file.add("two");
+  file.add("again, at the end", static_cast<FrameType>(255));
+  const Read all = read(file.bytes);
+  EXPECT_EQ(all.payloads, (std::vector<std::string>{"one", "two"}));
+  EXPECT_EQ(all.damaged, 2 * kFrameHeader + 18 + 17);
 }
 
 }  // namespace
