@@ -149,20 +149,27 @@ Task<bool> Batches::pause(Live& live, Duration most) {
   co_return !feed_.closed() && !live.cancel;
 }
 
-Task<Result<void>> Batches::save(Live& live) {
-  auto saved = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) { return update_batch(tx, live.batch); });
+// Writes the row that is to be, and what `with` says beside it; then the batch is so. Meanwhile others see what it was, on this loop, and the
+// counts of a live one go on: jobs end.
+Task<Result<void>> Batches::become(Live& live, Batch next, std::function<Result<void>(store::Tx&)> with) {
+  auto saved = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<void> {
+    if (with)
+      if (auto done = with(tx); !done) return done;
+    return update_batch(tx, next);
+  });
+  if (!saved) co_return saved;
+  if (!terminal(next.state)) next.counts = live.batch.counts;
+  live.batch = std::move(next);
   co_return saved;
 }
 
 Task<Result<void>> Batches::step(Live& live) {
-  Batch& b = live.batch;
+  const Batch& b = live.batch;
   if (live.cancel && b.state < BatchState::finalizing) {
-    const Batch before = b;
-    b.state = BatchState::cancelling;
-    b.cancelling = now();
-    auto saved = co_await save(live);
-    if (!saved) b = before;
-    co_return saved;
+    Batch next = b;
+    next.state = BatchState::cancelling;
+    next.cancelling = now();
+    co_return co_await become(live, std::move(next));
   }
   if (b.state == BatchState::validating) co_return co_await validate(live);
   if (b.state == BatchState::in_progress && !b.submitted) co_return co_await submit(live);
@@ -200,20 +207,16 @@ Task<Result<void>> Batches::validate(Live& live) {
   live.batch.counts = {};
   auto judged = co_await judge(live);
   if (!judged || live.cancel || feed_.closed()) co_return judged;
-  Batch& b = live.batch;
-  const Batch before = b;
-  const bool fine = b.mistakes.empty();
-  b.state = fine ? BatchState::in_progress : BatchState::failed;
-  (fine ? b.in_progress : b.failed) = now();
-  if (!fine) b.counts = {};
-  live.left = b.counts.total;
-  auto saved = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<void> {
-    if (!fine)
-      if (auto gone = delete_lines(tx, b.id); !gone) return gone;
-    return update_batch(tx, b);
+  Batch next = live.batch;
+  const bool fine = next.mistakes.empty();
+  next.state = fine ? BatchState::in_progress : BatchState::failed;
+  (fine ? next.in_progress : next.failed) = now();
+  if (!fine) next.counts = {};
+  live.left = next.counts.total;
+  co_return co_await become(live, std::move(next), [fine, id = live.batch.id](store::Tx& tx) -> Result<void> {
+    if (fine) return {};
+    return delete_lines(tx, id);
   });
-  if (!saved) b = before;
-  co_return saved;
 }
 
 Task<Result<void>> Batches::judge(Live& live) {
@@ -295,7 +298,7 @@ Task<bool> Batches::submit_some(Live& live, std::vector<Submission> jobs) {
 
 // The second reading: each line whose job is not there yet becomes one.
 Task<Result<void>> Batches::submit(Live& live) {
-  Batch& b = live.batch;
+  const Batch& b = live.batch;
   Lines lines;
   std::vector<LineRow> rows;
   std::size_t at = 0, bytes = 0;
@@ -326,10 +329,9 @@ Task<Result<void>> Batches::submit(Live& live) {
   }
   const bool all = co_await submit_some(live, std::move(jobs));
   if (!all) co_return Result<void>{};
-  b.submitted = true;
-  auto saved = co_await save(live);
-  if (!saved) b.submitted = false;
-  co_return saved;
+  Batch next = b;
+  next.submitted = true;
+  co_return co_await become(live, std::move(next));
 }
 
 }  // namespace ballast::work

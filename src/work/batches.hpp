@@ -9,6 +9,7 @@
 //
 // Single-threaded: the engine's home loop, but for `start`. One driver a batch; only it changes the batch's row.
 #pragma once
+#include <functional>
 #include <memory>
 #include <unordered_map>
 
@@ -53,7 +54,7 @@ class Batches {
 
  private:
   struct Live {
-    Batch batch;                             // as its row is, between two steps of its driver; but for the counts
+    Batch batch;                             // as its row is, but for the counts, and the mistakes while its file is read
     std::uint64_t left = 0;                  // lines that nothing has come of yet
     bool cancel = false;                     // wished
     bool called_off = false;                 // and all that could be ended at once was
@@ -73,7 +74,7 @@ class Batches {
   Task<Result<void>> write_papers(Live& live, Paper& output, Paper& errors, Tally& tally);
   Submission submission_of(const Live& live, const LineRow& row, BatchLine line) const;
   Task<Result<void>> more(Lines& lines, JobId file);
-  Task<Result<void>> save(Live& live);
+  Task<Result<void>> become(Live& live, Batch next, std::function<Result<void>(store::Tx&)> with = {});
   Task<bool> pause(Live& live, Duration most);
   void adopt(Batch batch, std::optional<BatchCounts> counts, std::uint64_t left);
   WallTime now() const { return engine_.home().clock().wall(); }

@@ -113,48 +113,40 @@ Task<Result<void>> Batches::write_papers(Live& live, Paper& output, Paper& error
 }
 
 Task<Result<void>> Batches::finalize(Live& live) {
-  Batch& b = live.batch;
-  const Batch before = b;
+  Batch next = live.batch;
   Paper output, errors;
   output.id = engine_.new_id();
   errors.id = engine_.new_id();
+  const std::vector<JobId> cut{next.output, next.errors};            // of a try before
+  next.output = output.id;
+  next.errors = errors.id;
+  if (next.state == BatchState::in_progress) next.state = BatchState::finalizing, next.finalizing = now();
   const std::optional<WallTime> expires = options_.retention > Duration::zero() ? std::optional(now() + options_.retention) : std::nullopt;
-  auto begun = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<void> {
-    for (const JobId old : {before.output, before.errors})           // of a try that was cut
+  auto begun = co_await become(live, next, [&](store::Tx& tx) -> Result<void> {
+    for (const JobId old : cut)
       if (old)
         if (auto gone = delete_file(tx, old); !gone) return std::unexpected(gone.error());
-    for (const auto& [paper, name] : {std::pair(&output, "output"), std::pair(&errors, "error")})
-      if (auto made = begin_file(tx, {.id = paper->id, .owner = b.owner, .name = fmt::format("{}_{}.jsonl", batch_id(b.id), name), .purpose = "batch_output", .bytes = 0, .created = now(), .expires = expires}); !made) return made;
-    Batch after = before;
-    after.output = output.id;
-    after.errors = errors.id;
-    if (after.state == BatchState::in_progress) after.state = BatchState::finalizing, after.finalizing = now();
-    if (auto put = update_batch(tx, after); !put) return put;
-    b = std::move(after);
+    for (const auto& [paper, kind] : {std::pair(&output, "output"), std::pair(&errors, "error")}) {
+      const std::string name = fmt::format("{}_{}.jsonl", batch_id(next.id), kind);
+      auto made = begin_file(tx, {.id = paper->id, .owner = next.owner, .name = name, .purpose = "batch_output", .bytes = 0, .created = now(), .expires = expires});
+      if (!made) return made;
+    }
     return {};
   });
-  if (!begun) {
-    b = before;
-    co_return begun;
-  }
-  Tally tally{.counts = {.total = b.counts.total}};
+  if (!begun) co_return begun;
+  Tally tally{.counts = {.total = next.counts.total}};
   if (auto written = co_await write_papers(live, output, errors, tally); !written) co_return written;
-  const Batch finalizing = b;
-  const bool late = tally.late;
-  b.usage = tally.usage;
-  b.counts = tally.counts;
-  if (output.bytes == 0) b.output = {};
-  if (errors.bytes == 0) b.errors = {};
-  b.state = b.state == BatchState::cancelling ? BatchState::cancelled : late ? BatchState::expired : BatchState::completed;
-  (b.state == BatchState::cancelled ? b.cancelled : late ? b.expired : b.completed) = now();
-  auto ended = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<void> {
+  next.usage = tally.usage;
+  next.counts = tally.counts;
+  if (output.bytes == 0) next.output = {};
+  if (errors.bytes == 0) next.errors = {};
+  next.state = next.state == BatchState::cancelling ? BatchState::cancelled : tally.late ? BatchState::expired : BatchState::completed;
+  (next.state == BatchState::cancelled ? next.cancelled : tally.late ? next.expired : next.completed) = now();
+  co_return co_await become(live, std::move(next), [&, id = live.batch.id](store::Tx& tx) -> Result<void> {
     for (const Paper* paper : {&output, &errors})
       if (auto done = paper->finish(tx); !done) return done;
-    if (auto gone = delete_lines(tx, b.id); !gone) return gone;
-    return update_batch(tx, b);
+    return delete_lines(tx, id);
   });
-  if (!ended) b = finalizing;
-  co_return ended;
 }
 
 }  // namespace ballast::work

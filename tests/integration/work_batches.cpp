@@ -1,0 +1,96 @@
+// A batch from its file to its files, while others look.
+#include "work/batches.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include "../support/work_house.hpp"
+#include "base/compress.hpp"
+#include "work/batch_rows.hpp"
+
+namespace ballast::work {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::string_view kChat = "/v1/chat/completions";
+
+class BatchesTest : public test::HouseOnBothDatabases {
+ protected:
+  void SetUp() override {
+    HouseOnBothDatabases::SetUp();
+    if (IsSkipped()) return;
+    house().hands.say = [](const Lease&) { return test::word(Commit::To::done, R"({"choices":[]})"); };
+    batches_.emplace(house().engine(), BatchOptions{});
+    ASSERT_TRUE(batches_->start());
+    batches_->open();
+    house().settle();
+  }
+  void TearDown() override {
+    if (batches_) house().loop.run(batches_->stop());
+    house().settle();
+    HouseOnBothDatabases::TearDown();
+  }
+
+  // A batch of that many lines, as it is answered when it is asked for.
+  Batch create(std::size_t lines) {
+    std::string text;
+    for (std::size_t n = 0; n < lines; ++n)
+      text += fmt::format(R"({{"custom_id":"{}","method":"POST","url":"{}","body":{{"model":"m","messages":[]}}}})", n, kChat) + "\n";
+    const JobId file = house().engine().new_id();
+    const std::vector<std::string> packed{pack(text)};
+    EXPECT_TRUE(database().write_now([&](store::Tx& tx) -> Result<void> {
+      if (auto made = begin_file(tx, {.id = file, .owner = "app", .name = "in.jsonl", .purpose = "batch"}); !made) return made;
+      if (auto put = put_pieces(tx, file, 0, packed); !put) return put;
+      return finish_file(tx, file, text.size());
+    }));
+    Batch asked;
+    asked.owner = "app";
+    asked.endpoint = kChat;
+    asked.input = file;
+    auto made = house().loop.run(batches().create(std::move(asked), 24h));
+    EXPECT_TRUE(made) << (made ? "" : describe(made.error()));
+    return made.value_or(Batch{});
+  }
+  Batch row(JobId id) {
+    auto found = database().read_now([&](store::Tx& tx) { return get_batch(tx, id); });
+    EXPECT_TRUE(found && *found);
+    return found && *found ? **found : Batch{};
+  }
+  void until_over(JobId id) {
+    for (int i = 0; i < 100 && !terminal(row(id).state); ++i) {
+      house().pass(1s);
+      house().settle();
+    }
+  }
+  Batches& batches() { return *batches_; }
+
+ private:
+  std::optional<Batches> batches_;
+};
+
+// Who asks while a row is being written is told what it was: nothing of it is so before its commit.
+TEST_P(BatchesTest, ABatchIsToldAsItsRowIs) {
+  std::vector<std::string> told;
+  TaskGroup asking("asking");
+  std::function<void()> look = [&] {
+    house().database.during = look;
+    const auto live = database().read_now([](store::Tx& tx) { return live_batches(tx); });
+    if (!live || live->empty() || live->front().state != BatchState::finalizing) return;
+    asking.spawn([](Batches& all, JobId of, std::vector<std::string>& out) -> Task<void> {
+      auto refused = co_await all.cancel(of);
+      out.push_back(refused ? "cancelled" : refused.error().message);
+    }(batches(), live->front().id, told));
+  };
+  house().database.during = look;
+  const JobId id = create(3).id;
+  until_over(id);
+  house().database.during = {};
+  EXPECT_THAT(told, testing::AllOf(testing::Not(testing::IsEmpty()), testing::Each("Cannot cancel a batch with status 'finalizing'.")));
+  EXPECT_EQ(row(id).state, BatchState::completed);
+}
+
+BALLAST_ON_BOTH_DATABASES(BatchesTest);
+
+}  // namespace
+}  // namespace ballast::work
