@@ -145,8 +145,9 @@ bool Board::add(const Job& job, const Lane& lane, MonoTime now, MonoTime due, Mo
   e.tenant = tenant_names_.take(job.spec.tenant);
   if (!job.spec.concurrency_key.empty() && job.spec.concurrency > 0) {
     e.group = group_names_.take(fmt::format("{}\n{}", e.lane, job.spec.concurrency_key));
-    groups_[e.group].limit = job.spec.concurrency;       // the last word said about a key holds
-    unblock(groups_[e.group], now);
+    Group& group = groups_[e.group];
+    if (group.newest < e.id) group.newest = e.id, group.limit = job.spec.concurrency;   // the last word said about a key holds
+    unblock(group, now);
   }
   e.attempt = job.attempt;
   e.max_attempts = job.spec.max_attempts;

@@ -188,6 +188,7 @@ class Board {
   struct Group {                              // a concurrency key, within its lane
     std::uint32_t limit = 0, leased = 0, ready = 0;
     std::deque<JobId> blocked;
+    JobId newest;                             // whose word the limit is: a start adds jobs in another order
   };
   struct ClaimState {
     std::string holder;

@@ -129,6 +129,7 @@ struct EngineOptions {
   std::size_t max_input = 64u << 20;
   std::size_t hot_bytes = 128u << 20;        // inputs of queued jobs kept in memory; the others are read when leased
   std::size_t cycle_asks = 2'048;
+  std::size_t start_page = 50'000;           // live jobs read at once at the start
   std::size_t at_once = 4;                   // a cycle that leases more jobs than this starts them all; 0: every cycle does
   // Called at the points of a cycle, by name: staged, inserted, written (before the commit, on the store's thread), committed, told.
   std::function<void(std::string_view)> at;

@@ -10,13 +10,12 @@ namespace ballast::work {
 
 namespace {
 
-constexpr std::size_t kPage = 50'000;
 constexpr Duration kGrace = std::chrono::seconds(30);    // for a worker to send its next heartbeat
 
 const Error kCrashed{ErrorCode::internal_unavailable, "the process that ran this attempt ended before it was done", {}, true, {}, {}, {}, {}};
 const Error kCalledOff{ErrorCode::caller_cancelled, "the run that waited for it is over", {}, false, {}, {}, {}, {}};
 
-// A child whose run has ended, and not by coming to its end: whoever would have called it off may have died first. Runs come before their children here, so one
+// A child whose run has ended, and not by coming to its end: whoever would have called it off may have died first. Runs come before their children here, who are of the same tenant, so one
 // that lives is on the board, and one that this very start ends is not.
 Result<bool> to_be_called_off(store::Tx& tx, const Board& board, const JobSpec& spec) {
   if (spec.origin != Origin::child || !spec.parent || board.find(spec.parent)) return false;
@@ -51,8 +50,8 @@ Result<Transition> Engine::crashed(store::Tx& tx, const Job& job, Fence fence, s
 Result<std::unordered_set<Fence>> Engine::recover_live(store::Tx& tx, const std::unordered_map<JobId, OldLease>& leases) {
   std::unordered_set<Fence> outlived;
   const MonoTime now = home_.clock().mono();
-  for (JobId after;;) {
-    auto rows = load_live(tx, after, kPage);
+  for (LivePlace after;;) {
+    auto rows = load_live(tx, after, options_.start_page);
     if (!rows) return std::unexpected(std::move(rows.error()));
     std::vector<Transition> moves;
     std::vector<AttemptRow> attempts;
@@ -90,8 +89,8 @@ Result<std::unordered_set<Fence>> Engine::recover_live(store::Tx& tx, const std:
     if (auto moved = apply_transitions(tx, moves); !moved) return std::unexpected(std::move(moved.error()));
     if (auto kept = insert_attempts(tx, attempts); !kept) return std::unexpected(std::move(kept.error()));
     if (auto told = tell_dead(tx, ended); !told) return std::unexpected(std::move(told.error()));
-    if (rows->size() < kPage) return outlived;
-    after = rows->back().job.id;
+    if (rows->size() < options_.start_page) return outlived;
+    after = {rows->back().job.spec.tenant, rows->back().job.id};
   }
 }
 

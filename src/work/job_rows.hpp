@@ -86,7 +86,9 @@ struct LiveRow {
   Job job;                                   // without input and output
   Fence fence = 0;
 };
-Result<std::vector<LiveRow>> load_live(store::Tx& tx, JobId after, std::size_t limit);
+struct LivePlace { std::string tenant; JobId id; };
+// In order of (tenant, id), from behind `after`: a tenant's jobs are in the order of their ids.
+Result<std::vector<LiveRow>> load_live(store::Tx& tx, const LivePlace& after, std::size_t limit);
 // Whole rows in the order of `ids`; unknown ones are left out.
 Result<std::vector<Job>> load_jobs(store::Tx& tx, std::span<const JobId> ids);
 Result<std::optional<Job>> get_job(store::Tx& tx, JobId id);

@@ -5,7 +5,7 @@ namespace ballast::work {
 namespace {
 
 // jobs: written at submission and at each transition, never for a lease. `live` is state < 2, as a column, because a partial index on it is
-// what finds the live ones at start. `fence` is that of the last lease whose outcome is recorded: a claim's job above it is leased.
+// what finds the live ones at start (kIndexes). `fence` is that of the last lease whose outcome is recorded: a claim's job above it is leased.
 // `spec` is JSON, empty for a job that says nothing unusual.
 // claims: one row for jobs leased together, until none of them is.
 constexpr std::string_view kFirst = R"sql(
@@ -142,6 +142,14 @@ ALTER TABLE provider_batches ADD COLUMN cancelled {int} NOT NULL DEFAULT 0;
 CREATE INDEX batch_calls_by_parent ON batch_calls (parent, job);
 )sql";
 
+// A job is in one of the two, where it was in two: the live ones by id, and all by tenant. A tenant's list merges them.
+constexpr std::string_view kIndexes = R"sql(
+CREATE INDEX jobs_live_by_tenant ON jobs (tenant, id) WHERE live = 1;
+CREATE INDEX jobs_ended_by_tenant ON jobs (tenant, id) WHERE live = 0;
+DROP INDEX jobs_live;
+DROP INDEX jobs_by_tenant;
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"work", 1, "jobs, keys, attempts, claims, queues", kFirst},
     {"work", 2, "events", kSecond},
@@ -154,6 +162,7 @@ constexpr store::Migration kMigrations[] = {
     {"work", 9, "batches of providers", kProviderBatches},
     {"work", 11, "the progress of runs", kProgress},
     {"work", 12, "batches of providers that are cancelled", kCancelledBatches},
+    {"work", 13, "a job in one index less", kIndexes},
 };
 
 }  // namespace

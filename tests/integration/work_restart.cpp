@@ -169,6 +169,44 @@ TEST_P(WorkRestart, DrainLetsWhatRunsEndAndStartsNothing) {
   EXPECT_EQ(house().count("SELECT COUNT(*) FROM job_attempts"), 0);
 }
 
+// More pages than one, which end within a tenant and between two; runs of several tenants, with children that are to be called off.
+TEST_P(WorkRestart, LiveJobsOfManyTenantsAreTakenUpPageByPage) {
+  begin({.start_page = 4});
+  std::map<std::string, std::vector<JobId>> mine;
+  for (int i = 0; i < 21; ++i) {
+    const std::string tenant = i < 8 ? "a" : i % 3 == 0 ? "" : i % 3 == 1 ? "c" : "b";
+    mine[tenant].push_back(house().add("ext", "x", [&](Submission& s) { s.spec.tenant = tenant; }));
+  }
+  const JobId run = house().add("run", "x", [](Submission& s) { s.spec.tenant = "b", s.spec.max_attempts = 1; });
+  std::vector<JobId> children;
+  for (int i = 0; i < 6; ++i)
+    children.push_back(house().add("ext", "x", [&](Submission& s) { s.spec.tenant = "b", s.spec.origin = Origin::child, s.spec.parent = run; }));
+  const auto ended = house().pull(3);
+  for (const Lease& lease : ended) ASSERT_TRUE(house().commit(lease, word(To::done)));
+  for (auto& [tenant, ids] : mine) std::erase_if(ids, [&](JobId id) { return std::ranges::find(ended, id, [](const Lease& l) { return l.job->id; }) != ended.end(); });
+  restart();
+  EXPECT_EQ(house().job(run).state, JobState::dead) << "its one attempt crashed";
+  for (const JobId id : children) EXPECT_EQ(house().job(id).state, JobState::cancelled) << to_string(id);
+  EXPECT_EQ(house().engine().board().size(), 18u);
+  std::map<std::string, std::vector<JobId>> leased;
+  for (const Lease& lease : house().pull(30)) leased[lease.job->spec.tenant].push_back(lease.job->id);
+  EXPECT_EQ(leased, mine) << "each tenant's in the order of their submission";
+}
+
+// A start takes tenants in the order of their names, and a key's limit is still that of the job that came last.
+TEST_P(WorkRestart, TheLastWordAboutAConcurrencyKeyHolds) {
+  const auto of = [&](const char* tenant, std::uint32_t limit) {
+    house().add("ext", "x", [&](Submission& s) { s.spec.tenant = tenant, s.spec.concurrency_key = "k", s.spec.concurrency = limit; });
+  };
+  of("z", 1);
+  of("z", 1);
+  of("b", 2);
+  of("a", 3);
+  of("z", 2);
+  restart();
+  EXPECT_EQ(house().pull(5).size(), 2u);
+}
+
 TEST_P(WorkRestart, AHundredThousandLiveJobsAreTakenUpInSeconds) {
   constexpr int kBulks = 20, kBulk = 5'000;
   for (int i = 0; i < kBulks; ++i) {
