@@ -104,6 +104,8 @@ class Executor {
   virtual Task<void> stop() = 0;
 };
 
+constexpr Duration kAskAgain = std::chrono::seconds(1);  // by who does not give up while the database is away
+
 // What else is written when a job ends, in the same transaction: its webhook's delivery.
 class EndWriter {
  public:

@@ -242,7 +242,7 @@ Task<Result<Settled>> Engine::conclude(Commit last) {
     log::error("job_not_settled", {{"job", to_string(job)}, {"why", settled.error().message}});
     auto failed = co_await commit(Commit{.job = job, .fence = fence, .to = Commit::To::failed, .output = {}, .error = std::move(why), .delay = {}, .also = {}, .children = {}});
     told = failed.has_value() || draining_;    // the next start counts it as a crash
-    if (!told && holds()) co_await SleepUntil(home_, home_.clock().mono() + std::chrono::seconds(1));
+    if (!told && holds()) co_await SleepUntil(home_, home_.clock().mono() + kAskAgain);
   }
   co_return settled;
 }

@@ -12,8 +12,6 @@ namespace ballast::work {
 
 namespace {
 
-constexpr Duration kAway = std::chrono::seconds(1);      // before the database is asked again
-
 // Does a run of these leave effects that a crash may have cut.
 bool reaches_out(const Stages& stages) {
   return std::ranges::any_of(stages, [](const Stage& s) {
@@ -149,7 +147,7 @@ Task<void> Runner::called_off(JobId run, std::string why) {
     const bool again = done.error().code == ErrorCode::internal_unavailable && !engine_.draining();   // else the next start does it
     log::warn("run_not_called_off", {{"run", to_string(run)}, {"why", done.error().message}, {"again", again}});
     if (!again) co_return;
-    co_await SleepUntil(engine_.home(), engine_.home().clock().mono() + kAway);
+    co_await SleepUntil(engine_.home(), engine_.home().clock().mono() + kAskAgain);
   }
 }
 

@@ -6,8 +6,6 @@ namespace ballast::work {
 
 namespace {
 
-constexpr Duration kAway = std::chrono::seconds(1);      // before the database is asked again
-
 Task<std::vector<JobId>> find_listeners(Engine& engine, const Signal& signal, std::size_t most) {
   for (;;) {
     auto found = co_await engine.database().read(engine.home(), [&](store::Tx& tx) { return listeners(tx, signal, most); });
@@ -15,7 +13,7 @@ Task<std::vector<JobId>> find_listeners(Engine& engine, const Signal& signal, st
     const bool again = found.error().code == ErrorCode::internal_unavailable && !engine.draining();   // else the next start does it
     log::warn("runs_not_woken", {{"event", signal.name}, {"why", found.error().message}, {"again", again}});
     if (!again) co_return std::vector<JobId>{};
-    co_await SleepUntil(engine.home(), engine.home().clock().mono() + kAway);
+    co_await SleepUntil(engine.home(), engine.home().clock().mono() + kAskAgain);
   }
 }
 
