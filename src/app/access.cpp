@@ -29,10 +29,10 @@ struct Asked {
 Task<void> ask(net::Client& client, net::Loop& loop, const Asked& asked, Result<std::pair<int, std::string>>& answer,
                std::binary_semaphore& done) {
   net::ClientRequest request{.method = asked.method, .url = &asked.url};
-  if (!asked.key.empty()) request.headers.add("authorization", "Bearer " + asked.key);
+  if (!asked.key.empty()) request.headers.put("authorization", "Bearer " + asked.key);
   const std::string_view pieces[] = {asked.body};
   if (!asked.body.empty()) {
-    request.headers.add("content-type", "application/json");
+    request.headers.put("content-type", "application/json");
     request.body = pieces;
   }
   auto response = co_await client.send(loop, request, {.connect = std::chrono::seconds(2), .headers = std::chrono::seconds(30)}, nullptr);

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/text.hpp"
+#include "base/text_writer.hpp"
 
 namespace ballast {
 namespace {
@@ -157,34 +158,52 @@ void append_integer(std::string& out, T v) {
 
 }  // namespace
 
-void append_json_string(std::string& out, std::string_view text) {
-  out += '"';
-  const std::size_t plain = plain_prefix(text.data(), text.size());
-  out.append(text.data(), plain);
-  text.remove_prefix(plain);
-  if (!text.empty()) {
-    const bool valid = is_utf8(text);
-    std::size_t run = 0;  // start of what is not yet copied
-    for (std::size_t i = 0; i < text.size();) {
-      const auto c = static_cast<unsigned char>(text[i]);
-      std::size_t length = 1;
-      if (escaped[c]) {
+namespace {
+
+// What holds an escape or a byte from 0x80 up, after its plain beginning.
+void append_special(std::string& out, std::string_view text) {
+  const bool valid = is_utf8(text);
+  std::size_t run = 0;  // start of what is not yet copied
+  for (std::size_t i = 0; i < text.size();) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    std::size_t length = 1;
+    if (escaped[c]) {
+      out.append(text.data() + run, i - run);
+      append_escape(out, c);
+      run = i + 1;
+    } else if (c >= 0x80 && !valid) {
+      length = character_length(text.data() + i, text.size() - i);
+      if (length == 0) {
         out.append(text.data() + run, i - run);
-        append_escape(out, c);
+        out += "\xEF\xBF\xBD";
         run = i + 1;
-      } else if (c >= 0x80 && !valid) {
-        length = character_length(text.data() + i, text.size() - i);
-        if (length == 0) {
-          out.append(text.data() + run, i - run);
-          out += "\xEF\xBF\xBD";
-          run = i + 1;
-          length = 1;
-        }
+        length = 1;
       }
-      i += length;
     }
-    out.append(text.data() + run, text.size() - run);
+    i += length;
   }
+  out.append(text.data() + run, text.size() - run);
+}
+
+}  // namespace
+
+TextWriter& TextWriter::json_string(std::string_view text) {
+  const std::size_t plain = plain_prefix(text.data(), text.size());
+  put('"').put(text.substr(0, plain));
+  if (plain < text.size()) {
+    std::string rest;
+    append_special(rest, text.substr(plain));
+    put(rest);
+  }
+  return put('"');
+}
+
+void append_json_string(std::string& out, std::string_view text) {
+  const std::size_t plain = plain_prefix(text.data(), text.size());
+  if (plain == text.size()) return append_text(out, plain + 2, [&](TextWriter& w) { w.put('"').put(text).put('"'); });
+  out += '"';
+  out.append(text.data(), plain);
+  append_special(out, text.substr(plain));
   out += '"';
 }
 

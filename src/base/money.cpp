@@ -2,12 +2,20 @@
 
 #include <fmt/format.h>
 
+#include "base/text_writer.hpp"
+
 namespace ballast {
 
-std::string to_usd(Money m) {
+TextWriter& TextWriter::usd(Money m) {
   const bool negative = m.nano < 0;
   const auto magnitude = negative ? 0 - static_cast<std::uint64_t>(m.nano) : static_cast<std::uint64_t>(m.nano);
-  return fmt::format("{}{}.{:09}", negative ? "-" : "", magnitude / 1'000'000'000, magnitude % 1'000'000'000);
+  if (negative) put('-');
+  return number(magnitude / 1'000'000'000).put('.').padded(magnitude % 1'000'000'000, 9);
+}
+
+std::string to_usd(Money m) {
+  char text[kUsdRoom];
+  return std::string(TextWriter(text, sizeof text).usd(m).written());
 }
 
 Result<Money> money_from_usd(std::string_view text, std::string_view field) {

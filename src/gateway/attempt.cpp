@@ -301,7 +301,7 @@ class KnownResponse final : public net::ClientResponse {
  public:
   explicit KnownResponse(const ProviderAnswer& answer) : body_(answer.body) {
     head_.status = answer.status;
-    head_.headers.add("content-type", "application/json");
+    head_.headers.put("content-type", "application/json");
   }
   const net::ResponseHead& head() const override { return head_; }
   Task<Result<std::string_view>> read_some(net::Deadline) override { co_return std::exchange(body_, {}); }
@@ -331,15 +331,15 @@ Task<std::unique_ptr<net::ClientResponse>> dispatch(Passage& p, CancelToken canc
     p.ending.end = fail(std::move(made.error()));
     co_return nullptr;
   }
-  call->headers.add("content-type", body.content_type);
+  call->headers.put("content-type", body.content_type);
   if (!scene.call.anthropic_beta.empty() && call->wire == llm::Wire::anthropic_messages)
-    call->headers.add("anthropic-beta", scene.call.anthropic_beta);
+    call->headers.put("anthropic-beta", scene.call.anthropic_beta);
 
   if (trail.span.valid()) {
     trail.attempt_spans.resize(p.grip.record + 1);
     trail.attempt_spans[p.grip.record] = trace::child_of(trail.span, scene.here.random);
-    call->headers.add("traceparent", trace::format_traceparent(trail.attempt_spans[p.grip.record]));
-    if (trail.parent_span != 0 && !scene.call.tracestate.empty()) call->headers.add("tracestate", scene.call.tracestate);
+    call->headers.put("traceparent", trace::format_traceparent(trail.attempt_spans[p.grip.record]));
+    if (trail.parent_span != 0 && !scene.call.tracestate.empty()) call->headers.put("tracestate", scene.call.tracestate);
   }
 
   const auto& t = c.access->spec.timeouts;

@@ -1,23 +1,19 @@
 #include "gateway/budgets_ledger.hpp"
 
-#include <charconv>
-
 #include <algorithm>
 #include <cassert>
 
 #include <fmt/format.h>
 
 #include "base/random.hpp"
+#include "base/text_writer.hpp"
 
 namespace ballast::gateway {
 
 void BudgetBook::Window::id(std::string& out) const {
-  char number[24];
   const auto seconds = std::chrono::floor<std::chrono::seconds>(span.start).time_since_epoch().count();
-  const char* end = std::to_chars(number, number + sizeof number, seconds).ptr;
   out.clear();
-  out.reserve(budget.size() + value.size() + sizeof number + 2);
-  out.append(budget).append("|").append(value).append("|").append(number, static_cast<std::size_t>(end - number));
+  append_text(out, budget.size() + value.size() + kNumberRoom + 2, [&](TextWriter& w) { w.put(budget).put('|').put(value).put('|').number(seconds); });
 }
 
 BudgetBook::Ledger::Ledger(Options o) : options(o), seed(os_seed()) {}

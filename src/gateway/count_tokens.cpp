@@ -29,8 +29,8 @@ Task<void> Gateway::count_tokens(Call call, ReplySink& sink) {
   body[call.wire == llm::Wire::gemini ? "totalTokens" : "input_tokens"] = tokens;
   const std::string text = to_json(json::value(std::move(body)));
   ReplyHead head;
-  head.headers.add("content-type", "application/json");
-  head.headers.add("x-ballast-estimate", "bytes/4");
+  head.headers.put("content-type", "application/json");
+  head.headers.put("x-ballast-estimate", "bytes/4");
   const auto sent = co_await sink.reply(std::move(head), text);
   (void)sent;                            // a caller that left wants nothing
 }

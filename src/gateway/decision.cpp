@@ -1,23 +1,27 @@
 #include "gateway/decision.hpp"
 
-#include <charconv>
-
-#include "base/json.hpp"
 #include "base/text.hpp"
+#include "base/text_writer.hpp"
 
 namespace ballast::gateway {
 
 namespace {
 
-void append_number(std::string& out, std::int64_t v) {
-  char digits[24];
-  const auto end = std::to_chars(digits, digits + sizeof digits, v).ptr;
-  out.append(digits, end);
-}
-
 // Names come from callers: any bytes, any length.
 constexpr std::size_t kLongestText = 1024;
-void append_quoted(std::string& out, std::string_view s) { append_json_string(out, utf8_prefix(s, kLongestText)); }
+
+std::string_view shown(std::string_view text) { return text.size() <= kLongestText ? text : utf8_prefix(text, kLongestText); }
+
+std::size_t room_of(const Fact& f) { return f.name.size() + 4 + (f.kind == Fact::Kind::text ? json_string_room(shown(f.text)) : kNumberRoom); }
+
+void put(TextWriter& w, const Fact& f) {
+  w.put(",\"").put(f.name).put("\":");
+  switch (f.kind) {
+    case Fact::Kind::text: w.json_string(shown(f.text)); return;
+    case Fact::Kind::number: w.number(f.number); return;
+    case Fact::Kind::flag: w.put(f.number ? std::string_view("true") : std::string_view("false")); return;
+  }
+}
 
 }  // namespace
 
@@ -27,21 +31,14 @@ void DecisionLog::step(MonoTime now, std::string_view what, std::initializer_lis
     return;
   }
   const std::size_t before = text_.size();
-  text_ += text_.empty() ? "[{\"at_us\":" : ",{\"at_us\":";
-  append_number(text_, std::chrono::duration_cast<std::chrono::microseconds>(now - started_).count());
-  text_ += ",\"step\":";
-  append_quoted(text_, what);
-  for (const Fact& f : facts) {
-    text_ += ",\"";
-    text_ += f.name;
-    text_ += "\":";
-    switch (f.kind) {
-      case Fact::Kind::text: append_quoted(text_, f.text); break;
-      case Fact::Kind::number: append_number(text_, f.number); break;
-      case Fact::Kind::flag: text_ += f.number ? "true" : "false"; break;
-    }
-  }
-  text_ += '}';
+  std::size_t room = 24 + kNumberRoom + json_string_room(what);
+  for (const Fact& f : facts) room += room_of(f);
+  append_text(text_, room, [&](TextWriter& w) {
+    w.put(before == 0 ? '[' : ',').put("{\"at_us\":").number(std::chrono::duration_cast<std::chrono::microseconds>(now - started_).count());
+    w.put(",\"step\":").json_string(what);
+    for (const Fact& f : facts) put(w, f);
+    w.put('}');
+  });
   if (text_.size() > limit + kLongestText) {
     text_.resize(before);
     ++dropped_;
@@ -53,7 +50,7 @@ std::string DecisionLog::take() {
   if (dropped_ > 0) {
     text_ += text_.empty() ? '[' : ',';
     text_ += "{\"step\":\"truncated\",\"steps\":";
-    append_number(text_, dropped_);
+    text_ += std::to_string(dropped_);
     text_ += '}';
   }
   text_ += ']';

@@ -68,7 +68,7 @@ Task<void> answer_error(const Scene& scene, Error error, Trail& trail) {
   scene.sink.failed(error);
   llm::ErrorReply told = llm::write_error(scene.call.wire, error);
   ReplyHead head = reply_head(trail, told.status, "application/json", true);
-  head.headers.add("x-ballast-error", to_string(error.code));
+  head.headers.put("x-ballast-error", to_string(error.code));
   for (auto& [name, value] : told.headers)
     if (name != "content-type") head.headers.add(name, value);
   const auto sent = co_await scene.sink.reply(std::move(head), told.body);

@@ -10,6 +10,7 @@
 #include "base/hash.hpp"
 #include "base/random.hpp"
 #include "base/text.hpp"
+#include "base/text_writer.hpp"
 #include "gateway/principal.hpp"
 #include "gateway/spinlock.hpp"
 
@@ -80,14 +81,18 @@ std::optional<LimitScope> limit_scope_from(std::string_view name) {
 
 std::string reset_text(Duration d) {
   const auto ms = (std::max<std::int64_t>(0, d.count()) + 999'999) / 1'000'000;
-  if (ms < 1000) return fmt::format("{}ms", ms);
   const auto seconds = ms / 1000;
-  std::string out;
-  if (seconds >= 3600) out += fmt::format("{}h", seconds / 3600);
-  if (seconds >= 60) out += fmt::format("{}m", seconds / 60 % 60);
-  out += fmt::format("{}", seconds % 60);
-  if (seconds < 60 && ms % 1000 != 0) out += fmt::format(".{:03}", ms % 1000);
-  return out + "s";
+  char text[2 * kNumberRoom];
+  TextWriter w(text, sizeof text);
+  if (ms < 1000) {
+    w.number(ms).put('m');
+  } else {
+    if (seconds >= 3600) w.number(seconds / 3600).put('h');
+    if (seconds >= 60) w.number(seconds / 60 % 60).put('m');
+    w.number(seconds % 60);
+    if (seconds < 60 && ms % 1000 != 0) w.put('.').padded(static_cast<std::uint64_t>(ms % 1000), 3);
+  }
+  return std::string(w.put('s').written());
 }
 
 struct Limits::Rule : LimitRule {

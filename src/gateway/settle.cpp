@@ -1,8 +1,6 @@
 // Steps 7 to 9 of the road: usage to money, money to ledger and budget, and the record of why. Exactly once a call.
-#include <charconv>
-
-#include "base/json.hpp"
 #include "base/log.hpp"
+#include "base/text_writer.hpp"
 #include "gateway/road.hpp"
 
 namespace ballast::gateway {
@@ -11,20 +9,10 @@ namespace {
 
 std::uint64_t micros(Duration d) { return static_cast<std::uint64_t>(std::max<std::int64_t>(d.count() / 1000, 0)); }
 
-void append_field(std::string& out, std::string_view name, std::string_view text) {
-  if (text.empty()) return;
-  out += ",\"";
-  out += name;
-  out += "\":";
-  append_json_string(out, text);
-}
-
-void append_field(std::string& out, std::string_view name, std::int64_t value) {
-  char digits[24];
-  out += ",\"";
-  out += name;
-  out += "\":";
-  out.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+// `name` is the member's beginning: a comma, its name and a colon.
+template <std::size_t N>
+void put_field(TextWriter& w, const char (&name)[N], std::string_view text) {
+  if (!text.empty()) w.put(name).json_string(text);
 }
 
 // One line a call. No prompt, no answer, no secret; names come from callers, so they are escaped.
@@ -33,27 +21,34 @@ void log_access(std::string& line, const Trail& trail) {
   line.clear();
   line += "{\"time\":\"";
   log::append_time(line, r.arrived);
-  line += "\",\"level\":\"info\",\"event\":\"call\"";
-  append_field(line, "call", trail.call_id);
-  append_field(line, "key", r.key_name);
-  append_field(line, "team", r.team);
-  append_field(line, "user", r.user);
-  append_field(line, "feature", r.feature);
-  append_field(line, "api", r.api);
-  append_field(line, "operation", r.operation);
-  append_field(line, "model", r.requested_model);
-  append_field(line, "route", r.route);
-  append_field(line, "served_by", r.served_by);
-  append_field(line, "error", r.error);
-  append_field(line, "http_status", static_cast<std::int64_t>(r.http_status));
-  append_field(line, "attempts", static_cast<std::int64_t>(r.attempts.size()));
-  append_field(line, "latency_us", static_cast<std::int64_t>(r.latency_us));
-  append_field(line, "first_token_us", static_cast<std::int64_t>(r.first_token_us));
-  append_field(line, "input_tokens", static_cast<std::int64_t>(r.usage.input + r.usage.cached + r.usage.cache_write));
-  append_field(line, "output_tokens", static_cast<std::int64_t>(r.usage.output + r.usage.reasoning));
-  append_field(line, "incurred_nano", r.incurred_nano);
-  append_field(line, "trace", r.trace_id);
-  line += '}';
+  std::size_t room = 512;                // what is not from elsewhere: names of members and numbers
+  for (const std::string_view text : {std::string_view(trail.call_id), std::string_view(r.key_name), std::string_view(r.team), std::string_view(r.user),
+                                      std::string_view(r.feature), std::string_view(r.api), std::string_view(r.operation), std::string_view(r.requested_model),
+                                      std::string_view(r.route), std::string_view(r.served_by), std::string_view(r.error), std::string_view(r.trace_id)})
+    room += json_string_room(text);
+  append_text(line, room, [&](TextWriter& w) {
+    w.put("\",\"level\":\"info\",\"event\":\"call\"");
+    put_field(w, ",\"call\":", trail.call_id);
+    put_field(w, ",\"key\":", r.key_name);
+    put_field(w, ",\"team\":", r.team);
+    put_field(w, ",\"user\":", r.user);
+    put_field(w, ",\"feature\":", r.feature);
+    put_field(w, ",\"api\":", r.api);
+    put_field(w, ",\"operation\":", r.operation);
+    put_field(w, ",\"model\":", r.requested_model);
+    put_field(w, ",\"route\":", r.route);
+    put_field(w, ",\"served_by\":", r.served_by);
+    put_field(w, ",\"error\":", r.error);
+    w.put(",\"http_status\":").number(r.http_status);
+    w.put(",\"attempts\":").number(r.attempts.size());
+    w.put(",\"latency_us\":").number(r.latency_us);
+    w.put(",\"first_token_us\":").number(r.first_token_us);
+    w.put(",\"input_tokens\":").number(r.usage.input + r.usage.cached + r.usage.cache_write);
+    w.put(",\"output_tokens\":").number(r.usage.output + r.usage.reasoning);
+    w.put(",\"incurred_nano\":").number(r.incurred_nano);
+    put_field(w, ",\"trace\":", r.trace_id);
+    w.put('}');
+  });
   log::access(line);
 }
 
@@ -132,7 +127,11 @@ void note_outcome(Trail& trail, const Error& error, int http_status) {
 void note_budget(const Scene& scene, const Asked& asked, Trail& trail) {
   const auto& r = trail.record;
   fmt::basic_memory_buffer<char, 128> model;
-  if (!r.model.empty()) fmt::format_to(std::back_inserter(model), "{}/{}", r.provider, r.model);
+  if (!r.model.empty()) {
+    model.append(r.provider);
+    model.push_back('/');
+    model.append(r.model);
+  }
   trail.budget = scene.setup.budgets->tightest(budget_subject(asked), {model.data(), model.size()});
 }
 

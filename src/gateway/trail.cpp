@@ -1,10 +1,9 @@
 #include "gateway/trail.hpp"
 
-#include <charconv>
-
 #include <fmt/format.h>
 
 #include "base/money.hpp"
+#include "base/text_writer.hpp"
 
 namespace ballast::gateway {
 
@@ -19,13 +18,14 @@ Trail::Trail(Id id, MonoTime start, WallTime arrived, const Call& call)
 ReplyHead reply_head(const Trail& trail, int status, std::string_view content_type, bool settled) {
   ReplyHead head{.status = status, .headers = {}};
   head.headers.reserve(704, 18);
-  const auto add = [&](std::string_view name, std::string_view value) {
-    if (!value.empty()) head.headers.add(name, value);
+  const auto add = [&](net::FieldName name, std::string_view value) {
+    if (!value.empty()) head.headers.put(name, value);
   };
-  const auto add_number = [&](std::string_view name, std::uint64_t value) {
-    char digits[24];
-    head.headers.add(name, {digits, static_cast<std::size_t>(std::to_chars(digits, digits + sizeof digits, value).ptr - digits)});
+  char text[std::max(kNumberRoom, kUsdRoom)];
+  const auto add_number = [&](net::FieldName name, std::uint64_t value) {
+    head.headers.put(name, TextWriter(text, sizeof text).number(value).written());
   };
+  const auto add_money = [&](net::FieldName name, Money value) { head.headers.put(name, TextWriter(text, sizeof text).usd(value).written()); };
   add("content-type", content_type);
   const auto& r = trail.record;
   add("x-ballast-call-id", trail.call_id);
@@ -42,7 +42,7 @@ ReplyHead reply_head(const Trail& trail, int status, std::string_view content_ty
   add("x-ballast-cache", records::to_string(r.cache));
   if (trail.age) add_number("age", static_cast<std::uint64_t>(std::max<std::int64_t>(trail.age->count(), 0)) / 1'000'000'000);
   if (!r.attempts.empty()) add_number("x-ballast-attempts", r.attempts.size());
-  if (settled) add("x-ballast-cost-usd", to_usd({r.billed_nano}));
+  if (settled) add_money("x-ballast-cost-usd", {r.billed_nano});
   add("x-ballast-warning", trail.warning);
   if (const auto& q = trail.limits.requests) {
     add_number("x-ratelimit-limit-requests", q->limit);
@@ -55,7 +55,7 @@ ReplyHead reply_head(const Trail& trail, int status, std::string_view content_ty
     add("x-ratelimit-reset-tokens", reset_text(q->reset));
   }
   if (trail.budget) {
-    add("x-ballast-budget-remaining", to_usd(trail.budget->money));
+    add_money("x-ballast-budget-remaining", trail.budget->money);
     add("x-ballast-budget-reset", reset_text(trail.budget->reset));
   }
   return head;

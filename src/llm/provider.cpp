@@ -79,7 +79,7 @@ void bearer(net::Headers& headers, std::string_view secret) {
   fmt::basic_memory_buffer<char, 256> value;
   value.append(scheme);
   value.append(secret);
-  headers.add("authorization", {value.data(), value.size()});
+  headers.put("authorization", {value.data(), value.size()});
 }
 
 Wire openai_wire(Wire caller, bool serves_responses) {
@@ -120,7 +120,7 @@ Result<UpstreamCall> azure_call(const ProviderSpec& spec, std::string_view secre
   call.target += path;
   call.target += "?api-version=";
   call.target += spec.api_version.empty() ? std::string_view("2024-10-21") : std::string_view(spec.api_version);
-  if (!secret.empty()) call.headers.add("api-key", secret);
+  if (!secret.empty()) call.headers.put("api-key", secret);
   return call;
 }
 
@@ -132,8 +132,8 @@ Result<UpstreamCall> anthropic_call(const ProviderSpec& spec, std::string_view s
   if (path.empty()) return cannot(spec, operation);
   auto call = call_to(spec, Wire::anthropic_messages, path);
   if (operation == Operation::models) call.method = "GET";
-  if (!secret.empty()) call.headers.add("x-api-key", secret);
-  call.headers.add("anthropic-version", spec.api_version.empty() ? std::string_view("2023-06-01") : std::string_view(spec.api_version));
+  if (!secret.empty()) call.headers.put("x-api-key", secret);
+  call.headers.put("anthropic-version", spec.api_version.empty() ? std::string_view("2023-06-01") : std::string_view(spec.api_version));
   return call;
 }
 
@@ -153,7 +153,7 @@ Result<UpstreamCall> gemini_call(const ProviderSpec& spec, std::string_view secr
   auto call = list ? call_to(spec, Wire::gemini, "/models") : call_to(spec, Wire::gemini, "/models/", net::percent_encode(model));
   if (list) call.method = "GET";
   call.target += action;
-  if (!secret.empty()) call.headers.add("x-goog-api-key", secret);
+  if (!secret.empty()) call.headers.put("x-goog-api-key", secret);
   return call;
 }
 

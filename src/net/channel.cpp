@@ -54,6 +54,20 @@ void advance(iovec* pieces, std::size_t count, std::size_t n) {
   }
 }
 
+// A short message is copied together: that costs less than what the kernel does to take it in pieces.
+constexpr std::size_t kCopied = 2048;
+
+// Its size; 0 if it is longer.
+std::size_t gather(const iovec* pieces, std::size_t count, char (&into)[kCopied]) {
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (pieces[i].iov_len > kCopied - size) return 0;
+    std::memcpy(into + size, pieces[i].iov_base, pieces[i].iov_len);
+    size += pieces[i].iov_len;
+  }
+  return size;
+}
+
 }  // namespace
 
 Channel::Channel(Loop& loop, int fd) : loop_(loop), fd_(fd) {
@@ -143,11 +157,13 @@ IoResult Channel::send(iovec* pieces, std::size_t count) {
       advance(pieces, count, static_cast<std::size_t>(sent));
     }
   }
+  char whole[kCopied];
+  const std::size_t size = gather(pieces, count, whole);
   for (;;) {
     msghdr message{};
     message.msg_iov = pieces;
     message.msg_iovlen = count < 1024 ? count : 1024;
-    const auto n = ::sendmsg(fd(), &message, MSG_NOSIGNAL);
+    const auto n = size ? ::send(fd(), whole, size, MSG_NOSIGNAL) : ::sendmsg(fd(), &message, MSG_NOSIGNAL);
     if (n >= 0) {
       advance(pieces, count, static_cast<std::size_t>(n));
       return {IoResult::Kind::bytes, static_cast<std::size_t>(n)};

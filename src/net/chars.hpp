@@ -31,14 +31,17 @@ inline bool all(std::string_view text, std::uint8_t char_class) {
 // all(text, value_char), eight bytes at a time: field values are long and hardly ever hold a tab or a control.
 inline bool all_value(std::string_view text) {
   constexpr std::uint64_t ones = 0x0101010101010101ull, highs = 0x8080808080808080ull;
-  for (; text.size() >= 8; text.remove_prefix(8)) {
+  const auto fine = [&](const char* eight) {
     std::uint64_t w;
-    std::memcpy(&w, text.data(), 8);
+    std::memcpy(&w, eight, 8);
     const std::uint64_t deleted = w ^ (ones * 0x7f);
     // Below 0x20, or 0x7f; a borrow may accuse a neighbour, which the table then acquits.
-    if (((((w - ones * 0x20) & ~w) | ((deleted - ones) & ~deleted)) & highs) != 0 && !all(text.substr(0, 8), value_char)) return false;
-  }
-  return all(text, value_char);
+    return ((((w - ones * 0x20) & ~w) | ((deleted - ones) & ~deleted)) & highs) == 0 || all({eight, 8}, value_char);
+  };
+  if (text.size() < 8) return all(text, value_char);
+  for (std::size_t i = 0; i + 8 < text.size(); i += 8)
+    if (!fine(text.data() + i)) return false;
+  return fine(text.data() + text.size() - 8);
 }
 
 inline std::string_view trim_blanks(std::string_view v) {

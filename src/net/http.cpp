@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "base/text.hpp"
+#include "base/text_writer.hpp"
 #include "net/chars.hpp"
 
 namespace ballast::net {
@@ -45,12 +46,18 @@ Headers& Headers::operator=(Headers&& other) noexcept {
 }
 
 bool Headers::add(std::string_view name, std::string_view value) {
+  return !name.empty() && name.size() <= 0xffff && all(name, token_char) && append(name, value);
+}
+
+bool Headers::put(FieldName name, std::string_view value) { return append(name.text(), value); }
+
+bool Headers::append(std::string_view name, std::string_view value) {
   value = trim_blanks(value);
-  if (name.empty() || name.size() > 0xffff || !all(name, token_char) || !all_value(value)) return false;
+  if (!all_value(value)) return false;
   own();
   if (entries_.capacity() == 0) { entries_.reserve(8); text_.reserve(256); }
   const auto at = static_cast<std::uint32_t>(text_.size());
-  text_.append(name).append(": ").append(value).append("\r\n");
+  append_text(text_, name.size() + value.size() + 4, [&](TextWriter& w) { w.put(name).put(": ").put(value).put("\r\n"); });
   entries_.push_back({at, static_cast<std::uint32_t>(at + name.size() + 2), static_cast<std::uint32_t>(value.size()),
                       static_cast<std::uint16_t>(name.size())});
   return true;

@@ -15,6 +15,20 @@ namespace ballast::net {
 // the bytes alive until the awaited operation ends.
 using Pieces = std::span<const std::string_view>;
 
+// The name of a field that we write ourselves: a literal, checked where it is compiled.
+class FieldName {
+ public:
+  template <std::size_t N>
+  consteval FieldName(const char (&literal)[N]) : text_(literal, N - 1) {
+    for (const char c : text_)
+      if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-')) throw "a field's name is of small letters, digits and dashes";
+  }
+  constexpr std::string_view text() const { return text_; }
+
+ private:
+  std::string_view text_;
+};
+
 // Header fields in order; names compare without regard to ASCII case, duplicates are kept. The text is one flat buffer in
 // wire form ("name: value\r\n"…), so sending it is one piece of a gathered write.
 //
@@ -34,6 +48,8 @@ class Headers {
   // Appends a field. A name that is no token, or a value with CR, LF, NUL or another control, is refused: returns false
   // and adds nothing. So text from a provider or a user can never split a message.
   bool add(std::string_view name, std::string_view value);
+  // The same, of a name that needs no check.
+  bool put(FieldName name, std::string_view value);
   // Replaces every field of that name by one.
   bool set(std::string_view name, std::string_view value);
   std::size_t remove(std::string_view name);
@@ -77,6 +93,7 @@ class Headers {
   static constexpr std::size_t npos = ~std::size_t{0};
   const char* base() const { return borrowed_ ? borrowed_ : text_.data(); }
   std::size_t find(std::string_view name, std::size_t from = 0) const;
+  bool append(std::string_view name, std::string_view value);
   void own();
 
   std::string text_;

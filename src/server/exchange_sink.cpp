@@ -7,7 +7,7 @@ Task<Result<void>> ExchangeSink::reply(gateway::ReplyHead head, std::string_view
 }
 
 Task<Result<void>> ExchangeSink::begin(gateway::ReplyHead head) {
-  head.headers.add("cache-control", "no-cache");
+  head.headers.put("cache-control", "no-cache");
   co_return co_await exchange_.start_stream(head.status, head.headers);
 }
 

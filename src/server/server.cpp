@@ -24,7 +24,7 @@ Task<void> no_route(net::Exchange& exchange) {
                                       : Error{ErrorCode::caller_invalid_request, "this path takes " + methods};
   const auto wire = api_of(exchange.request().path, exchange.request().headers.has("anthropic-version"));
   net::Headers headers{{"content-type", wire ? "application/json" : "application/problem+json"}};
-  if (!methods.empty()) headers.add("allow", methods);
+  if (!methods.empty()) headers.put("allow", methods);
   const std::string body = wire ? to_json(llm::error_object(*wire, error)) : to_json(problem_object(error, status));
   const auto sent = co_await exchange.respond(status, headers, body);
   (void)sent;                            // a caller that left wants nothing

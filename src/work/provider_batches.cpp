@@ -176,7 +176,7 @@ Result<gateway::CredentialLease> ProviderBatches::credential_of(ProviderBatch& b
 Task<Result<std::string>> ProviderBatches::send(const ProviderBatch& batch, Result<llm::BatchAsk> ask) {
   if (!ask) co_return std::unexpected(std::move(ask.error()));
   const auto* access = access_of(batch);
-  if (!ask->content_type.empty()) ask->call.headers.add("content-type", ask->content_type);
+  if (!ask->content_type.empty()) ask->call.headers.put("content-type", ask->content_type);
   const std::string_view body[] = {ask->body};
   const net::ClientRequest request{.method = ask->call.method, .url = ask->call.base, .target = ask->call.target, .headers = std::move(ask->call.headers),
                                    .body = ask->content_type.empty() ? net::Pieces{} : net::Pieces(body), .replay_safe = false};

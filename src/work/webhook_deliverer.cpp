@@ -157,7 +157,7 @@ Task<Attempted> Deliverer::attempt(const OutboxRow& row) {
     if (!secrets) co_return Attempted{.error = Error{.code = ErrorCode::internal_unavailable, .message = "its secret cannot be had: " + secrets.error().message, .field = secrets.error().field}};
     const auto signature = sign_webhook(*secrets, id, now, row.body);
     if (!signature) co_return Attempted{.error = signature.error()};
-    request.headers.add("webhook-signature", *signature);
+    request.headers.put("webhook-signature", *signature);
   }
   const net::FetchLimits limits{.connect = options_.connect, .total = options_.total, .body_bytes = 0};
   auto answer = co_await net::fetch(transport_, loop_, std::move(request), limits, &cut_);

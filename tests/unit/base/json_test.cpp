@@ -9,6 +9,7 @@
 
 #include "base/json.hpp"
 #include "base/random.hpp"
+#include "base/text_writer.hpp"
 
 namespace ballast {
 namespace {
@@ -98,6 +99,27 @@ TEST(WriteJson, StringsAreAlwaysValid) {
       ASSERT_EQ(std::string_view(read(s(text)).as_string()), text) << c << ' ' << at;
     }
   EXPECT_EQ(to_json(json::value(std::numeric_limits<double>::infinity())), "null");
+}
+
+TEST(TextWriter, WritesWhatAStringWouldBeGiven) {
+  SeededRandom random(4);
+  std::string out, expected;
+  for (int i = 0; i < 5000; ++i) {       // short and long, in room that is there and in room that is made
+    std::string text;
+    const auto n = random.chance(0.02) ? random.below(2000) : random.below(24);
+    for (std::uint64_t k = 0; k < n; ++k) text += static_cast<char>(random.chance(0.9) ? 'a' + random.below(26) : random.next());
+    const auto number = static_cast<std::int64_t>(random.next()) >> random.below(64);
+    const auto padded = random.below(1'000'000'000);
+    if (random.chance(0.01)) out = expected = {};
+    append_text(out, json_string_room(text) + text.size() + 2 * kNumberRoom + 4, [&](TextWriter& w) {
+      w.put("\"n\":").number(number).put(',').padded(padded, 9).put(text);
+      w.json_string(text);
+    });
+    const auto digits = std::to_string(padded);
+    expected += "\"n\":" + std::to_string(number) + ',' + std::string(9 - digits.size(), '0') + digits + text;
+    append_json_string(expected, text);
+    ASSERT_EQ(out, expected);
+  }
 }
 
 TEST(JsonRef, NamesTheOffendingPlace) {

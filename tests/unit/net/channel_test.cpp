@@ -98,5 +98,32 @@ TEST(Channel, AClosedOneIsNeverWorthWaitingFor) {
   });
 }
 
+// Short messages are copied together, longer ones go in their pieces: nobody can tell.
+TEST(Channel, AMessageArrivesWholeWhateverItsSizeAndPieces) {
+  for (const std::size_t size : {1U, 2047U, 2048U, 2049U, 5000U})
+    for (const std::size_t pieces : {1U, 3U, 16U}) {
+      Line line;
+      std::string message(size, ' ');
+      for (std::size_t i = 0; i < size; ++i) message[i] = static_cast<char>('a' + i % 26);
+      line.on_loop([&] {
+        line.open();
+        std::vector<iovec> parts;
+        for (std::size_t i = 0; i < pieces; ++i) {
+          const std::size_t from = size * i / pieces;
+          parts.push_back({message.data() + from, size * (i + 1) / pieces - from});
+        }
+        const IoResult sent = line.channel->send(parts.data(), parts.size());
+        ASSERT_EQ(sent.kind, IoResult::Kind::bytes);
+        ASSERT_EQ(sent.bytes, size);
+        for (const iovec& part : parts) ASSERT_EQ(part.iov_len, 0U);
+      });
+      std::string got(size + 1, ' ');
+      const auto n = ::recv(line.peer, got.data(), got.size(), 0);
+      ASSERT_EQ(n, static_cast<ssize_t>(size)) << pieces;
+      got.resize(size);
+      EXPECT_EQ(got, message);
+    }
+}
+
 }  // namespace
 }  // namespace ballast::net::test

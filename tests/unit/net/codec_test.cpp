@@ -248,16 +248,19 @@ TEST(Headers, FramingIsTheCodecsOwn) {
 }
 
 TEST(Headers, RefuseAControlWhereverItStandsInAValue) {
-  const std::string_view around = "a value of some twenty bytes";
-  for (std::size_t at = 1; at + 1 < around.size(); ++at)
-    for (unsigned c = 0; c < 256; ++c) {
-      std::string value(around);
-      value[at] = static_cast<char>(c);
-      const bool allowed = c == '\t' || (c >= 0x20 && c != 0x7f);
-      EXPECT_EQ(allowed, Headers().add("a", value)) << "byte " << c << " at " << at;
-      Headers set{{"a", "x"}};
-      EXPECT_EQ(allowed, set.set("b", value));
-    }
+  const std::string_view text = "a value of some twenty bytes";
+  for (std::size_t size = 3; size <= text.size(); ++size)
+    for (std::size_t at = 1; at + 1 < size; ++at)
+      for (unsigned c = 0; c < 256; ++c) {
+        std::string value(text.substr(0, size - 1));
+        value += 'z';
+        value[at] = static_cast<char>(c);
+        const bool allowed = c == '\t' || (c >= 0x20 && c != 0x7f);
+        ASSERT_EQ(allowed, Headers().add("a", value)) << "byte " << c << " at " << at << " of " << size;
+        ASSERT_EQ(allowed, Headers().put("a", value));
+        Headers set{{"a", "x"}};
+        ASSERT_EQ(allowed, set.set("b", value));
+      }
 }
 
 TEST(Headers, AFieldCanBeSetToTheTextOfAnother) {
