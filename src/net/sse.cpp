@@ -1,8 +1,25 @@
 #include "net/sse.hpp"
 
+#include <algorithm>
 #include <cassert>
 
 namespace ballast::net {
+namespace {
+
+// Where the first CR or LF is; the text's size if there is none. Two searches of the C library are many times faster than a look at each
+// byte; block by block, so that lines which end in the one are not searched to the text's end for the other, each anew.
+std::size_t line_end(std::string_view text) {
+  constexpr std::size_t block = 512;
+  for (std::size_t at = 0; at < text.size(); at += block) {
+    const auto here = text.substr(at, block);
+    const auto lf = std::min(here.find('\n'), here.size());
+    const auto end = std::min(here.substr(0, lf).find('\r'), lf);
+    if (end < here.size()) return at + end;
+  }
+  return text.size();
+}
+
+}  // namespace
 
 void SseParser::push(std::string_view bytes) {
   assert(input_.empty() && "call next() until it is empty before the next push");
@@ -21,6 +38,7 @@ std::optional<std::size_t> SseParser::find_end() {
     if (c != '\r' && c != '\n') {
       line_start_ = false;
       any_line_ = true;
+      i += line_end(input_.substr(i)) - 1;
     } else if (!line_start_) {
       line_start_ = true;
       after_cr_ = c == '\r';
@@ -76,9 +94,9 @@ SseEvent SseParser::read(std::string_view raw) {
   begin_ = false;
   bool joined = false;
   while (!rest.empty()) {
-    const auto end = rest.find_first_of("\r\n");
+    const auto end = line_end(rest);
     const auto line = rest.substr(0, end);
-    if (end == rest.npos) rest = {};
+    if (end == rest.size()) rest = {};
     else rest.remove_prefix(rest[end] == '\r' && end + 1 < rest.size() && rest[end + 1] == '\n' ? end + 2 : end + 1);
     const auto colon = line.find(':');
     const auto name = line.substr(0, colon);
@@ -106,11 +124,11 @@ SseEvent SseParser::read(std::string_view raw) {
 }
 
 void sse_write(std::string& out, std::string_view event, std::string_view data) {
-  if (!event.empty()) out.append("event: ").append(event.substr(0, event.find_first_of("\r\n"))).append(1, '\n');
+  if (!event.empty()) out.append("event: ").append(event.substr(0, line_end(event))).append(1, '\n');
   for (;;) {
-    const auto end = data.find_first_of("\r\n");
+    const auto end = line_end(data);
     out.append("data: ").append(data.substr(0, end)).append(1, '\n');
-    if (end == data.npos) break;
+    if (end == data.size()) break;
     data.remove_prefix(data[end] == '\r' && end + 1 < data.size() && data[end + 1] == '\n' ? end + 2 : end + 1);
   }
   out.append(1, '\n');

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "base/random.hpp"
 #include "net/sse.hpp"
 #include "net/url.hpp"
 
@@ -48,6 +49,25 @@ TEST(Sse, LinesEndAnywhereAndInThreeWays) {
   for (const auto& c : cases)
     for (std::size_t step : {std::size_t{1}, std::size_t{2}, std::size_t{3}, std::size_t{7}, c.bytes.size()})
       EXPECT_EQ(c.events, parse(c.bytes, step)) << c.name << " in steps of " << step;
+}
+
+// Byte by byte each line's end is found by itself; in larger pieces it is searched for.
+TEST(Sse, HowTheBytesArriveChangesNothing) {
+  SeededRandom random(5);
+  for (int i = 0; i < 300; ++i) {
+    std::string bytes;
+    while (bytes.size() < 3000) {
+      const auto what = random.below(12);
+      if (what < 3) bytes += "\n";
+      else if (what < 5) bytes += "\r";
+      else if (what < 6) bytes += "\r\n";
+      else if (what < 9) bytes += "data: ";
+      else bytes += std::string(random.chance(0.1) ? 500 + random.below(600) : random.below(40), 'x');
+    }
+    const auto events = parse(bytes, 1);
+    for (const std::size_t step : {std::size_t{2}, 1 + random.below(100), 1 + random.below(2000), bytes.size()})
+      ASSERT_EQ(events, parse(bytes, step)) << "seed 5, text " << i << ", steps of " << step;
+  }
 }
 
 TEST(Sse, WholeEventsAreNotCopiedAndRawIsExact) {
