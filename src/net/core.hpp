@@ -38,7 +38,7 @@ class Outbox {
   void flush();
 
  private:
-  static constexpr unsigned kMost = 16;  // sent at the latest when so many wait
+  static constexpr unsigned kMost = 64;  // sent at the latest when so many wait
   void send_all();
   QueuedSend* first_ = nullptr;
   QueuedSend* last_ = nullptr;
