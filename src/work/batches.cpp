@@ -157,14 +157,28 @@ Task<Result<void>> Batches::become(Live& live, Batch next, std::function<Result<
       if (auto done = with(tx); !done) return done;
     return update_batch(tx, next);
   });
-  if (!saved) co_return saved;
-  if (!terminal(next.state)) next.counts = live.batch.counts;
-  live.batch = std::move(next);
+  live.doubtful = !saved;
+  if (saved) keep(live, std::move(next));
   co_return saved;
+}
+
+void Batches::keep(Live& live, Batch row) {
+  if (!terminal(row.state)) row.counts = live.batch.counts;
+  live.batch = std::move(row);
+}
+
+// After a write that failed: it may have been committed all the same.
+Task<Result<void>> Batches::read_again(Live& live) {
+  auto row = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return get_batch(tx, live.batch.id); });
+  if (!row) co_return std::unexpected(std::move(row.error()));
+  if (*row) keep(live, std::move(**row));
+  live.doubtful = false;
+  co_return Result<void>{};
 }
 
 Task<Result<void>> Batches::step(Live& live) {
   const Batch& b = live.batch;
+  if (live.doubtful) co_return co_await read_again(live);
   if (live.cancel && b.state < BatchState::finalizing) {
     Batch next = b;
     next.state = BatchState::cancelling;

@@ -56,6 +56,7 @@ class Batches {
   struct Live {
     Batch batch;                             // as its row is, but for the counts, and the mistakes while its file is read
     std::uint64_t left = 0;                  // lines that nothing has come of yet
+    bool doubtful = false;                   // whether its row is so: a write has failed
     bool cancel = false;                     // wished
     bool called_off = false;                 // and all that could be ended at once was
     std::uint64_t ticket = 0;
@@ -74,6 +75,8 @@ class Batches {
   Task<Result<void>> write_papers(Live& live, Paper& output, Paper& errors, Tally& tally);
   Submission submission_of(const Live& live, const LineRow& row, BatchLine line) const;
   Task<Result<void>> more(Lines& lines, JobId file);
+  static void keep(Live& live, Batch row);
+  Task<Result<void>> read_again(Live& live);
   Task<Result<void>> become(Live& live, Batch next, std::function<Result<void>(store::Tx&)> with = {});
   Task<bool> pause(Live& live, Duration most);
   void adopt(Batch batch, std::optional<BatchCounts> counts, std::uint64_t left);

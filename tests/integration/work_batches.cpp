@@ -1,4 +1,4 @@
-// A batch from its file to its files, while others look.
+// A batch from its file to its files, while the database fails and others look.
 #include "work/batches.hpp"
 
 #include <fmt/format.h>
@@ -12,6 +12,7 @@ namespace ballast::work {
 namespace {
 
 using namespace std::chrono_literals;
+using Fate = test::ObedientDatabase::Fate;
 
 constexpr std::string_view kChat = "/v1/chat/completions";
 
@@ -63,6 +64,11 @@ class BatchesTest : public test::HouseOnBothDatabases {
       house().settle();
     }
   }
+  std::vector<FileRow> outputs() {
+    auto files = database().read_now([](store::Tx& tx) { return list_files(tx, {.owner = "app", .purpose = "batch_output"}); });
+    EXPECT_TRUE(files);
+    return files.value_or(std::vector<FileRow>{});
+  }
   Batches& batches() { return *batches_; }
 
  private:
@@ -88,6 +94,29 @@ TEST_P(BatchesTest, ABatchIsToldAsItsRowIs) {
   house().database.during = {};
   EXPECT_THAT(told, testing::AllOf(testing::Not(testing::IsEmpty()), testing::Each("Cannot cancel a batch with status 'finalizing'.")));
   EXPECT_EQ(row(id).state, BatchState::completed);
+}
+
+// One of the writes on its way fails, before or after it ran, or nobody learns which: what it comes to is the same.
+TEST_P(BatchesTest, WhicheverWriteFailsItComesToTheSame) {
+  std::vector<Fate> fates{Fate::away, Fate::lost_after};
+  if (database().dialect() == store::Dialect::postgres) fates.insert(fates.end(), {Fate::unknown_lost, Fate::unknown_written});   // SQLite knows
+  for (const Fate fate : fates)
+    for (std::size_t nth = 1; nth < 16; ++nth) {
+      SCOPED_TRACE(fmt::format("fate {}, write {}", static_cast<int>(fate), nth));
+      house().database.next.assign(nth, Fate::fine);
+      house().database.next.push_back(fate);
+      const std::size_t before = outputs().size();
+      const JobId id = create(3).id;
+      until_over(id);
+      house().database.next.clear();
+      house().settle();
+      const Batch over = row(id);
+      EXPECT_EQ(over.state, BatchState::completed);
+      EXPECT_EQ(over.counts.total, 3u);
+      EXPECT_EQ(over.counts.completed, 3u);
+      EXPECT_EQ(outputs().size(), before + 1);
+      EXPECT_FALSE(batches().counts(id)) << "it is over";
+    }
 }
 
 BALLAST_ON_BOTH_DATABASES(BatchesTest);
