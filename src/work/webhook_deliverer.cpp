@@ -70,7 +70,10 @@ Task<void> Deliverer::take() {
     more_ = rows->size() == asked;
     TaskGroup returned("webhooks_put_back");              // side by side: a store commits them together
     for (auto& row : *rows) {
-      if (ours_.contains(row.id)) continue;               // handed out twice: once is enough
+      if (ours_.contains(row.id)) {                       // handed out twice: once is enough
+        twice_.insert(row.id);
+        continue;
+      }
       if (stopping_) {
         returned.spawn(settle(row.id, put_back(row, loop_.clock().wall())));
         continue;
@@ -135,7 +138,12 @@ Task<void> Deliverer::perform(Waiting next) {
   Delivery outcome = cut ? put_back(next.row, now) : decide_delivery(next.row, attempted, now, options_.rules, random_);
   if (outcome.verdict == Delivery::Verdict::dead)
     log::warn("webhook_dead", {{"id", webhook_id(next.row)}, {"kind", next.row.kind}, {"host", next.host}, {"attempts", outcome.attempt}, {"why", outcome.why}});
+  const bool owed = outcome.verdict == Delivery::Verdict::retry || outcome.verdict == Delivery::Verdict::put_back;
+  const Delivery again{.verdict = Delivery::Verdict::put_back, .attempt = outcome.attempt, .next = outcome.next};
   co_await settle(next.row.id, std::move(outcome));
+  // Written, it was due and taken once more before we heard of it: nobody else would give it back for as long as a row may be held.
+  while (twice_.erase(next.row.id) > 0)
+    if (owed) co_await settle(next.row.id, again);
   Host& host = hosts_[next.host];
   host.mean = (host.mean * 7 + (loop_.clock().mono() - began)) / 8;
   --host.under_way;

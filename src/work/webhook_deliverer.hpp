@@ -77,6 +77,7 @@ class Deliverer {
   std::unordered_map<std::string, Host, StringHash, std::equal_to<>> hosts_;
   std::deque<Waiting> waiting_;
   std::unordered_set<std::int64_t> ours_;          // rows waiting or under way
+  std::unordered_set<std::int64_t> twice_;         // of them, handed out again meanwhile
   std::size_t under_way_ = 0;
   bool taking_ = false, again_ = false, more_ = false, starting_ = false, stopping_ = false;
   Stats stats_;

@@ -88,6 +88,7 @@ struct Store final : OutboxStore {
   };
   std::map<std::int64_t, Row> rows;
   int fail_takes = 0, fail_settles = 0, takes = 0;
+  Duration told_late{};                    // after a settlement is written
   Scheduler* loop = nullptr;
 
   void add(std::int64_t id, std::string host, WallTime due, std::string secret = "s") {
@@ -118,6 +119,7 @@ struct Store final : OutboxStore {
     r.row.attempt = outcome.attempt;
     r.due = outcome.next;
     r.last = outcome;
+    if (told_late > Duration::zero()) co_await SleepUntil(*loop, loop->clock().mono() + told_late);
     co_return Result<void>{};
   }
   std::size_t count(Verdict v, std::string_view host = "") const {
@@ -325,6 +327,19 @@ TEST_F(Delivering, ARowHandedOutTwiceIsSentOnce) {
   loop.advance(20s);
   EXPECT_EQ(internet.seen["msg_1"].size(), 1u);
   EXPECT_EQ(store.rows[1].last->verdict, Verdict::delivered);
+}
+
+TEST_F(Delivering, ARowThatIsDueBeforeItsSettlementIsHeardOfIsNotHeldBack) {
+  internet.receivers["flaky.example"].statuses = {500, 500, 204};
+  add(1, 1, "flaky.example");
+  store.told_late = 8s;                              // the first retry is due after five
+  begin();
+  loop.advance(20s);
+  store.told_late = {};
+  loop.advance(10min);
+  EXPECT_EQ(internet.seen["msg_1"].size(), 3u);
+  EXPECT_EQ(store.rows[1].last->verdict, Verdict::delivered);
+  EXPECT_EQ(store.rows[1].last->attempt, 3u);
 }
 
 TEST_F(Delivering, StoppingEndsWhatItCanAndPutsTheRestBackUncounted) {
