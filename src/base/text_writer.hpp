@@ -56,7 +56,7 @@ class TextWriter {
  private:
   TextWriter& copy(const char* text, std::size_t size) {
     assert(size <= room());
-    std::memcpy(at_, text, size);
+    if (size != 0) std::memcpy(at_, text, size);      // an empty view may point nowhere
     at_ += size;
     return *this;
   }

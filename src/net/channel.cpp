@@ -62,7 +62,7 @@ std::size_t gather(const iovec* pieces, std::size_t count, char (&into)[kCopied]
   std::size_t size = 0;
   for (std::size_t i = 0; i < count; ++i) {
     if (pieces[i].iov_len > kCopied - size) return 0;
-    std::memcpy(into + size, pieces[i].iov_base, pieces[i].iov_len);
+    if (pieces[i].iov_len != 0) std::memcpy(into + size, pieces[i].iov_base, pieces[i].iov_len);
     size += pieces[i].iov_len;
   }
   return size;

@@ -111,6 +111,8 @@ TEST(TextWriter, WritesWhatAStringWouldBeGiven) {
     const auto number = static_cast<std::int64_t>(random.next()) >> random.below(64);
     const auto padded = random.below(1'000'000'000);
     if (random.chance(0.01)) out = expected = {};
+    append_text(out, 2, [](TextWriter& w) { w.put(std::string_view()).json_string({}); });
+    expected += "\"\"";
     append_text(out, json_string_room(text) + text.size() + 2 * kNumberRoom + 4, [&](TextWriter& w) {
       w.put("\"n\":").number(number).put(',').padded(padded, 9).put(text);
       w.json_string(text);
