@@ -156,10 +156,6 @@ void append_integer(std::string& out, T v) {
   out.append(text, std::to_chars(text, text + sizeof text, v).ptr);
 }
 
-}  // namespace
-
-namespace {
-
 // What holds an escape or a byte from 0x80 up, after its plain beginning.
 void append_special(std::string& out, std::string_view text) {
   const bool valid = is_utf8(text);

@@ -21,7 +21,7 @@ constexpr std::size_t json_string_room(std::string_view text) { return 6 * text.
 inline constexpr std::size_t kNumberRoom = 20;
 inline constexpr std::size_t kUsdRoom = 24;
 
-// Writes to where it was made for; what is put must fit there (asserted in debug builds).
+// Writes to where it was made for. What is put must fit there (asserted in debug builds); what does not is cut off, never written past the end.
 class TextWriter {
  public:
   TextWriter(char* begin, std::size_t room) : begin_(begin), at_(begin), end_(begin + room) {}
@@ -34,12 +34,15 @@ class TextWriter {
   TextWriter& put(char c) { return copy(&c, 1); }
   template <std::integral T>
   TextWriter& number(T value) {
-    at_ = std::to_chars(at_, end_, value).ptr;
+    const auto [end, error] = std::to_chars(at_, end_, value);
+    assert(error == std::errc{});
+    if (error == std::errc{}) at_ = end;
     return *this;
   }
   // At least `digits` of them: 7 in three is "007". `value` has no more.
   TextWriter& padded(std::uint64_t value, unsigned digits) {
     assert(digits <= room());
+    digits = static_cast<unsigned>(std::min<std::size_t>(digits, room()));
     for (unsigned i = digits; i-- > 0; value /= 10) at_[i] = static_cast<char>('0' + value % 10);
     at_ += digits;
     return *this;
@@ -56,6 +59,7 @@ class TextWriter {
  private:
   TextWriter& copy(const char* text, std::size_t size) {
     assert(size <= room());
+    size = std::min(size, room());
     if (size != 0) std::memcpy(at_, text, size);      // an empty view may point nowhere
     at_ += size;
     return *this;

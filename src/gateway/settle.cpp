@@ -9,44 +9,30 @@ namespace {
 
 std::uint64_t micros(Duration d) { return static_cast<std::uint64_t>(std::max<std::int64_t>(d.count() / 1000, 0)); }
 
-// `name` is the member's beginning: a comma, its name and a colon.
-template <std::size_t N>
-void put_field(TextWriter& w, const char (&name)[N], std::string_view text) {
-  if (!text.empty()) w.put(name).json_string(text);
-}
-
 // One line a call. No prompt, no answer, no secret; names come from callers, so they are escaped.
 void log_access(std::string& line, const Trail& trail) {
   const auto& r = trail.record;
+  const std::pair<std::string_view, std::string_view> texts[] = {
+      {",\"call\":", trail.call_id}, {",\"key\":", r.key_name}, {",\"team\":", r.team}, {",\"user\":", r.user}, {",\"feature\":", r.feature},
+      {",\"api\":", r.api}, {",\"operation\":", r.operation}, {",\"model\":", r.requested_model}, {",\"route\":", r.route},
+      {",\"served_by\":", r.served_by}, {",\"error\":", r.error}, {",\"trace\":", r.trace_id}};
+  const std::pair<std::string_view, std::int64_t> numbers[] = {
+      {",\"http_status\":", r.http_status}, {",\"attempts\":", static_cast<std::int64_t>(r.attempts.size())},
+      {",\"latency_us\":", static_cast<std::int64_t>(r.latency_us)}, {",\"first_token_us\":", static_cast<std::int64_t>(r.first_token_us)},
+      {",\"input_tokens\":", static_cast<std::int64_t>(r.usage.input + r.usage.cached + r.usage.cache_write)},
+      {",\"output_tokens\":", static_cast<std::int64_t>(r.usage.output + r.usage.reasoning)}, {",\"incurred_nano\":", r.incurred_nano}};
+  constexpr std::string_view what = R"(","level":"info","event":"call")";
+  std::size_t room = what.size() + 1;
+  for (const auto& [name, text] : texts) room += name.size() + json_string_room(text);
+  for (const auto& [name, number] : numbers) room += name.size() + kNumberRoom;
   line.clear();
   line += "{\"time\":\"";
   log::append_time(line, r.arrived);
-  std::size_t room = 512;                // what is not from elsewhere: names of members and numbers
-  for (const std::string_view text : {std::string_view(trail.call_id), std::string_view(r.key_name), std::string_view(r.team), std::string_view(r.user),
-                                      std::string_view(r.feature), std::string_view(r.api), std::string_view(r.operation), std::string_view(r.requested_model),
-                                      std::string_view(r.route), std::string_view(r.served_by), std::string_view(r.error), std::string_view(r.trace_id)})
-    room += json_string_room(text);
   append_text(line, room, [&](TextWriter& w) {
-    w.put("\",\"level\":\"info\",\"event\":\"call\"");
-    put_field(w, ",\"call\":", trail.call_id);
-    put_field(w, ",\"key\":", r.key_name);
-    put_field(w, ",\"team\":", r.team);
-    put_field(w, ",\"user\":", r.user);
-    put_field(w, ",\"feature\":", r.feature);
-    put_field(w, ",\"api\":", r.api);
-    put_field(w, ",\"operation\":", r.operation);
-    put_field(w, ",\"model\":", r.requested_model);
-    put_field(w, ",\"route\":", r.route);
-    put_field(w, ",\"served_by\":", r.served_by);
-    put_field(w, ",\"error\":", r.error);
-    w.put(",\"http_status\":").number(r.http_status);
-    w.put(",\"attempts\":").number(r.attempts.size());
-    w.put(",\"latency_us\":").number(r.latency_us);
-    w.put(",\"first_token_us\":").number(r.first_token_us);
-    w.put(",\"input_tokens\":").number(r.usage.input + r.usage.cached + r.usage.cache_write);
-    w.put(",\"output_tokens\":").number(r.usage.output + r.usage.reasoning);
-    w.put(",\"incurred_nano\":").number(r.incurred_nano);
-    put_field(w, ",\"trace\":", r.trace_id);
+    w.put(what);
+    for (const auto& [name, text] : texts)
+      if (!text.empty()) w.put(name).json_string(text);
+    for (const auto& [name, number] : numbers) w.put(name).number(number);
     w.put('}');
   });
   log::access(line);
@@ -125,14 +111,8 @@ void note_outcome(Trail& trail, const Error& error, int http_status) {
 }
 
 void note_budget(const Scene& scene, const Asked& asked, Trail& trail) {
-  const auto& r = trail.record;
-  fmt::basic_memory_buffer<char, 128> model;
-  if (!r.model.empty()) {
-    model.append(r.provider);
-    model.push_back('/');
-    model.append(r.model);
-  }
-  trail.budget = scene.setup.budgets->tightest(budget_subject(asked), {model.data(), model.size()});
+  NameBuffer model;
+  trail.budget = scene.setup.budgets->tightest(budget_subject(asked), answered_by(trail.record, model));
 }
 
 Task<void> settle(const Scene& scene, const Asked* asked, Planned* plan, Trail& trail) {

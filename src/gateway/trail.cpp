@@ -1,7 +1,5 @@
 #include "gateway/trail.hpp"
 
-#include <fmt/format.h>
-
 #include "base/money.hpp"
 #include "base/text_writer.hpp"
 
@@ -13,6 +11,14 @@ Trail::Trail(Id id, MonoTime start, WallTime arrived, const Call& call)
   record.arrived = arrived;
   record.operation = llm::to_string(call.operation);
   record.api = llm::to_string(call.wire);
+}
+
+std::string_view answered_by(const records::CallRecord& r, NameBuffer& into) {
+  if (r.model.empty()) return {};
+  into.append(r.provider);
+  into.push_back('/');
+  into.append(r.model);
+  return {into.data(), into.size()};
 }
 
 ReplyHead reply_head(const Trail& trail, int status, std::string_view content_type, bool settled) {
@@ -32,13 +38,8 @@ ReplyHead reply_head(const Trail& trail, int status, std::string_view content_ty
   add("x-request-id", trail.call_id);
   if (r.api == llm::to_string(llm::Wire::anthropic_messages)) add("request-id", trail.call_id);
   add("x-ballast-served-by", r.served_by);
-  if (!r.model.empty()) {
-    fmt::basic_memory_buffer<char, 128> model;
-    model.append(r.provider);
-    model.push_back('/');
-    model.append(r.model);
-    add("x-ballast-model", {model.data(), model.size()});
-  }
+  NameBuffer model;
+  add("x-ballast-model", answered_by(r, model));
   add("x-ballast-cache", records::to_string(r.cache));
   if (trail.age) add_number("age", static_cast<std::uint64_t>(std::max<std::int64_t>(trail.age->count(), 0)) / 1'000'000'000);
   if (!r.attempts.empty()) add_number("x-ballast-attempts", r.attempts.size());

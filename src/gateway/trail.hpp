@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include <fmt/format.h>
+
 #include "base/clock.hpp"
 #include "base/trace.hpp"
 #include "gateway/budgets.hpp"
@@ -30,6 +32,10 @@ struct Trail {
   std::optional<BudgetLeft> budget;      // the tightest of those that bind the call
   std::string warning;                   // deprecations, for the x-ballast-warning header
 };
+
+// "provider/model" of what answered, in `into`; empty before anything has.
+using NameBuffer = fmt::basic_memory_buffer<char, 128>;
+std::string_view answered_by(const records::CallRecord& record, NameBuffer& into);
 
 // The reply's head: what happened, told in headers. `settled`: the cost is final and is told too.
 ReplyHead reply_head(const Trail& trail, int status, std::string_view content_type, bool settled);

@@ -60,11 +60,11 @@ constexpr std::size_t kCopied = 2048;
 // Its size; 0 if it is longer.
 std::size_t gather(const iovec* pieces, std::size_t count, char (&into)[kCopied]) {
   std::size_t size = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (pieces[i].iov_len > kCopied - size) return 0;
-    if (pieces[i].iov_len != 0) std::memcpy(into + size, pieces[i].iov_base, pieces[i].iov_len);
-    size += pieces[i].iov_len;
-  }
+  for (std::size_t i = 0; i < count; ++i) size += pieces[i].iov_len;
+  if (size > kCopied) return 0;
+  char* at = into;
+  for (std::size_t i = 0; i < count; at += pieces[i++].iov_len)
+    if (pieces[i].iov_len != 0) std::memcpy(at, pieces[i].iov_base, pieces[i].iov_len);
   return size;
 }
 

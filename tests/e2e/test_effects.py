@@ -1,5 +1,4 @@
 """What flows do to the world outside, watched from there: each effect once by its key, or `unknown` and said so; never an address that is not allowed."""
-import http.server
 import json
 import random
 import threading
@@ -8,6 +7,7 @@ import time
 import pytest
 
 from support.gateway import wait_until
+from support.local_server import LocalServer
 from test_jobs import job, post
 
 pytestmark = pytest.mark.databases
@@ -43,7 +43,7 @@ stages:
 """
 
 
-class Shop:
+class Shop(LocalServer):
     """Does each thing once by its Idempotency-Key, without one every time it is asked; counts both. Slow to answer, so that there is something to cut."""
 
     def __init__(self, slow=lambda: 0.0):
@@ -51,50 +51,20 @@ class Shop:
         self.done: dict[str, int] = {}             # by key; without one by the body
         self.moved = ""
         self.lock = threading.Lock()
-        outer = self
+        self.slow = slow
+        super().__init__()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def serve(self):
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                headers = {k.lower(): v for k, v in self.headers.items()}
-                key = headers.get("idempotency-key", "")
-                with outer.lock:
-                    outer.asked.append({"method": self.command, "path": self.path, "headers": headers, "body": body})
-                    number = outer.done.setdefault(key, len(outer.done)) if key else len(outer.asked)
-                time.sleep(slow())
-                status, more, text = 200, {}, json.dumps({"did": number})
-                if self.path == "/moved":
-                    status, more = 302, {"Location": outer.moved}
-                if self.path == "/broke":
-                    status = 402
-                try:
-                    self.send_response(status)
-                    for name, value in {**more, "Content-Type": "application/json", "Content-Length": str(len(text))}.items():
-                        self.send_header(name, value)
-                    self.end_headers()
-                    self.wfile.write(text.encode())
-                except OSError:
-                    pass                           # whoever asked was killed
-
-            do_GET = do_POST = do_DELETE = serve
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+    def answer(self, method, path, headers, body):
+        key = headers.get("idempotency-key", "")
+        with self.lock:
+            self.asked.append({"method": method, "path": path, "headers": headers, "body": body})
+            number = self.done.setdefault(key, len(self.done)) if key else len(self.asked)
+        time.sleep(self.slow())
+        status, more = {"/moved": (302, {"Location": self.moved}), "/broke": (402, {})}.get(path, (200, {}))
+        return status, {**more, "Content-Type": "application/json"}, json.dumps({"did": number}).encode()
 
     def of(self, n: int) -> list[dict]:
         return [a for a in self.asked if a["body"] == json.dumps({"n": n}, separators=(",", ":")).encode()]
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture

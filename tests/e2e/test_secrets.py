@@ -1,12 +1,11 @@
 """What flows and configuration take from the environment goes where it is sent, and nowhere else: not into the database, the log, the trail or an answer."""
-import http.server
 import json
-import threading
 import urllib.parse
 
 import pytest
 
 from support.fake_upstream import error
+from support.local_server import LocalServer
 from test_effects import effects, ended, submit
 
 # None of them looks like a credential.
@@ -38,34 +37,17 @@ stages:
 """
 
 
-class Parrot:
+class Parrot(LocalServer):
     """Answers with all that it was asked, in `status`."""
 
     def __init__(self):
         self.asked: list[dict] = []
         self.status = 200
-        outer = self
+        super().__init__()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers.get("content-length", 0))).decode()
-                outer.asked.append({"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}, "body": body})
-                text = json.dumps(outer.asked[-1]).encode()
-                self.send_response(outer.status)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+    def answer(self, method, path, headers, body):
+        self.asked.append({"path": path, "headers": headers, "body": body.decode()})
+        return self.status, {}, json.dumps(self.asked[-1]).encode()
 
 
 @pytest.fixture

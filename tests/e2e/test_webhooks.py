@@ -2,13 +2,13 @@
 import base64
 import hashlib
 import hmac
-import http.server
 import json
 import threading
 
 import pytest
 
 from support.gateway import wait_until
+from support.local_server import LocalServer
 
 pytestmark = pytest.mark.databases
 
@@ -17,50 +17,27 @@ OLD = "whsec_" + base64.b64encode(b"old-secret-of-thirty-two-bytes!!").decode()
 BILLING = "whsec_" + base64.b64encode(b"a-secret-of-the-billing-receiver").decode()
 
 
-class Receiver:
+class Receiver(LocalServer):
     """Answers each delivery with what `answer(path, how many came to it)` says: a status, or (status, headers); None: silence until the end."""
 
     def __init__(self, answer=lambda path, n: 200):
         self.came: list[dict] = []
-        self.over = threading.Event()
-        outer = self
+        self.says = answer
+        super().__init__()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+    def answer(self, method, path, headers, body):
+        self.came.append({"path": path, "headers": headers, "body": body})
+        said = self.says(path, self.count(path))
+        if said is None:
+            return None
+        status, more = said if isinstance(said, tuple) else (said, {})
+        return status, more, b""
 
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                outer.came.append({"path": self.path, "headers": dict(self.headers.items()), "body": body})
-                said = answer(self.path, outer.count(self.path))
-                if said is None:
-                    outer.over.wait()
-                    return
-                status, headers = said if isinstance(said, tuple) else (said, {})
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": "0"}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-
-            do_GET = do_POST
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+    def to(self, path: str) -> str:
+        return self.url + path
 
     def count(self, path: str) -> int:
         return sum(c["path"] == path for c in self.came)
-
-    def stop(self):
-        self.over.set()
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
@@ -77,7 +54,7 @@ def receiver():
 
 def signed_by(secret: str, delivery: dict) -> bool:
     """As a receiver verifies by the Standard Webhooks convention, with nothing of ours."""
-    h = {k.lower(): v for k, v in delivery["headers"].items()}
+    h = delivery["headers"]
     text = f"{h['webhook-id']}.{h['webhook-timestamp']}.".encode() + delivery["body"]
     want = base64.b64encode(hmac.new(base64.b64decode(secret.removeprefix("whsec_")), text, hashlib.sha256).digest()).decode()
     return any(s == f"v1,{want}" for s in h.get("webhook-signature", "").split(" "))
@@ -112,9 +89,9 @@ def test_an_end_is_told_signed_by_the_secrets_in_force(gateway, receiver):
     r = receiver()
     g = gateway(webhooks(r, secrets={"default": {"value": "${NEW}", "previous": "${OLD}"}, "billing": {"value": "${BILLING}"}}),
                 env={"NEW": NEW, "OLD": OLD, "BILLING": BILLING})
-    done = submit(g, r.url("/done"))
-    billed = submit(g, {"url": r.url("/billed"), "secret": "billing"})
-    waiting = submit(g, r.url("/cancelled"), task="nobody.runs.this")
+    done = submit(g, r.to("/done"))
+    billed = submit(g, {"url": r.to("/billed"), "secret": "billing"})
+    waiting = submit(g, r.to("/cancelled"), task="nobody.runs.this")
     assert g.app.post(f"/api/jobs/{waiting}/cancel", {}).status == 200
     for job in (done, billed, waiting):
         wait_state(g, job, "delivered")
@@ -133,7 +110,7 @@ def test_an_end_is_told_signed_by_the_secrets_in_force(gateway, receiver):
     g.config["webhooks"]["secrets"]["default"] = {"value": OLD}          # rotation needs no restart
     g.write_config()
     wait_until(lambda: '"event":"reloaded"' in g.log.read_text())
-    wait_state(g, submit(g, r.url("/rotated")), "delivered")
+    wait_state(g, submit(g, r.to("/rotated")), "delivered")
     last = r.came[-1]
     assert signed_by(OLD, last) and not signed_by(NEW, last)
 
@@ -143,7 +120,7 @@ def test_what_fails_is_delivered_later_under_the_same_id_and_the_dead_are_redriv
     r = receiver(lambda path, n: {"/flaky": 500 if n == 1 else 204, "/gone": 200 if mended.is_set() else 410,
                                   "/moved": (302, {"Location": "http://127.0.0.1:1/"})}[path])
     g = gateway(webhooks(r))
-    flaky, gone, moved = (submit(g, r.url(p)) for p in ("/flaky", "/gone", "/moved"))
+    flaky, gone, moved = (submit(g, r.to(p)) for p in ("/flaky", "/gone", "/moved"))
     dead = wait_state(g, gone, "dead")
     assert dead["status"] == 410 and dead["attempts"] == 1 and listed(g, state="dead")[0]["id"] == dead["id"]
     assert wait_state(g, flaky, "delivered")["attempts"] == 2
@@ -177,14 +154,14 @@ def test_a_hostile_address_is_refused_at_once_and_a_dead_one_holds_up_nobody(gat
                 "http://2130706433/", "http://hooks.example:25/"):
         refused = g.app.post("/api/jobs", {"task": "ballast.noop", "webhook": url})
         assert refused.status == 403 and refused.json()["code"] == "policy_egress_denied" and refused.json()["field"] == "webhook", (url, refused.body)
-    for webhook in ("not a url", "ftp://hooks.example/", {"url": r.url("/"), "secret": "unknown"}, {"to": "x"}, 7):
+    for webhook in ("not a url", "ftp://hooks.example/", {"url": r.to("/"), "secret": "unknown"}, {"to": "x"}, 7):
         refused = g.app.post("/api/jobs", {"task": "ballast.noop", "webhook": webhook})
         assert refused.status == 400 and refused.json()["field"].startswith("webhook"), (webhook, refused.body)
     bulk = g.app.post("/api/jobs/bulk", {"jobs": [{"task": "ballast.noop"}, {"task": "ballast.noop", "webhook": "http://10.0.0.1/"}]})
     assert bulk.status == 403 and bulk.json()["field"] == "jobs[1].webhook"
     assert listed(g) == []
 
-    silent = [submit(g, r.url("/silent")) for _ in range(20)]            # five slots' worth of a host that never answers
+    silent = [submit(g, r.to("/silent")) for _ in range(20)]            # five slots' worth of a host that never answers
     nowhere = submit(g, "http://hooks.invalid/")                         # a name that nobody has
     wait_until(lambda: r.count("/silent") == 4)
     heard = submit(g, f"http://localhost:{other.port}/heard")
@@ -197,7 +174,7 @@ def test_kill_9_between_the_end_and_the_delivery_delivers_after_the_restart(gate
     up = threading.Event()
     r = receiver(lambda path, n: 200 if up.is_set() else None)
     g = gateway(webhooks(r))
-    job = submit(g, r.url("/told"))
+    job = submit(g, r.to("/told"))
     wait_until(lambda: r.count("/told") == 1)              # on its way, and nothing of it is settled
     g.kill()
     up.set()
@@ -219,7 +196,7 @@ def test_sigterm_lets_a_delivery_under_way_end(gateway, receiver):
         return 200
     r = receiver(after_a_while)
     g = gateway(webhooks(r))
-    job = submit(g, r.url("/slow"))
+    job = submit(g, r.to("/slow"))
     slow.wait(30)
     threading.Timer(0.5, answered.set).start()
     assert g.terminate() == 0

@@ -4,7 +4,6 @@
 what a kill left on SQLite, a backup made on PostgreSQL, and what each had told by then (facts.json)."""
 from __future__ import annotations
 
-import http.server
 import json
 import pathlib
 import shutil
@@ -17,6 +16,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from support.client import Caller
 from support.gateway import APP_KEY, Gateway, wait_until
+from support.local_server import LocalServer
 from support.postgres import Postgres, binaries
 
 FOLDERS = pathlib.Path(__file__).parents[1] / "golden" / "folders"
@@ -25,40 +25,19 @@ WORK_KEY = "sk-ballast-work-0123456789abcdef0123456789"
 EDITOR_KEY = "sk-ballast-editor-0123456789abcdef01234567"
 
 
-class Shop:
+class Shop(LocalServer):
     """Where flows send things; `/held` has no answer."""
 
     def __init__(self):
         self.asked: list[tuple[str, dict]] = []
-        self.over = threading.Event()
-        outer = self
+        super().__init__()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                outer.asked.append((self.path, body))
-                if self.path == "/held":
-                    outer.over.wait()
-                    return
-                answer = json.dumps({"did": f"{self.path}/{body['n']}"}).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def stop(self) -> None:
-        self.over.set()
-        self.server.shutdown()
-        self.server.server_close()
+    def answer(self, method, path, headers, body):
+        asked = json.loads(body)
+        self.asked.append((path, asked))
+        if path == "/held":
+            return None
+        return 200, {"Content-Type": "application/json"}, json.dumps({"did": f"{path}/{asked['n']}"}).encode()
 
 
 def config(shop: Shop) -> dict:
