@@ -66,9 +66,11 @@ class ReplySink {
   virtual Scheduler& loop() = 0;
   virtual CancelToken gone() = 0;                                     // fires when the caller leaves
   virtual Task<Result<void>> reply(ReplyHead head, std::string_view body) = 0;
-  virtual Task<Result<void>> begin(ReplyHead head) = 0;               // a stream of server-sent events
+  // A stream of server-sent events, with its first bytes: together they are one packet, and wake the caller once. So are the last ones
+  // and the end. Both may be empty.
+  virtual Task<Result<void>> begin(ReplyHead head, std::string_view first) = 0;
   virtual Task<Result<void>> write(std::string_view bytes) = 0;       // flushed at once
-  virtual Task<Result<void>> end() = 0;                               // the clean end
+  virtual Task<Result<void>> end(std::string_view last) = 0;          // the clean end
   virtual void abort() = 0;                                           // an end that no client mistakes for a clean one
   // Told before an error is answered, or written into a stream that had begun, in the words of the caller's API.
   virtual void failed(const Error&) {}

@@ -87,9 +87,8 @@ Task<void> answer_whole(const Scene& scene, bool stream, bool include_usage, int
   auto reply = document ? llm::parse_reply(scene.call.wire, *document) : Result<llm::ChatReply>(fail(document.error()));
   if (!reply) co_return co_await answer_error(scene, std::move(reply.error()), trail);
   const std::string text = stream_text(scene.call.wire, *reply, include_usage, scene.call.body);
-  auto begun = co_await scene.sink.begin(reply_head(trail, status, "text/event-stream", true));
-  if (begun) begun = co_await scene.sink.write(text);
-  if (begun) begun = co_await scene.sink.end();
+  auto begun = co_await scene.sink.begin(reply_head(trail, status, "text/event-stream", true), text);
+  if (begun) begun = co_await scene.sink.end({});
   if (!begun) log::debug("caller_left", {{"call", trail.call_id}});
 }
 

@@ -1,36 +1,29 @@
 #include "gateway/stream.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace ballast::gateway {
 
 Task<void> StreamOut::flush() {
-  if (left_ || pending_.empty()) {
-    pending_.clear();
-    co_return;
-  }
-  if (!committed_ && may_commit_ && !may_commit_()) {
-    left_ = true;                        // another stream won: nobody listens to this one
-    pending_.clear();
-    co_return;
-  }
-  if (!committed_) {
-    committed_ = true;
-    first_byte_ = sink_.loop().clock().mono();
-    const auto begun = co_await sink_.begin(head_());
-    if (!begun) left_ = true;
-  }
-  if (!left_) {
-    const auto sent = co_await sink_.write(pending_);
-    if (!sent) left_ = true;
+  if (!committed_ && !pending_.empty() && may_commit_ && !may_commit_()) left_ = true;  // another stream won: nobody listens to this one
+  if (!left_ && !pending_.empty()) {
+    if (std::exchange(committed_, true)) {
+      if (!co_await sink_.write(pending_)) left_ = true;
+    } else {
+      first_byte_ = sink_.loop().clock().mono();
+      if (!co_await sink_.begin(head_(), pending_)) left_ = true;
+    }
   }
   pending_.clear();
 }
 
 Task<Result<void>> StreamOut::finish() {
-  co_await flush();
+  if (!committed_) co_await flush();
   if (left_) co_return fail(ErrorCode::caller_cancelled, "the caller left before the end of the answer");
-  co_return co_await sink_.end();
+  const auto ended = co_await sink_.end(pending_);
+  pending_.clear();
+  co_return ended;
 }
 
 Task<void> StreamOut::cut() {

@@ -6,13 +6,13 @@ Task<Result<void>> ExchangeSink::reply(gateway::ReplyHead head, std::string_view
   co_return co_await exchange_.respond(head.status, head.headers, body);
 }
 
-Task<Result<void>> ExchangeSink::begin(gateway::ReplyHead head) {
+Task<Result<void>> ExchangeSink::begin(gateway::ReplyHead head, std::string_view first) {
   head.headers.put("cache-control", "no-cache");
-  co_return co_await exchange_.start_stream(head.status, head.headers);
+  co_return co_await exchange_.start_stream(head.status, head.headers, first);
 }
 
 Task<Result<void>> ExchangeSink::write(std::string_view bytes) { return exchange_.write(bytes); }
 
-Task<Result<void>> ExchangeSink::end() { return exchange_.finish(); }
+Task<Result<void>> ExchangeSink::end(std::string_view last) { return exchange_.finish(last); }
 
 }  // namespace ballast::server

@@ -12,9 +12,9 @@ class ExchangeSink final : public gateway::ReplySink {
   Scheduler& loop() override { return exchange_.loop(); }
   CancelToken gone() override { return exchange_.gone(); }
   Task<Result<void>> reply(gateway::ReplyHead head, std::string_view body) override;
-  Task<Result<void>> begin(gateway::ReplyHead head) override;
+  Task<Result<void>> begin(gateway::ReplyHead head, std::string_view first) override;
   Task<Result<void>> write(std::string_view bytes) override;
-  Task<Result<void>> end() override;
+  Task<Result<void>> end(std::string_view last) override;
   void abort() override { exchange_.abort(); }
 
  private:

@@ -32,10 +32,10 @@ class Gatherer final : public gateway::ReplySink {
     whole_ = true;
     co_return Result<void>{};
   }
-  Task<Result<void>> begin(gateway::ReplyHead head) override {
+  Task<Result<void>> begin(gateway::ReplyHead head, std::string_view first) override {
     head_ = std::move(head);
     streamed_ = true;
-    co_return Result<void>{};
+    return write(first);
   }
   Task<Result<void>> write(std::string_view bytes) override {
     parser_.push(bytes);
@@ -43,9 +43,9 @@ class Gatherer final : public gateway::ReplySink {
       if ((*event)->has_data) take((*event)->event, (*event)->data);
     co_return Result<void>{};
   }
-  Task<Result<void>> end() override {
+  Task<Result<void>> end(std::string_view last) override {
     whole_ = true;
-    co_return Result<void>{};
+    return write(last);
   }
   void abort() override { whole_ = false; }
   void failed(const Error& error) override { error_ = error; }

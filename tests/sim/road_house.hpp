@@ -41,11 +41,11 @@ class Caller : public ReplySink {
     body = b;
     co_return Result<void>{};
   }
-  Task<Result<void>> begin(ReplyHead h) override {
+  Task<Result<void>> begin(ReplyHead h, std::string_view first) override {
     EXPECT_EQ(replies + begins, 0);
     ++begins;
     head = std::move(h);
-    co_return Result<void>{};
+    return write(first);
   }
   Task<Result<void>> write(std::string_view b) override {
     EXPECT_TRUE(begins == 1 && ends + aborts == 0);
@@ -56,8 +56,9 @@ class Caller : public ReplySink {
     }
     co_return Result<void>{};
   }
-  Task<Result<void>> end() override {
+  Task<Result<void>> end(std::string_view last) override {
     EXPECT_TRUE(begins == 1 && ends + aborts == 0);
+    body += last;
     ++ends;
     co_return Result<void>{};
   }
