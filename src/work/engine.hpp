@@ -41,7 +41,6 @@ struct Submission {
   Duration unique_for{};
   JobId id;                                  // from `Engine::new_id`, where it must be known beforehand; zero: given at acceptance
 };
-using JobPtr = std::shared_ptr<const Job>;
 
 struct Accepted {
   JobId id;

@@ -81,14 +81,15 @@ Result<NewJob> Engine::accept(const Submission& s, WallTime now) {
   if (auto room = has_room(s.spec.queue); !room) return fail(std::move(room.error()));
   if (const Lane lane = lane_of(s.spec); !lane.task.empty() && !board_.knows_lane(lane) && board_.lane_count() >= options_.max_tasks)
     return fail(ErrorCode::caller_invalid_request, fmt::format("would be task number {}; there may be {}. What differs from job to job belongs into the input", board_.lane_count() + 1, options_.max_tasks), "name");
-  NewJob made;
-  Job& job = made.job;
+  const auto accepted = std::make_shared<Job>();
+  Job& job = *accepted;
   job.id = s.id ? s.id : ids_.next(now);
   job.spec = s.spec;
   job.input = s.input;
   job.created = now;
   if (s.at && *s.at > now) job.due = *s.at;
   else if (!s.at && s.delay > Duration::zero()) job.due = now + s.delay;
+  NewJob made{.job = accepted};
   if (!s.idempotency_key.empty()) {
     made.key = digest_of({"idempotency", s.spec.key_id, s.idempotency_key});
     made.body = digest_of({to_string(s.spec.kind), s.spec.name, s.spec.queue, s.input});   // the work, not when or how urgently
@@ -114,22 +115,23 @@ struct Engine::SubmitAsk final : Ask {
   bool replies() const override { return true; }
   // On the board and in the cycle; the index there.
   static std::size_t stage_one(Engine& engine, Cycle& cycle, NewJob made) {
+    engine.put_on_board(*made.job, JobState::queued, cycle.now);
+    engine.keep_hot(made.job);
     cycle.jobs.push_back(std::move(made));
-    const Job& job = cycle.jobs.back().job;
-    engine.put_on_board(job, JobState::queued, cycle.now);
-    engine.keep_hot(std::make_shared<const Job>(job));
     return cycle.jobs.size() - 1;
   }
   static Result<Accepted> outcome(const Cycle& cycle, std::size_t index) {
     const Insertion& found = cycle.insertions[index];
-    if (const JobId id = cycle.jobs[index].job.id; !found.existing) return Accepted{id, false, cycle.ended_at_once(id)};
+    if (const JobId id = cycle.jobs[index].job->id; !found.existing) return Accepted{id, false, cycle.ended_at_once(id)};
     if (found.other_body)
       return fail(ErrorCode::caller_conflict, fmt::format("was used for another job already ({})", to_string(found.existing)), "idempotency-key");
     return Accepted{found.existing, true};
   }
   void stage(Engine& engine, Cycle& cycle) override {
     results.clear();
+    results.reserve(jobs.size());
     at.clear();
+    at.reserve(jobs.size());
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       auto made = engine.accept(jobs[i], cycle.wall);
       results.push_back(made ? Result<Accepted>(Accepted{}) : Result<Accepted>(std::unexpected(std::move(made.error()))));

@@ -118,7 +118,7 @@ Result<void> Engine::write(store::Tx& tx, const Cycle& cycle) const {
   cycle.insertions = std::move(*inserted);
   cycle.lost.clear();
   for (std::size_t i = 0; i < cycle.insertions.size(); ++i)
-    if (cycle.insertions[i].existing) cycle.lost.insert(cycle.jobs[i].job.id);
+    if (cycle.insertions[i].existing) cycle.lost.insert(cycle.jobs[i].job->id);
   at("inserted");
   if (auto moved = write_moves(tx, cycle); !moved) return moved;
   if (auto kept = insert_attempts(tx, cycle.attempts); !kept) return kept;
@@ -223,8 +223,8 @@ void Engine::undo(Cycle& cycle) {
   for (const Claim& c : cycle.claims | std::views::reverse)
     for (const JobId id : c.jobs | std::views::reverse) board_.unlease(id, cycle.now);
   for (const NewJob& j : cycle.jobs) {
-    board_.remove(j.job.id, cycle.now);
-    take_hot(j.job.id);
+    board_.remove(j.job->id, cycle.now);
+    take_hot(j.job->id);
   }
   for (const Move& m : cycle.moves | std::views::reverse) board_.let_go(m.row.id);
   for (const JobId id : cycle.held) board_.let_go(id);
@@ -272,8 +272,8 @@ void Engine::apply_move(Cycle& cycle, const Move& m) {
 void Engine::apply(Cycle& cycle) {
   for (std::size_t i = 0; i < cycle.insertions.size(); ++i) {
     if (!cycle.insertions[i].existing) continue;
-    board_.remove(cycle.jobs[i].job.id, cycle.now);
-    take_hot(cycle.jobs[i].job.id);
+    board_.remove(cycle.jobs[i].job->id, cycle.now);
+    take_hot(cycle.jobs[i].job->id);
   }
   for (const Move& m : cycle.moves) {
     apply_move(cycle, m);
@@ -290,7 +290,7 @@ void Engine::apply(Cycle& cycle) {
 // Before its leases are handed out: `cycle` still has everything.
 void Engine::count(const Cycle& cycle) {
   for (std::size_t i = 0; i < cycle.jobs.size(); ++i)
-    if (!cycle.insertions[i].existing) meter_->accepted(cycle.jobs[i].job.spec, cycle.now);
+    if (!cycle.insertions[i].existing) meter_->accepted(cycle.jobs[i].job->spec, cycle.now);
   for (const auto& f : cycle.failures) meter_->attempt_failed(f.job->spec, f.code, f.lease_expired, cycle.now);
 }
 

@@ -4,6 +4,7 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -119,6 +120,7 @@ struct Job {
   std::string input, output;                 // JSON, or any bytes of a task
   std::string error;                         // of the last failure: {"code","message",…}
 };
+using JobPtr = std::shared_ptr<const Job>;
 
 // What went wrong with an attempt, as it is stored and shown.
 std::string pack_error(const Error& error);

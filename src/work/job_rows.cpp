@@ -50,9 +50,10 @@ Result<void> insert_rows(store::Tx& tx, std::span<const NewJob* const> jobs) {
   specs.reserve(jobs.size());
   store::Batch batch(12);
   batch.reserve(jobs.size());
+  const JobSpec* packed = nullptr;
   for (const NewJob* n : jobs) {
-    const Job& j = n->job;
-    specs.push_back(pack_spec(j.spec));
+    const Job& j = *n->job;
+    if (!packed || j.spec != *packed) specs.push_back(pack_spec(*(packed = &j.spec)));   // what is submitted together is mostly alike
     batch.add({j.id.value, static_cast<int>(j.state < JobState::done), static_cast<int>(j.state), static_cast<int>(j.spec.kind), j.spec.queue, j.spec.tenant,
                j.spec.name, j.spec.priority, j.attempt, time_or_zero(j.due), specs.back(), store::Value::bytes(j.input)});
   }
@@ -83,7 +84,7 @@ Result<void> take_keys(store::Tx& tx, std::span<const NewJob* const> jobs, bool 
     const Digest& key = unique ? j.unique : j.key;
     if (key == none || out[i].existing) continue;
     keyed.push_back(i);
-    keys.add({store::Value::bytes(view(key)), j.job.id.value, store::Value::bytes(view(unique ? none : j.body)), unique && j.while_live,
+    keys.add({store::Value::bytes(view(key)), j.job->id.value, store::Value::bytes(view(unique ? none : j.body)), unique && j.while_live,
               unix_us(unique ? j.unique_until : j.key_until), unix_us(now)});
   }
   if (keyed.empty()) return {};
@@ -158,10 +159,10 @@ Result<std::vector<Insertion>> insert_jobs(store::Tx& tx, std::span<const NewJob
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     if (!out[i].existing) continue;
     const NewJob& j = *jobs[i];
-    lost.add({j.job.id.value});
+    lost.add({j.job->id.value});
     if (repeated[i] || j.key == Digest{}) continue;
-    winners.emplace(j.job.id, out[i].existing);
-    kept.add({store::Value::bytes(view(j.key)), j.job.id.value, out[i].existing.value});
+    winners.emplace(j.job->id, out[i].existing);
+    kept.add({store::Value::bytes(view(j.key)), j.job->id.value, out[i].existing.value});
   }
   for (Insertion& i : out)
     if (const auto winner = winners.find(i.existing); winner != winners.end()) i.existing = winner->second;

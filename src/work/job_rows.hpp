@@ -29,7 +29,7 @@ Result<bool> settle_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch, std
 
 // ---- submission ----
 struct NewJob {
-  Job job;
+  JobPtr job;                                // shared with what keeps it in memory
   Digest key{};                              // of the idempotency key, scope included; all zero: none
   Digest body{};                             // what was asked with it
   WallTime key_until{};                      // it counts until then

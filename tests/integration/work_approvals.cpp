@@ -32,13 +32,14 @@ class ApprovalsTest : public test::OnBothDatabases {
     add_job(kJob);
   }
   void add_job(JobId id) {
-    NewJob job;
-    job.job.id = id;
-    job.job.spec.kind = JobKind::flow;
-    job.job.spec.name = "mails";
-    job.job.state = JobState::waiting;
-    job.job.input = "{}";
-    const NewJob* one = &job;
+    Job job;
+    job.id = id;
+    job.spec.kind = JobKind::flow;
+    job.spec.name = "mails";
+    job.state = JobState::waiting;
+    job.input = "{}";
+    const NewJob made{.job = std::make_shared<const Job>(std::move(job))};
+    const NewJob* one = &made;
     const auto done = database().write_now([&](store::Tx& tx) { return insert_jobs(tx, std::span(&one, 1), kNow); });
     ASSERT_TRUE(done) << describe(done.error());
   }

@@ -81,12 +81,13 @@ TEST_P(WorkJobRows, JobsOfTheSchemaBeforeAreThereAfterIt) {
   ASSERT_TRUE(old.migrate(steps.first(static_cast<std::size_t>(newest - steps.begin()))));
   std::vector<NewJob> jobs(kJobs);
   for (int i = 0; i < kJobs; ++i) {
-    Job& job = jobs[static_cast<std::size_t>(i)].job;
+    Job job;
     job.id = JobId{(std::int64_t{1'800'000'000'000} << 22) + i};
     job.spec.name = "ext";
     job.spec.tenant = i % 2 ? "odd" : "even";
     job.state = i < kJobs / 2 ? JobState::done : JobState::queued;
     if (terminal(job.state)) job.finished = WallTime(std::chrono::seconds(1'800'000'000));
+    jobs[static_cast<std::size_t>(i)].job = std::make_shared<const Job>(std::move(job));
   }
   ASSERT_TRUE(old.write_now([&](store::Tx& tx) {
     std::vector<const NewJob*> all;
@@ -102,7 +103,7 @@ TEST_P(WorkJobRows, JobsOfTheSchemaBeforeAreThereAfterIt) {
   const auto page = old.read_now([](store::Tx& tx) { return list_jobs(tx, {.tenant = "odd"}); });
   ASSERT_TRUE(page);
   std::vector<JobId> odd;
-  for (int i = kJobs - 1; i > 0; i -= 2) odd.push_back(jobs[static_cast<std::size_t>(i)].job.id);
+  for (int i = kJobs - 1; i > 0; i -= 2) odd.push_back(jobs[static_cast<std::size_t>(i)].job->id);
   EXPECT_EQ(ids_of(page->jobs), odd);
   for (const Lease& lease : house.pull(kJobs)) EXPECT_TRUE(house.commit(lease, word(Commit::To::done)));
   EXPECT_EQ(house.count("SELECT COUNT(*) FROM jobs WHERE live = 0"), kJobs);
