@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import time
 
-from measuring import Results, on_cores
+from measuring import Results, Undisturbed, on_cores
 from support.gateway import ADMIN_KEY, Gateway
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -91,8 +91,9 @@ def hold(port: int, held) -> None:
 class Ballast:
     """The measures on one kind of database. `database()` gives a fresh one's URL, or None."""
 
-    def __init__(self, name: str, database, folder: pathlib.Path, results: Results, cores: tuple[set[int] | None, set[int] | None]):
-        self.name, self.database, self.folder, self.results = name, database, folder, results
+    def __init__(self, name: str, database, folder: pathlib.Path, results: Results, cores: tuple[set[int] | None, set[int] | None],
+                 undisturbed: Undisturbed):
+        self.name, self.database, self.folder, self.results, self.undisturbed = name, database, folder, results, undisturbed
         self.server, self.client = cores
 
     def serving(self):
@@ -105,9 +106,12 @@ class Ballast:
         with self.serving() as g:
             load(g.port, "external", self.client, jobs=jobs // 10)
             self.results.add(self.name, "noop external", **load(g.port, "external", self.client, jobs=jobs))
-        with self.serving() as g:   # as the SKIP LOCKED script: eight clients, tens, first all in, then all out
-            got = load(g.port, "external", self.client, jobs=jobs // 2, batch=10, connections=8, workers=8, most=10, backlog=1)
-            self.results.add(self.name, "noop in tens", **got)
+        self.results.add(self.name, "noop in tens", **self.undisturbed(lambda: self.in_tens(jobs // 2)))
+
+    def in_tens(self, jobs: int) -> dict:
+        """As the SKIP LOCKED script: eight clients, tens, first all in, then all out."""
+        with self.serving() as g:
+            return load(g.port, "external", self.client, jobs=jobs, batch=10, connections=8, workers=8, most=10, backlog=1)
 
     def latency(self, rate: int, seconds: float) -> None:
         for what in ("noop", "external"):

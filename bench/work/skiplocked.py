@@ -5,7 +5,7 @@ import pathlib
 import re
 import subprocess
 
-from measuring import Results, on_cores
+from measuring import Results, Undisturbed, on_cores
 from support.postgres import Postgres
 
 HERE = pathlib.Path(__file__).resolve().parent / "skiplocked"
@@ -28,9 +28,14 @@ def pgbench(server: Postgres, url: str, script: str, jobs: int, cores: set[int] 
     return float(found[1]) * BATCH
 
 
-def noop(server: Postgres, results: Results, jobs: int, cores: set[int] | None) -> None:
+def noop(server: Postgres, results: Results, jobs: int, cores: set[int] | None, undisturbed: Undisturbed) -> None:
     """`jobs` are enqueued, then all of them are dequeued and completed; the full life is the time of both."""
     jobs -= jobs % (CLIENTS * BATCH)
+    enqueue, dequeue = undisturbed(lambda: both_ways(server, jobs, cores))
+    results.add("skiplocked", "noop", enqueue=enqueue, dequeue=dequeue, per_second=1 / (1 / enqueue + 1 / dequeue))
+
+
+def both_ways(server: Postgres, jobs: int, cores: set[int] | None) -> tuple[float, float]:
     url = server.fresh_url()
     name = server.name_of(url)
     try:
@@ -41,6 +46,6 @@ def noop(server: Postgres, results: Results, jobs: int, cores: set[int] | None) 
         left = server.run("SELECT count(*) FROM jobs", name)
         if left != "0":
             raise RuntimeError(f"the SKIP LOCKED queue still has {left} of {jobs} jobs")
-        results.add("skiplocked", "noop", enqueue=enqueue, dequeue=dequeue, per_second=1 / (1 / enqueue + 1 / dequeue))
+        return enqueue, dequeue
     finally:
         server.drop(url)
