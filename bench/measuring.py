@@ -6,6 +6,7 @@ import os
 import pathlib
 import socket
 import statistics
+import sys
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -63,15 +64,17 @@ class Undisturbed:
     def __call__(self, measure):
         """What `measure()` returned when the host took at most `share` of the machine's time meanwhile."""
         self.measured += 1
-        for _ in range(self.tries):
+        for more in reversed(range(self.tries)):
             before = stolen()
             result = measure()
             taken, ticks = (b - a for a, b in zip(before, stolen()))
             if taken <= ticks * self.share:
-                return result
-            self.again += 1
-        self.again -= 1
-        self.disturbed += 1
+                break
+            if more:
+                self.again += 1
+                print(f"  the host took {taken / ticks:.1%} of the machine's time: measured again", file=sys.stderr, flush=True)
+            else:
+                self.disturbed += 1
         return result
 
     def told(self) -> str:

@@ -1,16 +1,17 @@
 #include "gateway/stream.hpp"
 
 #include <algorithm>
-#include <utility>
 
 namespace ballast::gateway {
 
 Task<void> StreamOut::flush() {
-  if (!committed_ && !pending_.empty() && may_commit_ && !may_commit_()) left_ = true;  // another stream won: nobody listens to this one
   if (!left_ && !pending_.empty()) {
-    if (std::exchange(committed_, true)) {
+    if (committed_) {
       if (!co_await sink_.write(pending_)) left_ = true;
+    } else if (may_commit_ && !may_commit_()) {
+      left_ = true;                        // another stream won: nobody listens to this one
     } else {
+      committed_ = true;
       first_byte_ = sink_.loop().clock().mono();
       if (!co_await sink_.begin(head_(), pending_)) left_ = true;
     }

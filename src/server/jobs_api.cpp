@@ -77,7 +77,7 @@ Task<void> submit(WorkDoor& door, net::Exchange& exchange, const gateway::Princi
   co_await reply_json(exchange, job.existing ? 200 : 202, json::object{{"id", to_string(job.id)}, {"state", "queued"}, {"existing", job.existing}, {"url", "/api/jobs/" + to_string(job.id)}});
 }
 
-// Of each job in turn what became of it. Ten thousand at once are usual: written without a tree of values.
+// Of each job in turn what became of it. There may be ten thousand: written without a tree of values.
 std::string bulk_answer(std::span<const Result<work::Accepted>> results, std::size_t refused) {
   std::string text = R"({"jobs":[)";
   text.reserve(64 + 64 * results.size());
