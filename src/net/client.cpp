@@ -234,6 +234,7 @@ Task<Attempt> attempt(ClientConnection& c, const ClientRequest& request, Duratio
   if (unsent && (c.cancelled || unsent->code == ErrorCode::provider_timeout)) co_return Attempt{std::move(unsent)};
   // After a failed write there may still be an answer that says why (413, 401).
   const bool to_head_request = request.method == "HEAD";
+  const SoonAnswer soon(c.pool.loop, c.origin.answer_time);
   Attempt got = co_await receive_head(c, to_head_request, deadline);
   if (unsent && got.error) got.error = std::move(unsent);
   if (unsent) c.failed = true;

@@ -85,6 +85,7 @@ void Loop::Core::stop() {
 
 int Loop::Core::patience() const {
   if (!posted_here_.empty() || !running_.empty() || !again_.empty() || !telling_.empty() || !outbox.empty() || posted_.load(std::memory_order_acquire)) return 0;
+  if (vigil.lasts(clock_)) return 0;
   if (wake_at_ == MonoTime::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(wake_at_ - clock_.mono()).count();
   return static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));

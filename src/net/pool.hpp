@@ -56,6 +56,7 @@ struct OriginPool {
   unsigned open = 0, idle = 0;
   std::vector<Gate*> waiting;             // sends that wait for a free connection, in order
   unsigned acquiring = 0;                 // sends that are about to have one
+  AnswerTime answer_time;
   std::vector<Address> addresses;
   MonoTime addresses_until{};
 };
