@@ -29,7 +29,7 @@ test:  ## every test: release suite, AddressSanitizer, end to end, official SDKs
 	@tools/deps.sh test
 	@tools/test.sh
 
-bench:  ## speed beside nginx, and of jobs beside BullMQ and PostgreSQL, printed as tables
+bench:  ## speed beside nginx, of jobs beside BullMQ and PostgreSQL, of schemas beside Ajv, printed as tables
 	@tools/deps.sh test
 	@tools/build.sh release
 	@tools/bench.sh

@@ -4,25 +4,10 @@
 
 #include <algorithm>
 
-#include "schema/evaluate_in_place.hpp"
-#include "schema/evaluate_object.hpp"
-#include "schema/evaluate_values.hpp"
 
 namespace ballast::schema {
 
-template <class At>
-Evaluator<At>::MarksFrame::MarksFrame(Scratch& scratch, std::size_t count) : marks{scratch.bits.size(), count, false}, scratch_(scratch) {
-  scratch_.bits.resize(scratch_.bits.size() + (count + 63) / 64);
-}
-
-template <class At>
-void Evaluator<At>::merge(Marks& into, const Marks& from) {
-  into.all = into.all || from.all;
-  for (std::size_t i = 0; i < (from.count + 63) / 64; ++i) scratch_.bits[into.offset + i] |= scratch_.bits[from.offset + i];
-}
-
-template <class At>
-bool Evaluator<At>::apply(NodeId id, const Value& v, const At& at, Marks* marks) {
+bool Evaluator::apply(NodeId id, const Value& v, const Trail& at, Marks* marks) {
   const Node& node = program_.nodes[id];
   if (node.refuses) return refuse(at, {}, [] { return std::string("is not allowed here"); });
   if (depth_ >= program_.max_depth)
@@ -36,8 +21,7 @@ bool Evaluator<At>::apply(NodeId id, const Value& v, const At& at, Marks* marks)
   return ok;
 }
 
-template <class At>
-bool Evaluator<At>::apply_in_scope(const Node& node, const Value& v, const At& at, Marks* marks) {
+bool Evaluator::apply_in_scope(const Node& node, const Value& v, const Trail& at, Marks* marks) {
   const Scope scope{scope_, node.resource};
   scope_ = &scope;
   const bool ok = apply_node(node, v, at, marks);
@@ -45,14 +29,12 @@ bool Evaluator<At>::apply_in_scope(const Node& node, const Value& v, const At& a
   return ok;
 }
 
-template <class At>
-bool Evaluator<At>::apply_node(const Node& node, const Value& v, const At& at, Marks* marks) {
+bool Evaluator::apply_node(const Node& node, const Value& v, const Trail& at, Marks* marks) {
   const bool own = (node.object && node.object->unevaluated != kNone && v.is_object()) || (node.array && node.array->unevaluated != kNone && v.is_array());
   return own ? apply_with_marks(node, v, at, marks) : apply_keywords(node, v, at, marks);
 }
 
-template <class At>
-[[gnu::noinline]] bool Evaluator<At>::apply_with_marks(const Node& node, const Value& v, const At& at, Marks* outer) {
+bool Evaluator::apply_with_marks(const Node& node, const Value& v, const Trail& at, Marks* outer) {
   MarksFrame frame(scratch_, v.is_object() ? v.get_object().size() : v.get_array().size());
   if (!apply_keywords(node, v, at, &frame.marks)) return false;
   const bool ok = v.is_object() ? check_unevaluated_members(*node.object, v.get_object(), at, frame.marks)
@@ -61,8 +43,7 @@ template <class At>
   return ok;
 }
 
-template <class At>
-bool Evaluator<At>::apply_keywords(const Node& node, const Value& v, const At& at, Marks* marks) {
+bool Evaluator::apply_keywords(const Node& node, const Value& v, const Trail& at, Marks* marks) {
   bool ok = !node.wanted_types || check_type(node, v, at);
   const auto more = [&] { return ok || goes_on(); };
   if (node.constant && more() && !check_values(*node.constant, v, at)) ok = false;
@@ -90,8 +71,7 @@ bool Evaluator<At>::apply_keywords(const Node& node, const Value& v, const At& a
   return ok && !stopped_;
 }
 
-template <class At>
-bool Evaluator<At>::apply_muted(NodeId id, const Value& v, const At& at, Marks* marks) {
+bool Evaluator::apply_muted(NodeId id, const Value& v, const Trail& at, Marks* marks) {
   ++muted_;
   const bool ok = apply(id, v, at, marks);
   --muted_;
@@ -99,17 +79,15 @@ bool Evaluator<At>::apply_muted(NodeId id, const Value& v, const At& at, Marks* 
 }
 
 // What a branch evaluates counts only if it fits.
-template <class At>
-bool Evaluator<At>::apply_branch(NodeId id, const Value& v, const At& at, Marks* outer) {
+bool Evaluator::apply_branch(NodeId id, const Value& v, const Trail& at, Marks* outer) {
   if (!outer) return apply(id, v, at, nullptr);
   MarksFrame frame(scratch_, outer->count);
   const bool ok = apply(id, v, at, &frame.marks);
-  if (ok) merge(*outer, frame.marks);
+  if (ok) scratch_.merge(*outer, frame.marks);
   return ok;
 }
 
-template <class At>
-void Evaluator<At>::note(const Trail& at, std::string_view keyword, std::string message, int nearness) {
+void Evaluator::note(const Trail& at, std::string_view keyword, std::string message, int nearness) {
   const auto road = at.road();
   Found found;
   for (const Trail* step : road)
@@ -120,13 +98,9 @@ void Evaluator<At>::note(const Trail& at, std::string_view keyword, std::string 
   found_.push_back(std::move(found));
 }
 
-template <class At>
-std::vector<Found> Evaluator<At>::take_found() {
+std::vector<Found> Evaluator::take_found() {
   std::ranges::sort(found_, [](const Found& a, const Found& b) { return std::tie(a.order, a.number) < std::tie(b.order, b.number); });
   return std::move(found_);
 }
-
-template class Evaluator<NoTrail>;
-template class Evaluator<Trail>;
 
 }  // namespace ballast::schema

@@ -43,7 +43,7 @@ struct CompileOptions {
   std::uint64_t max_pattern_steps = 2'000'000;  // of one match of one regular expression
 };
 
-struct Program;  // private: node.hpp
+struct Compiled;  // private: schema.cpp
 
 // A compiled schema: a value that shares immutable state, so that copying is cheap and every const method is thread-safe.
 class Schema {
@@ -61,8 +61,8 @@ class Schema {
   std::vector<Violation> check(const json::value& instance, std::size_t most = 20) const;
 
  private:
-  explicit Schema(std::shared_ptr<const Program> program) : program_(std::move(program)) {}
-  std::shared_ptr<const Program> program_;
+  explicit Schema(std::shared_ptr<const Compiled> compiled) : compiled_(std::move(compiled)) {}
+  std::shared_ptr<const Compiled> compiled_;
 };
 
 // Refuses an instance with one error: its first violations in words, `field` the place of the first ("input/items/3").

@@ -42,16 +42,4 @@ struct Trail {
 std::string instance_path(const std::vector<const Trail*>& road);
 std::string schema_path(const std::vector<const Trail*>& road, std::string_view keyword);
 
-// The same calls, for an evaluator that reports nothing.
-struct NoTrail {
-  template <class... Any>
-  static NoTrail in_place(const Any&...) { return {}; }
-  template <class... Any>
-  static NoTrail keyed(const Any&...) { return {}; }
-  template <class... Any>
-  static NoTrail to_member(const Any&...) { return {}; }
-  template <class... Any>
-  static NoTrail to_item(const Any&...) { return {}; }
-};
-
 }  // namespace ballast::schema

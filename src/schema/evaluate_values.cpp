@@ -1,5 +1,4 @@
-// The evaluator on values, numbers, strings and arrays. Private: part of evaluate.cpp.
-#pragma once
+// The evaluator on values, numbers, strings and arrays.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,9 +9,11 @@
 
 namespace ballast::schema {
 
+namespace {
+
 // ---- Words
 
-inline std::string_view kind_words(const json::value& v) {
+std::string_view kind_words(const json::value& v) {
   switch (v.kind()) {
     case json::kind::null: return "null";
     case json::kind::bool_: return "a boolean";
@@ -24,7 +25,7 @@ inline std::string_view kind_words(const json::value& v) {
   }
 }
 
-inline std::string type_words(std::uint8_t types) {
+std::string type_words(std::uint8_t types) {
   constexpr std::pair<std::uint8_t, std::string_view> names[] = {{kNull, "null"}, {kBool, "a boolean"}, {kString, "a string"}, {kArray, "an array"}, {kObject, "an object"}};
   std::vector<std::string_view> words;
   if (types & kNumber) words.push_back("a number");
@@ -37,7 +38,7 @@ inline std::string type_words(std::uint8_t types) {
 }
 
 // A value as JSON if it is short, and by its kind if it is not.
-inline std::string brief(const json::value& v) {
+std::string brief(const json::value& v) {
   constexpr std::size_t most = 60;
   if (const auto* s = v.if_string(); s && s->size() > most) return fmt::format("a string of {} bytes", s->size());
   if (const auto* a = v.if_array(); a && a->size() > 8) return fmt::format("an array of {}", a->size());
@@ -49,7 +50,7 @@ inline std::string brief(const json::value& v) {
   return text.size() <= most ? text : std::string(kind_words(v));
 }
 
-inline std::string brief_list(const std::vector<json::value>& values) {
+std::string brief_list(const std::vector<json::value>& values) {
   std::string out;
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (i >= 12 || out.size() > 240) return out + fmt::format(", … ({} in all)", values.size());
@@ -58,12 +59,13 @@ inline std::string brief_list(const std::vector<json::value>& values) {
   return out;
 }
 
-inline std::string counted(std::uint64_t n, std::string_view one, std::string_view many) { return fmt::format("{} {}", n, n == 1 ? one : many); }
+std::string counted(std::uint64_t n, std::string_view one, std::string_view many) { return fmt::format("{} {}", n, n == 1 ? one : many); }
+
+}  // namespace
 
 // ---- Values
 
-template <class At>
-bool Evaluator<At>::check_type(const Node& node, const Value& v, const At& at) {
+bool Evaluator::check_type(const Node& node, const Value& v, const Trail& at) {
   std::uint8_t bit = 0;
   switch (v.kind()) {
     case json::kind::null: bit = kNull; break;
@@ -81,16 +83,14 @@ bool Evaluator<At>::check_type(const Node& node, const Value& v, const At& at) {
   return refuse(at, "type", [&] { return fmt::format("must be {}, is {}", type_words(node.types), kind_words(v)); }, -100);
 }
 
-template <class At>
-bool Evaluator<At>::equals(const Value& a, const Value& b, const At& at) {
+bool Evaluator::equals(const Value& a, const Value& b, const Trail& at) {
   bool too_deep = false;
   const bool same = equal(a, b, too_deep);
   if (!too_deep) return same;
   return stop(at, {}, [] { return fmt::format("is nested deeper than {} levels, which is too deep to be compared", kMaxCompareDepth); });
 }
 
-template <class At>
-bool Evaluator<At>::check_values(const ValueRules& rules, const Value& v, const At& at) {
+bool Evaluator::check_values(const ValueRules& rules, const Value& v, const Trail& at) {
   bool found = false;
   if (rules.hashes.empty()) {
     for (const auto& value : rules.values) found = found || equals(value, v, at);
@@ -105,8 +105,7 @@ bool Evaluator<At>::check_values(const ValueRules& rules, const Value& v, const 
   return refuse(at, "enum", [&] { return fmt::format("must be one of {}, is {}", brief_list(rules.values), brief(v)); }, -50);
 }
 
-template <class At>
-bool Evaluator<At>::check_number(const NumberRules& rules, const Value& v, const At& at) {
+bool Evaluator::check_number(const NumberRules& rules, const Value& v, const Trail& at) {
   bool ok = true;
   const auto bound = [&](const std::optional<json::value>& limit, std::string_view keyword, std::string_view words, bool held) {
     if (held || (!ok && !goes_on())) return;
@@ -120,8 +119,7 @@ bool Evaluator<At>::check_number(const NumberRules& rules, const Value& v, const
   return ok;
 }
 
-template <class At>
-bool Evaluator<At>::matches(const Pattern& pattern, std::string_view text, const At& at, std::string_view keyword) {
+bool Evaluator::matches(const Pattern& pattern, std::string_view text, const Trail& at, std::string_view keyword) {
   const auto found = pattern.search(text, program_.max_pattern_steps, steps_);
   if (found != Pattern::Found::too_much) return found == Pattern::Found::yes;
   return stop(at, keyword, [&] {
@@ -129,8 +127,7 @@ bool Evaluator<At>::matches(const Pattern& pattern, std::string_view text, const
   });
 }
 
-template <class At>
-bool Evaluator<At>::check_string(const StringRules& rules, std::string_view text, const At& at) {
+bool Evaluator::check_string(const StringRules& rules, std::string_view text, const Trail& at) {
   bool ok = true;
   if (rules.min > 0 || rules.max != kUnbounded) {
     // A code point takes one to four bytes: counting is needed in between only.
@@ -153,8 +150,7 @@ bool Evaluator<At>::check_string(const StringRules& rules, std::string_view text
 
 // ---- Arrays
 
-template <class At>
-bool Evaluator<At>::check_array(const ArrayRules& rules, const json::array& items, const At& at, Marks* marks) {
+bool Evaluator::check_array(const ArrayRules& rules, const json::array& items, const Trail& at, Marks* marks) {
   bool ok = true;
   if (items.size() < rules.min)
     ok = refuse(at, "minItems", [&] { return fmt::format("must have at least {}, has {}", counted(rules.min, "item", "items"), items.size()); });
@@ -163,13 +159,13 @@ bool Evaluator<At>::check_array(const ArrayRules& rules, const json::array& item
   if (!ok && !goes_on()) return false;
   const std::size_t fixed = std::min(rules.prefix.size(), items.size());
   for (std::size_t i = 0; i < fixed; ++i) {
-    if (!apply(rules.prefix[i], items[i], At::to_item(at, rules.prefix_keyword, i, i), nullptr)) ok = false;
+    if (!apply(rules.prefix[i], items[i], Trail::to_item(at, rules.prefix_keyword, i, i), nullptr)) ok = false;
     if (!ok && !goes_on()) return false;
-    if (marks) mark(*marks, i);
+    if (marks) scratch_.mark(*marks, i);
   }
   if (rules.rest != kNone) {
     for (std::size_t i = fixed; i < items.size(); ++i) {
-      if (!apply(rules.rest, items[i], At::to_item(at, rules.rest_keyword, kNoIndex, i), nullptr)) ok = false;
+      if (!apply(rules.rest, items[i], Trail::to_item(at, rules.rest_keyword, kNoIndex, i), nullptr)) ok = false;
       if (!ok && !goes_on()) return false;
     }
     if (marks) marks->all = true;
@@ -179,14 +175,13 @@ bool Evaluator<At>::check_array(const ArrayRules& rules, const json::array& item
   return (!rules.unique || check_unique(items, at)) && ok;
 }
 
-template <class At>
-bool Evaluator<At>::check_contains(const ArrayRules& rules, const json::array& items, const At& at, Marks* marks) {
+bool Evaluator::check_contains(const ArrayRules& rules, const json::array& items, const Trail& at, Marks* marks) {
   std::uint64_t found = 0;
   const bool all = (marks && rules.contains_marks) || rules.max_contains != kUnbounded;
   for (std::size_t i = 0; i < items.size() && (all || found < std::max<std::uint64_t>(rules.min_contains, 1)); ++i) {
-    if (!apply_muted(rules.contains, items[i], At::to_item(at, "contains", kNoIndex, i), nullptr)) continue;
+    if (!apply_muted(rules.contains, items[i], Trail::to_item(at, "contains", kNoIndex, i), nullptr)) continue;
     ++found;
-    if (marks && rules.contains_marks) mark(*marks, i);
+    if (marks && rules.contains_marks) scratch_.mark(*marks, i);
   }
   if (stopped_) return false;
   if (found < rules.min_contains)
@@ -202,8 +197,7 @@ bool Evaluator<At>::check_contains(const ArrayRules& rules, const json::array& i
   return true;
 }
 
-template <class At>
-bool Evaluator<At>::check_unique(const json::array& items, const At& at) {
+bool Evaluator::check_unique(const json::array& items, const Trail& at) {
   constexpr std::size_t few = 8;
   const auto same = [&](std::size_t a, std::size_t b) {
     return refuse(at, "uniqueItems", [&] { return fmt::format("must not repeat an item: items {} and {} are equal", std::min(a, b), std::max(a, b)); });
@@ -230,12 +224,11 @@ bool Evaluator<At>::check_unique(const json::array& items, const At& at) {
   return true;
 }
 
-template <class At>
-bool Evaluator<At>::check_unevaluated_items(const ArrayRules& rules, const json::array& items, const At& at, const Marks& marks) {
+bool Evaluator::check_unevaluated_items(const ArrayRules& rules, const json::array& items, const Trail& at, const Marks& marks) {
   bool ok = true;
   for (std::size_t i = 0; i < items.size(); ++i) {
-    if (marked(marks, i)) continue;
-    if (!apply(rules.unevaluated, items[i], At::to_item(at, "unevaluatedItems", kNoIndex, i), nullptr)) ok = false;
+    if (scratch_.marked(marks, i)) continue;
+    if (!apply(rules.unevaluated, items[i], Trail::to_item(at, "unevaluatedItems", kNoIndex, i), nullptr)) ok = false;
     if (!ok && !goes_on()) return false;
   }
   return ok;
