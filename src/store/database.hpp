@@ -180,6 +180,8 @@ struct OpenOptions {
   std::uint64_t max_bytes = 0;                   // SQLite: file limit, 0 none (tests provoke `full` with it)
   std::size_t checkpoint_pages = 4'096;          // SQLite: log pages (4 KiB) that ask for a checkpoint
   const Clock* clock = nullptr;                  // null: the system's
+  bool read_only = false;                        // PostgreSQL: writes are refused (foreign.hpp)
+  std::uint64_t max_result_bytes = 0;            // texts and bytes of a result, 1 GiB if 0; above it the read fails (caller_too_large)
 };
 // "sqlite:path/to/file.db" (created if absent) or "postgres://…" / "postgresql://…" (a libpq URI). The URL may hold a
 // password: no error repeats it. For PostgreSQL an unreachable server is not an error here: work waits for it, then fails.

@@ -85,6 +85,7 @@ class Row {
  public:
   Row(const Rows& rows, std::size_t at) : rows_(&rows), at_(at) {}
   bool null(std::size_t column) const;
+  Kind kind(std::size_t column) const;
   std::int64_t integer(std::size_t column) const;
   bool boolean(std::size_t column) const { return integer(column) != 0; }
   double real(std::size_t column) const;
@@ -154,6 +155,7 @@ class Rows {
 };
 
 inline bool Row::null(std::size_t c) const { return rows_->cells_[at_ + c].kind == Kind::null; }
+inline Kind Row::kind(std::size_t c) const { return rows_->cells_[at_ + c].kind; }
 inline std::int64_t Row::integer(std::size_t c) const {
   const auto& cell = rows_->cells_[at_ + c];
   if (cell.kind == Kind::real) return static_cast<std::int64_t>(cell.real);

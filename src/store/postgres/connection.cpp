@@ -6,6 +6,8 @@
 #include <bit>
 #include <cstring>
 
+#include "store/drivers.hpp"
+
 namespace ballast::store {
 
 namespace {
@@ -126,6 +128,8 @@ std::string array_column(const Batch& batch, std::size_t column, std::size_t fro
 
 std::int64_t changed_by(const PGresult* r) { return std::atoll(PQcmdTuples(const_cast<PGresult*>(r))); }
 
+Result<void> add_rows(Rows& rows, const PGresult* r);
+
 Result<Rows> rows_of(const PGresult* r) {
   Rows rows;
   const int columns = PQnfields(r), count = PQntuples(r);
@@ -135,6 +139,12 @@ Result<Rows> rows_of(const PGresult* r) {
   const char* affected = PQcmdTuples(const_cast<PGresult*>(r));
   if (PQresultStatus(r) == PGRES_COMMAND_OK || columns == 0 || !std::string_view(PQcmdStatus(const_cast<PGresult*>(r))).starts_with("SELECT"))
     rows.set_affected(*affected ? std::atoll(affected) : 0);
+  if (auto added = add_rows(rows, r); !added) return std::unexpected(std::move(added.error()));
+  return rows;
+}
+
+Result<void> add_rows(Rows& rows, const PGresult* r) {
+  const int columns = PQnfields(r), count = PQntuples(r);
   for (int i = 0; i < count; ++i) {
     for (int c = 0; c < columns; ++c) {
       if (PQgetisnull(r, i, c)) {
@@ -162,7 +172,7 @@ Result<Rows> rows_of(const PGresult* r) {
       }
     }
   }
-  return rows;
+  return {};
 }
 
 }  // namespace
@@ -368,11 +378,38 @@ Result<Rows> PostgresConnection::run(std::string_view sql, Args args) {
     if (!results) return std::unexpected(std::move(results.error()));
     return rows_of(results->back().get());
   }
+  if (max_result_bytes_) return run_bounded(*name, sql, values);
   const Wire wire(values);
   ResultPtr r(PQexecPrepared(connection_, name->c_str(), wire.count(), wire.pointers(), wire.lengths(), wire.formats(), 1));
   const auto status = PQresultStatus(r.get());
   if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) return std::unexpected(error_of(r.get(), sql));
   return rows_of(r.get());
+}
+
+// Row by row, so that no more than the limit is ever held here; the rest is cancelled.
+Result<Rows> PostgresConnection::run_bounded(const std::string& name, std::string_view sql, std::span<const Value> values) {
+  if (!send_row(name, values) || !PQsetSingleRowMode(connection_)) return std::unexpected(error_of(nullptr, sql));
+  Rows rows;
+  std::optional<Error> failed;
+  bool begun = false;
+  for (ResultPtr r(PQgetResult(connection_)); r; r.reset(PQgetResult(connection_))) {
+    const auto status = PQresultStatus(r.get());
+    if (failed) continue;
+    if (status != PGRES_SINGLE_TUPLE && status != PGRES_TUPLES_OK) {
+      failed = error_of(r.get(), sql);
+      continue;
+    }
+    if (!std::exchange(begun, true)) rows.start(static_cast<std::size_t>(PQnfields(r.get())));
+    if (auto added = add_rows(rows, r.get()); !added) failed = std::move(added.error());
+    else if (rows.arena_bytes() + rows.cell_count() * sizeof(std::int64_t) > max_result_bytes_) failed = too_large_result(max_result_bytes_);
+    if (!failed) continue;
+    char why[256];
+    PGcancel* cancel = PQgetCancel(connection_);
+    PQcancel(cancel, why, sizeof why);
+    PQfreeCancel(cancel);
+  }
+  if (failed) return std::unexpected(std::move(*failed));
+  return rows;
 }
 
 Result<std::vector<std::int64_t>> PostgresConnection::run_piece(std::string_view sql, const std::string& name, const Batch& batch, std::size_t from, std::size_t to) {

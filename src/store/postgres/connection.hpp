@@ -47,6 +47,8 @@ class PostgresConnection {
   Result<std::int64_t> copy_out(const std::string& sql, const std::function<Result<void>(std::string_view)>& sink);
   // COPY … FROM STDIN; `source` gives the next piece, empty at the end.
   Result<std::int64_t> copy_in(const std::string& sql, const std::function<Result<std::string_view>()>& source);
+  // Of one run, in bytes; 0: what memory holds.
+  void set_max_result(std::uint64_t bytes) { max_result_bytes_ = bytes; }
   bool alive() const;
   // Serialisation failure or deadlock: the same body may succeed when run again.
   bool should_rerun() const { return sqlstate_ == "40001" || sqlstate_ == "40P01"; }
@@ -76,11 +78,13 @@ class PostgresConnection {
   // Sends all of it and reads all of it; returns the results of the statements that are not in `sent_`: runs of `sql`.
   Result<std::vector<ResultPtr>> collect(std::string_view sql);
   Result<std::vector<std::int64_t>> run_piece(std::string_view sql, const std::string& name, const Batch& batch, std::size_t from, std::size_t to);
+  Result<Rows> run_bounded(const std::string& name, std::string_view sql, std::span<const Value> values);
   Result<std::int64_t> end_copy(Result<void> so_far, const std::string& sql);
   Error error_of(const pg_result* result, std::string_view sql);
   pg_conn* connection_;
   std::string sqlstate_, transaction_key_, committed_, life_;
   bool lost_ = false, along_ = false;
+  std::uint64_t max_result_bytes_ = 0;
   std::vector<Sent> sent_;
   std::unordered_map<std::string, std::string, StringHash, std::equal_to<>> prepared_;
 };

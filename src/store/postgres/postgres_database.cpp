@@ -34,7 +34,7 @@ class PostgresDatabase final : public Database {
  public:
   PostgresDatabase(std::string url, const OpenOptions& options, const Clock& clock)
       : url_(std::move(url)), clock_(clock), options_(options), writes_(options.max_queued, clock), reads_(options.max_queued, clock) {
-    for (unsigned i = 0; i < kWriters; ++i) threads_.emplace_back([this] { serve(writes_, true); });
+    for (unsigned i = 0; i < (options.read_only ? 0 : kWriters); ++i) threads_.emplace_back([this] { serve(writes_, true); });
     for (unsigned i = 0; i < std::max(1u, options.readers); ++i) threads_.emplace_back([this] { serve(reads_, false); });
   }
   ~PostgresDatabase() override {
@@ -56,6 +56,7 @@ class PostgresDatabase final : public Database {
 
  protected:
   void submit_write(Job& job, WriteOptions options) override {
+    if (options_.read_only) return job.finish(std::unexpected(make_error(Fault::broken, "this database is only read")));
     job.due = clock_.mono() + options.limit;
     job.priority = options.priority;
     job.fate_in_rows = options.fate_in_rows;
@@ -93,6 +94,7 @@ class PostgresDatabase final : public Database {
       auto opened = PostgresConnection::open(url_, options_.connect_timeout);
       if (opened) {
         connection = std::move(*opened);
+        connection->set_max_result(options_.max_result_bytes);
         if (connected_before) ++reconnects_;
         connected_before = ever_connected_ = true;
         given_up_at_ = MonoTime::max();

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "store/drivers.hpp"
+
 namespace ballast::store {
 
 namespace {
@@ -78,11 +80,25 @@ void add_column(Rows& rows, sqlite3_stmt* s, int column) {
 
 }  // namespace
 
+// What its schema and its pages hold is not trusted.
+Result<std::unique_ptr<SqliteConnection>> SqliteConnection::prepare_foreign(std::unique_ptr<SqliteConnection> self) {
+  sqlite3_db_config(self->db_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(self->db_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  sqlite3_db_config(self->db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+  if (self->max_result_bytes_) sqlite3_limit(self->db_, SQLITE_LIMIT_LENGTH, static_cast<int>(std::min<std::uint64_t>(self->max_result_bytes_, 1u << 30)));
+  sqlite3_limit(self->db_, SQLITE_LIMIT_ATTACHED, 0);
+  for (const char* pragma : {"PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY", "PRAGMA cell_size_check=ON", "PRAGMA cache_size=-8192"})
+    if (auto done = self->run(pragma, {}); !done) return std::unexpected(done.error());
+  // A file that is no database says so now.
+  if (auto looked = self->run("SELECT COUNT(*) FROM sqlite_master", {}); !looked) return std::unexpected(looked.error());
+  return self;
+}
+
 Result<std::unique_ptr<SqliteConnection>> SqliteConnection::open(const std::string& path, Use use, const OpenOptions& options, const Clock& clock) {
   sqlite3* db = nullptr;
   // The writer's file is its owner's alone, and SQLite gives the log beside it the same rights.
   if (const int fd = use == Use::writer ? ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1; fd >= 0) ::close(fd);
-  const int flags = SQLITE_OPEN_READWRITE | (use == Use::writer ? SQLITE_OPEN_CREATE : 0) | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  const int flags = (use == Use::foreign ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) | (use == Use::writer ? SQLITE_OPEN_CREATE : 0) | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   const int rc = sqlite3_open_v2(path.c_str(), &db, flags, nullptr);
   std::unique_ptr<SqliteConnection> self(new SqliteConnection(db, clock));
   if (!db) return std::unexpected(make_error(Fault::unavailable, "out of memory while opening " + path));
@@ -100,6 +116,8 @@ Result<std::unique_ptr<SqliteConnection>> SqliteConnection::open(const std::stri
     return static_cast<int>(me->due_ != MonoTime::max() && me->clock_.mono() > me->due_);
   }, self.get());
 
+  self->max_result_bytes_ = options.max_result_bytes;
+  if (use == Use::foreign) return prepare_foreign(std::move(self));
   std::vector<std::string> pragmas = {"PRAGMA foreign_keys=ON", "PRAGMA temp_store=MEMORY", "PRAGMA wal_autocheckpoint=0"};
   // A pragma that changes the autocheckpoint replaces the hook; ours is set again below.
   if (use == Use::writer) {
@@ -128,6 +146,7 @@ SqliteConnection::~SqliteConnection() {
 }
 
 Error SqliteConnection::error_now(int code, std::string_view sql) const {
+  if (max_result_bytes_ && (code & 0xff) == SQLITE_TOOBIG) return too_large_result(max_result_bytes_);
   const Fault fault = fault_for(sqlite3_extended_errcode(db_), sqlite3_system_errno(db_));
   std::string message = "SQLite: ";
   message += fault == Fault::timeout ? "the deadline passed" : sqlite3_errmsg(db_);
@@ -184,6 +203,7 @@ Result<Rows> SqliteConnection::run(std::string_view sql, Args args) {
     if (rc == SQLITE_DONE) break;
     if (rc != SQLITE_ROW) return std::unexpected(error_now(rc, sql));
     for (int c = 0; c < columns; ++c) add_column(rows, s, c);
+    if (max_result_bytes_ && rows.arena_bytes() + rows.cell_count() * sizeof(std::int64_t) > max_result_bytes_) return std::unexpected(too_large_result(max_result_bytes_));
     if (rows.cell_count() > kMaxCells || rows.arena_bytes() > kMaxArena)
       return std::unexpected(make_error(Fault::broken, "a result is too large: the query needs pages"));
   }

@@ -14,7 +14,7 @@ namespace ballast::store {
 
 class SqliteConnection {
  public:
-  enum class Use : unsigned char { writer, reader };
+  enum class Use : unsigned char { writer, reader, foreign };   // foreign: a file that is not ours
   static Result<std::unique_ptr<SqliteConnection>> open(const std::string& path, Use use, const OpenOptions& options, const Clock& clock);
   SqliteConnection(const SqliteConnection&) = delete;
   SqliteConnection& operator=(const SqliteConnection&) = delete;
@@ -33,6 +33,7 @@ class SqliteConnection {
 
  private:
   SqliteConnection(sqlite3* db, const Clock& clock) : db_(db), clock_(clock) {}
+  static Result<std::unique_ptr<SqliteConnection>> prepare_foreign(std::unique_ptr<SqliteConnection> self);
   Result<sqlite3_stmt*> prepare(std::string_view sql);
   Result<void> bind(sqlite3_stmt* statement, const Value* values, std::size_t count);
   Error error_now(int code, std::string_view sql) const;
@@ -40,6 +41,7 @@ class SqliteConnection {
   const Clock& clock_;
   MonoTime due_ = MonoTime::max();
   int log_pages_ = 0;
+  std::uint64_t max_result_bytes_ = 0;                   // 0: the default
   std::unordered_map<std::string, sqlite3_stmt*, StringHash, std::equal_to<>> prepared_;
 };
 
