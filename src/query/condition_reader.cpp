@@ -97,7 +97,7 @@ Result<void> Reader::right_side(const JsonRef& at, const Scope& scope, Condition
     if (inner->outputs.size() != 1) return intent_there->error("must have one output");
     const auto& value = inner->outputs[0].value;
     if (value.mask != Mask::none) return intent_there->error("is masked, so nothing can be decided by it");
-    if (!comparable(c.sides[0].type, value.type)) return intent_there->error(fmt::format("gives a {}, and the field is a {}", to_string(value.type), to_string(c.sides[0].type)));
+    if (!comparable(c.sides[0].type, value.type) || (c.sides[0].type == Type::epoch) != (value.type == Type::epoch)) return intent_there->error(fmt::format("gives a {}, and the field is a {}", to_string(value.type), to_string(c.sides[0].type)));
     c.inner = std::make_shared<const Intent>(std::move(*inner));
     return {};
   }

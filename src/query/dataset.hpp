@@ -135,10 +135,10 @@ struct Dataset {
 // Reads one from a configuration; mistakes are recorded in the node's document, so `check()` comes before its use.
 Dataset read_dataset(std::string name, const ConfigNode& node);
 // Reads a file; its name without folder and extension is the dataset's. A relative path of a SQLite file counts from the dataset's folder.
-// caller_invalid_request: one line per mistake, with line and column; caller_not_found.
-Result<Dataset> load_dataset(const std::string& path, const EnvLookup& environment);
+// caller_invalid_request: one line per mistake, with line and column; `mistakes` (may be null) receives them as values. caller_not_found.
+Result<Dataset> load_dataset(const std::string& path, const EnvLookup& environment, std::vector<ConfigMistake>* mistakes = nullptr);
 // Every *.yaml of a folder, by name; none if there is no such folder.
 using Datasets = std::map<std::string, Dataset, std::less<>>;
-Result<Datasets> load_datasets(const std::string& folder, const EnvLookup& environment);
+Result<Datasets> load_datasets(const std::string& folder, const EnvLookup& environment, std::vector<ConfigMistake>* mistakes = nullptr);
 
 }  // namespace ballast::query

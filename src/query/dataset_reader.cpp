@@ -239,15 +239,23 @@ Dataset read_dataset(std::string name, const ConfigNode& node) {
   return d;
 }
 
-Result<Dataset> load_dataset(const std::string& path, const EnvLookup& environment) {
+Result<Dataset> load_dataset(const std::string& path, const EnvLookup& environment, std::vector<ConfigMistake>* mistakes) {
+  ConfigMistake syntax;
+  const auto keep = [&](std::vector<ConfigMistake> found) {
+    if (mistakes) mistakes->insert(mistakes->end(), found.begin(), found.end());
+  };
   std::error_code error;
   if (fs::file_size(path, error) > kMostFile && !error) return fail(ErrorCode::caller_too_large, "is larger than 4 MB", path);
   std::ifstream file(path, std::ios::binary);
   std::stringstream text;
   if (!(file && text << file.rdbuf())) return fail(ErrorCode::caller_not_found, "cannot be read, or is empty", path);
-  auto root = parse_config(text.str(), path, environment);
-  if (!root) return std::unexpected(root.error());
+  auto root = parse_config(text.str(), path, environment, &syntax);
+  if (!root) {
+    keep({syntax});
+    return std::unexpected(root.error());
+  }
   Dataset d = read_dataset(fs::path(path).stem().string(), *root);
+  keep(root->mistakes());
   if (auto ok = root->check(); !ok) return std::unexpected(ok.error());
   if (d.database.starts_with("sqlite:")) {
     const fs::path file_there = d.database.substr(7);
@@ -256,7 +264,7 @@ Result<Dataset> load_dataset(const std::string& path, const EnvLookup& environme
   return d;
 }
 
-Result<Datasets> load_datasets(const std::string& folder, const EnvLookup& environment) {
+Result<Datasets> load_datasets(const std::string& folder, const EnvLookup& environment, std::vector<ConfigMistake>* mistakes) {
   Datasets out;
   std::error_code error;
   std::vector<fs::path> files;
@@ -265,7 +273,7 @@ Result<Datasets> load_datasets(const std::string& folder, const EnvLookup& envir
   if (error && error != std::errc::no_such_file_or_directory) return fail(ErrorCode::caller_not_found, "cannot be read: " + error.message(), folder);
   std::ranges::sort(files);
   for (const auto& file : files) {
-    auto d = load_dataset(file.string(), environment);
+    auto d = load_dataset(file.string(), environment, mistakes);
     if (!d) return std::unexpected(d.error());
     out.emplace(d->name, std::move(*d));
   }

@@ -195,7 +195,8 @@ Result<std::string> Writer::tail(const Level& level, bool outermost) {
   if (intent.grouped) {
     std::string keys;
     for (std::size_t i = 0; i < intent.outputs.size(); ++i)
-      if (!intent.outputs[i].measure) keys += (keys.empty() ? "" : ", ") + std::to_string(i + 1);
+      // PostgreSQL shows them cast, and must know the bare ones for grouped where they stand again.
+      if (!intent.outputs[i].measure) keys += (keys.empty() ? "" : ", ") + (postgres_ ? level.outputs[i] : std::to_string(i + 1));
     if (!keys.empty()) out += " GROUP BY " + keys;
   }
   if (intent.having) {

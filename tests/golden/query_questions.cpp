@@ -7,6 +7,7 @@
 #include <cmath>
 #include <set>
 
+#include "../support/postgres.hpp"
 #include "../support/sample_data.hpp"
 #include "base/text.hpp"
 #include "query/intent.hpp"
@@ -153,6 +154,74 @@ TEST(QueryQuestions, HandWrittenIntentsBringBackThePublishedAnswers) {
   std::cout << fmt::format("[ FIGURES  ] {} of {} questions answered as published; own time p50 {:.2f} ms, p95 {:.2f} ms, most {:.2f} ms\n", right, asked, took_ms[took_ms.size() / 2], p95, took_ms.back());
   EXPECT_GE(right, asked * 9 / 10);
   EXPECT_LT(p95, 10.0);
+}
+
+// A sample database, moved to PostgreSQL with the types that its dataset declares.
+Result<std::string> moved_to_postgres(const std::string& name, const Dataset& dataset, test::Postgres& server) {
+  constexpr const char* kTypes[] = {"BIGINT", "NUMERIC", "TEXT", "BOOLEAN", "DATE", "TIMESTAMP", "BIGINT"};
+  const std::string url = server.fresh_url();
+  auto db = store::open_database(url);
+  if (!db) return std::unexpected(db.error());
+  for (const auto& t : dataset.tables) {
+    std::string columns, names, values;
+    for (std::size_t i = 0; i < t.columns.size(); ++i) {
+      const auto& c = t.columns[i];
+      const char* type = kTypes[static_cast<std::size_t>(c.type)];
+      columns += fmt::format("{}\"{}\" {}", i ? ", " : "", c.source, type);
+      names += fmt::format("{}\"{}\"", i ? ", " : "", c.source);
+      values += fmt::format("{}CAST(CAST(${} AS TEXT) AS {})", i ? ", " : "", i + 1, type);
+    }
+    std::size_t width = 0;
+    const auto rows = ask_directly(kSamples + "/db/" + name + ".sqlite", fmt::format("SELECT {} FROM \"{}\"", names, t.source), width);
+    const std::string make = fmt::format("CREATE TABLE \"{}\" ({})", t.source, columns), fill = fmt::format("INSERT INTO \"{}\" VALUES ({})", t.source, values);
+    auto done = (*db)->write_now([&](store::Tx& tx) -> Result<int> {
+      if (auto made = tx.run(store::Statement(std::string_view(make))); !made) return std::unexpected(made.error());
+      for (const auto& row : rows) {
+        std::vector<std::string> texts;
+        for (const auto& v : row.as_array()) texts.push_back(v.is_string() ? std::string(v.get_string()) : to_json(v));
+        std::vector<store::Value> bound;
+        for (std::size_t i = 0; i < texts.size(); ++i) bound.push_back(row.as_array()[i].is_null() ? store::Value(nullptr) : store::Value(texts[i]));
+        if (auto filled = tx.run(store::Statement(std::string_view(fill)), bound); !filled) return std::unexpected(filled.error());
+      }
+      return 0;
+    });
+    if (!done) return std::unexpected(done.error());
+  }
+  return url;
+}
+
+TEST(QueryQuestions, PostgreSqlAnswersAsSqliteDoes) {
+  if (!test::samples_present()) GTEST_SKIP() << "no " << kSamples;
+  test::Postgres* server = test::Postgres::instance();
+  if (!server) GTEST_SKIP() << test::kNoPostgres;
+  const SystemClock clock;
+  std::map<std::string, Dataset> there;
+  std::map<std::string, std::unique_ptr<Runner>> lite, postgres;
+  int asked = 0;
+  for (const auto& line : test::json_lines(kSamples + "/questions.jsonl")) {
+    const std::string id(line.at("id").as_string()), db(line.at("db").as_string());
+    const Dataset& dataset = test::sample_datasets().at(db);
+    if (!there.contains(db)) {
+      const auto url = moved_to_postgres(db, dataset, *server);
+      ASSERT_TRUE(url) << db << ": " << describe(url.error());
+      there.emplace(db, dataset).first->second.database = *url;
+      lite.emplace(db, std::make_unique<Runner>(dataset, clock, 1));
+      postgres.emplace(db, std::make_unique<Runner>(there.at(db), clock, 1));
+    }
+    const auto intent = read_intent(test::sample_intents().at(id), dataset);
+    ASSERT_TRUE(intent) << id;
+    const auto here = lite.at(db)->run_now(build(*intent, dataset, {}, store::Dialect::sqlite, kNow).value());
+    const auto statement = build(*intent, dataset, {}, store::Dialect::postgres, kNow).value();
+    const auto answer = postgres.at(db)->run_now(statement);
+    if (!answer) {
+      ADD_FAILURE() << id << ": " << describe(answer.error()) << "\n" << statement.sql;
+      continue;
+    }
+    EXPECT_TRUE(same(columns_of(answer->rows, answer->columns.size()), columns_of(here->rows, here->columns.size())))
+        << id << "\n" << statement.sql << "\n" << to_json(answer->rows).substr(0, 400) << "\n" << to_json(here->rows).substr(0, 400);
+    ++asked;
+  }
+  EXPECT_EQ(asked, 167);
 }
 
 TEST(QueryQuestions, WhatCannotBeAnsweredIsRefusedWithAReason) {

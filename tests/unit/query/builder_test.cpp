@@ -29,7 +29,7 @@ TEST(QueryBuilder, AGroupedQuestionInBothDialects) {
   EXPECT_EQ(sql_of(intent, Dialect::postgres),
             R"(SELECT CAST(t2."city" AS TEXT) COLLATE "C" AS c1, TO_CHAR(CAST(DATE_TRUNC('month', t1."day") AS DATE), 'YYYY-MM-DD') AS c2, CAST(COUNT(*) AS BIGINT) AS c3 )"
             R"(FROM "visits" AS t1 JOIN "customers" AS t2 ON t1."customer_id" = t2."id" WHERE (t1."day" >= CAST($1 AS DATE) AND t1."day" < CAST($2 AS DATE)) )"
-            R"(GROUP BY 1, 2 HAVING (COUNT(*) > $3) ORDER BY 3 DESC NULLS LAST, 1 ASC NULLS LAST, 2 ASC NULLS LAST LIMIT $4)");
+            R"(GROUP BY t2."city", CAST(DATE_TRUNC('month', t1."day") AS DATE) HAVING (COUNT(*) > $3) ORDER BY 3 DESC NULLS LAST, 1 ASC NULLS LAST, 2 ASC NULLS LAST LIMIT $4)");
   EXPECT_EQ(to_json(test::build(intent)->parameters_json()), R"(["2025-12-01","2026-02-01",1,3])");
 }
 
