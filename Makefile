@@ -6,13 +6,14 @@ JOBS   ?= $(shell nproc)
 LISTEN ?=
 CONFIG ?=
 ARGS   ?=
+INTENTS ?= ../shared/data/intents
 
 BALLAST := build/release/src/ballast
 
-.PHONY: help run build test bench profile lint format extended fuzz real docs deps clean
+.PHONY: help run build test bench eval-intents profile lint format extended fuzz real docs deps clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  LISTEN=ADDRESS:PORT  CONFIG=ballast.yaml  ARGS=…  JOBS=$(JOBS)  OFFLINE=1 (make test: no SDK tests)"
 
@@ -33,6 +34,11 @@ bench:  ## speed beside nginx, of jobs beside BullMQ and PostgreSQL, of schemas 
 	@tools/deps.sh test
 	@tools/build.sh release
 	@tools/bench.sh
+
+eval-intents:  ## how well intents are told apart: CLINC150 and BANKING77, in INTENTS
+	@tools/deps.sh build
+	@tools/build.sh release ballast
+	@python3 tools/eval_intents.py $(BALLAST) $(INTENTS)
 
 profile:  ## cmake/ballast.profdata anew: what releases are optimised by
 	@tools/deps.sh test
