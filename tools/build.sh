@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 preset=${1:?preset}
 shift
+tools/ranks.sh
 export CMAKE_BUILD_PARALLEL_LEVEL=${JOBS:-$(nproc)}
 if [ ! -f "build/$preset/build.ninja" ]; then
   mkdir -p build

@@ -26,6 +26,7 @@ int command_line(int argc, const char* const* argv) {
   add_budgets(app, run);
   add_schema(app, run);
   add_intents(app, run);
+  add_tokens(app, run);
   add_audit(app, run);
   add_jobs(app, run);
   add_flows(app, run);
