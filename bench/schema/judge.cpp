@@ -13,7 +13,9 @@ namespace {
 using namespace ballast;
 using Clock = std::chrono::steady_clock;
 
-double ns_since(Clock::time_point begin) { return std::chrono::duration<double, std::nano>(Clock::now() - begin).count(); }
+double ns_since(Clock::time_point begin) {
+  return std::chrono::duration<double, std::nano>(Clock::now() - begin).count();
+}
 
 volatile std::uint64_t sink = 0;
 
@@ -24,7 +26,8 @@ double measure(double warm_ms, std::size_t batches, Call&& call) {
   const auto begin = Clock::now();
   for (; ns_since(begin) < warm_ms * 1e6; calls += 16)
     for (int i = 0; i < 16; ++i) hits += call();
-  const auto size = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(100'000 * static_cast<double>(calls) / ns_since(begin)));
+  const auto size =
+      std::max<std::uint64_t>(1, static_cast<std::uint64_t>(100'000 * static_cast<double>(calls) / ns_since(begin)));
   std::vector<double> samples;
   for (std::size_t b = 0; b < batches; ++b) {
     const auto from = Clock::now();
@@ -62,6 +65,8 @@ int main(int argc, char** argv) {
       ns.push_back(measure(*warm_ms, *batches, [&] { return schema->valid(instance); }));
       parsed.push_back(measure(*warm_ms, *batches, [&] { return schema->valid(parse_json(text).value()); }));
     }
-    std::cout << to_json(json::object{{"valid", std::move(valid)}, {"ns", std::move(ns)}, {"parsed", std::move(parsed)}}) << std::endl;
+    std::cout << to_json(
+                     json::object{{"valid", std::move(valid)}, {"ns", std::move(ns)}, {"parsed", std::move(parsed)}})
+              << std::endl;
   }
 }

@@ -24,6 +24,7 @@ struct Asked {
   std::string method;
   net::Url url;
   std::string key, body;
+  Duration patience;
 };
 
 Task<void> ask(net::Client& client, net::Loop& loop, const Asked& asked, Result<std::pair<int, std::string>>& answer,
@@ -35,7 +36,7 @@ Task<void> ask(net::Client& client, net::Loop& loop, const Asked& asked, Result<
     request.headers.put("content-type", "application/json");
     request.body = pieces;
   }
-  auto response = co_await client.send(loop, request, {.connect = std::chrono::seconds(2), .headers = std::chrono::seconds(30)}, nullptr);
+  auto response = co_await client.send(loop, request, {.connect = std::chrono::seconds(2), .headers = asked.patience}, nullptr);
   if (!response) {
     answer = fail(std::move(response.error()));
   } else {
@@ -80,10 +81,10 @@ Access::~Access() {
   if (loops_) loops_->stop();
 }
 
-Result<std::pair<int, std::string>> Access::send(std::string_view method, const std::string& target, const std::string& body) {
+Result<std::pair<int, std::string>> Access::send(std::string_view method, const std::string& target, const std::string& body, Duration patience) {
   auto url = net::parse_url(server_ + target, "--server");
   if (!url) return fail(std::move(url.error()));
-  const Asked asked{std::string(method), std::move(*url), key_, body};
+  const Asked asked{std::string(method), std::move(*url), key_, body, patience};
   Result<std::pair<int, std::string>> answer = fail(ErrorCode::internal_error, "no answer");
   std::binary_semaphore done(0);
   net::Loop& loop = loops_->at(0);

@@ -36,11 +36,13 @@ class Access {
   store::Database* database() { return database_.get(); }
   // The server's answer to METHOD TARGET; an error carries its message. Only when `database()` is null.
   Result<json::value> call(std::string_view method, const std::string& target, std::optional<json::value> body = {});
+  // The same, for who reads every answer: status and body. An error only where none came, whose head is awaited for `patience`.
+  Result<std::pair<int, std::string>> send(std::string_view method, const std::string& target, const std::string& body,
+                                           Duration patience = std::chrono::seconds(30));
   const Config& config() const { return config_; }
 
  private:
   Access() = default;
-  Result<std::pair<int, std::string>> send(std::string_view method, const std::string& target, const std::string& body);
   Result<void> open_database();
 
   Config config_;

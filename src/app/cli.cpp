@@ -27,6 +27,7 @@ int command_line(int argc, const char* const* argv) {
   add_schema(app, run);
   add_intents(app, run);
   add_tokens(app, run);
+  add_contract(app, run);
   add_audit(app, run);
   add_jobs(app, run);
   add_flows(app, run);

@@ -39,6 +39,7 @@ void add_usage(CLI::App& app, Run& run);
 void add_schema(CLI::App& app, Run& run);
 void add_intents(CLI::App& app, Run& run);
 void add_tokens(CLI::App& app, Run& run);
+void add_contract(CLI::App& app, Run& run);
 void add_simulate(CLI::App& app, Run& run);
 void add_version(CLI::App& app, Run& run);
 

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "app/cli.hpp"
+#include "app/document.hpp"
 #include "schema/schema.hpp"
 
 namespace ballast::app {
@@ -20,15 +21,6 @@ struct Flags {
   std::string schema, instance, jsonl, registered, base = "http://localhost:1234/", draft = "2020-12";
   bool format = false, json = false;
 };
-
-Result<json::value> read_document(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  if (!(file && text << file.rdbuf())) return fail(ErrorCode::caller_not_found, "cannot be read, or is empty", path);
-  auto document = parse_json(text.str());
-  if (!document) document.error().field = path;
-  return document;
-}
 
 // Every *.json under the folder, by the base and its path there; what `$id`s it has are found as well.
 Result<void> register_folder(const Flags& flags, schema::CompileOptions& options) {

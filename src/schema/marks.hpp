@@ -20,7 +20,9 @@ struct Scratch {
   std::vector<std::pair<std::uint64_t, std::uint32_t>> hashes;
 
   void mark(const Marks& marks, std::size_t i) { bits[marks.offset + i / 64] |= std::uint64_t{1} << (i % 64); }
-  bool marked(const Marks& marks, std::size_t i) const { return marks.all || (bits[marks.offset + i / 64] >> (i % 64) & 1); }
+  bool marked(const Marks& marks, std::size_t i) const {
+    return marks.all || (bits[marks.offset + i / 64] >> (i % 64) & 1);
+  }
   void merge(Marks& into, const Marks& from) {
     into.all = into.all || from.all;
     for (std::size_t i = 0; i < (from.count + 63) / 64; ++i) bits[into.offset + i] |= bits[from.offset + i];

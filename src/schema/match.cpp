@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "schema/match_values.hpp"
 #include "schema/match_object.hpp"
+#include "schema/match_values.hpp"
 
 namespace ballast::schema {
 
@@ -55,7 +55,8 @@ bool Matcher<kRemembers>::look_into(const Shape& shape, const Value& v, Marks* m
     case json::kind::double_:
       if (shape.whole && !is_whole(v)) return false;
       [[fallthrough]];
-    case json::kind::int64: case json::kind::uint64:
+    case json::kind::int64:
+    case json::kind::uint64:
       if (shape.number && !number(*shape.number, v)) return false;
       break;
     default: break;
@@ -89,7 +90,8 @@ NodeId Matcher<kRemembers>::dynamic_target(const InPlaceRules& rules) const {
 }
 
 template <bool kRemembers>
-bool Matcher<kRemembers>::alternatives(const std::vector<Target>& branches, bool only_one, const Value& v, Marks* marks) {
+bool Matcher<kRemembers>::alternatives(const std::vector<Target>& branches, bool only_one, const Value& v,
+                                       Marks* marks) {
   bool found = false;
   for (const Target& one : branches) {
     if (!branch(one, v, marks)) continue;
@@ -121,7 +123,8 @@ bool Matcher<kRemembers>::branch(const Target& target, const Value& v, Marks* ou
 }
 
 bool matches(const Program& program, const Plan& plan, Scratch& scratch, const json::value& instance) {
-  return plan.remembers() ? Matcher<true>(program, plan, scratch).run(instance) : Matcher<false>(program, plan, scratch).run(instance);
+  return plan.remembers() ? Matcher<true>(program, plan, scratch).run(instance)
+                          : Matcher<false>(program, plan, scratch).run(instance);
 }
 
 }  // namespace ballast::schema

@@ -12,7 +12,8 @@ namespace ballast::schema {
 template <bool kRemembers>
 class Matcher {
  public:
-  Matcher(const Program& program, const Plan& plan, Scratch& scratch) : program_(program), plan_(plan), scratch_(scratch), steps_(program.max_steps) {}
+  Matcher(const Program& program, const Plan& plan, Scratch& scratch)
+      : program_(program), plan_(plan), scratch_(scratch), steps_(program.max_steps) {}
 
   bool run(const json::value& instance) { return fits(plan_.target(program_.root), instance, nullptr) && !stopped_; }
 

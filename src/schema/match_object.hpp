@@ -62,7 +62,9 @@ bool Matcher<kRemembers>::few_members(const ObjectPlan& plan, const json::object
   Later later;
   for (std::size_t n = 0; n < plan.members.size(); ++n) {
     const std::string_view name = plan.names.names()[n];
-    const auto* at = std::ranges::find_if(members, [&](const auto& member) { return member.key().size() == name.size() && std::string_view(member.key()) == name; });
+    const auto* at = std::ranges::find_if(members, [&](const auto& member) {
+      return member.key().size() == name.size() && std::string_view(member.key()) == name;
+    });
     if (at == members.end()) {
       if (plan.members[n].required) return false;
       continue;
@@ -88,11 +90,13 @@ template <bool kRemembers>
 }
 
 template <bool kRemembers>
-bool Matcher<kRemembers>::dependencies(const ObjectPlan& plan, const json::object& members, const Value& v, Marks* marks) {
+bool Matcher<kRemembers>::dependencies(const ObjectPlan& plan, const json::object& members, const Value& v,
+                                       Marks* marks) {
   for (std::size_t i = 0; i < plan.dependencies.size(); ++i) {
     const Dependency& dependency = plan.rules->dependencies[i];
     if (!members.contains(dependency.name)) continue;
-    if (!std::ranges::all_of(dependency.required, [&](const auto& name) { return members.contains(name); })) return false;
+    if (!std::ranges::all_of(dependency.required, [&](const auto& name) { return members.contains(name); }))
+      return false;
     if (!fits(plan.dependencies[i], v, marks)) return false;
   }
   return true;
@@ -102,8 +106,12 @@ template <bool kRemembers>
 bool Matcher<kRemembers>::unevaluated(const Shape& shape, const Value& v, const Marks& marks) {
   std::size_t i = 0;
   if (v.is_object())
-    return std::ranges::all_of(v.get_object(), [&](const auto& member) { return scratch_.marked(marks, i++) || fits(shape.object->unevaluated, member.value(), nullptr); });
-  return std::ranges::all_of(v.get_array(), [&](const auto& item) { return scratch_.marked(marks, i++) || fits(shape.array->unevaluated, item, nullptr); });
+    return std::ranges::all_of(v.get_object(), [&](const auto& member) {
+      return scratch_.marked(marks, i++) || fits(shape.object->unevaluated, member.value(), nullptr);
+    });
+  return std::ranges::all_of(v.get_array(), [&](const auto& item) {
+    return scratch_.marked(marks, i++) || fits(shape.array->unevaluated, item, nullptr);
+  });
 }
 
 }  // namespace ballast::schema

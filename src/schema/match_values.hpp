@@ -5,18 +5,22 @@
 namespace ballast::schema {
 
 inline double rounded(const json::value& number) {
-  return number.is_int64() ? static_cast<double>(number.get_int64()) : number.is_double() ? number.get_double() : static_cast<double>(number.get_uint64());
+  return number.is_int64()    ? static_cast<double>(number.get_int64())
+         : number.is_double() ? number.get_double()
+                              : static_cast<double>(number.get_uint64());
 }
 
 template <bool kRemembers>
 bool Matcher<kRemembers>::number(const NumberPlan& plan, const Value& v) {
   if (plan.plain) {
     const double d = rounded(v);
-    return (!plan.has_low || (plan.above_low ? d > plan.low : d >= plan.low)) && (!plan.has_high || (plan.below_high ? d < plan.high : d <= plan.high));
+    return (!plan.has_low || (plan.above_low ? d > plan.low : d >= plan.low)) &&
+           (!plan.has_high || (plan.below_high ? d < plan.high : d <= plan.high));
   }
   const NumberRules& rules = *plan.rules;
-  return (!rules.least || compare(v, *rules.least) >= 0) && (!rules.most || compare(v, *rules.most) <= 0) && (!rules.above || compare(v, *rules.above) > 0) &&
-         (!rules.below || compare(v, *rules.below) < 0) && (!rules.divisor || is_multiple(v, *rules.divisor));
+  return (!rules.least || compare(v, *rules.least) >= 0) && (!rules.most || compare(v, *rules.most) <= 0) &&
+         (!rules.above || compare(v, *rules.above) > 0) && (!rules.below || compare(v, *rules.below) < 0) &&
+         (!rules.divisor || is_multiple(v, *rules.divisor));
 }
 
 template <bool kRemembers>
@@ -26,11 +30,13 @@ bool Matcher<kRemembers>::chosen(const ChoicePlan& plan, const Value& v) {
   if (const auto* flag = v.if_bool()) return *flag ? plan.yes : plan.no;
   if (plan.few_numbers && is_number(v)) return std::ranges::find(plan.numbers, rounded(v)) != plan.numbers.end();
   const ValueRules& rules = *plan.rules;
-  if (rules.hashes.empty()) return std::ranges::any_of(rules.values, [&](const Value& value) { return equals(value, v); });
+  if (rules.hashes.empty())
+    return std::ranges::any_of(rules.values, [&](const Value& value) { return equals(value, v); });
   bool too_deep = false;  // then it equals none of the values, which are not as deep
   const std::uint64_t h = hash(v, 0, too_deep);
   if (too_deep) return false;
-  for (auto i = std::ranges::lower_bound(rules.hashes, h, {}, &std::pair<std::uint64_t, std::uint32_t>::first); i != rules.hashes.end() && i->first == h; ++i)
+  for (auto i = std::ranges::lower_bound(rules.hashes, h, {}, &std::pair<std::uint64_t, std::uint32_t>::first);
+       i != rules.hashes.end() && i->first == h; ++i)
     if (equals(rules.values[i->second], v)) return true;
   return false;
 }
@@ -40,10 +46,12 @@ bool Matcher<kRemembers>::string(const StringRules& rules, std::string_view text
   // A code point takes one to four bytes: counting is needed in between only.
   if (text.size() < rules.min) return false;
   if (text.size() / 4 < rules.min || text.size() > rules.max) {
-    const auto length = static_cast<std::uint64_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
+    const auto length =
+        static_cast<std::uint64_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
     if (length < rules.min || length > rules.max) return false;
   }
-  return (!rules.pattern || matches(*rules.pattern, text)) && (rules.format == Format::none || has_format(rules.format, text));
+  return (!rules.pattern || matches(*rules.pattern, text)) &&
+         (rules.format == Format::none || has_format(rules.format, text));
 }
 
 // ---- Arrays
@@ -94,7 +102,8 @@ bool Matcher<kRemembers>::unique(const json::array& items) {
   auto& hashes = scratch_.hashes;  // nothing below uses it
   hashes.clear();
   bool too_deep = false;
-  for (std::uint32_t i = 0; i < items.size(); ++i) hashes.emplace_back(hash(items[i], 0x9E3779B97F4A7C15u, too_deep), i);
+  for (std::uint32_t i = 0; i < items.size(); ++i)
+    hashes.emplace_back(hash(items[i], 0x9E3779B97F4A7C15u, too_deep), i);
   if (too_deep) return stop();
   std::ranges::sort(hashes);
   for (std::size_t i = 1; i < hashes.size(); ++i)

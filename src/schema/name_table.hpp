@@ -24,7 +24,9 @@ class NameTable {
     for (std::size_t at = place(key, seed_) & mask_;; at = (at + 1) & mask_) {
       const Slot& slot = slots_[at];
       if (slot.name == kNothing) return kNothing;
-      if (slot.key.first == key.first && slot.key.last == key.last && slot.length == name.size() && (name.size() <= 16 || names_[slot.name] == name)) return slot.name;
+      if (slot.key.first == key.first && slot.key.last == key.last && slot.length == name.size() &&
+          (name.size() <= 16 || names_[slot.name] == name))
+        return slot.name;
     }
   }
   bool empty() const { return names_.empty(); }
@@ -51,7 +53,9 @@ class NameTable {
     const std::size_t n = name.size();
     if (n >= 8) {
       const Key ends{load<std::uint64_t>(p), load<std::uint64_t>(p + n - 8)};
-      return n <= 16 ? ends : !of_all_ ? Key{ends.first, ends.last ^ load<std::uint64_t>(p + n / 2 - 4) * 0x9E3779B97F4A7C15u} : Key{ends.first, hash_of_all(name)};
+      return n <= 16    ? ends
+             : !of_all_ ? Key{ends.first, ends.last ^ load<std::uint64_t>(p + n / 2 - 4) * 0x9E3779B97F4A7C15u}
+                        : Key{ends.first, hash_of_all(name)};
     }
     if (n >= 4) return {load<std::uint32_t>(p) | load<std::uint32_t>(p + n - 4) << 32, 0};
     if (n == 0) return {0, 0};
@@ -59,7 +63,8 @@ class NameTable {
   }
   static std::uint64_t hash_of_all(std::string_view name);
   static std::size_t place(Key key, std::uint64_t seed) {
-    const auto product = static_cast<unsigned __int128>(key.first ^ 0xA0761D6478BD642Fu ^ seed) * (key.last ^ 0xE7037ED1A0B428DBu);
+    const auto product =
+        static_cast<unsigned __int128>(key.first ^ 0xA0761D6478BD642Fu ^ seed) * (key.last ^ 0xE7037ED1A0B428DBu);
     return static_cast<std::size_t>(product >> 64) ^ static_cast<std::size_t>(product);
   }
   bool try_seeds();

@@ -34,15 +34,18 @@ Kinds kinds_all_in(const ValueRules& rules) {
     null = null || value.is_null();
     if (value.is_bool()) (value.get_bool() ? yes : no) = true;
   }
-  return static_cast<Kinds>((null ? bit_of(json::kind::null) : kNoKind) | (yes && no ? bit_of(json::kind::bool_) : kNoKind));
+  return static_cast<Kinds>((null ? bit_of(json::kind::null) : kNoKind) |
+                            (yes && no ? bit_of(json::kind::bool_) : kNoKind));
 }
 
 // Nothing but one reference.
 bool only_refers(const Node& node) {
-  if (!node.in_place || node.refuses || node.wanted_types || node.constant || node.choices || node.number || node.string || node.array || node.object) return false;
+  if (!node.in_place || node.refuses || node.wanted_types || node.constant || node.choices || node.number ||
+      node.string || node.array || node.object)
+    return false;
   const auto& rules = *node.in_place;
-  return rules.references.size() + rules.all_of.size() == 1 && rules.dynamic == kNone && rules.any_of.empty() && rules.one_of.empty() &&
-         rules.negated == kNone && rules.condition == kNone;
+  return rules.references.size() + rules.all_of.size() == 1 && rules.dynamic == kNone && rules.any_of.empty() &&
+         rules.one_of.empty() && rules.negated == kNone && rules.condition == kNone;
 }
 
 // A number of this size is exact as a double, and an integer beyond it is still beyond it when rounded.
@@ -155,9 +158,11 @@ void Plan::lay_out(NodeId id) {
 
 const NumberPlan* Plan::number_plan(const NumberRules& rules) {
   NumberPlan plan{.rules = &rules};
-  const auto simple = [](const std::optional<json::value>& bound) { return !bound || is_small(bound->to_number<double>()); };
-  plan.plain = !rules.step && !(rules.least && rules.above) && !(rules.most && rules.below) && simple(rules.least) && simple(rules.above) &&
-               simple(rules.most) && simple(rules.below);
+  const auto simple = [](const std::optional<json::value>& bound) {
+    return !bound || is_small(bound->to_number<double>());
+  };
+  plan.plain = !rules.step && !(rules.least && rules.above) && !(rules.most && rules.below) && simple(rules.least) &&
+               simple(rules.above) && simple(rules.most) && simple(rules.below);
   if (plan.plain) {
     plan.above_low = rules.above.has_value();
     plan.below_high = rules.below.has_value();
@@ -187,7 +192,8 @@ const ChoicePlan* Plan::choice_plan(const ValueRules& rules) {
 }
 
 const ArrayPlan* Plan::array_plan(const ArrayRules& rules) {
-  return &arrays_.emplace_back(ArrayPlan{targets_of(rules.prefix), target(rules.rest), target(rules.contains), target(rules.unevaluated), &rules});
+  return &arrays_.emplace_back(ArrayPlan{targets_of(rules.prefix), target(rules.rest), target(rules.contains),
+                                         target(rules.unevaluated), &rules});
 }
 
 const ObjectPlan* Plan::object_plan(const ObjectRules& rules) {
@@ -212,8 +218,9 @@ const ObjectPlan* Plan::object_plan(const ObjectRules& rules) {
 }
 
 const InPlacePlan* Plan::in_place_plan(const InPlaceRules& rules) {
-  InPlacePlan plan{targets_of(rules.references), targets_of(rules.any_of), targets_of(rules.one_of), target(rules.negated),
-                   target(rules.condition), target(rules.then), target(rules.otherwise), &rules};
+  InPlacePlan plan{
+      targets_of(rules.references), targets_of(rules.any_of), targets_of(rules.one_of), target(rules.negated),
+      target(rules.condition),      target(rules.then),       target(rules.otherwise),  &rules};
   for (const NodeId node : rules.all_of) plan.all.push_back(target(node));
   return &in_places_.emplace_back(std::move(plan));
 }

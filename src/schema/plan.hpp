@@ -13,15 +13,17 @@ namespace ballast::schema {
 using Kinds = std::uint8_t;
 constexpr Kinds bit_of(json::kind kind) { return static_cast<Kinds>(1u << static_cast<unsigned>(kind)); }
 inline constexpr Kinds kNoKind = 0, kEveryKind = 0xFF;
-inline constexpr Kinds kTexts = bit_of(json::kind::string), kArrays = bit_of(json::kind::array), kObjects = bit_of(json::kind::object);
-inline constexpr Kinds kDoubles = bit_of(json::kind::double_), kWholes = bit_of(json::kind::int64) | bit_of(json::kind::uint64);
+inline constexpr Kinds kTexts = bit_of(json::kind::string), kArrays = bit_of(json::kind::array),
+                       kObjects = bit_of(json::kind::object);
+inline constexpr Kinds kDoubles = bit_of(json::kind::double_),
+                       kWholes = bit_of(json::kind::int64) | bit_of(json::kind::uint64);
 inline constexpr Kinds kNumbers = kDoubles | kWholes;
 
 // A schema as it is referred to.
 struct Target {
   std::uint32_t shape = 0;
   Kinds takes = kEveryKind;  // any other kind is refused
-  Kinds asks = kNoKind;      // of these the shape asks more; the others are taken
+  Kinds asks = kNoKind;  // of these the shape asks more; the others are taken
 };
 
 struct NumberPlan {
@@ -54,7 +56,8 @@ struct MemberPlan {
 struct ObjectPlan {
   NameTable names;
   std::vector<MemberPlan> members;  // as in names
-  bool sparse = false;              // one or two names and nothing about the others: they are looked for, instead of looking at each
+  bool sparse =
+      false;  // one or two names and nothing about the others: they are looked for, instead of looking at each
   std::uint32_t required = 0;
   std::uint64_t min = 0, max = kUnbounded;
   std::vector<std::pair<const Pattern*, Target>> patterns;
@@ -70,7 +73,7 @@ struct InPlacePlan {
 };
 
 struct Shape {
-  bool whole = false;       // a double must be a whole number
+  bool whole = false;  // a double must be a whole number
   std::uint32_t resource = 0;
   const StringRules* string = nullptr;
   const NumberPlan* number = nullptr;
@@ -109,7 +112,7 @@ class Plan {
   const Program& program_;
   bool remembers_ = false;
   std::vector<Target> targets_;  // by node
-  std::vector<Shape> shapes_;    // by node
+  std::vector<Shape> shapes_;  // by node
   std::deque<NumberPlan> numbers_;
   std::deque<ChoicePlan> choices_;
   std::deque<ArrayPlan> arrays_;

@@ -21,14 +21,16 @@ constexpr Row kRows[] = {
     {"numbers", "[1,2.5]", R"({"type":"number"})"},
     {"nothing or a text", R"(["a",null])", R"({"type":["string","null"]})"},
     {"no item was seen", "[[],[]]", R"({"type":"array"})"},
-    {"items of all arrays", R"([[1],[],["a",null]])", R"({"type":"array","items":{"type":["string","integer","null"]}})"},
+    {"items of all arrays", R"([[1],[],["a",null]])",
+     R"({"type":"array","items":{"type":["string","integer","null"]}})"},
     {"required is what each had", R"([{"a":1,"b":true},{"a":2}])",
      R"({"type":"object","required":["a"],"properties":{"a":{"type":"integer"},"b":{"type":"boolean"}},"additionalProperties":false})"},
     {"an object without members", "[{}]", R"({"type":"object","properties":{},"additionalProperties":false})"},
     {"items that are objects", R"([[{"a":1},{"a":null,"b":1}]])",
      R"({"type":"array","items":{"type":"object","required":["a"],"properties":{"a":{"type":["integer","null"]},"b":{"type":"integer"}},"additionalProperties":false}})"},
     {"a map", R"([{"x":1},{"y":2.5},{"z":3}])", R"({"type":"object","additionalProperties":{"type":"number"}})"},
-    {"objects and others", R"([{"a":"x"},"a"])", R"({"type":["object","string"],"required":["a"],"properties":{"a":{"type":"string"}},"additionalProperties":false})"},
+    {"objects and others", R"([{"a":"x"},"a"])",
+     R"({"type":["object","string"],"required":["a"],"properties":{"a":{"type":"string"}},"additionalProperties":false})"},
 };
 
 TEST(Infer, TellsWhatSamplesHaveInCommon) {
@@ -69,7 +71,8 @@ TEST(Infer, ADeclaredSchemaGivesItsValuesAndItsOptionalMembers) {
   EXPECT_EQ(to_json(schema.at("required")), R"(["kind"])");
   EXPECT_EQ(to_json(schema.at("properties").at("kind")), R"({"type":"string","enum":["mail","call"]})");
   EXPECT_EQ(to_json(schema.at("properties").at("later")), R"({"type":"string"})");
-  EXPECT_EQ(to_json(schema.at("properties").at("list").at("items").at("properties").at("state")), R"({"type":"string","const":"new"})");
+  EXPECT_EQ(to_json(schema.at("properties").at("list").at("items").at("properties").at("state")),
+            R"({"type":"string","const":"new"})");
   const auto compiled = Schema::compile(schema).value();
   EXPECT_TRUE(compiled.valid(doc(R"({"kind":"call"})")));
   EXPECT_FALSE(compiled.valid(doc(R"({"kind":"fax"})")));
