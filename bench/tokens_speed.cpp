@@ -1,5 +1,5 @@
 // Encodes files again and again, for bench/tokens/run: tokens_speed ENCODING SECONDS FILE…
-// A line of JSON each: the file, its bytes, its tokens, CRC-32C of the ids as text, and the median seconds of one encoding (thread CPU time).
+// A line of JSON each: the file, its bytes, its tokens, the SHA-256 of the ids as text, and the median seconds of one encoding (thread CPU time).
 #include <algorithm>
 #include <chrono>
 #include <ctime>
@@ -47,9 +47,12 @@ int main(int argc, char** argv) {
       count.push_back(cpu_seconds() - from);
     }
     std::string spelled;
-    for (const auto id : ids) spelled += std::to_string(id) + ' ';
+    for (const auto id : ids) {
+      if (!spelled.empty()) spelled += ' ';
+      spelled += std::to_string(id);
+    }
     for (auto* times : {&encode, &count}) std::nth_element(times->begin(), times->begin() + static_cast<std::ptrdiff_t>(times->size() / 2), times->end());
-    std::cout << "{\"file\": \"" << argv[i] << "\", \"bytes\": " << text.size() << ", \"tokens\": " << ids.size() << ", \"crc\": " << crc32c(spelled)
-              << ", \"encode_s\": " << encode[encode.size() / 2] << ", \"count_s\": " << count[count.size() / 2] << "}\n";
+    std::cout << "{\"file\": \"" << argv[i] << "\", \"bytes\": " << text.size() << ", \"tokens\": " << ids.size() << ", \"sha256\": \"" << to_hex(sha256(spelled))
+              << "\", \"encode_s\": " << encode[encode.size() / 2] << ", \"count_s\": " << count[count.size() / 2] << "}\n";
   }
 }

@@ -126,7 +126,7 @@ std::size_t Counter::count_open(Open& open, std::size_t bytes) {
   for (std::size_t back = t.head->longest;; back *= 2) {
     shorten(open, kept > back ? kept - back : 0);
     more.resize(bytes - open.bytes);
-    const auto n = merge(t, piece.substr(open.bytes), more.data(), scratch_->alleys, steps, open.ids.empty() ? kNone : open.ids.back());
+    const auto n = merge(t, piece.substr(open.bytes), more.data(), scratch_->memory, steps, open.ids.empty() ? kNone : open.ids.back());
     if (n == 0) continue;
     open.ids.insert(open.ids.end(), more.begin(), more.begin() + static_cast<std::ptrdiff_t>(n));
     open.bytes = bytes;

@@ -41,7 +41,7 @@ inline std::uint32_t whole_piece(const Tables& t, const char* p, std::size_t n, 
 // Room to merge in, kept from piece to piece.
 class Scratch {
  public:
-  BlindAlleys alleys;
+  Memory memory;
 
   // The tokens of a piece that is not empty; valid until the next call.
   std::span<const std::uint32_t> merge(const Tables& t, std::string_view piece) {
@@ -51,7 +51,7 @@ class Scratch {
       room = far_.data();
     }
     NoSteps steps;
-    return {room, tokens::merge(t, piece, room, alleys, steps)};
+    return {room, tokens::merge(t, piece, room, memory, steps)};
   }
 
  private:

@@ -35,7 +35,9 @@ inline std::uint32_t joined(const Tables& t, std::uint32_t left, std::uint32_t r
   for (auto at = hash & mask;; at = (at + 1) & mask) {
     const auto entry = t.pairs[at];
     if (entry == kNone) return kNone;
-    if ((entry & ~kIdMask) == tag && t.halves[entry & kIdMask] == Halves{left, right}) return entry & kIdMask;
+    if ((entry & ~kIdMask) != tag) continue;
+    const auto& token = t.tokens[entry & kIdMask];
+    if (token.left == left && token.right == right) return entry & kIdMask;
   }
 }
 
@@ -48,34 +50,49 @@ bool border_stands(const Tables& t, std::uint32_t left, std::uint32_t right, Ste
     if (const auto across = joined(t, left, right); across < limit) return false;
     const auto undo_left = [&] {
       limit = left;
-      left = t.halves[left].right;
+      left = t.tokens[left].right;
       return left != limit;
     };
     const auto undo_right = [&] {
       limit = right + 1;  // of two equal merges the left one comes first
-      right = t.halves[right].left;
+      right = t.tokens[right].left;
       return right + 1 != limit;
     };
     if (left > right ? !(undo_left() || undo_right()) : !(undo_right() || undo_left())) return true;
   }
 }
 
-// Blind alleys that were walked before: a token after which no token fits, where the longest one there is another certain one. Of some signs
-// tokens of nearly every length are known ("-" up to 80 of them), and in a run of them nearly every one leads into such an alley, which takes as
-// many looks at borders to find out. What it holds is true of the encoding, so it serves any number of pieces.
-class BlindAlleys {
+// What was found out before, of long tokens. Of some signs tokens of nearly every length are known ("-" up to 112 of them), and in a run of them
+// nearly every one leads into a blind alley: a token after which no token fits, which takes as many looks at borders to find out. What it holds
+// is true of the encoding, so it serves any number of pieces.
+class Memory {
  public:
-  bool has(std::uint32_t token, std::uint32_t longest) const { return !known_.empty() && known_[place(token, longest)] == key(token, longest); }
-  void add(std::uint32_t token, std::uint32_t longest) {
-    if (known_.empty()) known_.resize(kEntries);
-    known_[place(token, longest)] = key(token, longest);
+  static constexpr std::uint32_t kLongToken = 8;  // bytes; of shorter ones too many come to be worth it
+
+  template <class Steps>
+  bool stands(const Tables& t, std::uint32_t left, std::uint32_t right, Steps& steps) {
+    if (t.length(left) < kLongToken && t.length(right) < kLongToken) return border_stands(t, left, right, steps);
+    auto& entry = entry_of(borders_, left, right);
+    if (const auto key = key_of(left, right); entry >> 1 != key) entry = key << 1 | (border_stands(t, left, right, steps) ? 1 : 0);
+    return entry & 1;
   }
+
+  // That nothing follows `token` where `longest` is the longest token.
+  bool blind(std::uint32_t token, std::uint32_t longest) const {
+    return !blind_.empty() && blind_[place(token, longest)] == key_of(token, longest);
+  }
+  void add_blind(std::uint32_t token, std::uint32_t longest) { entry_of(blind_, token, longest) = key_of(token, longest); }
 
  private:
   static constexpr std::size_t kEntries = 1024;
-  static std::uint64_t key(std::uint32_t a, std::uint32_t b) { return (std::uint64_t{a} << kIdBits | b) + 1; }
+  using Entries = std::vector<std::uint64_t>;  // on first use; 0: nothing
+  static std::uint64_t key_of(std::uint32_t a, std::uint32_t b) { return (std::uint64_t{a} << kIdBits | b) + 1; }
   static std::size_t place(std::uint32_t a, std::uint32_t b) { return pair_hash(a, b) >> 20 & (kEntries - 1); }
-  std::vector<std::uint64_t> known_;  // on first use; 0: nothing
+  static std::uint64_t& entry_of(Entries& entries, std::uint32_t a, std::uint32_t b) {
+    if (entries.empty()) entries.resize(kEntries);
+    return entries[place(a, b)];
+  }
+  Entries borders_, blind_;
 };
 
 // The longest token that `text` begins with. Never empty-handed: every byte is a token.
@@ -115,7 +132,7 @@ class Closed {
 // Writes the tokens of a piece of at least one byte to `out`, which has room for as many as there are bytes; returns how many. With a token
 // before the piece: those that follow it, or 0 if there is no way on from it.
 template <class Steps>
-std::size_t merge(const Tables& t, std::string_view piece, std::uint32_t* out, BlindAlleys& alleys, Steps& steps, std::uint32_t before = kNone) {
+std::size_t merge(const Tables& t, std::string_view piece, std::uint32_t* out, Memory& memory, Steps& steps, std::uint32_t before = kNone) {
   Closed closed(piece.size());
   std::size_t n = 0, at = 0;
   auto token = longest_token(t, piece, steps), longest = token;
@@ -124,33 +141,33 @@ std::size_t merge(const Tables& t, std::string_view piece, std::uint32_t* out, B
     const auto left = n > 0 ? out[n - 1] : before;
     if (token == kNone) {  // nothing fits here: go back, and try the next one there
       if (n == 0) return 0;
-      if (none_fitted) alleys.add(left, longest);
+      if (none_fitted) memory.add_blind(left, longest);
       none_fitted = false;
       closed.add(at);
       at -= t.length(left);
       --n;
       // One that was the same again was the first to be tried.
-      token = n > 0 && out[n - 1] == left ? longest_token(t, piece.substr(at), steps) : t.shorter[left];
+      token = n > 0 && out[n - 1] == left ? longest_token(t, piece.substr(at), steps) : t.tokens[left].shorter;
       continue;
     }
     const auto to = at + t.length(token);
-    const bool fits = left == kNone || ((none_fitted || !closed.has(to)) && border_stands(t, left, token, steps));
+    const bool fits = left == kNone || ((none_fitted || !closed.has(to)) && memory.stands(t, left, token, steps));
     none_fitted &= !fits;
     if (!fits || closed.has(to)) {
-      token = t.shorter[token];
+      token = t.tokens[token].shorter;
       continue;
     }
     out[n++] = token;
     at = to;
     if (at == piece.size()) break;
     // In a long run the same token comes again: then the way that was hard to find the first time is found at once.
-    if (n > 1 && token == left && piece.substr(at).starts_with(t.text(token)) && border_stands(t, token, token, steps)) {
+    if (n > 1 && token == left && piece.substr(at).starts_with(t.text(token)) && memory.stands(t, token, token, steps)) {
       none_fitted = false;
       continue;
     }
     longest = longest_token(t, piece.substr(at), steps);
     none_fitted = true;
-    token = alleys.has(out[n - 1], longest) ? kNone : longest;
+    token = memory.blind(out[n - 1], longest) ? kNone : longest;
   }
   return n;
 }

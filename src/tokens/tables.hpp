@@ -20,10 +20,11 @@ inline constexpr std::uint32_t kIdBits = 18;            // both encodings have f
 inline constexpr std::uint32_t kIdMask = (1u << kIdBits) - 1;
 inline constexpr std::size_t kInlineBytes = 11;         // the longest token that lies in its slot itself
 
-// Of a token of more than one byte: the two that its last merge joins. Of a single byte: itself, twice.
-struct Halves {
-  std::uint32_t left, right;
-  bool operator==(const Halves&) const = default;
+// What merging asks of a token, side by side: a text at random asks it of tokens all over the table, and each is one line of the cache.
+struct Token {
+  std::uint32_t left, right;  // the two that its last merge joins; of a single byte: itself, twice
+  std::uint32_t shorter;      // the longest other token that it begins with, or kNone
+  std::uint32_t length;       // bytes
 };
 
 // A token of at most kInlineBytes bytes: all of it in one comparison. `low` has its first eight bytes, `high` the next three and its length.
@@ -44,15 +45,14 @@ struct Head {
   std::uint32_t tokens, longest;        // the number of tokens; the bytes of the longest
   std::uint32_t slot_bits, pair_bits;   // sizes of the two hash tables, as powers of two
   std::uint32_t nodes, root;            // of the tree; `root` is the root's base
-  std::uint32_t starts_at, bytes_at, halves_at, shorter_at, slots_at, pairs_at, nodes_at, single_at;  // offsets of the sections
+  std::uint32_t starts_at, bytes_at, tokens_at, slots_at, pairs_at, nodes_at, single_at;  // offsets of the sections
 };
 
 struct Tables {
   const Head* head;
   const std::uint32_t* starts;   // tokens + 1: where in `bytes` a token begins
   const char* bytes;             // all tokens, one behind the other
-  const Halves* halves;          // by token
-  const std::uint32_t* shorter;  // by token: the longest other token that it begins with, or kNone
+  const Token* tokens;           // by id
   const Slot* slots;             // hash table with linear probing: bytes → token
   const std::uint32_t* pairs;    // hash table with linear probing: halves → token (14 bits of the hash, then the id), kNone: empty
   const Node* nodes;
@@ -60,10 +60,10 @@ struct Tables {
 
   explicit Tables(const unsigned char* block)
       : head(reinterpret_cast<const Head*>(block)), starts(at<std::uint32_t>(head->starts_at)), bytes(at<char>(head->bytes_at)),
-        halves(at<Halves>(head->halves_at)), shorter(at<std::uint32_t>(head->shorter_at)), slots(at<Slot>(head->slots_at)),
+        tokens(at<Token>(head->tokens_at)), slots(at<Slot>(head->slots_at)),
         pairs(at<std::uint32_t>(head->pairs_at)), nodes(at<Node>(head->nodes_at)), single(at<std::uint32_t>(head->single_at)) {}
 
-  std::uint32_t length(std::uint32_t id) const { return starts[id + 1] - starts[id]; }
+  std::uint32_t length(std::uint32_t id) const { return tokens[id].length; }
   std::string_view text(std::uint32_t id) const { return {bytes + starts[id], length(id)}; }
 
  private:

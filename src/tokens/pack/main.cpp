@@ -54,11 +54,18 @@ std::vector<std::string> read_ranks(const char* path) {
   return tokens;
 }
 
+// The longest other token that a token begins with.
+std::uint32_t shorter_of(const Words& ids, std::string_view text) {
+  for (auto n = text.size() - 1; n > 0; --n)
+    if (const auto found = ids.find(text.substr(0, n)); found != ids.end()) return found->second;
+  return kNone;
+}
+
 // What the last merge of a token's own bytes joins. That merging by ranks gets there at all, and by rising ranks only, is what encoding by
 // known tokens relies on (merge.hpp).
-Halves halves_of(const std::vector<std::string>& tokens, const Words& ids, std::uint32_t id) {
+Token token_of(const std::vector<std::string>& tokens, const Words& ids, std::uint32_t id) {
   const std::string_view text = tokens[id];
-  if (text.size() == 1) return {id, id};
+  if (text.size() == 1) return {id, id, kNone, 1};
   std::vector<std::size_t> cuts(text.size() + 1);
   for (std::size_t i = 0; i < cuts.size(); ++i) cuts[i] = i;
   const auto join = [&](std::size_t i) {
@@ -74,7 +81,7 @@ Halves halves_of(const std::vector<std::string>& tokens, const Words& ids, std::
     before = merged;
     cuts.erase(cuts.begin() + static_cast<std::ptrdiff_t>(best) + 1);
   }
-  return {ids.at(text.substr(0, cuts[1])), ids.at(text.substr(cuts[1]))};
+  return {ids.at(text.substr(0, cuts[1])), ids.at(text.substr(cuts[1])), shorter_of(ids, text), static_cast<std::uint32_t>(text.size())};
 }
 
 // The double array. Each node's children lie at its base XOR their byte; no two nodes share a base, so that a label alone proves a child.
@@ -191,11 +198,11 @@ std::vector<Slot> slots_of(const std::vector<std::string>& tokens, std::uint32_t
   return slots;
 }
 
-std::vector<std::uint32_t> pairs_of(const std::vector<Halves>& halves, std::uint32_t bits) {
+std::vector<std::uint32_t> pairs_of(const std::vector<Token>& known, std::uint32_t bits) {
   std::vector<std::uint32_t> pairs(std::size_t{1} << bits, kNone);
-  for (std::uint32_t id = 0; id < halves.size(); ++id) {
-    if (halves[id].left == id) continue;
-    const auto hash = pair_hash(halves[id].left, halves[id].right);
+  for (std::uint32_t id = 0; id < known.size(); ++id) {
+    if (known[id].left == id) continue;
+    const auto hash = pair_hash(known[id].left, known[id].right);
     auto at = hash & (pairs.size() - 1);
     while (pairs[at] != kNone) at = (at + 1) & (pairs.size() - 1);
     pairs[at] = pair_tag(hash) | id;
@@ -238,34 +245,30 @@ void pack_ranks(const char* from, const char* to) {
   Words ids;
   for (std::uint32_t id = 0; id < tokens.size(); ++id)
     if (!ids.emplace(tokens[id], id).second) give_up("token " + std::to_string(id) + " stands there twice");
-  std::vector<std::uint32_t> starts{0}, shorter, single(256, kNone);
-  std::vector<Halves> halves;
+  std::vector<std::uint32_t> starts{0}, single(256, kNone);
+  std::vector<Token> known;
   std::string bytes;
   std::size_t longest = 0, in_slots = 0;
   for (std::uint32_t id = 0; id < tokens.size(); ++id) {
     const std::string_view text = tokens[id];
     bytes += text;
     starts.push_back(static_cast<std::uint32_t>(bytes.size()));
-    halves.push_back(halves_of(tokens, ids, id));
+    known.push_back(token_of(tokens, ids, id));
     longest = std::max(longest, text.size());
     in_slots += text.size() <= kInlineBytes;
-    auto found = ids.end();
-    for (auto n = text.size() - 1; n > 0 && found == ids.end(); --n) found = ids.find(text.substr(0, n));
-    shorter.push_back(found == ids.end() ? kNone : found->second);
     if (text.size() == 1) single[static_cast<unsigned char>(text[0])] = id;
   }
   if (std::ranges::find(single, kNone) != single.end()) give_up("a byte has no token");
   const Tree tree(tokens);
   Head head{.magic = kMagic, .size = 0, .tokens = static_cast<std::uint32_t>(tokens.size()), .longest = static_cast<std::uint32_t>(longest),
             .slot_bits = bits_for(in_slots, 0.75), .pair_bits = bits_for(tokens.size(), 0.75), .nodes = static_cast<std::uint32_t>(tree.nodes().size()),
-            .root = tree.root(), .starts_at = 0, .bytes_at = 0, .halves_at = 0, .shorter_at = 0, .slots_at = 0, .pairs_at = 0, .nodes_at = 0, .single_at = 0};
+            .root = tree.root(), .starts_at = 0, .bytes_at = 0, .tokens_at = 0, .slots_at = 0, .pairs_at = 0, .nodes_at = 0, .single_at = 0};
   Block block;
   head.starts_at = block.add<std::uint32_t>(starts);
   head.bytes_at = block.add<char>(bytes);
-  head.halves_at = block.add<Halves>(halves);
-  head.shorter_at = block.add<std::uint32_t>(shorter);
+  head.tokens_at = block.add<Token>(known);
   head.slots_at = block.add<Slot>(slots_of(tokens, head.slot_bits));
-  head.pairs_at = block.add<std::uint32_t>(pairs_of(halves, head.pair_bits));
+  head.pairs_at = block.add<std::uint32_t>(pairs_of(known, head.pair_bits));
   head.nodes_at = block.add<Node>(tree.nodes());
   head.single_at = block.add<std::uint32_t>(single);
   block.write(head, to);

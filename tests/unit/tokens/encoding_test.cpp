@@ -158,8 +158,8 @@ TEST(TokensEncoding, MergingIsLinearInStepsWhateverThePiece) {
         const auto text = hostile.make(longer ? 1 << 18 : 1 << 13, random);
         std::vector<std::uint32_t> room(text.size());
         CountSteps steps;
-        BlindAlleys alleys;
-        const auto n = merge(table, text, room.data(), alleys, steps);
+        Memory memory;
+        const auto n = merge(table, text, room.data(), memory, steps);
         std::string back;
         for (std::size_t i = 0; i < n; ++i) back += table.text(room[i]);
         ASSERT_EQ(back, text) << hostile.name;
