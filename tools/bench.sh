@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every benchmark the house has: the Google Benchmark binaries, then the gateway beside nginx, schemas beside Ajv, jobs and flows beside their peers.
+# Runs every benchmark the house has: the Google Benchmark binaries, then the gateway beside nginx, schemas beside Ajv, tokenizers beside npm's, jobs and flows beside their peers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 found=
