@@ -1,7 +1,8 @@
-// Token counting: an estimate from the text's bytes, said to be one.
+// Token counting: an estimate, said to be one and by what.
 #include "gateway/road.hpp"
 
 #include "base/json.hpp"
+#include "gateway/prompt_tokens.hpp"
 
 namespace ballast::gateway {
 
@@ -9,6 +10,8 @@ namespace {
 
 // Bytes of prompt text per token, as a rule of thumb for the vendors' tokenizers on mixed text.
 constexpr std::uint64_t kBytesPerToken = 4;
+// Prompts above are not looked into: the loop has other calls to serve.
+constexpr std::uint64_t kMostCounted = 1u << 20;
 
 Task<void> refuse(const Call& call, ReplySink& sink, const Error& error) {
   const auto told = llm::write_error(call.wire, error);
@@ -24,13 +27,20 @@ Task<void> Gateway::count_tokens(Call call, ReplySink& sink) {
   llm::FactsReader reader;
   const auto facts = reader.request(call.wire, call.body);
   if (!facts) co_return co_await refuse(call, sink, facts.error());
-  const std::uint64_t tokens = (facts->text_bytes + kBytesPerToken - 1) / kBytesPerToken + facts->images * 1024 + facts->messages * 3;
+  // A route's name says nothing of tokens; the model that it would ask first does.
+  const std::string_view asked = call.path_model.empty() ? std::string_view(facts->model) : call.path_model;
+  const auto held = setup();
+  const auto route = held->routes->resolve(asked);
+  const auto basis = tokens::basis_of(route && !(*route)->targets.empty() ? (*route)->targets.front().model : asked);
+  const auto counted = basis.encoding && call.body.size() <= kMostCounted ? prompt_tokens(call.wire, call.body, basis) : std::nullopt;
+  const auto by_bytes = (facts->text_bytes + kBytesPerToken - 1) / kBytesPerToken + facts->images * 1024 + facts->messages * 3;
+  const std::uint64_t tokens = counted.value_or(by_bytes);
   json::object body;
   body[call.wire == llm::Wire::gemini ? "totalTokens" : "input_tokens"] = tokens;
   const std::string text = to_json(json::value(std::move(body)));
   ReplyHead head;
   head.headers.put("content-type", "application/json");
-  head.headers.put("x-ballast-estimate", "bytes/4");
+  head.headers.put("x-ballast-estimate", counted ? basis.by : "bytes/4");
   const auto sent = co_await sink.reply(std::move(head), text);
   (void)sent;                            // a caller that left wants nothing
 }

@@ -20,7 +20,7 @@ const Operations& call_operations() {
       {"post", "/v1/chat/completions", "models", "OpenAI chat completions", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
       {"post", "/v1/responses", "models", "OpenAI responses", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
       {"post", "/v1/messages", "models", "Anthropic messages", "Anthropic's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
-      {"post", "/v1/messages/count_tokens", "models", "Estimate a prompt's tokens", "An estimate: see the reply header x-ballast-estimate.", {}, true},
+      {"post", "/v1/messages/count_tokens", "models", "Estimate a prompt's tokens", "An estimate: the reply header x-ballast-estimate says by which encoding, or bytes/4.", {}, true},
       {"post", "/v1beta/models/{model}:generateContent", "models", "Gemini generate", "Gemini's request and reply.", {{"model", "path", "A route, an alias or provider/model."}, kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
       {"post", "/v1beta/models/{model}:streamGenerateContent", "models", "Gemini generate, streamed", "Server-sent events.", {{"model", "path", "A route, an alias or provider/model."}}, true},
       {"post", "/v1beta/models/{model}:countTokens", "models", "Estimate a prompt's tokens, as Gemini asks", "", {{"model", "path", "A route, an alias or provider/model."}}, true},

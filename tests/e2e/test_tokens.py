@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from support.configs import PRICE, one_provider
 from support.gateway import binary
 
 TRUTH = pathlib.Path(__file__).resolve().parents[3] / "shared" / "data" / "tokenizer" / "truth.jsonl.gz"
@@ -65,3 +66,18 @@ def test_the_references_ids(encoding):
     rows = [json.loads(line) for line in gzip.open(TRUTH, "rt", encoding="utf-8")]
     code, out, _ = tokens("--jsonl", "--encoding", encoding, text="".join(json.dumps({"text": row["text"]}) + "\n" for row in rows))
     assert code == 0 and [json.loads(line) for line in out.splitlines()] == [row[encoding]["ids"] for row in rows]
+
+
+def test_the_route_counts_by_the_model_it_would_ask(upstream, gateway):
+    config = one_provider(upstream)
+    config["models"]["up/gpt-4o"] = {"price": PRICE, "context": 32768, "max_output": 4096}
+    config["routes"]["exact"] = {"targets": ["up/gpt-4o"]}
+    g = gateway(config)
+
+    def count(model: str, content: str) -> tuple[int, str]:
+        reply = g.app.post("/v1/messages/count_tokens", {"model": model, "max_tokens": 8, "messages": [{"role": "user", "content": content}]})
+        return reply.json()["input_tokens"], reply.headers["x-ballast-estimate"]
+
+    assert count("exact", "hello world") == (2 + 3 + 3, "o200k_base")
+    assert count("chat", "hello world") == (3 + 3, "bytes/4")
+    assert count("exact", "hello world " * 100_000) == (1_200_000 // 4 + 3, "bytes/4"), "a long prompt is not looked into"
