@@ -1,5 +1,7 @@
 #include "app/config.hpp"
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -121,6 +123,10 @@ void read_top(const ConfigNode& root, Config& config) {
   if (config.tls_cert.empty() != config.tls_key.empty()) tls.problem("needs both cert and key");
 }
 
+bool is_page_name(std::string_view name) {
+  return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_'; });
+}
+
 void read_sections(const ConfigNode& root, Config& config) {
   read_ledger(root.get("ledger"), config.ledger);
   read_log(root.get("log"), config.log);
@@ -131,6 +137,11 @@ void read_sections(const ConfigNode& root, Config& config) {
   read_work(root.get("work"), config.work);
   const std::filesystem::path beside = std::filesystem::path(config.file).parent_path();
   config.flows = (beside / root.string("flows", "flows")).string();
+  config.datasets = (beside / root.string("datasets", "datasets")).string();
+  for (const auto& [name, node] : root.map("pages")) {
+    if (!is_page_name(name)) node.problem("is no name for a page: letters, digits, - and _ alone");
+    config.pages[name] = (beside / node.as_string()).string();
+  }
   config.webhooks = parse::webhooks(root.get("webhooks"));
   config.batches = parse::batches(root.get("batches"));
   config.probe_local = root.boolean("probe_local", true);

@@ -131,6 +131,8 @@ struct Config {
   gateway::IdempotencyOptions idempotency;
   WorkConfig work;
   std::string flows = "flows";                 // the folder of flows
+  std::string datasets = "datasets";           // the folder of datasets
+  std::map<std::string, std::string> pages;    // folders of static files, by the name that stands in /pages/NAME/
   WebhookConfig webhooks;
   BatchConfig batches;
   bool auto_providers = false;                 // no file names any: those of the environment, and of this machine

@@ -176,7 +176,10 @@ Result<void> Runtime::open_doors() {
   auto shop = Workshop::open(config_, {*loops_, *database_, metrics_, *gateway_});
   if (!shop) return fail(std::move(shop.error()));
   workshop_ = std::move(*shop);
-  api_ = std::make_unique<server::Api>(server::Parts{*gateway_, *database_, metrics_, clock_, kVersion, &workshop_->door(), &workshop_->links()});
+  auto pages = server::read_pages(config_.pages);
+  if (!pages) return fail(std::move(pages.error()));
+  pages_.use(std::move(*pages));
+  api_ = std::make_unique<server::Api>(server::Parts{*gateway_, *database_, metrics_, clock_, kVersion, &workshop_->door(), &workshop_->links(), &pages_});
   loops_->start();
   workshop_->start();
   journal_->start_importer(*database_);
@@ -204,6 +207,8 @@ Result<void> Runtime::open_doors() {
 Result<void> Runtime::reload(Config config) {
   auto made = wire(config, *client_, clock_, wired_.get());
   if (!made) return fail(std::move(made.error()));
+  auto pages = server::read_pages(config.pages);
+  if (!pages) return fail(std::move(pages.error()));
   if (auto shop = workshop_->reload(config, clock_.wall()); !shop) return shop;
   std::string waiting;
   for (const auto& name : needs_restart(started_, config)) waiting += (waiting.empty() ? "" : ", ") + name;
@@ -219,6 +224,7 @@ Result<void> Runtime::reload(Config config) {
     carry_budgets(*old.budgets, *wired_->setup.budgets, old.carried);
     retired_.push_back(std::move(old));
   }
+  pages_.use(std::move(*pages));
   log::set_level(config.log.level);
   config_ = std::move(config);
   return {};

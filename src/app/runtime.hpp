@@ -20,6 +20,7 @@
 #include "records/audit_anchors.hpp"
 #include "records/journal.hpp"
 #include "server/otlp.hpp"
+#include "server/pages.hpp"
 #include "server/server.hpp"
 #include "store/database.hpp"
 
@@ -87,6 +88,7 @@ class Runtime {
   WiredPtr wired_;
   std::unique_ptr<gateway::Gateway> gateway_;
   std::unique_ptr<Workshop> workshop_;
+  server::Pages pages_;
   std::unique_ptr<server::Api> api_;
   std::unique_ptr<net::Server> listener_;
   std::vector<Retired> retired_;

@@ -278,6 +278,8 @@ constexpr K root[] = {
     {"breakers", object, "When a target that keeps failing is left alone.", {}, {}, {}, breakers},
     {"idempotency", object, "The Idempotency-Key header.", {}, {}, {}, idempotency},
     {"flows", text, "The folder of flows (*.yaml), beside this file.", "my-flows", "flows"},
+    {"datasets", text, "The folder of datasets (*.yaml), beside this file: what questions may be asked of.", "my-datasets", "datasets"},
+    {"pages", map_text, "Folders of static files, beside this file, each served under /pages/NAME/.", "analytics"},
     {"work", object, "Jobs.", {}, {}, {}, work},
     {"batches", object, "Files and batches (/v1/files, /v1/batches).", {}, {}, {}, batches},
     {"webhooks", object, "Who is told of a job's end.", {}, {}, {}, webhooks},

@@ -22,6 +22,7 @@ Task<bool> webhooks_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> files_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> batches_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> workers_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> pages_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> state_api(net::Exchange& exchange, const Parts& parts, bool draining);
 
 }  // namespace ballast::server

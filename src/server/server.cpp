@@ -76,6 +76,8 @@ Task<void> Api::handle(net::Exchange& exchange) {
   }
   const bool keys = co_await keys_api(exchange, parts_);
   if (keys) co_return;
+  const bool pages = co_await pages_api(exchange, parts_);
+  if (pages) co_return;
   co_await no_route(exchange);
 }
 

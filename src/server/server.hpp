@@ -12,6 +12,7 @@
 //   approve_api    /approve/{token}         approval links: no key, the link is one
 //   workers_api    /api/workers/*
 //   webhooks_api   /api/webhooks
+//   pages          /pages/NAME/             static files that the configuration names
 //   state_api      /api/breakers, /api/budgets, /api/providers, /metrics, /healthz, /readyz, /openapi.json
 //
 // Native routes answer errors as RFC 9457 problem details; the models' routes in their own API's shape.
@@ -33,6 +34,7 @@ class ApprovalLinks;                             // approval_links.hpp
 namespace ballast::server {
 
 class WorkDoor;                                  // work_door.hpp
+class Pages;                                     // pages.hpp
 
 // Borrowed; all of it outlives the Api.
 struct Parts {
@@ -43,6 +45,7 @@ struct Parts {
   std::string version;
   WorkDoor* work = nullptr;                      // null only in tests of other routes
   const work::ApprovalLinks* links = nullptr;    // null: none are made or taken
+  const Pages* pages = nullptr;                  // null: none are served
 };
 
 class Api final : public net::Handler {

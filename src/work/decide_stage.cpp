@@ -144,7 +144,8 @@ void DecideRound::start(Graph& graph, Node& node) {
   if (const auto* w = stage.as<WaitStage>()) return wait(graph, node, *w);
   if (const auto* m = stage.as<MapStage>()) return begin_map(graph, node, *m);
   const auto& most = state_.flow_->policy().max_cost;
-  if (most && stage.as<ModelStage>() && state_.cost_ >= *most)
+  const auto* query = stage.as<QueryStage>();
+  if (most && (stage.as<ModelStage>() || (query && !query->route.empty())) && state_.cost_ >= *most)
     return exhausted(graph, node, refusal(ErrorCode::policy_budget_exceeded, fmt::format("the run has cost ${}, and its policy.max_cost is ${}", to_usd(state_.cost_), to_usd(*most))));
   perform_outside(graph, node);
 }

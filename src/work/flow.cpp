@@ -8,7 +8,8 @@
 namespace ballast::work {
 namespace {
 
-constexpr std::string_view kind_names[] = {"model", "http", "transform", "template", "approve", "wait", "map", "choose", "flow", "settle", "worker"};
+constexpr std::string_view kind_names[] = {"model", "http", "transform", "template", "approve", "wait", "map", "choose", "flow", "settle", "worker", "query"};
+static_assert(std::size(kind_names) == kStageKinds);
 constexpr std::string_view risk_names[] = {"read", "write", "destructive"};
 constexpr std::string_view idempotency_names[] = {"none", "natural", "key"};
 
@@ -82,6 +83,12 @@ class Readings {
     add(s.key, ReadRole::data, View::settled);
   }
   void add(const WorkerStage& w) { add(w.input); }
+  void add(const QueryStage& q) {
+    add(q.question);
+    add(q.system);
+    add(q.intent);
+    add(q.principal);
+  }
 
   std::vector<Reading> out;
 };

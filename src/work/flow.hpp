@@ -72,7 +72,8 @@ struct Shape {                                // a JSON Schema
   explicit operator bool() const { return schema.has_value(); }
 };
 
-enum class StageKind : std::uint8_t { model, http, transform, text, approve, wait, map, choose, flow, settle, worker };
+enum class StageKind : std::uint8_t { model, http, transform, text, approve, wait, map, choose, flow, settle, worker, query };
+inline constexpr std::size_t kStageKinds = 12;
 enum class Risk : std::uint8_t { read, write, destructive };
 enum class Idempotency : std::uint8_t {
   none,                                       // trying again may do it twice: never retried once it may have arrived
@@ -204,6 +205,18 @@ struct WorkerStage {
   bool trusted = true;
 };
 
+// A question over a dataset, by the hybrid road: a model (`route`) makes an intent of the question, or an expression gives it; a program makes the
+// statement. Output: {intent, columns, rows, truncated, sql, parameters, timing_ms, asked}, or {unanswerable, intent, …} with the reason.
+struct QueryStage {
+  std::string dataset;
+  Text question;                              // with `route`
+  std::string route;
+  Text system;                                // the operator's own words to the model, after what it is told anyway
+  std::uint32_t reasks = 1;                   // an intent that is refused goes back to the model with the reason
+  Expr intent;                                // or: JSON as docs/query.md has it
+  Expr principal;                             // attributes for row filters, beside who submitted the run; reads .input alone
+};
+
 // ---- How stages fail
 
 struct Retry {
@@ -223,7 +236,7 @@ struct Fallback {
 struct Stage {
   std::string name;
   Place at;
-  std::variant<ModelStage, HttpStage, TransformStage, TextStage, ApproveStage, WaitStage, MapStage, ChooseStage, FlowStage, SettleStage, WorkerStage> does;
+  std::variant<ModelStage, HttpStage, TransformStage, TextStage, ApproveStage, WaitStage, MapStage, ChooseStage, FlowStage, SettleStage, WorkerStage, QueryStage> does;
   Expr when;                                  // false: skipped
   std::vector<std::string> after, needs;      // as written. needs: skipped, too, when one of these was skipped
   // What it comes after, of its own graph: read, `after`, `needs`, the choices that name it. Sorted.

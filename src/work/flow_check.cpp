@@ -225,6 +225,12 @@ FlowFindings check_flows(std::span<const FlowPtr> flows, const FlowWorld& world)
       }
       if (const auto* m = s.as<ModelStage>(); m && world.route_exists && !world.route_exists(m->route))
         out.error(*flow, s.at, fmt::format("asks for the model {}, which is neither a route, an alias nor PROVIDER/MODEL", m->route));
+      if (const auto* q = s.as<QueryStage>()) {
+        if (!q->route.empty() && world.route_exists && !world.route_exists(q->route))
+          out.error(*flow, s.at, fmt::format("asks for the model {}, which is neither a route, an alias nor PROVIDER/MODEL", q->route));
+        if (world.dataset_exists && !world.dataset_exists(q->dataset))
+          out.error(*flow, s.at, fmt::format("asks the dataset {}, and there is none of this name", q->dataset));
+      }
       ends(*flow, s, out);
       effects(*flow, s, out);
       approvals(*flow, s, stages, world, out);

@@ -25,6 +25,7 @@ struct FlowWorld {
   std::function<Grant(std::string_view assignee, bool signature)> can_approve;
   bool knows_all_keys = true;                                   // else its `nobody` may be mistaken
   std::function<bool(std::string_view route)> route_exists;     // a route, alias or model of the gateway
+  std::function<bool(std::string_view dataset)> dataset_exists;
 };
 
 struct FlowFindings {

@@ -12,7 +12,7 @@ namespace ballast::work {
 namespace {
 using namespace std::chrono_literals;
 
-constexpr std::string_view kinds[] = {"model", "http", "transform", "template", "approve", "wait", "map", "choose", "flow", "settle", "worker"};
+constexpr std::string_view kinds[] = {"model", "http", "transform", "template", "approve", "wait", "map", "choose", "flow", "settle", "worker", "query"};
 
 bool is_name(std::string_view name) {
   if (name.empty() || name.size() > kMaxStageName || !((name[0] >= 'a' && name[0] <= 'z') || (name[0] >= 'A' && name[0] <= 'Z'))) return false;
@@ -35,12 +35,13 @@ std::string defaults_of(std::string_view text) {
 }
 
 bool calls_out(StageKind kind) {
-  return kind == StageKind::model || kind == StageKind::http || kind == StageKind::flow || kind == StageKind::settle || kind == StageKind::worker;
+  return kind == StageKind::model || kind == StageKind::http || kind == StageKind::flow || kind == StageKind::settle || kind == StageKind::worker || kind == StageKind::query;
 }
 
 Duration default_timeout(StageKind kind) {
   switch (kind) {
-    case StageKind::model: return 5min;
+    case StageKind::model:
+    case StageKind::query: return 5min;
     case StageKind::http:
     case StageKind::settle: return 30s;
     case StageKind::worker: return 1h;

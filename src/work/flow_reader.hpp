@@ -39,6 +39,7 @@ class FlowReader {
   FlowStage flow(const ConfigNode& node);
   SettleStage settle(const ConfigNode& node);
   WorkerStage worker(const ConfigNode& node);
+  QueryStage query(const ConfigNode& node);
 
   // flow_calls_reader.cpp
   HttpCall http(const ConfigNode& node);

@@ -1,6 +1,8 @@
 // What each kind of stage says.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/text.hpp"
 #include "work/flow_reader.hpp"
 
@@ -36,6 +38,7 @@ bool FlowReader::does(Stage& stage, std::string_view kind, const ConfigNode& nod
   else if (kind == "flow") stage.does = flow(node);
   else if (kind == "settle") stage.does = settle(node);
   else if (kind == "worker") stage.does = worker(node);
+  else if (kind == "query") stage.does = query(node);
   else return false;
   return true;
 }
@@ -65,6 +68,30 @@ ModelStage FlowReader::model(const ConfigNode& node) {
   m.stop = node.strings("stop");
   node.done();
   return m;
+}
+
+QueryStage FlowReader::query(const ConfigNode& node) {
+  QueryStage q;
+  q.dataset = node.require("dataset").as_string();
+  q.intent = expr(node.get("intent"));
+  q.question = text(node.get("question"));
+  q.route = node.string("route");
+  q.system = text(node.get("system"));
+  q.reasks = static_cast<std::uint32_t>(node.integer("reasks", 1, 0, 5));
+  q.principal = expr(node.get("principal"));
+  if (node.has("intent") == node.has("question")) node.problem("needs a question, with the route of the model that makes an intent of it, or an intent");
+  for (const auto* key : {"route", "system", "reasks"}) {
+    if (node.has("intent") && node.has(key)) node.get(key).problem("goes with question: an intent needs no model");
+  }
+  if (node.has("question") && q.route.empty()) node.problem("needs a route: the model that makes an intent of the question");
+  // Who asks is not for a stage to say: what a model or the web came to must never choose whose rows are read.
+  if (q.principal) {
+    const auto& reads = q.principal.jq->reads();
+    const bool other = reads.whole || std::ranges::any_of(reads.paths, [](const auto& path) { return path.empty() || path[0] != "input"; });
+    if (other) node.get("principal").problem("may read .input alone: who asks is not for a stage to say");
+  }
+  node.done();
+  return q;
 }
 
 ApproveWhen FlowReader::approve_when(const ConfigNode& node) {

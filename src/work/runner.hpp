@@ -112,7 +112,7 @@ class Runner {
   Engine& engine_;
   FlowBook& book_;
   const RunnerOptions options_;
-  Performer performers_[11];
+  Performer performers_[kStageKinds];
   Undoer undoer_;
   Recovery recovery_;
 };

@@ -50,7 +50,7 @@ Result<json::object> model_request(const ModelStage& stage, const json::value& c
   return body;
 }
 
-Result<json::value> model_output(const ModelStage& stage, const json::value& reply) {
+Result<std::string_view> model_text(const json::value& reply) {
   const auto choices = JsonRef(reply).find("choices");
   if (!choices || choices->size() == 0) return fail(bad("the model gave no answer"));
   const JsonRef choice = choices->item(0);
@@ -60,15 +60,35 @@ Result<json::value> model_output(const ModelStage& stage, const json::value& rep
   const auto message = choice.find("message");
   const auto content = message ? message->find("content") : std::nullopt;
   if (!content || !content->is_string()) return fail(bad("the model gave no text"));
-  const std::string_view text = content->value().get_string();
-  if (!stage.schema) return json::value(text);
+  return std::string_view(content->value().get_string());
+}
+
+Result<json::value> model_json(std::string_view text) {
   auto value = parse_json(without_fence(text), {.max_bytes = text.size() + 1, .max_depth = 256});
   if (!value) return fail(bad("the answer is not JSON: " + value.error().message));
+  return value;
+}
+
+Result<json::value> model_output(const ModelStage& stage, const json::value& reply) {
+  const auto text = model_text(reply);
+  if (!text) return fail(text.error());
+  if (!stage.schema) return json::value(*text);
+  auto value = model_json(*text);
+  if (!value) return value;
   const auto violations = stage.schema.schema->check(*value, 3);
   if (violations.empty()) return value;
   std::string said = "the answer does not fit its schema";
   for (const auto& v : violations) said += fmt::format("; {} {}", v.instance_path.empty() ? "/" : v.instance_path, v.message);
   return fail(bad(std::move(said)));
+}
+
+// Of this run: the stage's key is also that of the runs it comes from, whose answer a redrive or fork does not want again.
+ModelRequest model_call_of(const StageCall& call, std::string route, const json::object& body, unsigned nth) {
+  const JobSpec& spec = call.run.spec;
+  auto key = fmt::format("{}#{}#{}", to_string(call.run.id), call.stage.key, call.stage.attempt);
+  if (nth != 0) key += fmt::format("#{}", nth);
+  return {.body = to_json(body), .model = std::move(route), .key_id = spec.key_id, .user = spec.user, .feature = spec.feature.empty() ? spec.name : spec.feature,
+          .idempotency_key = std::move(key), .tenant = spec.tenant};
 }
 
 Performer model_performer(ModelCaller& caller) {
@@ -80,11 +100,7 @@ Performer model_performer(ModelCaller& caller) {
       done.error = std::move(body.error());
       co_return done;
     }
-    const JobSpec& spec = call.run.spec;
-    // Of this run: `key` is also that of the runs it comes from, whose answer a redrive or fork does not want again.
-    ModelRequest request{.body = to_json(*body), .model = stage.route, .key_id = spec.key_id, .user = spec.user, .feature = spec.feature.empty() ? spec.name : spec.feature,
-                         .idempotency_key = fmt::format("{}#{}#{}", to_string(call.run.id), call.stage.key, call.stage.attempt), .tenant = spec.tenant};
-    ModelReply reply = co_await caller.call(std::move(request), call.cancel);
+    ModelReply reply = co_await caller.call(model_call_of(call, stage.route, *body), call.cancel);
     if (!reply.cost_usd.empty())
       if (const auto cost = money_from_usd(reply.cost_usd, "cost")) done.cost = *cost;
     if (reply.error) {

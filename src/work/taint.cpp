@@ -46,6 +46,8 @@ Result<Taint> Taint::from_json(const json::value& value) {
 
 std::optional<TaintKind> taint_source(const Stage& stage) {
   if (stage.as<ModelStage>()) return TaintKind::model;
+  // A model chose what is read; without one, what stands in a database was written by somebody.
+  if (const auto* q = stage.as<QueryStage>()) return q->route.empty() ? TaintKind::web : TaintKind::model;
   if (const auto* h = stage.as<HttpStage>(); h && !h->call.trusted) return TaintKind::web;
   if (const auto* s = stage.as<SettleStage>(); s && !s->effect.trusted) return TaintKind::web;
   if (const auto* w = stage.as<WorkerStage>(); w && !w->trusted) return TaintKind::worker;
