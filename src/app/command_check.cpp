@@ -6,6 +6,8 @@
 #include "app/schema.hpp"
 #include "app/table.hpp"
 #include "app/wiring.hpp"
+#include "query/dataset.hpp"
+#include "server/pages.hpp"
 #include "work/flow_book.hpp"
 
 namespace ballast::app {
@@ -84,6 +86,19 @@ json::array keys_of(const Config& config) {
                                 {"expires", k.expires ? to_rfc3339(*k.expires) : std::string()}});
   }
   return rows;
+}
+
+json::array datasets_of(const query::Datasets& datasets) {
+  json::array out;
+  for (const auto& [name, dataset] : datasets)
+    out.push_back(json::object{{"dataset", name}, {"tables", dataset.tables.size()}, {"database", dataset.database.starts_with("sqlite:") ? dataset.database : "postgres"}});
+  return out;
+}
+
+json::array pages_of(const Config& config) {
+  json::array out;
+  for (const auto& [name, folder] : config.pages) out.push_back(json::object{{"page", fmt::format("/pages/{}/", name)}, {"folder", folder}});
+  return out;
 }
 
 json::array flows_of(const work::FlowSet& flows) {
@@ -169,8 +184,13 @@ int check(const Flags& flags) {
   auto wired = wire(*config, network, clock, nullptr);
   if (!wired) return refuse(flags, {ConfigMistake{.file = config->file, .field = wired.error().field, .message = wired.error().message}});
   json::array warnings, notes;
+  const auto datasets = query::load_datasets(config->datasets, system_environment());
+  if (!datasets) return refuse(flags, {ConfigMistake{.file = config->datasets, .message = datasets.error().message}});
+  if (auto pages = server::read_pages(config->pages); !pages) return refuse(flags, {ConfigMistake{.file = config->file, .field = pages.error().field, .message = pages.error().message}});
   work::FlowFindings found;
-  const auto flows = work::load_flows(config->flows, system_environment(), found, world_of(approvers_of(flags, *config, warnings)));
+  auto world = world_of(approvers_of(flags, *config, warnings));
+  world.dataset_exists = [&](std::string_view name) { return datasets->contains(name); };
+  const auto flows = work::load_flows(config->flows, system_environment(), found, world);
   if (!flows) return refuse(flags, found.errors);
   for (const auto& w : found.warnings) warnings.push_back(json::value(to_string(w)));
   for (const auto& n : found.notes) notes.push_back(json::value(to_string(n) + (flags.stored_keys ? "" : "; --database reads them")));
@@ -184,6 +204,8 @@ int check(const Flags& flags) {
   out["budgets"] = budgets_of(*config);
   out["keys"] = keys_of(*config);
   out["flows"] = flows_of(*flows);
+  out["datasets"] = datasets_of(*datasets);
+  out["pages"] = pages_of(*config);
   out["warnings"] = warnings;
   out["notes"] = notes;
   if (flags.json) {
@@ -192,7 +214,7 @@ int check(const Flags& flags) {
   }
   std::cout << (config->file.empty() ? "no file: the simulator, and providers found in the environment" : config->file + ": good") << "\n"
             << "listens on " << plain(out["listen"]) << ", database " << plain(out["database"]) << ", ledger " << plain(out["ledger"]) << '\n';
-  for (const char* name : {"providers", "routes", "limits", "budgets", "keys", "flows"}) section(name, out[name].as_array());
+  for (const char* name : {"providers", "routes", "limits", "budgets", "keys", "flows", "datasets", "pages"}) section(name, out[name].as_array());
   for (const auto& w : warnings) std::cout << "\nwarning: " << plain(w);
   for (const auto& n : notes) std::cout << "\nnote: " << plain(n);
   if (!warnings.empty() || !notes.empty()) std::cout << '\n';

@@ -15,7 +15,13 @@ struct Flags {
   std::string call;
 };
 
+bool is_run(std::string_view id) { return id.starts_with("job_"); }
+
 Result<json::value> find(Access& access, const std::string& call) {
+  if (is_run(call)) {
+    if (auto there = need_server(access); !there) return fail(std::move(there.error()));
+    return access.call("GET", fmt::format("/api/jobs/{}/stages", net::percent_encode(call)));
+  }
   auto* db = access.database();
   if (!db) return access.call("GET", "/api/decisions/" + net::percent_encode(call));
   const auto id = parse_id(call, "call");
@@ -26,15 +32,15 @@ Result<json::value> find(Access& access, const std::string& call) {
 }
 
 int explain(const Flags& flags) {
-  return ask_and_tell(flags.access, [&](Access& access) { return find(access, flags.call); }, [](const json::value& record) { std::cout << tell(record); });
+  return ask_and_tell(flags.access, [&](Access& access) { return find(access, flags.call); }, [&](const json::value& record) { std::cout << (is_run(flags.call) ? tell_run(record) : tell(record)); });
 }
 
 }  // namespace
 
 void add_explain(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand("explain", "Tell why one call went the way it went.");
+  auto* command = app.add_subcommand("explain", "Tell why one call, or one run of a flow, went the way it went.");
   auto flags = std::make_shared<Flags>();
-  command->add_option("CALL_ID", flags->call, "The x-ballast-call-id of the answer.")->required();
+  command->add_option("ID", flags->call, "The x-ballast-call-id of an answer (call_…), or the id of a run (job_…).")->required();
   add_access_flags(*command, flags->access);
   command->callback([&run, flags] { run = [flags] { return explain(*flags); }; });
 }

@@ -58,7 +58,8 @@ Workshop::Workshop(const Config& config, Ground ground, work::ApprovalLinks link
       guarded_(ground.loops, net::ClientOptions{.tls = {.ca_file = config.ca_file}, .egress = policy_}),
       webhooks_(ground.loops.at(ground.loops.size() - 1), guarded_, ground.database, policy_, shown, {.seed = os_seed(), .deliverer = {}}), meter_(ground.metrics),
       dispatch_(ground.loops.at(0), {.timeout = config_.timeout}), engine_(ground.loops.at(0), ground.database, engine_options(config_), os_seed()),
-      pace_(ground.loops.at(0), pace_options(config_)), caller_(ground.gateway, ground.loops.at(0), pace_), flows_(system_environment()), runner_(engine_, flows_),
+      pace_(ground.loops.at(0), pace_options(config_)), caller_(ground.gateway, ground.loops.at(0), pace_), flows_(system_environment()),
+      datasets_(ground_.loops.at(0), ground_.gateway.world().clock, ground_.gateway.world().keys), runner_(engine_, flows_),
       schedules_(engine_, flows_), batches_(engine_, config.batches.options),
       provider_batches_(ground.gateway, engine_, caller_, config.batches.provider), links_(std::move(links)),
       door_(engine_, flows_, webhooks_, schedules_, batches_, config.batches.file_bytes) {
@@ -72,6 +73,7 @@ Workshop::Workshop(const Config& config, Ground ground, work::ApprovalLinks link
   runner_.set_performer(work::StageKind::model, work::model_performer(caller_));
   runner_.set_performer(work::StageKind::http, work::http_performer(ground_.loops.at(0), guarded_));
   runner_.set_performer(work::StageKind::settle, work::settle_performer(ground_.loops.at(0), guarded_));
+  runner_.set_performer(work::StageKind::query, work::query_performer(caller_, datasets_, ground_.gateway.world().clock));
   runner_.set_undoer(work::http_undoer(ground_.loops.at(0), guarded_));
   runner_.set_recovery(work::effects_recovery());
   engine_.on_ended([this](const work::Job& job) {
@@ -95,11 +97,14 @@ Result<std::unique_ptr<Workshop>> Workshop::open(const Config& config, Ground gr
 }
 
 Result<void> Workshop::reload(const Config& config, WallTime now) {
+  auto datasets = query::load_datasets(config.datasets, system_environment());
+  if (!datasets) return fail(std::move(datasets.error()));
   work::FlowFindings found;
-  auto flows = work::load_flows(config.flows, system_environment(), found);
+  auto flows = work::load_flows(config.flows, system_environment(), found, {.can_approve = {}, .route_exists = {}, .dataset_exists = [&](std::string_view name) { return datasets->contains(name); }});
   if (!flows) return fail(std::move(flows.error()));
   for (const auto& w : found.warnings) log::warn("flow_warning", {{"what", to_string(w)}});
   if (auto put = flows_.put(ground_.database, std::move(*flows), now); !put) return put;
+  datasets_.use(std::move(*datasets));
   webhooks_.use(secret_book(config.webhooks));
   return {};
 }

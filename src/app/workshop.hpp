@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "app/config.hpp"
+#include "app/datasets.hpp"
 #include "net/client.hpp"
 #include "net/loop.hpp"
 #include "server/work_door.hpp"
@@ -65,6 +66,7 @@ class Workshop {
   work::Pace pace_;
   work::ModelCaller caller_;
   work::FlowBook flows_;
+  DatasetShelf datasets_;
   work::Runner runner_;
   work::Schedules schedules_;
   work::Batches batches_;

@@ -132,6 +132,9 @@ struct Dataset {
   std::string describe() const;
 };
 
+// How an intent is written, for a model's prompt: the same for every dataset, before what `describe` says of this one.
+std::string_view intent_guide();
+
 // Reads one from a configuration; mistakes are recorded in the node's document, so `check()` comes before its use.
 Dataset read_dataset(std::string name, const ConfigNode& node);
 // Reads a file; its name without folder and extension is the dataset's. A relative path of a SQLite file counts from the dataset's folder.

@@ -96,6 +96,23 @@ void describe_column(const Column& c, std::string& out) {
 
 }  // namespace
 
+std::string_view intent_guide() {
+  return R"(# Intents
+An intent is one JSON object: {"from": TABLE, "dimensions": […], "measures": […], "where": CONDITION, "having": CONDITION, "order": […], "limit": N}. Only "from" and one
+output are needed. Columns are TABLE.COLUMN. Tables that belong together are joined by themselves: "from" names the table whose rows are counted or listed.
+- dimensions: what to list or to group by: columns or expressions. {"truncate": "month", "of": COLUMN} and {"part": "year", "of": COLUMN} for time.
+- measures: {"count": "*"}, {"sum": X}, {"avg": X}, {"min": X}, {"max": X}, {"count_distinct": X}, each with "as": NAME, and with "where": CONDITION for some rows alone.
+- expressions: a column, a number, {"value": "text"}, {"add": [A, B]}, {"subtract": [A, B]}, {"multiply": [A, B]}, {"divide": [A, B]}, {"round": A, "digits": N}, derived values.
+- conditions: {"field": X, "op": OP, "value": V} with =, !=, <, <=, >, >=, contains, starts, ends, like; "in" and "not_in" with a list; "between" with two values; "is_null" and
+  "not_null" without a value; "within" with {"last": N, "unit": "month"}, {"this": "year"} or {"from": DATE, "to": DATE}. "other" instead of "value" compares with an expression.
+  {"and": […]}, {"or": […]}, {"not": C}, {"exists": TABLE, "where": C}.
+- order: [{"by": NAME OR COLUMN, "desc": true}]. An intent may stand in "from" of another, whose columns are then its outputs' names.
+Revenue by country in 2025, the best five:
+{"from": "orders", "dimensions": ["customers.country"], "measures": [{"sum": "orders.total", "as": "revenue"}], "where": {"field": "orders.day", "op": "within",
+"value": {"from": "2025-01-01", "to": "2025-12-31"}}, "order": [{"by": "revenue", "desc": true}], "limit": 5}
+)";
+}
+
 json::value Dataset::intent_schema() const {
   const json::object as{{"type", "string"}, {"pattern", "^[A-Za-z_][A-Za-z0-9_]{0,59}$"}};
   std::vector<std::string> first, all, columns = names();

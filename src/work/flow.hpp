@@ -206,7 +206,8 @@ struct WorkerStage {
 };
 
 // A question over a dataset, by the hybrid road: a model (`route`) makes an intent of the question, or an expression gives it; a program makes the
-// statement. Output: {intent, columns, rows, truncated, sql, parameters, timing_ms, asked}, or {unanswerable, intent, …} with the reason.
+// statement. Output: {intent, columns, rows, truncated, chart, text, sql, parameters, timing_ms}, or
+// {intent, unanswerable} with the reason; with `route` also {question, asked}.
 struct QueryStage {
   std::string dataset;
   Text question;                              // with `route`

@@ -34,8 +34,7 @@ class Asking {
       done_.error = std::move(found.error());
       co_return std::move(done_);
     }
-    if (!stage_.intent) (*found)["asked"] = asked_;
-    if (auto* timing = found->if_contains("timing_ms"); timing && !stage_.intent) timing->as_object()["model"] = std::chrono::duration<double, std::milli>(model_).count();
+    if (!stage_.intent) tell_of_model(*found);
     done_.value = std::make_shared<const json::value>(std::move(*found));
     co_return std::move(done_);
   }
@@ -52,13 +51,14 @@ class Asking {
     if (!topic) co_return fail(ErrorCode::caller_not_found, fmt::format("there is no dataset \"{}\"", stage_.dataset), "dataset");
     auto question = stage_.question.text->render(*call_.stage.context);
     if (!question) co_return fail(std::move(question.error()));
+    question_ = std::move(*question);
     std::string system;
     if (stage_.system) {
       auto said = stage_.system.text->render(*call_.stage.context);
       if (!said) co_return fail(std::move(said.error()));
       system = std::move(*said);
     }
-    json::object body = intent_request(stage_, *topic, system, *question, clock_.wall());
+    json::object body = intent_request(stage_, *topic, system, question_, clock_.wall());
     for (;;) {
       std::string text;
       Result<json::object> found = co_await try_once(body, text);
@@ -66,6 +66,14 @@ class Asking {
       if (asked_ > stage_.reasks || text.empty()) co_return fail(given_up(std::move(found.error())));
       ask_again(body, text, found.error());
     }
+  }
+
+  void tell_of_model(json::object& found) const {
+    found["question"] = question_;
+    found["asked"] = asked_;
+    auto& timing = found["timing_ms"];
+    if (!timing.is_object()) timing = json::object{};
+    timing.as_object()["model"] = std::chrono::duration<double, std::milli>(model_).count();
   }
 
   // `text` is what the model said, if it said anything.
@@ -107,6 +115,7 @@ class Asking {
   const StageCall& call_;
   const QueryStage& stage_;
   Performed done_;
+  std::string question_;
   unsigned asked_ = 0;
   Duration model_{};
 };

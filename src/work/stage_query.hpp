@@ -31,7 +31,7 @@ class DatasetDoor {
   virtual ~DatasetDoor() = default;
   // Null: no such dataset.
   virtual std::shared_ptr<const DatasetTopic> topic(std::string_view dataset) const = 0;
-  // {intent, columns, rows, truncated, sql, parameters, timing_ms}, or {intent, unanswerable}. caller_invalid_request and caller_too_large with the
+  // {intent, columns, rows, truncated, chart, text, sql, parameters, timing_ms}, or {intent, unanswerable}. caller_invalid_request and caller_too_large with the
   // place in the intent: another intent may do better. Anything else: no intent will.
   virtual Task<Result<json::object>> run(DatasetAsk ask, CancelToken cancel) = 0;
 };
