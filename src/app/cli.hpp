@@ -36,6 +36,7 @@ void add_inbox(CLI::App& app, Run& run);
 void add_backup(CLI::App& app, Run& run);     // and restore
 void add_erase(CLI::App& app, Run& run);
 void add_usage(CLI::App& app, Run& run);
+void add_query(CLI::App& app, Run& run);
 void add_schema(CLI::App& app, Run& run);
 void add_intents(CLI::App& app, Run& run);
 void add_tokens(CLI::App& app, Run& run);

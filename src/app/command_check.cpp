@@ -184,8 +184,9 @@ int check(const Flags& flags) {
   auto wired = wire(*config, network, clock, nullptr);
   if (!wired) return refuse(flags, {ConfigMistake{.file = config->file, .field = wired.error().field, .message = wired.error().message}});
   json::array warnings, notes;
-  const auto datasets = query::load_datasets(config->datasets, system_environment());
-  if (!datasets) return refuse(flags, {ConfigMistake{.file = config->datasets, .message = datasets.error().message}});
+  Mistakes wrong;
+  const auto datasets = query::load_datasets(config->datasets, system_environment(), &wrong);
+  if (!datasets) return refuse(flags, wrong.empty() ? Mistakes{ConfigMistake{.file = datasets.error().field, .message = datasets.error().message}} : wrong);
   if (auto pages = server::read_pages(config->pages); !pages) return refuse(flags, {ConfigMistake{.file = config->file, .field = pages.error().field, .message = pages.error().message}});
   work::FlowFindings found;
   auto world = world_of(approvers_of(flags, *config, warnings));
