@@ -5,13 +5,13 @@
 namespace ballast {
 namespace {
 // In the order of the enum.
-constexpr std::array<std::string_view, 27> names = {
+constexpr std::array<std::string_view, 28> names = {
     "caller_invalid_request", "caller_unauthenticated", "caller_forbidden", "caller_not_found", "caller_conflict",
     "caller_too_large", "caller_timeout", "caller_cancelled",
     "policy_rate_limited", "policy_budget_exceeded", "policy_unpriced_model", "policy_unbounded_cost", "policy_egress_denied",
     "provider_unreachable", "provider_timeout", "provider_rate_limited", "provider_quota", "provider_auth",
     "provider_overloaded", "provider_error", "provider_bad_response", "provider_context_length",
-    "provider_content_filter", "provider_rejected", "provider_all_failed",
+    "provider_content_filter", "provider_rejected", "provider_invalid_output", "provider_all_failed",
     "internal_unavailable", "internal_error"};
 static_assert(names.size() == static_cast<std::size_t>(ErrorCode::internal_error) + 1);
 }  // namespace

@@ -42,6 +42,7 @@ enum class ErrorCode : unsigned char {
   provider_context_length,    // the prompt does not fit the model
   provider_content_filter,    // the provider's safety system refused
   provider_rejected,          // any other 4xx: the request is wrong for this provider
+  provider_invalid_output,    // the answer is not the JSON that was asked for, and asking again did not help
   provider_all_failed,        // every target of the plan failed, no degradation applied
   internal_unavailable,       // draining, database down, out of descriptors
   internal_error,             // a bug or an exhausted machine

@@ -263,6 +263,7 @@ int http_status(ErrorCode code, Wire wire) {
     case ErrorCode::provider_context_length: return 400;
     case ErrorCode::provider_content_filter: return 400;
     case ErrorCode::provider_rejected: return 400;
+    case ErrorCode::provider_invalid_output: return 422;
     case ErrorCode::provider_all_failed: return 503;
     case ErrorCode::internal_unavailable: return 503;
     case ErrorCode::internal_error: return 500;

@@ -9,6 +9,7 @@
 
 #include "base/clock.hpp"
 #include "base/result.hpp"
+#include "llm/structured.hpp"
 #include "llm/types.hpp"
 #include "net/http.hpp"
 #include "net/url.hpp"
@@ -30,6 +31,7 @@ struct Quirks {
   bool responses = false;                // serves /responses itself; else such calls are translated to chat
   bool batch = false;                    // has its vendor's batch API
   std::string max_tokens_field;          // spelling to insert where the request has none; empty: the wire's own
+  std::optional<Asking> structured;      // how its models are asked for JSON of a schema; nothing: as its kind and host are known to
 };
 
 struct ProviderTimeouts {

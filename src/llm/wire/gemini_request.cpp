@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/json.hpp"
+#include "llm/structured.hpp"
 #include "llm/wire/common.hpp"
 #include "llm/wire/wires.hpp"
 
@@ -190,13 +191,7 @@ void parse_generation(const Node& g, ChatRequest& out) {
   out.presence_penalty = either_number(g, "presencePenalty", "presence_penalty", -2, 2);
   if (auto stop = g.find("stopSequences", "stop_sequences"))
     for (std::size_t i = 0; i < stop->size(); ++i) out.stop.push_back(stop->item(i).text());
-  auto mime = g.find("responseMimeType", "response_mime_type");
-  if (mime && mime->text_view() == "application/json") {
-    ResponseFormat f{.kind = ResponseFormat::Kind::json};
-    for (const std::string_view key : {"responseJsonSchema", "response_json_schema", "responseSchema", "response_schema"})
-      if (auto schema = g.find(key)) { f.kind = ResponseFormat::Kind::schema; f.schema = schema->value(); break; }
-    out.response_format = std::move(f);
-  }
+  out.response_format = parse_gemini_format(g);
   parse_thinking(g, out);
   if (g.boolean("responseLogprobs").value_or(false)) out.bound.emplace_back("generationConfig.responseLogprobs");
   if (auto m = g.find("responseModalities", "response_modalities"))
@@ -383,6 +378,19 @@ json::object render_generation(const ChatRequest& r) {
 }
 
 }  // namespace
+
+std::optional<ResponseFormat> parse_gemini_format(const Node& generation) {
+  const auto mime = generation.find("responseMimeType", "response_mime_type");
+  if (!mime || mime->text_view() != "application/json") return std::nullopt;
+  ResponseFormat f{.kind = ResponseFormat::Kind::json};
+  for (const std::string_view key : {"responseJsonSchema", "response_json_schema", "responseSchema", "response_schema"})
+    if (const auto schema = generation.find(key)) {
+      f.kind = ResponseFormat::Kind::schema;
+      f.schema = key == "responseJsonSchema" || key == "response_json_schema" ? schema->value() : from_openapi_schema(schema->value());
+      break;
+    }
+  return f;
+}
 
 Result<json::object> render_gemini_request(const ChatRequest& r) {
   if (r.logprobs) return cannot("logprobs", kWire);

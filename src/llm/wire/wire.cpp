@@ -16,11 +16,12 @@ std::unexpected<Error> cannot(std::string_view field, Wire wire, std::string_vie
 namespace {
 
 // Spellings of one thing: setting one removes the others.
-constexpr std::string_view kAliases[][3] = {
+constexpr std::string_view kAliases[][4] = {
     {"max_tokens", "max_completion_tokens", ""},
     {"tools", "functions", ""},
     {"tool_choice", "function_call", ""},
     {"reasoning_effort", "reasoning", "thinking"},
+    {"responseJsonSchema", "response_json_schema", "responseSchema", "response_schema"},
     {"generationConfig", "generation_config", ""},
     {"systemInstruction", "system_instruction", ""},
     {"toolConfig", "tool_config", ""},

@@ -10,6 +10,7 @@ void parse_chat_request(const Node& body, ChatRequest& out);
 void parse_responses_request(const Node& body, ChatRequest& out);
 void parse_anthropic_request(const Node& body, ChatRequest& out);
 void parse_gemini_request(const Node& body, ChatRequest& out);
+std::optional<ResponseFormat> parse_gemini_format(const Node& generation);
 
 Result<json::object> render_chat_request(const ChatRequest& request);
 Result<json::object> render_responses_request(const ChatRequest& request);
