@@ -32,28 +32,6 @@ std::uint64_t input_tokens(const ChatRequest& request) {
   return std::max<std::uint64_t>((bytes + 3) / 4, 1);
 }
 
-// The smallest value that a schema's own keywords name: enough for programs that expect JSON.
-json::value example_of(const json::value& schema, int depth = 0) {
-  const auto* object = schema.if_object();
-  if (!object || depth > 16) return nullptr;
-  if (const auto* c = object->if_contains("const")) return *c;
-  if (const auto* e = object->if_contains("enum"); e && e->is_array() && !e->get_array().empty()) return e->get_array().front();
-  const auto* type = object->if_contains("type");
-  const std::string_view name = type && type->is_string() ? std::string_view(type->get_string()) : std::string_view("object");
-  if (name == "string") return "text";
-  if (name == "integer" || name == "number") return object->if_contains("minimum") ? object->at("minimum") : json::value(0);
-  if (name == "boolean") return true;
-  if (name == "null") return nullptr;
-  if (name == "array") {
-    const auto* items = object->if_contains("items");
-    return items ? json::array{example_of(*items, depth + 1)} : json::array{};
-  }
-  json::object out;
-  if (const auto* properties = object->if_contains("properties"); properties && properties->is_object())
-    for (const auto& [key, value] : properties->get_object()) out[key] = example_of(value, depth + 1);
-  return out;
-}
-
 // Words of four bytes, blank included: a token each by the simulator's rule.
 std::string filler(std::uint64_t tokens) {
   static constexpr std::array<std::string_view, 8> words{"the ", "ship ", "keel", " set", " its", " sail", "for ", "home"};
@@ -67,6 +45,15 @@ struct Said {
   std::string text, tool, arguments;
 };
 
+// The one tool that must be called.
+const Tool* forced_tool(const ChatRequest& request) {
+  if (!request.tool_choice || request.tool_choice->mode != ToolChoice::Mode::required) return nullptr;
+  const auto& names = request.tool_choice->names;
+  for (const auto& tool : request.tools)
+    if (names.empty() ? request.tools.size() == 1 : names.size() == 1 && names.front() == tool.name) return &tool;
+  return nullptr;
+}
+
 Said what_to_say(const ChatRequest& request, const SimModel& model) {
   std::string last;
   for (const auto& message : request.messages)
@@ -77,8 +64,9 @@ Said what_to_say(const ChatRequest& request, const SimModel& model) {
     if (!a.tool.empty() && (request.tools.empty() || answered)) continue;
     return {a.text, a.tool, a.arguments};
   }
+  if (const auto* tool = answered ? nullptr : forced_tool(request)) return {{}, tool->name, to_json(sample_of(tool->schema))};
   if (request.response_format && request.response_format->kind == ResponseFormat::Kind::schema)
-    return {to_json(example_of(request.response_format->schema)), {}, {}};
+    return {to_json(sample_of(request.response_format->schema)), {}, {}};
   if (request.response_format && request.response_format->kind == ResponseFormat::Kind::json) return {"{\"answer\":\"text\"}", {}, {}};
   return {model.answer.value_or(filler(model.output_tokens)), {}, {}};
 }
@@ -107,7 +95,7 @@ void SimDraft::report(std::uint64_t output) {
     if (auto* u = std::get_if<UsageUpdate>(&event)) u->usage = usage;
 }
 
-SimDraft draft_answer(const ChatRequest& request, const SimModel& model, std::int64_t now, Random& random) {
+SimDraft draft_answer(const ChatRequest& request, const SimModel& model, const SimFault* lie, std::int64_t now, Random& random) {
   SimDraft draft;
   draft.include_usage = request.include_usage;
   draft.reply.id = "sim-" + to_hex(std::to_string(random.below(1'000'000'000)));
@@ -116,7 +104,11 @@ SimDraft draft_answer(const ChatRequest& request, const SimModel& model, std::in
   draft.usage.input_uncached = input_tokens(request);
   draft.events.emplace_back(StreamStart{draft.reply.id, draft.reply.model, now});
 
-  const Said said = what_to_say(request, model);
+  Said said = what_to_say(request, model);
+  if (lie) {
+    std::string& json = said.tool.empty() ? said.text : said.arguments;
+    json = lie_about(std::move(json), lie->kind);
+  }
   std::string text = said.text;
   if (!request.messages.empty() && request.messages.back().role == Role::assistant) {
     const std::string given = text_of(request.messages.back().parts);

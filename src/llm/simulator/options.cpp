@@ -4,10 +4,11 @@
 namespace ballast::llm {
 
 namespace {
-constexpr std::array<std::string_view, 21> kFaultNames{
+constexpr std::array<std::string_view, 26> kFaultNames{
     "http_429", "http_429_billing", "http_401", "http_500", "http_502", "http_503", "http_504", "http_529", "reset", "silence",
     "slow_first_token", "cut", "stall", "malformed_chunk", "missing_terminator", "context_length", "content_filter", "prefill_rejected",
-    "over_report_usage", "error_in_stream", "wrong_content_length"};
+    "over_report_usage", "error_in_stream", "wrong_content_length", "json_fenced", "json_trailing_comma", "json_truncated", "json_wrong_type",
+    "json_prose"};
 }
 
 std::string_view to_string(SimFaultKind kind) { return kFaultNames[static_cast<std::size_t>(kind)]; }

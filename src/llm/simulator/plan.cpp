@@ -219,7 +219,8 @@ SimScript converse(const SimRequest& request, const SimConfig& config, std::uint
   if (prefill && !model.prefill)
     return refuse(request.wire, Error{ErrorCode::caller_invalid_request, "This model does not support assistant message prefill", "messages"}, latency);
 
-  SimDraft draft = draft_answer(*chat, model, now, random);
+  const bool lies = fault && fault->kind >= SimFaultKind::json_fenced;
+  SimDraft draft = draft_answer(*chat, model, lies ? fault : nullptr, now, random);
   if (draft.usage.input() > model.context)
     return *instead_of_answer({.kind = SimFaultKind::context_length}, request.wire, latency, prefill);
   if (fault && fault->kind == SimFaultKind::over_report_usage) draft.report(draft.usage.output * 1000 + 1'000'000);

@@ -40,6 +40,7 @@ enum class SimFaultKind : std::uint8_t {
   http_429, http_429_billing, http_401, http_500, http_502, http_503, http_504, http_529,
   reset, silence, slow_first_token, cut, stall, malformed_chunk, missing_terminator, context_length, content_filter,
   prefill_rejected, over_report_usage, error_in_stream, wrong_content_length,
+  json_fenced, json_trailing_comma, json_truncated, json_wrong_type, json_prose,   // lies about the JSON that was asked for
 };
 std::string_view to_string(SimFaultKind kind);
 std::optional<SimFaultKind> sim_fault_from(std::string_view name);
