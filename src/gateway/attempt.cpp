@@ -207,7 +207,8 @@ Result<void> read_passed_through(const Asked& asked, std::string body, Answer& a
 }
 
 // The whole reply in the caller's wire, its usage and its finish.
-Result<void> read_reply(const Scene& scene, const Asked& asked, llm::Wire wire, std::string body, Answer& answer) {
+// `by_tool`: the answer is the input of a tool that had to be called.
+Result<void> read_reply(const Scene& scene, const Asked& asked, llm::Wire wire, bool by_tool, std::string body, Answer& answer) {
   if (!asked.chat) return read_passed_through(asked, std::move(body), answer);
   auto facts = scene.here.facts.reply(wire, body);
   if (!facts) return fail(ErrorCode::provider_bad_response, "the provider's reply is not what its API promises: " + facts.error().message);
@@ -218,7 +219,7 @@ Result<void> read_reply(const Scene& scene, const Asked& asked, llm::Wire wire, 
   answer.finish = facts->finish;
   if (facts->finish == llm::FinishReason::content_filter && asked.route->on_content_filter == OnContentFilter::next)
     return fail(ErrorCode::provider_content_filter, "the provider's content filter stopped the answer");
-  if (wire == scene.call.wire) {
+  if (wire == scene.call.wire && !by_tool) {
     answer.body = std::move(body);
     return {};
   }
@@ -226,6 +227,7 @@ Result<void> read_reply(const Scene& scene, const Asked& asked, llm::Wire wire, 
   if (!document) return fail(ErrorCode::provider_bad_response, document.error().message);
   auto reply = llm::parse_reply(wire, *document);
   if (!reply) return fail(std::move(reply.error()));
+  if (by_tool) llm::answer_from_tool(*reply);
   if (reply->created == 0) reply->created = unix_ms(scene.world.clock.wall()) / 1000;   // Anthropic's and Gemini's do not say
   auto written = llm::write_reply(scene.call.wire, *reply);
   if (!written) return fail(std::move(written.error()));
@@ -234,7 +236,7 @@ Result<void> read_reply(const Scene& scene, const Asked& asked, llm::Wire wire, 
   return {};
 }
 
-Task<void> receive_whole(const Scene& scene, const Asked& asked, net::ClientResponse& response, llm::Wire wire, MonoTime deadline,
+Task<void> receive_whole(const Scene& scene, const Asked& asked, net::ClientResponse& response, llm::Wire wire, bool by_tool, MonoTime deadline,
                          Answer& answer, Ending& ending) {
   ending.http_status = response.head().status;
   const std::string type(response.head().headers.get("content-type"));
@@ -247,7 +249,7 @@ Task<void> receive_whole(const Scene& scene, const Asked& asked, net::ClientResp
   }
   ending.first_content = scene.now();
   ending.seen_bytes = body->size();
-  ending.end = read_reply(scene, asked, wire, std::move(*body), answer);
+  ending.end = read_reply(scene, asked, wire, by_tool, std::move(*body), answer);
   answer.status = ending.http_status;
   if (!asked.chat && !type.empty()) answer.content_type = type;
   ending.usage = answer.usage;
@@ -327,7 +329,7 @@ Task<std::unique_ptr<net::ClientResponse>> dispatch(Passage& p, CancelToken canc
   if (const ProviderAnswer* known = answered(scene.call)) co_return std::make_unique<KnownResponse>(*known);
   Outgoing body;
   const auto text = p.options.continuing ? std::string_view(p.relay.text()) : std::string_view();
-  if (auto made = make_outgoing(body, scene, p.asked, c, call->wire, text); !made) {
+  if (auto made = make_outgoing(body, scene, p.asked, c, call->wire, text, p.options.correction); !made) {
     p.ending.end = fail(std::move(made.error()));
     co_return nullptr;
   }
@@ -372,13 +374,15 @@ Task<void> exchange(Passage& p) {
     p.trail.record.model = p.candidate.target->model;
     p.trail.record.served_by = p.candidate.target->name;
   }
+  const bool by_tool = p.asked.demand && asking_for(p.asked, p.candidate) == llm::Asking::tool;
   if (!p.asked.facts.stream || !says_event_stream(response->head()))
-    co_return co_await receive_whole(scene, p.asked, *response, p.wire, started + t.total, p.answer, p.ending);
+    co_return co_await receive_whole(scene, p.asked, *response, p.wire, by_tool, started + t.total, p.answer, p.ending);
 
   p.ending.http_status = status;
   const bool continuing = p.options.continuing;
   const Duration granted = std::min<Duration>(t.first_token, p.start_by - started);
-  p.relay.begin(p.wire, continuing);
+  if (p.asked.demand && p.trail.structured.empty()) p.trail.structured = "watched";   // until it is judged
+  p.relay.begin(p.wire, continuing, by_tool);
   const auto& rescue = p.asked.route->rescue;
   PumpResult pumped{.end = p.ending.end};
   co_await pump(*response, p.relay, p.out, scene.sink,

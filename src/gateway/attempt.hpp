@@ -9,6 +9,7 @@ struct AttemptOptions {
   bool early = false;                    // nobody admits: take an early try if its breaker rests
   TriedCredentials exclude = 0;
   CancelToken cancel = nullptr;          // another attempt won, and this one was read on for long enough
+  const Correction* correction = nullptr;   // its last answer was refused: ask again. Borrowed
   const bool* overtaken = nullptr;       // another attempt won: this one says what it cost, and nothing of the answer
 };
 

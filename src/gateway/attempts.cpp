@@ -130,6 +130,7 @@ Task<bool> recover(const Scene& scene, const Asked& asked, const Planned& plan, 
 Task<void> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, const LaneMaker& make_lane, std::unique_ptr<Lane>& lane,
                        Trail& trail, Answer& answer) {
   Course course;
+  std::unique_ptr<Correction> correction;
   scene.here.rounds.called();
   if (!plan.warm())
     if (const auto opening = first_opening(plan)) course = {.at = opening->candidate, .early = opening->early};
@@ -138,7 +139,7 @@ Task<void> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, co
     Candidate& now = plan.candidates[course.at];
     ++now.tries;
     now.breaker_changes = now.tries == 1 && plan.warm() ? now.view.breaker.changes : now.breaker->view().changes;
-    const AttemptOptions options{.continuing = course.continuing, .early = course.early, .exclude = course.tried};
+    const AttemptOptions options{.continuing = course.continuing, .early = course.early, .exclude = course.tried, .correction = correction.get()};
     const bool hedged = asked.route->hedge.after && asked.route->hedge.max > 0 && !course.continuing && course.at + 1 < plan.admitted;
     AttemptOutcome outcome{.answer = answer};
     const bool dispatched = answer.dispatched;
@@ -146,8 +147,17 @@ Task<void> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, co
     else co_await attempt_once(scene, asked, plan, plan.candidates[course.at], options, lane->out, lane->relay, trail, outcome);
     course.tried |= outcome.credential;
     answer.dispatched = dispatched || outcome.dispatched || answer.end.has_value();
+    if (asked.demand) {
+      const Judgement now = judge_attempt({scene, asked, plan, course.at, outcome.record, *lane, trail, answer, correction});
+      if (now == Judgement::over) co_return;
+      if (now == Judgement::again) {
+        course.tried = 0;
+        continue;
+      }
+    }
     if (answer.end) co_return;
     const bool again = co_await recover(scene, asked, plan, *lane, course, trail, answer);
+    if (!again && correction) fall_back({scene, asked, plan, course.at, outcome.record, *lane, trail, answer, correction});
     if (!again) co_return;
   }
 }

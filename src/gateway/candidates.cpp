@@ -14,7 +14,7 @@ constexpr std::uint64_t kUnknownMaxOutput = 128 * 1024;
 
 Needs needs_of(const Scene& scene, const Asked& asked) {
   const auto& f = asked.facts;
-  Needs needs{.tools = f.has_tools, .images = asked.chat && f.images > 0, .json = f.wants_schema, .prefill = f.prefill, .stream = f.stream,
+  Needs needs{.tools = f.has_tools, .images = asked.chat && f.images > 0, .json = f.wants_schema && !asked.demand, .prefill = f.prefill, .stream = f.stream,
               .context_tokens = f.text_bytes / 4, .output_tokens = static_cast<std::uint64_t>(f.max_tokens.value_or(512))};
   needs.complexity = complexity_from(scene.call.complexity);
   return needs;
@@ -164,6 +164,18 @@ Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& t
   for (const auto i : plan.order) planned.candidates.push_back(std::move(all[i]));
   for (const auto i : plan.resting) planned.candidates.push_back(std::move(all[i]));
   return planned;
+}
+
+void raise_ceilings(const Asked& asked, Planned& planned, std::uint64_t bytes) {
+  llm::Extent more = asked.extent;
+  more.text_bytes += bytes;
+  more.messages += 2;
+  for (Candidate& c : planned.candidates) {
+    if (!c.info) continue;
+    const auto bound = c.max_tokens ? Result<std::uint64_t>(static_cast<std::uint64_t>(*c.max_tokens)) : output_bound(asked, *c.info);
+    const auto ceiling = bound ? llm::ceiling(more, *c.info, *bound) : Result<Money>(fail(bound.error()));
+    if (ceiling) c.ceiling = *ceiling;
+  }
 }
 
 // Held for the dearest that the call sets out for; an attempt at a dearer one that rested holds the difference for itself.

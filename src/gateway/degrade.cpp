@@ -48,7 +48,8 @@ std::optional<Degraded> degrade(const Scene& scene, const Asked& asked, const Me
       return Degraded{old->body, asked.facts.stream};
     }
   }
-  if (options.answer) {
+  const bool fits = !asked.demand || (options.answer && judge(*asked.demand, *options.answer, llm::FinishReason::stop).standing == Standing::valid);
+  if (options.answer && fits) {
     auto document = llm::write_reply(scene.call.wire, template_reply(trail, *options.answer, scene.world.clock.wall()));
     if (document) {
       trail.record.served_by = "template";

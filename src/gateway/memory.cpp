@@ -9,6 +9,9 @@ namespace {
 // How long a caller waits for another's call that makes the same answer.
 MonoTime patience(const Scene& scene, const Asked& asked) { return scene.now() + asked.route->retries.deadline; }
 
+// A route whose schema is another one is another route, as far as answers go.
+std::string cache_name(const Asked& asked) { return asked.demand_of_route ? asked.route->name + "#" + asked.demand->id : asked.route->name; }
+
 // The same key on another endpoint is another request.
 Digest request_digest(const Call& call) {
   Sha256 hash;
@@ -58,8 +61,9 @@ CachedReplyPtr found_again(CacheHit& hit, const Scene& scene, Trail& trail) {
 
 Task<Result<void>> consult_cache(const Scene& scene, const Asked& asked, Memory& memory, Trail& trail) {
   const auto& route = *asked.route;
+  const std::string name = cache_name(asked);
   memory.key = cache_key({.wire = llm::to_string(scene.call.wire), .operation = llm::to_string(scene.call.operation),
-                          .route = route.name, .scope = route.cache.scope == CacheScope::key ? asked.who.key_id() : std::string_view(),
+                          .route = name, .scope = route.cache.scope == CacheScope::key ? asked.who.key_id() : std::string_view(),
                           .body = scene.call.body});
   const CacheControl& wanted = scene.call.cache;
   if (wanted.only_if_cached) {
@@ -114,8 +118,9 @@ Task<Result<Memory>> look_up(const Scene& scene, const Asked& asked, Trail& trai
     if (memory.claim.held()) co_await memory.claim.release();
     co_return fail(not_cached());
   } else if (asked.route->degrade.stale > Duration::zero()) {
+    const std::string name = cache_name(asked);
     memory.key = cache_key({.wire = llm::to_string(scene.call.wire), .operation = llm::to_string(scene.call.operation),
-                            .route = asked.route->name, .scope = asked.who.key_id(), .body = scene.call.body});
+                            .route = name, .scope = asked.who.key_id(), .body = scene.call.body});
   }
   co_return memory;
 }

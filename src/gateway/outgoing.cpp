@@ -33,8 +33,11 @@ Result<void> splice(Outgoing& out, const Scene& scene, const Asked& asked, const
   return {};
 }
 
+// The caller's own body does not ask for the JSON in a way that this target understands.
+bool reshaped(const Asked& asked, const Candidate& c) { return asked.demand_of_route || asking_for(asked, c) != llm::Asking::native; }
+
 Result<void> translate(Outgoing& out, const Scene& scene, const Asked& asked, const Candidate& c, llm::Wire wire,
-                       std::string_view continuation) {
+                       std::string_view continuation, const Correction* correction) {
   auto document = parse_json(scene.call.body);
   if (!document) return fail(std::move(document.error()));
   auto request = llm::parse_request(scene.call.wire, *document);
@@ -49,6 +52,9 @@ Result<void> translate(Outgoing& out, const Scene& scene, const Asked& asked, co
     request->messages.push_back(std::move(prefill));
     request->origin.reset();
   }
+  if (asked.demand && (wire != scene.call.wire || reshaped(asked, c)))
+    llm::ask_for(*request, asked.demand->format, asked.demand->hints, asking_for(asked, c), wire);
+  if (correction && !correction->complaint.empty()) llm::ask_again(*request, correction->words, correction->complaint);
   auto written = llm::write_request(wire, *request);
   if (!written) return fail(std::move(written.error()));
   out.owned = to_json(std::move(*written));
@@ -78,12 +84,13 @@ Result<void> pass_through(Outgoing& out, const Scene& scene, const Asked& asked,
 }  // namespace
 
 Result<void> make_outgoing(Outgoing& out, const Scene& scene, const Asked& asked, const Candidate& c, llm::Wire wire,
-                           std::string_view continuation) {
+                           std::string_view continuation, const Correction* correction) {
   out.owned.clear();
   out.wire = wire;
   if (!asked.chat) return pass_through(out, scene, asked, c);
-  if (wire == scene.call.wire && continuation.empty()) return splice(out, scene, asked, c, wire);
-  return translate(out, scene, asked, c, wire, continuation);
+  const bool as_it_is = continuation.empty() && (!asked.demand || (!correction && !reshaped(asked, c)));
+  if (wire == scene.call.wire && as_it_is) return splice(out, scene, asked, c, wire);
+  return translate(out, scene, asked, c, wire, continuation, correction);
 }
 
 }  // namespace ballast::gateway

@@ -16,8 +16,9 @@ struct Outgoing {
 };
 
 // `continuation`: text the caller has already been given, for the target to go on after (empty: from the start).
+// `correction`: asks again for an answer that was refused.
 // The task-local Outgoing must not move once made. Errors: caller_invalid_request naming the field that this target's wire cannot express.
 Result<void> make_outgoing(Outgoing& out, const Scene& scene, const Asked& asked, const Candidate& candidate, llm::Wire wire,
-                           std::string_view continuation);
+                           std::string_view continuation, const Correction* correction);
 
 }  // namespace ballast::gateway

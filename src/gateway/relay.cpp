@@ -2,10 +2,10 @@
 
 namespace ballast::gateway {
 
-void Relay::begin(llm::Wire upstream, bool continuing) {
+void Relay::begin(llm::Wire upstream, bool continuing, bool by_tool) {
   upstream_ = upstream;
   continuing_ = continuing;
-  direct_ = upstream == options_.client && !options_.may_continue;
+  direct_ = upstream == options_.client && !options_.may_continue && !options_.demand;
   terminal_ = false;
   finish_ = llm::FinishReason::none;
   finishes_ = 0;
@@ -19,7 +19,11 @@ void Relay::begin(llm::Wire upstream, bool continuing) {
     text_.clear();
     collector_ = {};
     encoder_.reset();
+    if (options_.demand)
+      watch_ = std::make_unique<AnswerWatch>(*options_.demand, WatchOptions{.hold = options_.hold, .pass = options_.pass});
   }
+  tool_answer_.reset();
+  if (by_tool) tool_answer_.emplace();
   if (direct_ && !options_.collect) {
     decoder_.reset();
   } else {
@@ -129,13 +133,24 @@ Result<void> Relay::translated_event(const net::SseEvent& event, std::string& ou
   for (auto& e : scratch_) {
     if (auto* start = std::get_if<llm::StreamStart>(&e); start && start->created == 0) start->created = options_.created;
     if (std::holds_alternative<llm::ToolStart>(e)) token_bytes_ += event.data.size();   // names and ids are tokens too
+    if (tool_answer_ && !tool_answer_->rewrite(e)) continue;
     if (auto ok = note(e); !ok) return ok;
-    if (options_.collect) collector_.push(e);
-    if (continuing_ && std::holds_alternative<llm::StreamStart>(e)) continue;   // the caller's stream has started
-    encoder_->push(e, out);
+    if (watch_) {
+      std::vector<llm::StreamEvent> told;
+      watch_->push(std::move(e), told);
+      for (const auto& t : told) tell(t, out);
+    } else {
+      tell(e, out);
+    }
   }
   if (decoder_->terminal()) terminal_ = true;
   return {};
+}
+
+void Relay::tell(const llm::StreamEvent& event, std::string& out) {
+  if (options_.collect) collector_.push(event);
+  if (continuing_ && std::holds_alternative<llm::StreamStart>(event)) return;   // the caller's stream has started
+  encoder_->push(event, out);
 }
 
 Result<void> Relay::note(const llm::StreamEvent& event) {
@@ -174,6 +189,10 @@ Result<void> Relay::note(const llm::StreamEvent& event) {
 Result<void> Relay::end(std::string& out) {
   if (!finished())
     return ballast::fail(ErrorCode::provider_bad_response, "the provider's stream ended before the answer was finished");
+  if (watch_ && watch_->refused()) {
+    terminal_ = true;
+    return ballast::fail(ErrorCode::provider_invalid_output, "the answer is not the JSON that was asked for");
+  }
   if (!direct_) {
     encoder_->finish(out);
   } else if (!terminal_ && upstream_ == llm::Wire::openai_chat) {
@@ -181,6 +200,11 @@ Result<void> Relay::end(std::string& out) {
   }
   terminal_ = true;
   return {};
+}
+
+void Relay::pass_on(llm::ChatReply reply, std::string& out) {
+  out += stream_text(options_.client, reply, options_.include_usage, options_.request);
+  passed_ = std::make_unique<llm::ChatReply>(std::move(reply));
 }
 
 void Relay::fail(const Error& error, std::string& out) {

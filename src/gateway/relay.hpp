@@ -5,11 +5,13 @@
 // usage, finish reason and errors. Otherwise, and where a rescue may have to go on with another provider's stream
 // (`continue`), events are decoded and written anew, so that the caller sees one coherent stream.
 #pragma once
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "gateway/collect.hpp"
+#include "gateway/structured_stream.hpp"
 #include "llm/facts.hpp"
 #include "llm/wire.hpp"
 #include "net/sse.hpp"
@@ -24,6 +26,9 @@ struct RelayOptions {
   bool collect = false;              // somebody remembers the answer: cache or idempotency key
   std::size_t max_answer_bytes = 32u << 20;
   std::string_view request;          // the caller's body, which outlives the relay: events may repeat its parameters
+  const Demand* demand = nullptr;    // the answer is watched: only what can still become the JSON that was asked for is told
+  bool hold = false;                 // of a watched answer: nothing before it is whole
+  bool pass = false;                 // of a watched answer: told though it is wrong
   std::int64_t created = 0;          // Unix seconds, told where the provider's wire does not say when it began
 };
 
@@ -32,15 +37,15 @@ class Relay {
   Relay(RelayOptions options, llm::FactsReader& reader) : options_(options), reader_(reader) {}
 
   // The next upstream stream begins. `continuing`: it goes on after the text delivered so far; else it is the first, or
-  // a clean restart of which nothing was delivered.
-  void begin(llm::Wire upstream, bool continuing);
+  // a clean restart of which nothing was delivered. `by_tool`: the answer comes as the input of a tool that had to be called.
+  void begin(llm::Wire upstream, bool continuing, bool by_tool = false);
 
   // One event. What the caller shall see is appended to `out`. Errors: the provider's own (inside the stream), or
   // provider_bad_response above the answer limit. A malformed event is skipped and counted.
   Result<void> event(const net::SseEvent& event, std::string& out);
 
   // The upstream body ended (or, after a finish reason, was given up waiting for). Appends the terminator. An end without a
-  // finish reason is provider_bad_response: truncated.
+  // finish reason is provider_bad_response: truncated; that of a watched answer that was wrong is provider_invalid_output.
   Result<void> end(std::string& out);
 
   // The caller's stream ends with an error event.
@@ -62,12 +67,18 @@ class Relay {
   const std::string& text() const { return text_; }         // plain text so far; kept only with `may_continue`
   bool only_text() const { return only_text_; }             // nothing but text so far: it can be continued
   // The whole reply; with `collect` and after a clean end.
-  llm::ChatReply collected() { return collector_.take(); }
+  llm::ChatReply collected() { return passed_ ? std::move(*passed_) : collector_.take(); }
+  // Of a watched answer: what was let through may be sent. Always true of others.
+  bool may_commit() const { return !watch_ || watch_->told(); }
+  AnswerWatch* watch() { return watch_.get(); }
+  // A refused answer after all: the stream of `reply`, whole, in `out`.
+  void pass_on(llm::ChatReply reply, std::string& out);
 
  private:
   Result<void> direct_event(const net::SseEvent& event, std::string& out);
   Result<void> translated_event(const net::SseEvent& event, std::string& out);
   Result<void> note(const llm::StreamEvent& event);
+  void tell(const llm::StreamEvent& event, std::string& out);
   Result<void> grow(std::uint64_t bytes);
   llm::StreamEncoder encoder() const;
 
@@ -90,6 +101,9 @@ class Relay {
   std::optional<llm::StreamEncoder> encoder_;
   StreamCollector collector_;
   std::vector<llm::StreamEvent> scratch_;
+  std::unique_ptr<AnswerWatch> watch_;
+  std::optional<llm::ToolAnswer> tool_answer_;
+  std::unique_ptr<llm::ChatReply> passed_;
 };
 
 }  // namespace ballast::gateway

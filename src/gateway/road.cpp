@@ -73,6 +73,10 @@ Task<Result<Admission>> admit(const Scene& scene, const Asked& asked, Trail& tra
 // What the caller's cache and idempotency key remember of a good answer.
 Task<void> remember(const Scene& scene, const Asked& asked, Memory& memory, Answer& answer, Relay& relay, Trail& trail) {
   if (!memory.remembers()) co_return;
+  if (answer.invalid) {                  // whoever asks again may get a better one; but who asks by the same key gets this
+    memory.lead.abandon();
+    memory.refresh = false;
+  }
   std::string body = answer.streamed ? std::string() : answer.body;
   if (answer.streamed) {
     auto document = llm::write_reply(scene.call.wire, relay.collected());
@@ -176,6 +180,7 @@ void go_where_answered(const Scene& scene, Asked& asked) {
     if (target.name == answer->target) only.targets = {target};
   if (auto target = only.targets.empty() ? target_from(answer->target, "model") : Result<Target>(only.targets.front())) only.targets = {std::move(*target)};
   only.retries.attempts = 1;
+  only.structured = asked.route->structured;
   only.degrade = {};
   asked.route = std::make_shared<const Route>(std::move(only));
 }
@@ -211,6 +216,7 @@ Task<void> walk(const Scene& scene, Trail& trail) {
   const RelayOptions shape{.client = scene.call.wire, .include_usage = asked->facts.include_usage, .choices = asked->facts.n,
                            .may_continue = asked->route->rescue.mode == RescueMode::proceed, .collect = memory->remembers(),
                            .max_answer_bytes = scene.setup.max_reply_bytes, .request = scene.call.body,
+                           .demand = asked->demand.get(), .hold = asked->route->structured.hold, .pass = asked->route->structured.pass,
                            .created = unix_ms(scene.world.clock.wall()) / 1000};
   const LaneMaker make_lane = [&] {
     return std::make_unique<Lane>(Relay(shape, scene.here.facts),

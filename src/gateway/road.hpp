@@ -14,6 +14,7 @@
 #include "gateway/relay.hpp"
 #include "gateway/road_metrics.hpp"
 #include "gateway/stream.hpp"
+#include "gateway/structured.hpp"
 #include "gateway/trail.hpp"
 #include "llm/facts.hpp"
 #include "llm/images.hpp"
@@ -29,6 +30,7 @@ struct PerLoop {
   std::string scratch;                            // for log lines
   RoundBudget rounds;
   llm::PriceMemo prices;
+  DemandCache demands;
 };
 
 // Where a step happens: who else is there. References only; all of it outlives the call.
@@ -54,6 +56,8 @@ struct Asked {
   std::optional<llm::ImageAsk> images;            // a call that makes images
   std::optional<json::value> document;            // parsed already, where the fast reader does not apply
   bool chat = true;                               // a conversation; else embeddings or images, passed through
+  bool demand_of_route = false;                   // the caller's body does not say it
+  DemandPtr demand;                               // what the answer must be; null: whatever it is
 };
 Result<Asked> read_request(const Scene& scene, Trail& trail);
 LimitSubject limit_subject(const Asked& asked);
@@ -128,12 +132,47 @@ struct Answer {
   Money billed;
   bool caller_left = false;
   bool dispatched = false;                        // something went to a provider
+  bool invalid = false;                           // not the JSON that was asked for, and passed on all the same
 };
 struct Lane;                                      // hedge.hpp: a relay and the caller's side of a stream
 using LaneMaker = std::function<std::unique_ptr<Lane>()>;
 // Into `answer`. `lane` may be another one afterwards: the winner's.
 Task<void> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, const LaneMaker& make_lane, std::unique_ptr<Lane>& lane,
                        Trail& trail, Answer& answer);
+
+// `structured_road.cpp`: what is demanded of the answer, and whether it is given. Costs nothing where `Asked::demand` is null.
+// Errors: what is wrong with the caller's schema.
+Result<void> read_demand(const Scene& scene, Asked& asked);
+// How `candidate` is asked for it.
+llm::Asking asking_for(const Asked& asked, const Candidate& candidate);
+// The answer that was refused last, and what is said about it when the model is asked again.
+struct Correction {
+  std::string words;                              // the model's own
+  std::string complaint;                          // empty: nothing is said, there is more room
+  Verdict verdict;
+  unsigned asked_again = 0;
+  // on_failure: pass. What to serve in the end, and of whom.
+  std::optional<Answer> kept;
+  llm::ChatReply kept_stream;
+  std::size_t kept_attempt = 0;
+};
+struct Judged {
+  const Scene& scene;
+  const Asked& asked;
+  Planned& plan;
+  std::size_t at;                                 // the candidate that answered, in the attempt `record` of the trail
+  std::size_t record;
+  Lane& lane;
+  Trail& trail;
+  Answer& answer;
+  std::unique_ptr<Correction>& correction;
+};
+enum class Judgement : std::uint8_t { failed, over, again };   // failed: there is no answer to judge
+Judgement judge_attempt(const Judged& j);
+// After the last attempt failed, when an answer had been refused before: pass it on, or say what was wrong with it.
+void fall_back(const Judged& j);
+// In `candidates.cpp`: every attempt from now on may cost so many tokens of prompt more.
+void raise_ceilings(const Asked& asked, Planned& planned, std::uint64_t bytes);
 
 // Step 7 to 9, `settle.cpp`: exactly once, whatever happened. After it the last bytes may go.
 Task<void> settle(const Scene& scene, const Asked* asked, Planned* plan, Trail& trail);

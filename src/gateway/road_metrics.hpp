@@ -16,6 +16,8 @@ struct RoadMetrics {
         cache(r.counters("ballast_cache_total", "Look-ups by state", {"state"})),
         saved(r.counter("ballast_cache_saved_usd_total", "What cache hits cost when they were made", metrics::usd_shape)),
         rescues(r.counters("ballast_rescues_total", "Streams saved or lost after a provider failed", {"mode", "outcome"})),
+        structured(r.counters("ballast_structured_total", "Answers judged against the JSON that was asked for", {"provider", "model", "ask", "verdict"})),
+        structured_failures(r.counters("ballast_structured_failures_total", "Calls that ended without the JSON that was asked for", {"provider", "model"})),
         malformed(r.counter("ballast_malformed_chunks_total", "Stream events skipped as unreadable")),
         in_flight(r.gauge("ballast_calls_in_flight", "Calls on the road now")) {}
 
@@ -29,6 +31,8 @@ struct RoadMetrics {
   metrics::Family<metrics::Counter>& cache;
   metrics::Counter& saved;
   metrics::Family<metrics::Counter>& rescues;
+  metrics::Family<metrics::Counter>& structured;             // ask: first, again; verdict: valid, repaired, truncated, wrong
+  metrics::Family<metrics::Counter>& structured_failures;
   metrics::Counter& malformed;
   metrics::Gauge& in_flight;
 };

@@ -20,6 +20,8 @@
 
 namespace ballast::gateway {
 
+struct Demand;                             // structured.hpp
+
 enum class Strategy : std::uint8_t { ordered, weighted, least_latency, cheapest, complexity, context };
 enum class Complexity : std::uint8_t { simple, medium, hard };
 enum class RescueMode : std::uint8_t { restart, proceed, error };   // "restart", "continue", "error"
@@ -54,6 +56,16 @@ struct DegradeOptions {
   std::optional<std::string> answer;       // template text
 };
 
+// What becomes of an answer that ought to be JSON (structured.hpp).
+enum class Enforce : std::uint8_t { none, schema, json };   // json: what asks for JSON without a schema, too
+struct StructuredOptions {
+  Enforce enforce = Enforce::schema;
+  unsigned reask = 1;                      // times a model is asked again, within the route's attempts
+  bool pass = false;                       // an answer that stays wrong is passed on, and says so; else an error
+  bool hold = false;                       // streams: nothing is sent before the whole is judged
+  std::shared_ptr<const Demand> demand;    // the route's own schema, for calls that bring none
+};
+
 struct Route {
   std::string name;
   std::vector<Target> targets;             // at least one, at most 64
@@ -65,6 +77,7 @@ struct Route {
   QueueOptions queue;
   OnContentFilter on_content_filter = OnContentFilter::fail;
   DegradeOptions degrade;
+  StructuredOptions structured;
   bool direct = false;                     // made for a "provider/model" or a bare model, not configured
 };
 using RoutePtr = std::shared_ptr<const Route>;

@@ -108,7 +108,7 @@ Task<void> pump(net::ClientResponse& response, Relay& relay, StreamOut& out, Rep
       if (!bytes && !relay.all_finished()) result.nobody_listened = left_at.has_value();
       if (!digest(bytes, parser, relay, out, clock, result)) co_return;
     }
-    const bool commit = relay.content_seen() && relay.tokens_seen() >= hold_back;
+    const bool commit = relay.content_seen() && relay.tokens_seen() >= hold_back && relay.may_commit();
     if (out.committed() || commit) co_await out.flush();
   }
 }

@@ -44,6 +44,7 @@ ReplyHead reply_head(const Trail& trail, int status, std::string_view content_ty
   if (trail.age) add_number("age", static_cast<std::uint64_t>(std::max<std::int64_t>(trail.age->count(), 0)) / 1'000'000'000);
   if (!r.attempts.empty()) add_number("x-ballast-attempts", r.attempts.size());
   if (settled) add_money("x-ballast-cost-usd", {r.billed_nano});
+  add("x-ballast-structured", trail.structured);
   add("x-ballast-warning", trail.warning);
   if (const auto& q = trail.limits.requests) {
     add_number("x-ratelimit-limit-requests", q->limit);

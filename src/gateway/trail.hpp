@@ -30,6 +30,7 @@ struct Trail {
   std::vector<trace::SpanContext> attempt_spans;   // by attempt
   std::optional<Duration> age;           // of an answer from memory, since it was stored
   std::optional<BudgetLeft> budget;      // the tightest of those that bind the call
+  std::string_view structured;           // what became of the JSON that was asked for, for the x-ballast-structured header; static
   std::string warning;                   // deprecations, for the x-ballast-warning header
 };
 

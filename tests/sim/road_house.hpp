@@ -122,6 +122,7 @@ struct Options {
   std::uint64_t seed = 1;                    // of the providers' chances
   double second_pace = 100;                  // tokens a second
   std::optional<llm::SimModel> first_model;  // instead of the one that talks
+  std::optional<llm::Asking> asking;         // how both are asked for JSON of a schema
   net::Transport* first_transport = nullptr; // instead of the simulator
   std::vector<llm::ModelOverride> prices;    // instead of the simulator's
 };
@@ -162,8 +163,8 @@ struct House {
     prices.insert(prices.end(), more.begin(), more.end());
     prices.insert(prices.end(), o.prices.begin(), o.prices.end());
     s->prices = llm::PriceBook::shipped()->with(prices);
-    s->providers["a"] = access("a", llm::ProviderKind::simulator, o.first_transport ? *o.first_transport : first.transport);
-    s->providers["b"] = access("b", o.second_kind, second.transport);
+    s->providers["a"] = access("a", llm::ProviderKind::simulator, o.first_transport ? *o.first_transport : first.transport, o.asking);
+    s->providers["b"] = access("b", o.second_kind, second.transport, o.asking);
     o.route.name = "chat";
     if (o.route.targets.empty()) o.route.targets = {*target_from("a/m", "t"), *target_from("b/m", "t")};
     s->routes = *RouteTable::create({o.route}, {}, {{"a", {"m"}, false}, {"b", {"m"}, false}});
@@ -173,8 +174,9 @@ struct House {
     s->access_log = false;
     return s;
   }
-  ProviderAccess access(std::string name, llm::ProviderKind kind, net::Transport& transport) {
+  ProviderAccess access(std::string name, llm::ProviderKind kind, net::Transport& transport, std::optional<llm::Asking> asking) {
     llm::ProviderSpec spec{.name = name, .kind = kind, .base = *net::parse_url("http://simulator/v1")};
+    spec.quirks.structured = asking;
     spec.timeouts = {.connect = 1s, .headers = 5s, .first_token = 5s, .idle = 5s, .total = 60s};
     return {.spec = std::move(spec), .credentials = *CredentialPool::create(name, {}, clock, {}), .transport = &transport};
   }

@@ -1,0 +1,230 @@
+// What is demanded of an answer, and whether it is given: the road's step behind each attempt.
+#include <fmt/format.h>
+
+#include "base/json.hpp"
+#include "gateway/hedge.hpp"
+#include "gateway/road.hpp"
+
+namespace ballast::gateway {
+
+Result<void> read_demand(const Scene& scene, Asked& asked) {
+  const auto& options = asked.route->structured;
+  auto& facts = asked.facts;
+  if (options.enforce == Enforce::none || facts.prefill) return {};   // the rest of an answer that the caller began is no JSON by itself
+  if (facts.wants_schema || (facts.wants_json && options.enforce == Enforce::json && !options.demand)) {
+    const auto document = parse_json(scene.call.body);
+    if (!document) return fail(document.error());
+    auto told = llm::read_format(scene.call.wire, *document);
+    if (!told) return fail(std::move(told.error()));
+    if (told->format && told->format->kind != llm::ResponseFormat::Kind::text) {
+      auto made = scene.here.demands.get(std::move(*told->format), told->place);
+      if (!made) return fail(std::move(made.error()));
+      asked.demand = std::move(*made);
+    }
+  }
+  if (!asked.demand && options.demand) {
+    asked.demand = options.demand;
+    asked.demand_of_route = true;
+  }
+  if (!asked.demand) return {};
+  // The schema may be sent written anew, or in the prompt; the caller's own is counted already.
+  facts.text_bytes += llm::kAskingBytes + asked.demand->bytes / (asked.demand_of_route ? 1 : 4);
+  asked.extent = llm::extent_of(facts);
+  return {};
+}
+
+llm::Asking asking_for(const Asked& asked, const Candidate& c) {
+  return llm::asking_of(c.access->spec, c.target->model, asked.demand->format, asked.demand->hints,
+                        {.tools = asked.facts.has_tools, .reasoning = asked.facts.wants_reasoning});
+}
+
+namespace {
+
+constexpr std::size_t kMostWords = 64u << 10;    // of a refused answer that the model is shown again
+
+// Whoever calls tools or declines has not been asked for JSON in this turn.
+bool exempt(const llm::Choice& choice) {
+  using enum llm::FinishReason;
+  if (choice.finish == tool_calls || choice.finish == content_filter || choice.finish == refusal || choice.finish == pause) return true;
+  for (const auto& part : choice.parts)
+    if (std::holds_alternative<llm::ToolCall>(part.body) || std::holds_alternative<llm::Refusal>(part.body)) return true;
+  return false;
+}
+
+std::string text_of(const llm::Choice& choice) {
+  std::string out;
+  for (const auto& part : choice.parts)
+    if (const auto* text = std::get_if<llm::Text>(&part.body)) out += text->text;
+  return out;
+}
+
+void put_text(llm::Choice& choice, std::string text) {
+  bool put = false;
+  std::erase_if(choice.parts, [&](llm::Part& part) {
+    auto* old = std::get_if<llm::Text>(&part.body);
+    if (old == nullptr) return false;
+    if (put) return true;
+    old->text = std::move(text);
+    part.citations.clear();
+    put = true;
+    return false;
+  });
+}
+
+// Of a whole reply: the gravest of its choices' verdicts; what was repaired is written into it. Nothing: there is no answer to judge.
+std::optional<Verdict> judge_whole(const Demand& demand, llm::Wire wire, Answer& answer, std::string& words) {
+  const auto document = parse_json(answer.body, {.max_bytes = answer.body.size() + 1});
+  auto reply = document ? llm::parse_reply(wire, *document) : Result<llm::ChatReply>(fail(document.error()));
+  if (!reply) return std::nullopt;
+  std::optional<Verdict> gravest;
+  bool changed = false;
+  for (auto& choice : reply->choices) {
+    if (exempt(choice)) continue;
+    std::string text = text_of(choice);
+    Verdict verdict = judge(demand, text, choice.finish);
+    if (verdict.standing == Standing::repaired) put_text(choice, verdict.text), changed = true;
+    if (gravest && verdict.standing <= gravest->standing) continue;
+    gravest = std::move(verdict);
+    words = std::move(text);
+  }
+  if (!changed || !gravest->good()) return gravest;
+  auto written = llm::write_reply(wire, *reply);
+  if (written) answer.body = to_json(std::move(*written));
+  return gravest;
+}
+
+void note(const Judged& j, const Verdict& verdict) {
+  const Target& target = *j.plan.candidates[j.at].target;
+  const bool again = j.correction && j.correction->asked_again > 0;
+  j.scene.metrics.structured.with({target.provider, target.model, again ? "again" : "first", to_string(verdict.standing)}).add();
+  j.trail.decision.step(j.scene.now(), "judged", {{"target", target.name}, {"verdict", to_string(verdict.standing)}, {"how", verdict.how}, {"rule", broken_rule(verdict)}});
+}
+
+// Serves what is good, and what is passed on for want of better.
+Judgement serve(const Judged& j, const std::optional<Verdict>& verdict) {
+  if (!verdict) return Judgement::over;
+  j.trail.structured = !verdict->good()                                ? "invalid"
+                       : j.correction && j.correction->asked_again > 0 ? "reasked"
+                                                                       : to_string(verdict->standing);
+  j.answer.invalid = !verdict->good();
+  if (j.answer.invalid) j.scene.metrics.structured_failures.with({j.trail.record.provider, j.trail.record.model}).add();
+  return Judgement::over;
+}
+
+// A longer answer than this one may be asked for: neither the caller nor a budget bounds it, and the model can.
+std::optional<std::int64_t> more_room(const Judged& j) {
+  const Candidate& c = j.plan.candidates[j.at];
+  const auto told = j.answer.usage ? j.answer.usage->output : 0;
+  if (j.asked.facts.max_tokens || c.max_tokens || !c.info || c.info->max_output <= std::max<std::uint64_t>(told, 1)) return std::nullopt;
+  return static_cast<std::int64_t>(c.info->max_output);
+}
+
+// Why the model is not asked again; empty: it is.
+std::string_view why_not(const Judged& j, const Verdict& verdict, bool ran_out) {
+  const auto& route = *j.asked.route;
+  const auto gone = j.scene.sink.gone();
+  if (gone && gone->cancelled()) return "the caller left";
+  if (ran_out && verdict.standing == Standing::truncated && !more_room(j)) return "the limit of its answer allows no more";
+  if ((j.correction ? j.correction->asked_again : 0) >= route.structured.reask) return route.structured.reask == 0 ? "the route asks once" : "it was asked again already";
+  if (j.trail.record.attempts.size() >= route.retries.attempts) return "the route's attempts are used up";
+  if (j.trail.started + route.retries.deadline <= j.scene.now()) return "the route's deadline has passed";
+  return {};
+}
+
+Error refused(const Verdict& verdict, std::string_view why_not_again) {
+  std::string said = verdict.standing == Standing::truncated ? "the model's answer breaks off before its JSON is whole"
+                                                             : "the model's answer is not the JSON that was asked for: " + in_words(verdict);
+  if (!why_not_again.empty()) said += fmt::format(" (no further try: {})", why_not_again);
+  return Error{ErrorCode::provider_invalid_output, std::move(said)};
+}
+
+// The attempt is booked as it was, and counts as one without an answer.
+void disown(const Judged& j, const Verdict& verdict, std::string words) {
+  auto& attempt = j.trail.record.attempts[j.record];
+  attempt.outcome = to_string(ErrorCode::provider_invalid_output);
+  j.trail.record.billed_nano = 0;
+  if (!j.correction) j.correction = std::make_unique<Correction>();
+  Correction& c = *j.correction;
+  c.verdict = verdict;
+  c.words = std::move(words);
+  if (!j.asked.route->structured.pass) return;
+  if (j.answer.streamed) c.kept_stream = j.lane.relay.watch()->take_raw();
+  c.kept = j.answer;
+  c.kept->end = {};
+  c.kept_attempt = j.record;
+}
+
+void prepare_again(const Judged& j, bool ran_out) {
+  Correction& c = *j.correction;
+  ++c.asked_again;
+  c.complaint.clear();
+  j.trail.structured = "reasked";
+  const auto room = ran_out && c.verdict.standing == Standing::truncated ? more_room(j) : std::nullopt;
+  const bool dispatched = j.answer.dispatched;
+  j.answer = Answer{.dispatched = dispatched};
+  j.lane.out.discard();
+  const std::string_view target = j.plan.candidates[j.at].target->name;
+  j.trail.decision.step(j.scene.now(), "asked_again", {{"target", target}, {"why", to_string(c.verdict.standing)}, {"more_room", room.has_value()}});
+  if (room) {
+    j.plan.candidates[j.at].max_tokens = room;
+    return;
+  }
+  c.complaint = complaint(c.verdict);
+  if (c.words.size() > kMostWords) c.words.clear();            // the complaint says what matters
+  raise_ceilings(j.asked, j.plan, c.words.size() + c.complaint.size());
+}
+
+}  // namespace
+
+Judgement judge_attempt(const Judged& j) {
+  const bool refused_stream = !j.answer.end && j.answer.end.error().code == ErrorCode::provider_invalid_output;
+  if (!j.answer.end && !refused_stream) return Judgement::failed;
+  std::optional<Verdict> verdict;
+  std::string words;
+  if (!j.answer.streamed) verdict = judge_whole(*j.asked.demand, j.scene.call.wire, j.answer, words);
+  else if (auto* watch = j.lane.relay.watch()) verdict = watch->verdict(), words = watch->words();
+  if (verdict) note(j, *verdict);
+  if (!verdict || verdict->good()) return serve(j, verdict);
+  if (j.answer.streamed && !refused_stream) return serve(j, verdict);     // told already, though it is wrong
+
+  const bool ran_out = j.answer.finish == llm::FinishReason::length;
+  const std::string_view no = j.lane.out.committed() ? "a part of it was sent already" : why_not(j, *verdict, ran_out);
+  disown(j, *verdict, std::move(words));
+  if (no.empty()) {
+    prepare_again(j, ran_out);
+    return Judgement::again;
+  }
+  j.answer.end = fail(refused(*verdict, no));
+  j.trail.structured = "invalid";
+  if (j.lane.out.committed()) j.scene.metrics.structured_failures.with({j.trail.record.provider, j.trail.record.model}).add();
+  else fall_back(j);
+  return Judgement::over;
+}
+
+void fall_back(const Judged& j) {
+  Correction& c = *j.correction;
+  if (j.answer.caller_left) return;
+  const Error why = std::move(j.answer.end.error());
+  const auto& attempt = j.trail.record.attempts[c.kept ? c.kept_attempt : j.trail.record.attempts.size() - 1];
+  j.scene.metrics.structured_failures.with({attempt.provider, attempt.model}).add();
+  const bool dispatched = j.answer.dispatched;
+  j.trail.structured = "invalid";
+  if (!c.kept) {
+    j.answer.end = fail(why.code == ErrorCode::provider_invalid_output ? why : refused(c.verdict, "asking again failed: " + why.message));
+    return;
+  }
+  j.answer = std::move(*c.kept);
+  j.answer.dispatched = dispatched;
+  j.answer.invalid = true;
+  j.answer.billed = Money{attempt.incurred_nano};
+  auto& r = j.trail.record;
+  r.billed_nano = attempt.incurred_nano;
+  r.usage = attempt.usage;
+  r.provider = attempt.provider;
+  r.model = attempt.model;
+  r.served_by = attempt.provider + "/" + attempt.model;
+  j.trail.decision.step(j.scene.now(), "passed_on", {{"target", r.served_by}, {"why", to_string(c.verdict.standing)}});
+  if (j.answer.streamed) j.lane.relay.pass_on(std::move(c.kept_stream), j.lane.out.pending());
+}
+
+}  // namespace ballast::gateway
