@@ -6,6 +6,7 @@
 // Secrets are in it in clear: never print one.
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -163,7 +164,7 @@ ProviderConfig default_simulator();
 namespace parse {
 ProviderConfig provider(const std::string& name, const ConfigNode& node);
 llm::ModelOverride model(const std::string& name, const ConfigNode& node);
-gateway::Route route(const std::string& name, const ConfigNode& node);
+gateway::Route route(const std::string& name, const ConfigNode& node, const std::filesystem::path& folder);   // of the file
 gateway::LimitRule limit(const ConfigNode& node);
 WebhookConfig webhooks(const ConfigNode& node);
 BatchConfig batches(const ConfigNode& node);

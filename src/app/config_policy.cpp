@@ -1,9 +1,14 @@
 // Routes, limits, budgets and keys; and the check that every name in the file leads somewhere.
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <set>
 
 #include "app/config.hpp"
+#include "base/json.hpp"
 #include "base/text.hpp"
 #include "gateway/principal.hpp"
+#include "gateway/structured.hpp"
 
 namespace ballast::app {
 
@@ -74,13 +79,41 @@ gateway::DegradeOptions degrade(const ConfigNode& node) {
   return d;
 }
 
+// Read once: a reload reads it again.
+std::shared_ptr<const gateway::Demand> demand(const ConfigNode& node, const std::filesystem::path& folder, const std::string& route) {
+  const std::filesystem::path path = folder / node.as_string();
+  std::ifstream file(path, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file && text.empty()) return node.problem("cannot be read: " + path.string()), nullptr;
+  auto document = parse_json(text);
+  if (!document) return node.problem(path.string() + " is not JSON: " + document.error().message), nullptr;
+  std::string name;                        // providers take letters, digits, - and _
+  for (const char c : route.substr(0, 64)) name += std::isalnum(static_cast<unsigned char>(c)) || c == '-' ? c : '_';
+  auto made = gateway::compile_demand({.kind = llm::ResponseFormat::Kind::schema, .name = std::move(name), .schema = std::move(*document)}, node.path());
+  if (!made) return node.problem(path.string() + ": " + made.error().message), nullptr;
+  return *made;
+}
+
+gateway::StructuredOptions structured(const ConfigNode& node, const std::filesystem::path& folder, const std::string& route) {
+  gateway::StructuredOptions s;
+  const std::string enforce = node.choice("enforce", {"schema", "json", "none"}, "schema");
+  s.enforce = enforce == "none" ? gateway::Enforce::none : enforce == "json" ? gateway::Enforce::json : gateway::Enforce::schema;
+  s.reask = static_cast<unsigned>(node.integer("reask", s.reask, 0, 8));
+  s.pass = node.choice("on_failure", {"error", "pass"}, "error") == "pass";
+  s.hold = node.choice("stream", {"watch", "hold"}, "watch") == "hold";
+  if (node.has("schema")) s.demand = demand(node.get("schema"), folder, route);
+  if (s.demand && s.enforce == gateway::Enforce::none) node.get("schema").problem("is of no use with enforce: none");
+  node.done();
+  return s;
+}
+
 std::optional<Rate> rate(const ConfigNode& node, std::string_view key) {
   return node.has(key) ? std::optional(node.rate(key)) : std::nullopt;
 }
 
 }  // namespace
 
-gateway::Route parse::route(const std::string& name, const ConfigNode& node) {
+gateway::Route parse::route(const std::string& name, const ConfigNode& node, const std::filesystem::path& folder) {
   gateway::Route r{.name = name};
   const bool direct = name == "direct" && node.path() == "direct";
   if (!direct) {
@@ -96,6 +129,7 @@ gateway::Route parse::route(const std::string& name, const ConfigNode& node) {
   r.cache = cache(node.get("cache"));
   r.queue = queue(node.get("queue"));
   r.degrade = degrade(node.get("degrade"));
+  r.structured = structured(node.get("structured"), folder, name);
   if (node.choice("on_content_filter", {"fail", "next"}, "fail") == "next") r.on_content_filter = gateway::OnContentFilter::next;
   node.done();
   return r;

@@ -33,11 +33,12 @@ llm::ProviderTimeouts timeouts(const ConfigNode& node) {
 }
 
 llm::Quirks quirks(const ConfigNode& node, bool vendor, bool batch) {
-  llm::Quirks q{.responses = vendor, .batch = batch, .max_tokens_field = {}};
+  llm::Quirks q{.responses = vendor, .batch = batch, .max_tokens_field = {}, .structured = {}};
   q.include_usage = node.boolean("include_usage", q.include_usage);
   q.responses = node.boolean("responses", q.responses);
   q.batch = node.boolean("batch", q.batch);
   q.max_tokens_field = node.string("max_tokens_field");
+  if (node.has("structured")) q.structured = llm::asking_from(node.choice("structured", {"native", "json", "tool", "prompt"}, "native"));
   node.done();
   return q;
 }

@@ -51,6 +51,7 @@ constexpr K quirks[] = {
     {"responses", boolean, "Serves /responses itself; else such calls are translated to chat.", "true", "false"},
     {"batch", boolean, "Has its vendor's batch API: calls of urgency batch are gathered and sent through it. True if absent for OpenAI and Anthropic at their own addresses.", "true", "false"},
     {"max_tokens_field", text, "Spelling to insert where a request has no limit of its answer.", "max_completion_tokens"},
+    {"structured", choice, "How its models are asked for JSON of a schema: its API's own field, JSON mode, a forced tool, or words in the prompt. If absent: as the provider is known to.", "json", {}, "native|json|tool|prompt"},
 };
 constexpr K credentials[] = {
     {"name", text, "For people, in logs and records.", "openai-eu"},
@@ -171,6 +172,13 @@ constexpr K degrade[] = {
     {"stale", duration, "When all targets fail: a cached answer up to this old.", "24h", "0"},
     {"template", text, "When that fails too: this answer.", "\"We are busy; please try again.\""},
 };
+constexpr K structured[] = {
+    {"enforce", choice, "Which answers must be the JSON that was asked for: those with a schema, those of JSON mode too, or none.", "json", "schema", "schema|json|none"},
+    {"reask", integer, "How often a model is asked again with what was wrong, within the route's attempts.", "2", "1"},
+    {"on_failure", choice, "An answer that stays wrong: an error (422), or passed on with the header x-ballast-structured: invalid.", "pass", "error", "error|pass"},
+    {"stream", choice, "Streams: watch tells what can still become the JSON; hold sends nothing before the whole is judged.", "hold", "watch", "watch|hold"},
+    {"schema", text, "File of a JSON Schema, beside this one: for calls that bring none.", "schemas/order.json"},
+};
 constexpr K direct[] = {
     {"retries", object, "Attempts, deadline and waiting.", {}, {}, {}, retries},
     {"hedge", object, "A second attempt beside a slow one.", {}, {}, {}, hedge},
@@ -179,11 +187,12 @@ constexpr K direct[] = {
     {"queue", object, "Waiting instead of a 429.", {}, {}, {}, queue},
     {"on_content_filter", choice, "What a provider's safety refusal does: end the call, or try the next target.", "next", "fail", "fail|next"},
     {"degrade", object, "When every target failed.", {}, {}, {}, degrade},
+    {"structured", object, "Answers that must be JSON: judged, put right, asked for again.", {}, {}, {}, structured},
 };
 constexpr K routes[] = {
     {"targets", list_or_text, "PROVIDER/MODEL, in the order of preference.", {}, {}, {}, targets, true},
     {"strategy", choice, "How the order is made.", "cheapest", "ordered", "ordered|weighted|least_latency|cheapest|complexity|context"},
-    direct[0], direct[1], direct[2], direct[3], direct[4], direct[5], direct[6],
+    direct[0], direct[1], direct[2], direct[3], direct[4], direct[5], direct[6], direct[7],
 };
 constexpr K limits[] = {
     {"scope", choice, "Whom each quota is for.", "key", "system", "provider|model|key|user|feature|team|system"},
