@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "app/classifiers.hpp"
 #include "app/cli.hpp"
 #include "base/json.hpp"
 #include "classify/classify.hpp"
@@ -53,14 +54,6 @@ Result<std::vector<classify::Example>> read_all(const std::vector<std::string>& 
     all.insert(all.end(), std::make_move_iterator(some->begin()), std::make_move_iterator(some->end()));
   }
   return all;
-}
-
-Result<classify::Model> read_model(const std::string& path) {
-  const auto bytes = read_file(path, classify::kMaxModelBytes);
-  if (!bytes) return fail(bytes.error());
-  auto model = classify::Model::load(*bytes);
-  if (!model) model.error().field = path;
-  return model;
 }
 
 // Beside its place first, so that who reads it never sees half of one.
@@ -155,7 +148,7 @@ double time_of(const classify::Model& model, const std::vector<classify::Example
 }
 
 int test(const Flags& flags) {
-  const auto model = read_model(flags.model);
+  const auto model = read_intent_model(flags.model);
   if (!model) return refuse(model.error());
   const auto examples = read_all(flags.examples);
   if (!examples) return refuse(examples.error());
@@ -188,7 +181,7 @@ void tell(const classify::Verdict& v, bool as_json) {
 }
 
 int classify_texts(const Flags& flags) {
-  const auto model = read_model(flags.model);
+  const auto model = read_intent_model(flags.model);
   if (!model) return refuse(model.error());
   for (const auto& text : flags.texts) tell(model->classify(text), flags.json);
   if (flags.texts.empty())

@@ -143,6 +143,7 @@ struct Config {
   std::vector<gateway::Route> routes;
   gateway::Route direct;                       // options of calls that name a model, not a route
   std::map<std::string, std::string> aliases;
+  std::map<std::string, std::string> classifiers;   // by name: the file of a model of intents
   std::vector<gateway::LimitRule> limits;
   std::vector<gateway::BudgetRule> budgets;
   std::vector<KeyConfig> keys;

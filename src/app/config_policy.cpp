@@ -23,6 +23,7 @@ gateway::Target target(const ConfigNode& node) {
   if (plain) return t;
   t.weight = static_cast<std::uint32_t>(node.integer("weight", 1, 0, 1'000'000));
   if (node.has("complexity")) t.complexity = gateway::complexity_from(node.choice("complexity", {"simple", "medium", "hard"}, "medium"));
+  if (node.has("intents")) t.intents = node.strings("intents");
   node.done();
   return t;
 }
@@ -120,8 +121,14 @@ gateway::Route parse::route(const std::string& name, const ConfigNode& node, con
     for (const ConfigNode& item : node.list("targets")) r.targets.push_back(target(item));
     if (r.targets.empty()) node.problem("needs targets, for example targets: [openai/gpt-5-mini]");
     if (r.targets.size() > 64) node.get("targets").problem("has more than 64 targets");
-    r.strategy = gateway::strategy_from(node.choice("strategy", {"ordered", "weighted", "least_latency", "cheapest", "complexity", "context"},
+    r.strategy = gateway::strategy_from(node.choice("strategy", {"ordered", "weighted", "least_latency", "cheapest", "complexity", "context", "intent"},
                                                     "ordered")).value_or(r.strategy);
+    r.classifier = node.string("classifier");
+    r.unsure_below = node.number("unsure_below", r.unsure_below);
+    if (!(r.unsure_below >= 0 && r.unsure_below <= 1)) node.get("unsure_below").problem("must be 0 to 1");
+    if (r.strategy == gateway::Strategy::intent && r.classifier.empty()) node.problem("strategy intent needs a classifier");
+    if (!r.classifier.empty() && r.strategy != gateway::Strategy::intent && r.strategy != gateway::Strategy::complexity)
+      node.get("classifier").problem("is for strategies intent and complexity");
   }
   r.retries = retries(node.get("retries"));
   r.hedge = hedge(node.get("hedge"));
@@ -225,6 +232,12 @@ void parse::check_names(const Config& config, const ConfigNode& root) {
     if (!model && std::ranges::find(routes, to) == routes.end())
       root.get("aliases").get(alias).problem(fmt::format("leads to \"{}\", which is neither a route nor PROVIDER/MODEL{}", to, suggestion(to, routes)));
   }
+  std::vector<std::string> classifiers;
+  for (const auto& [name, file] : config.classifiers) classifiers.push_back(name);
+  for (const auto& r : config.routes)
+    if (!r.classifier.empty() && !config.classifiers.contains(r.classifier))
+      root.get("routes").get(r.name).get("classifier").problem(
+          fmt::format("there is no classifier \"{}\"{}", r.classifier, suggestion(r.classifier, classifiers)));
   for (const auto& m : config.models) {
     if (std::ranges::find(providers, m.provider) == providers.end())
       root.get("models").get(m.provider + "/" + m.model).problem(fmt::format("there is no provider \"{}\"{}", m.provider, suggestion(m.provider, providers)));

@@ -144,6 +144,7 @@ constexpr K targets[] = {
     {"model", text, "PROVIDER/MODEL.", "sim/sim-small", {}, {}, {}, true},
     {"weight", integer, "Strategy weighted: its share. 0: only when all others are gone.", "3", "1"},
     {"complexity", choice, "Strategy complexity: the class it is meant for.", "simple", {}, "simple|medium|hard"},
+    {"intents", texts, "Strategy intent: the labels it is meant for; absent: for all others, for what is unclear and what is out of scope.", "[refund, delivery]"},
 };
 constexpr K retries[] = {
     {"attempts", integer, "Upstream attempts of a call, all targets together.", "3", "4"},
@@ -191,7 +192,9 @@ constexpr K direct[] = {
 };
 constexpr K routes[] = {
     {"targets", list_or_text, "PROVIDER/MODEL, in the order of preference.", {}, {}, {}, targets, true},
-    {"strategy", choice, "How the order is made.", "cheapest", "ordered", "ordered|weighted|least_latency|cheapest|complexity|context"},
+    {"strategy", choice, "How the order is made.", "cheapest", "ordered", "ordered|weighted|least_latency|cheapest|complexity|context|intent"},
+    {"classifier", text, "Strategies intent, and complexity where the caller declares none: what tells what the last user's message wants.", "mails"},
+    {"unsure_below", number, "A label of less confidence is not gone by.", "0.7", "0.5"},
     direct[0], direct[1], direct[2], direct[3], direct[4], direct[5], direct[6], direct[7],
 };
 constexpr K limits[] = {
@@ -281,6 +284,7 @@ constexpr K root[] = {
     {"models", map, "Facts about single models, called PROVIDER/MODEL.", "openai/my-model", {}, {}, models},
     {"routes", map, "Names a caller may use as a model, and where they lead.", "chat", {}, {}, routes},
     {"direct", object, "The same options for calls that name a model instead of a route.", {}, {}, {}, direct},
+    {"classifiers", map_text, "Models of intents by name: files that `ballast intents train` made, beside this file.", "mails"},
     {"aliases", map_text, "Further names of routes and models.", "fast"},
     {"limits", list, "Requests, tokens and simultaneous calls.", {}, {}, {}, limits},
     {"budgets", list, "Money.", {}, {}, {}, budgets},

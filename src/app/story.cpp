@@ -46,6 +46,7 @@ constexpr Phrase kPhrases[] = {
     {"no_credential", "left {target} out: no usable credential ({why})"},
     {"target_limited", "left {target} out: {why}"},
     {"budget_refused", "left {target} out: {why}"},
+    {"intent", "{classifier} takes it for \"{label}\", at {percent} %: {verdict}"},
     {"plan", "planned to try {order} ({strategy})"},
     {"attempt", "asked {target}: {outcome}"},
     {"settled", "settled: {outcome}"},

@@ -1,5 +1,7 @@
 #include "app/wiring.hpp"
 
+#include "app/classifiers.hpp"
+
 namespace ballast::app {
 
 namespace {
@@ -94,7 +96,9 @@ Result<void> wire_routes(const Config& config, const llm::PriceBook& prices, Wir
       for (const auto& m : prices.models(p.kind)) add(m);
     providers.push_back(std::move(models));
   }
-  auto table = gateway::RouteTable::create(config.routes, config.aliases, std::move(providers), config.direct);
+  auto routes = config.routes;
+  if (auto ok = give_classifiers(config, routes); !ok) return ok;
+  auto table = gateway::RouteTable::create(std::move(routes), config.aliases, std::move(providers), config.direct);
   if (!table) return fail(std::move(table.error()));
   made.setup.routes = std::move(*table);
   return {};

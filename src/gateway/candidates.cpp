@@ -147,7 +147,9 @@ Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& t
     views.push_back(all.back().view);
     if (route.strategy == Strategy::weighted) chance.push_back(scene.here.random.uniform());
   }
-  const Plan plan = make_plan(route, needs_of(scene, asked), views, now, chance);
+  Needs needs = needs_of(scene, asked);
+  if (route.intents) classify_call(scene, asked, needs, trail);
+  const Plan plan = make_plan(route, needs, views, now, chance);
   tell_plan(scene, route, plan, trail);
   if (plan.order.empty() && plan.resting.empty()) {
     const bool money = refusal && std::all_of(plan.skipped.begin(), plan.skipped.end(), [](const Skipped& s) {

@@ -58,6 +58,12 @@ int distance(std::optional<Complexity> wanted, std::optional<Complexity> meant) 
   return d >= 0 ? 2 * d : 10 - d;
 }
 
+// Targets meant for the label first, then those that are for anything, then those meant for another.
+int distance(std::string_view wanted, const std::vector<std::string>& meant) {
+  if (meant.empty()) return 1;
+  return std::ranges::find(meant, wanted) != meant.end() ? 0 : 2;
+}
+
 void arrange(Order& order, const Route& route, const Needs& needs, std::span<const TargetView> views, std::span<const double> random) {
   switch (route.strategy) {
     case Strategy::ordered: break;
@@ -70,6 +76,7 @@ void arrange(Order& order, const Route& route, const Needs& needs, std::span<con
       break;
     case Strategy::cheapest: order_by(order, [&](std::uint32_t i) { return expected_cost(needs, views[i]); }); break;
     case Strategy::complexity: order_by(order, [&](std::uint32_t i) { return distance(needs.complexity, route.targets[i].complexity); }); break;
+    case Strategy::intent: order_by(order, [&](std::uint32_t i) { return distance(needs.intent, route.targets[i].intents); }); break;
     case Strategy::context:                  // the smallest window that holds it; unknown ones last
       order_by(order, [&](std::uint32_t i) { return views[i].context == 0 ? UINT64_MAX : views[i].context; });
       break;

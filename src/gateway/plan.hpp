@@ -24,7 +24,8 @@ struct Needs {
   bool stream = false;                     // for least_latency: the first token is what counts
   std::uint64_t context_tokens = 0;        // estimate of the prompt
   std::uint64_t output_tokens = 0;         // max_tokens asked, or the expected output
-  std::optional<Complexity> complexity;    // declared by the caller
+  std::optional<Complexity> complexity;    // declared by the caller, or what the route's classifier says
+  std::string_view intent;                 // the label of the route's classifier; empty: none, or unclear
 };
 
 // What is known of one target at this moment; parallel to Route::targets. Unknown capabilities count as present: the

@@ -103,6 +103,8 @@ struct Planned {
   bool budgeted = false;
   bool warm() const { return admitted > 0; }
 };
+// `intent.cpp`, for a route with a classifier: what the last user's message wants, into `needs`.
+void classify_call(const Scene& scene, const Asked& asked, Needs& needs, Trail& trail);
 Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& trail);
 Result<void> hold_money(const Scene& scene, const Asked& asked, Planned& planned, Trail& trail);
 

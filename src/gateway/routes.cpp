@@ -11,7 +11,7 @@ namespace ballast::gateway {
 
 namespace {
 
-constexpr std::array<std::string_view, 6> kStrategies{"ordered", "weighted", "least_latency", "cheapest", "complexity", "context"};
+constexpr std::array<std::string_view, 7> kStrategies{"ordered", "weighted", "least_latency", "cheapest", "complexity", "context", "intent"};
 constexpr std::array<std::string_view, 3> kComplexities{"simple", "medium", "hard"};
 constexpr std::array<std::string_view, 3> kModes{"restart", "continue", "error"};
 constexpr std::size_t kMaxTargets = 64;

@@ -18,11 +18,15 @@
 #include "gateway/fair_queue.hpp"
 #include "gateway/retry.hpp"
 
+namespace ballast::classify {
+class Model;
+}
+
 namespace ballast::gateway {
 
 struct Demand;                             // structured.hpp
 
-enum class Strategy : std::uint8_t { ordered, weighted, least_latency, cheapest, complexity, context };
+enum class Strategy : std::uint8_t { ordered, weighted, least_latency, cheapest, complexity, context, intent };
 enum class Complexity : std::uint8_t { simple, medium, hard };
 enum class RescueMode : std::uint8_t { restart, proceed, error };   // "restart", "continue", "error"
 enum class OnContentFilter : std::uint8_t { fail, next };
@@ -39,6 +43,7 @@ struct Target {
   std::string name;                        // "provider/model"
   std::uint32_t weight = 1;                // strategy weighted; 0: only when all others are gone
   std::optional<Complexity> complexity;    // strategy complexity: the class it is meant for
+  std::vector<std::string> intents;        // strategy intent: the labels it is meant for; none: for all others, and for what is unclear
 };
 // "provider/model": split at the first '/'.
 Result<Target> target_from(std::string_view text, std::string_view field);
@@ -70,6 +75,9 @@ struct Route {
   std::string name;
   std::vector<Target> targets;             // at least one, at most 64
   Strategy strategy = Strategy::ordered;
+  std::string classifier;                  // the name of what tells what a call wants; empty: none
+  double unsure_below = 0.5;               // a label of less confidence is not gone by
+  std::shared_ptr<const classify::Model> intents;   // the classifier itself; null: none
   RetryOptions retries;
   HedgeOptions hedge;
   RescueOptions rescue;

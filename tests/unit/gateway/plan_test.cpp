@@ -99,6 +99,21 @@ TEST(Plan, ComplexityPrefersTheClassThenTheHarder) {
   EXPECT_EQ(order(std::nullopt), (Order{0, 1, 2, 3}));
 }
 
+TEST(Plan, IntentPrefersTheTargetsOfTheLabelThenThoseForAnything) {
+  auto route = route_of(Strategy::intent, 4);
+  route.targets[0].intents = {"refund", "delivery"};
+  route.targets[1].intents = {"account"};
+  route.targets[3].intents = {"refund"};
+  std::vector<TargetView> views(4);
+  const auto order = [&](std::string_view intent) { return make_plan(route, {.intent = intent}, views, kNow, {}).order; };
+  EXPECT_EQ(order("refund"), (Order{0, 3, 2, 1}));
+  EXPECT_EQ(order("account"), (Order{1, 2, 0, 3}));
+  EXPECT_EQ(order("chitchat"), (Order{2, 0, 1, 3})) << "a label that no target is meant for";
+  EXPECT_EQ(order(""), (Order{2, 0, 1, 3})) << "unclear";
+  views[0].breaker = open_until(1s);
+  EXPECT_EQ(order("refund"), (Order{3, 2, 1}));
+}
+
 TEST(Plan, WeightsDecideHowOftenATargetIsFirst) {
   auto route = route_of(Strategy::weighted, 3);
   route.targets[0].weight = 3;

@@ -1,0 +1,75 @@
+// `classifiers` of the configuration: read with the file, given to the routes that choose by them, refused where they do not fit.
+#include "app/classifiers.hpp"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "../../support/temp_dir.hpp"
+#include "app/wiring.hpp"
+
+namespace ballast::app {
+namespace {
+
+using testing::HasSubstr;
+
+struct Folder {
+  test::TempDir dir;
+  SystemClock clock;
+  llm::Simulator sim{llm::default_sim_config(), clock};
+  llm::SimTransport network{sim};
+
+  Folder() {
+    write("mails.model", classify::train(std::vector<classify::Example>{{"where is my parcel", "delivery"}, {"track my order", "delivery"},
+                                                                        {"give me a refund", "refund"}, {"my money back", "refund"}}).value().model.to_bytes());
+  }
+  void write(const std::string& name, std::string_view bytes) { std::ofstream(dir / name, std::ios::binary) << bytes; }
+  Result<Config> parsed(const std::string& text) { return parse_config_text(text, dir / "ballast.yaml", fixed_environment({})); }
+  std::string refusal(const std::string& text) {
+    const auto config = parsed(text);
+    if (!config) return config.error().message;
+    const auto wired = wire(*config, network, clock, nullptr);
+    return wired ? "(none)" : wired.error().field + ": " + wired.error().message;
+  }
+};
+
+constexpr std::string_view kRoute = "classifiers: {mails: mails.model}\nroutes: {chat: {strategy: intent, classifier: mails, unsure_below: 0.7, targets: "
+                                    "[{model: sim/sim-small, intents: [refund]}, sim/sim-large]}}\n";
+
+TEST(Classifiers, AreGivenToTheirRoutes) {
+  Folder folder;
+  const auto config = folder.parsed(std::string(kRoute));
+  ASSERT_TRUE(config) << config.error().message;
+  const auto wired = wire(*config, folder.network, folder.clock, nullptr);
+  ASSERT_TRUE(wired) << wired.error().message;
+  const auto route = *(*wired)->setup.routes->resolve("chat");
+  EXPECT_EQ(route->strategy, gateway::Strategy::intent);
+  EXPECT_EQ(route->unsure_below, 0.7);
+  ASSERT_TRUE(route->intents);
+  EXPECT_EQ(route->intents->classify("a refund of my money").label, "refund");
+  EXPECT_EQ(route->targets[0].intents, std::vector<std::string>{"refund"});
+  EXPECT_TRUE(route->targets[1].intents.empty());
+}
+
+TEST(Classifiers, WhatDoesNotFitIsRefusedByName) {
+  Folder folder;
+  folder.write("junk.model", "junk");
+  const auto with = [](std::string_view from, std::string_view to) {
+    std::string text(kRoute);
+    return text.replace(text.find(from), from.size(), to);
+  };
+  EXPECT_THAT(folder.refusal(with("classifier: mails", "classifier: mail")), HasSubstr("there is no classifier \"mail\", did you mean \"mails\"?"));
+  EXPECT_THAT(folder.refusal(with("classifier: mails,", "")), HasSubstr("strategy intent needs a classifier"));
+  EXPECT_THAT(folder.refusal(with("strategy: intent", "strategy: cheapest")), HasSubstr("is for strategies intent and complexity"));
+  EXPECT_THAT(folder.refusal(with("0.7", "7")), HasSubstr("must be 0 to 1"));
+  EXPECT_THAT(folder.refusal(with("[refund]", "[refunds]")),
+              HasSubstr("routes.chat.targets: sim/sim-small is for \"refunds\", a label that \"mails\" does not know, did you mean \"refund\"?"));
+  EXPECT_THAT(folder.refusal(with("strategy: intent", "strategy: complexity")),
+              HasSubstr("tells label \"delivery\", strategy complexity wants simple, medium and hard"));
+  EXPECT_THAT(folder.refusal(with("mails.model", "junk.model")),
+              HasSubstr("classifiers.mails: " + (folder.dir / "junk.model") + ": is no usable model of intents"));
+  EXPECT_THAT(folder.refusal(with("mails.model", "nothing.model")), HasSubstr("cannot be read"));
+}
+
+}  // namespace
+}  // namespace ballast::app
