@@ -30,7 +30,7 @@ def house(gateway):
     """A gateway before simulated models, each a route of its name."""
     def make(models: dict, flow: str | None = None):
         g = gateway({"providers": {"sim": {"kind": "simulator", "models": models}},
-                     "routes": {m: {"targets": [f"sim/{m}"], "retries": {"attempts": 1}} for m in models}}, start=False)
+                     "routes": {m: {"targets": [f"sim/{m}"], "retries": {"attempts": 1}, "structured": {"enforce": "none"}} for m in models}}, start=False)
         if flow:
             (g.folder / "flows").mkdir()
             (g.folder / "flows" / "sort.yaml").write_text(flow)
