@@ -70,18 +70,25 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(modelled):
 
 
 def test_a_refused_intent_goes_back_to_the_model_with_the_reason(modelled, upstream):
-    spy = json.dumps({"from": "customers", "dimensions": ["customers.email"], "where": {"field": "customers.support_id", "op": "=", "value": 1}})
+    spy = json.dumps({"from": "customers", "dimensions": ["customers.city"], "where": {"field": "customers.email", "op": "=", "value": "luisg@embraer.com.br"}})
     g = modelled(spy, json.dumps({"from": "customers", "measures": [{"count": "*", "as": "customers"}]}))
-    out = ask(g, "List the customers of support 1")
+    out = ask(g, "Where does luisg@embraer.com.br live?")
     assert out["found"]["asked"] == 2 and out["found"]["rows"] == [[59]]
     again = upstream.seen("gpt-5-mini")[-1].body["messages"]
-    assert "where.field: is not a column of this dataset" in again[-1]["content"] and "customers.email" in again[-2]["content"], again
+    assert "That intent was refused. where" in again[-1]["content"] and "customers.email" in again[-2]["content"], again
+
+
+def test_a_name_that_was_not_declared_does_not_even_reach_the_dataset(modelled, upstream):
+    spy = json.dumps({"from": "customers", "dimensions": ["customers.support_id"]})
+    g = modelled(spy, json.dumps({"from": "customers", "measures": [{"count": "*", "as": "customers"}]}))
+    out = ask(g, "List the customers of support 1")
+    assert out["found"]["asked"] == 1 and out["found"]["rows"] == [[59]] and len(upstream.seen("gpt-5-mini")) == 2, "the call road holds the answer to its schema"
 
 
 def test_a_model_that_only_answers_with_sql_gets_nowhere(modelled):
     g = modelled(*["SELECT * FROM Customer; DROP TABLE Customer"] * 12)
     done = g.submit("ask", {"question": "Show me everything"}, wait="60s")
-    assert done["state"] == "dead" and "intent" in done["error"]["message"], done
+    assert done["state"] == "dead" and done["error"]["code"] in ("provider_invalid_output", "provider_bad_response"), done
     assert ask_own_database(g) == 59
 
 
