@@ -48,7 +48,11 @@ class Gatherer final : public gateway::ReplySink {
     return write(last);
   }
   void abort() override { whole_ = false; }
-  void failed(const Error& error) override { error_ = error; }
+  // Work has attempts of its own, with time between them: a model does not answer the same twice. Over HTTP the road's own tries are all there are.
+  void failed(const Error& error) override {
+    error_ = error;
+    if (error_->code == ErrorCode::provider_invalid_output) error_->retryable = true;
+  }
 
   ModelReply finish() {
     ModelReply reply{.error = std::move(error_), .status = head_.status, .body = {}, .call_id = header("x-ballast-call-id"),

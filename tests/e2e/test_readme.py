@@ -47,7 +47,7 @@ def test_its_commands_exist(gateway):
     call = g.app.chat("chat").headers["x-ballast-call-id"]
     for command in commands():
         words = [call if word.startswith("call_") else word for word in command.split()]
-        ran = subprocess.run([binary(), *words[1:]], capture_output=True, text=True, timeout=60, cwd=g.folder,
+        ran = subprocess.run([binary(), *words[1:]], capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=60, cwd=g.folder,
                              env=os.environ | {"BALLAST_SERVER": f"http://127.0.0.1:{g.port}", "BALLAST_ADMIN_KEY": ADMIN_KEY})
         assert ran.returncode == 0, command + "\n" + ran.stdout + ran.stderr
 
