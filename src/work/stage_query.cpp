@@ -1,5 +1,6 @@
 #include "work/stage_query.hpp"
 
+#include "base/text.hpp"
 #include "work/stage_model.hpp"
 
 namespace ballast::work {
@@ -18,7 +19,7 @@ std::string words_of(const Error& error) { return error.field.empty() ? error.me
 // The conversation goes on: what was answered, and why it will not do.
 void ask_again(json::object& body, std::string_view answer, const Error& why) {
   auto& messages = body["messages"].as_array();
-  messages.push_back(json::object{{"role", "assistant"}, {"content", answer.substr(0, kMostRefused)}});
+  messages.push_back(json::object{{"role", "assistant"}, {"content", utf8_prefix(answer, kMostRefused)}});
   messages.push_back(json::object{{"role", "user"}, {"content", fmt::format("That intent was refused. {}\nAnswer with the corrected intent alone.", words_of(why))}});
 }
 
@@ -62,8 +63,8 @@ class Asking {
     for (;;) {
       std::string text;
       Result<json::object> found = co_await try_once(body, text);
-      if (found || !mends(found.error())) co_return found;
-      if (asked_ > stage_.reasks || text.empty()) co_return fail(given_up(std::move(found.error())));
+      if (found || text.empty() || !mends(found.error())) co_return found;     // without a text the call itself failed, and says why
+      if (asked_ > stage_.reasks) co_return fail(given_up(std::move(found.error())));
       ask_again(body, text, found.error());
     }
   }

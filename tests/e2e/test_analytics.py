@@ -85,6 +85,22 @@ def test_a_name_that_was_not_declared_does_not_even_reach_the_dataset(modelled, 
     assert out["found"]["asked"] == 1 and out["found"]["rows"] == [[59]] and len(upstream.seen("gpt-5-mini")) == 2, "the call road holds the answer to its schema"
 
 
+def test_a_refused_answer_in_any_script_goes_back_whole(modelled, upstream):
+    refused = json.dumps({"from": "customers", "dimensions": ["customers.city"], "where": {"field": "customers.email", "op": "=", "value": "xy" + "é" * 960}}, ensure_ascii=False)
+    g = modelled(refused, json.dumps({"from": "customers", "measures": [{"count": "*", "as": "customers"}]}))
+    assert ask(g, "Where does é live?")["found"]["rows"] == [[59]]
+    assert upstream.seen("gpt-5-mini")[-1].body["messages"][-2]["content"].endswith("é"), "cut between letters, never within one"
+
+
+def test_what_is_wrong_with_the_call_itself_is_told_as_it_is(modelled):
+    g = modelled()
+    g.change("flows/ask.yaml", "      route: analyst\n      question", "      route: openai/no-such-model-anywhere\n      question")
+    g.terminate()
+    g.start()
+    done = g.submit("ask", {"question": "How many customers do we have?"}, wait="60s")
+    assert done["state"] == "dead" and "intent" not in done["error"]["message"], done
+
+
 def test_a_model_that_only_answers_with_sql_gets_nowhere(modelled):
     g = modelled(*["SELECT * FROM Customer; DROP TABLE Customer"] * 12)
     done = g.submit("ask", {"question": "Show me everything"}, wait="60s")
