@@ -9,6 +9,9 @@ bool comparable(Type a, Type b) { return a == b || (is_numeric(a) && is_numeric(
 
 bool for_text(Operator op) { return op == Operator::contains || op == Operator::starts || op == Operator::ends || op == Operator::like; }
 
+// A pattern whose last sign says that another follows: PostgreSQL refuses it, SQLite does not.
+bool ends_open(std::string_view pattern) { return (pattern.size() - (pattern.find_last_not_of('\\') + 1)) % 2 == 1; }
+
 }  // namespace
 
 Result<Condition> Reader::condition(const JsonRef& at, const Scope& scope) {
@@ -135,6 +138,7 @@ Result<void> Reader::values(const JsonRef& at, Condition& c) {
   }
   auto v = value(given, c.sides[0]);
   if (!v) return std::unexpected(v.error());
+  if (c.op == Operator::like && ends_open(std::get<std::string>(v->literal))) return given.error("must not end with a lone \\, which stands before a sign that is meant as itself");
   c.sides.push_back(std::move(*v));
   return {};
 }

@@ -109,8 +109,10 @@ TEST_F(Hostile, AHostileValueIsAParameterAndNothingElse) {
     for (const char* op : {"=", "!=", "contains", "starts", "ends", "like"}) {
       const json::value document = json::object{{"from", "customers"}, {"dimensions", json::array{"customers.id"}},
                                                 {"where", json::object{{"field", "customers.city"}, {"op", op}, {"value", p}}}};
+      const bool open = std::string_view(op) == "like" && p.ends_with('\\') && !p.ends_with("\\\\");
       const auto built = judged(document, test::red(), p);
-      ASSERT_TRUE(built) << p;
+      ASSERT_EQ(built.has_value(), !open) << p;
+      if (open) continue;
       // The same text for all of them: a value cannot change it.
       const std::string fixed = fmt::format("SELECT t1.\"id\" AS c1 FROM \"customers\" AS t1 WHERE {} LIMIT $2", std::string_view(op).find_first_of("=!") == 0 ? fmt::format("(t1.\"city\" {} $1)", op[0] == '!' ? "<>" : "=")
                                                                                                                                                        : "(LOWER(t1.\"city\") LIKE LOWER($1) ESCAPE '\\')");

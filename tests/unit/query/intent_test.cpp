@@ -38,6 +38,7 @@ TEST(QueryIntent, WhatCannotBeIsRefusedWithItsPlace) {
       {R"({"from":"orders","dimensions":["orders.id"],"where":{"field":"orders.paid","op":"=","value":1}})", "where.value", "must be true or false"},
       {R"({"from":"orders","dimensions":["orders.id"],"where":{"field":"orders.id","op":"== 1 OR 1","value":1}})", "where.op", "must be one of =, !="},
       {R"({"from":"orders","dimensions":["orders.id"],"where":{"field":"orders.id","op":"contains","value":"1"}})", "where", "contains needs a text"},
+      {R"({"from":"customers","dimensions":["customers.id"],"where":{"field":"customers.city","op":"like","value":"Par\\"}})", "where.value", "must not end with a lone"},
       {R"({"from":"orders","dimensions":["orders.id"],"where":{"field":"orders.id","op":"in","value":[1,2,3,4,5]}})", "where.value", "has more than 4 values"},
       {R"({"from":"orders","dimensions":["orders.id"],"where":{"field":"orders.id","op":"is_null","value":1}})", "where", "takes no value"},
       {R"({"from":"orders","dimensions":["orders.id"],"where":{"field":"orders.id","op":"=","other":"orders.day"}})", "where.other", "is a date, and the field is a integer"},
