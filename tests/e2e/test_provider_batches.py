@@ -78,7 +78,7 @@ def test_nothing_is_lost_or_asked_twice_by_kill_9(upstream, gateway):
     upstream.script("model", ok(words(3), delay=0.02))
     b = far(upstream, gateway, batches={"concurrency": 4})
     a = near(gateway, b)
-    ids = submit(a, [job(n) for n in range(200)])
+    ids = submit(a, [job(n, attempts=20) for n in range(200)])      # a kill counts as an attempt of what it cut
     for pause in (0.05, 0.2, 0.3, 0.5, 0.8):
         time.sleep(pause)                    # moments to be killed at, not times to wait for
         a.kill()
