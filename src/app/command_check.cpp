@@ -195,6 +195,8 @@ int check(const Flags& flags) {
   if (!flows) return refuse(flags, found.errors);
   for (const auto& w : found.warnings) warnings.push_back(json::value(to_string(w)));
   for (const auto& n : found.notes) notes.push_back(json::value(to_string(n) + (flags.stored_keys ? "" : "; --database reads them")));
+  for (const auto& [name, dataset] : *datasets)
+    for (const auto& w : dataset.warnings()) warnings.push_back(json::value(w));
   for (const auto& w : warnings_of(*config, **wired)) warnings.push_back(json::value(w));
   json::object out{{"ok", true}, {"file", config->file}, {"listen", to_string(config->listen)},
                    {"database", config->database.starts_with("sqlite:") ? config->database : "postgres"},

@@ -48,4 +48,24 @@ std::vector<std::string> Dataset::names() const {
   return out;
 }
 
+// A table that many rows of a filtered one point to (cities, products) is nobody's own, so it may well be open.
+std::vector<std::string> Dataset::warnings() const {
+  std::vector<std::string> out;
+  std::vector<bool> told(tables.size());
+  const auto look = [&](const Join& join, std::size_t open, std::size_t filtered) {
+    const Table& t = tables[open];
+    if (!t.rows.empty() || t.rows_for_all || tables[filtered].rows.empty() || told[open]) return;
+    told[open] = true;
+    const std::string& there = open == join.from && !join.role.empty() ? join.role : tables[filtered].name;
+    const bool leads = open == join.from && join.cardinality != Cardinality::many_to_many;
+    out.push_back(fmt::format("dataset {}: table {} has no row filter, but is joined to {}, which has one, so every caller sees all of {}: give it {}, or say rows: all if that is meant",
+                              name, t.name, there, t.name, leads ? fmt::format("rows: {{of: {}}}", there) : "rows: {column: …, equals: principal.…}"));
+  };
+  for (const auto& join : joins) {
+    look(join, join.from, join.to);
+    if (join.cardinality != Cardinality::many_to_one) look(join, join.to, join.from);
+  }
+  return out;
+}
+
 }  // namespace ballast::query

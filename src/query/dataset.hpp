@@ -70,6 +70,7 @@ struct Table {
   std::vector<std::string> synonyms;
   std::vector<Column> columns;
   std::vector<RowFilter> rows;
+  bool rows_for_all = false;             // "rows: all": that there is no filter is meant
   const Column* find(std::string_view column) const;
 };
 
@@ -125,6 +126,8 @@ struct Dataset {
   std::pair<const Node*, const Column*> find(std::string_view name, bool hidden_too) const;
   // Every such name, hidden ones left out.
   std::vector<std::string> names() const;
+  // What is probably not meant, a sentence each: tables that anyone may read in full although each of their rows belongs to one that is filtered.
+  std::vector<std::string> warnings() const;
 
   // JSON Schema (2020-12) of the intents about this dataset: what a model is held to.
   json::value intent_schema() const;

@@ -81,7 +81,15 @@ Column read_column(const std::string& name, const ConfigNode& node) {
   return c;
 }
 
+// Whether "rows" is a word; the only one there is says that no filter is meant.
+bool is_open_to_all(const ConfigNode& node) { return node.has("rows") && node.get("rows").is_scalar(); }
+
 void read_rows(const ConfigNode& node, Table& table) {
+  if (is_open_to_all(node)) {
+    table.rows_for_all = node.string("rows") == "all";
+    if (!table.rows_for_all) node.get("rows").problem("must be {column: …, equals: principal.…}, {of: TABLE}, or all");
+    return;
+  }
   for (const auto& filter : node.list_or_one("rows")) {
     if (filter.has("of")) continue;      // read once the joins are known
     const std::string column = filter.require("column").as_string(), equals = filter.require("equals").as_string();
@@ -168,6 +176,7 @@ bool leads_back(const Dataset& dataset, std::size_t table, std::size_t start) {
 }
 
 void read_rows_of(const ConfigNode& node, std::size_t table, Dataset& dataset) {
+  if (is_open_to_all(node)) return;
   for (const auto& filter : node.list_or_one("rows")) {
     if (!filter.has("of")) continue;
     const std::string of = filter.string("of");

@@ -67,6 +67,17 @@ def test_what_a_model_is_told_and_wrong_usage(query):
     assert done.returncode == 3 and "there are shop" in done.stderr
 
 
+def test_check_warns_of_an_open_table_beside_a_filtered_one(query):
+    notes = "  notes:\n    columns: {customer: {type: integer}, text: {type: text}}\n"
+    (query.folder / "datasets/shop.yaml").write_text(DATASET + notes + "joins: [notes.customer = customers.id]\n")
+    done = query(command="check")
+    assert done.returncode == 0 and "warning: dataset shop: table notes has no row filter" in done.stdout and "rows: {of: customers}" in done.stdout, done
+    for decided in ("{of: customers}", "all"):
+        (query.folder / "datasets/shop.yaml").write_text(DATASET + notes + f"    rows: {decided}\njoins: [notes.customer = customers.id]\n")
+        told = json.loads(query("--json", command="check").stdout)
+        assert told["ok"] and not [w for w in told["warnings"] if "dataset" in w], told
+
+
 def test_check_reads_the_datasets(query):
     done = query("--json", command="check")
     assert done.returncode == 0 and [d["dataset"] for d in json.loads(done.stdout)["datasets"]] == ["shop"], done

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "../../support/shop.hpp"
@@ -24,6 +25,7 @@ TEST(QueryDataset, AMistakeIsToldWithItsPlace) {
       {"database: sqlite:x\ntables: {a: {columns: {x: {aggregates: [sum]}}}}", "makes no sense of a text"},
       {"database: sqlite:x\ntables: {a: {columns: {x: {}}, rows: {column: y, equals: principal.team}}}", "\"column\" is not a column of this table"},
       {"database: sqlite:x\ntables: {a: {columns: {x: {}}, rows: {column: x, equals: team}}}", "\"equals\" must be principal.NAME"},
+      {"database: sqlite:x\ntables: {a: {columns: {x: {}}, rows: anyone}}", "tables.a.rows must be {column: …, equals: principal.…}, {of: TABLE}, or all"},
       {"database: sqlite:x\ntables: {a: {columns: {x: {}}}}\njoins: [a.x = b.y]", "shop.yaml:3:9: joins[0] b.y is not a column of this dataset"},
       {"database: sqlite:x\ntables: {a: {columns: {x: {}, y: {}}}}\njoins: [a.x = a.y]", "joins a table with itself: \"as\" must name the other one"},
       {"database: sqlite:x\ntables: {a: {columns: {x: {}}}, b: {columns: {y: {}, z: {}}}}\njoins: [a.x = b.y, a.x = b.z]", "is the second way between these two tables"},
@@ -37,6 +39,29 @@ TEST(QueryDataset, AMistakeIsToldWithItsPlace) {
     ASSERT_FALSE(read) << row.yaml;
     EXPECT_THAT(read.error().message, HasSubstr(row.says));
   }
+}
+
+TEST(QueryDataset, AnOpenTableBesideAFilteredOneIsWarnedOf) {
+  // "orders" is filtered; every other table says what the row says.
+  const auto warnings = [](std::string_view rows, std::string_view joins) {
+    const auto read = dataset_from(fmt::format("database: sqlite:x\ntables:\n  orders: {{columns: {{id: {{type: integer}}, owner: {{}}}}, rows: {{column: owner, equals: principal.user}}}}\n"
+                                               "  notes: {{columns: {{id: {{type: integer}}, order: {{type: integer}}}}{}}}\njoins: [{}]\n", rows, joins));
+    return read ? read->warnings() : std::vector{describe(read.error())};
+  };
+  const auto says = [](const char* there, const char* advice) {
+    return testing::ElementsAre(testing::AllOf(HasSubstr("dataset shop: table notes has no row filter"), HasSubstr(fmt::format("joined to {},", there)), HasSubstr(advice), HasSubstr("rows: all")));
+  };
+  constexpr const char* kOwn = "rows: {column: …, equals: principal.…}";
+  EXPECT_THAT(warnings("", "notes.order = orders.id"), says("orders", "rows: {of: orders}"));
+  EXPECT_THAT(warnings("", "{on: notes.order = orders.id, as: about}"), says("about", "rows: {of: about}"));
+  EXPECT_THAT(warnings("", "{on: orders.id = notes.order, cardinality: one_to_one}"), says("orders", kOwn));
+  EXPECT_THAT(warnings("", "{on: notes.order = orders.id, cardinality: many_to_many}"), says("orders", kOwn));
+  EXPECT_THAT(warnings("", "notes.order = orders.id, {on: notes.id = orders.id, as: twice}"), testing::SizeIs(1)) << "once for a table";
+  EXPECT_THAT(warnings("", "orders.id = notes.id"), testing::IsEmpty()) << "what many orders point to is nobody's own";
+  EXPECT_THAT(warnings(", rows: {of: orders}", "notes.order = orders.id"), testing::IsEmpty());
+  EXPECT_THAT(warnings(", rows: all", "notes.order = orders.id"), testing::IsEmpty());
+  EXPECT_THAT(warnings("", ""), testing::IsEmpty());
+  EXPECT_THAT(test::shop().warnings(), testing::IsEmpty());
 }
 
 TEST(QueryDataset, TheGlossaryNamesWhatMayBeAskedAndNothingElse) {
