@@ -6,11 +6,7 @@ namespace ballast::query {
 
 json::array Statement::parameters_json() const {
   json::array out;
-  for (const auto& p : parameters)
-    std::visit([&](const auto& v) {
-      if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::monostate>) out.emplace_back(nullptr);
-      else out.emplace_back(v);
-    }, p.value);
+  for (const auto& p : parameters) out.push_back(p.as<json::value>());
   return out;
 }
 

@@ -21,6 +21,14 @@ struct Principal {
 struct Parameter {
   Type type = Type::text;
   Literal value;
+  // As JSON, or as the store's: whatever is made of nothing, truth, numbers and texts. May borrow the text.
+  template <class To>
+  To as() const {
+    return std::visit([](const auto& v) -> To {
+      if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::monostate>) return To(nullptr);
+      else return To(v);
+    }, value);
+  }
   bool operator==(const Parameter&) const = default;
 };
 

@@ -1,6 +1,7 @@
 #include "query/run.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/hash.hpp"
 #include "base/random.hpp"
@@ -17,11 +18,7 @@ constexpr std::string_view kFunctions[] = {"abs", "avg", "coalesce", "count", "d
 
 std::vector<store::Value> values_of(const std::vector<Parameter>& parameters) {
   std::vector<store::Value> out;
-  for (const auto& p : parameters)
-    std::visit([&](const auto& v) {
-      if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::monostate>) out.emplace_back(nullptr);
-      else out.emplace_back(v);
-    }, p.value);
+  for (const auto& p : parameters) out.push_back(p.as<store::Value>());
   return out;
 }
 
@@ -29,7 +26,7 @@ json::value cell(const store::Row& row, std::size_t at, Type type) {
   if (row.null(at)) return nullptr;
   switch (row.kind(at)) {
     case store::Kind::integer: return type == Type::boolean ? json::value(row.boolean(at)) : json::value(row.integer(at));
-    case store::Kind::real: return row.real(at);
+    case store::Kind::real: return std::isfinite(row.real(at)) ? json::value(row.real(at)) : json::value(nullptr);   // JSON has no other numbers
     case store::Kind::bytes: return json::value(to_hex(row.bytes(at)));
     default: return is_utf8(row.text(at)) ? json::value(row.text(at)) : json::value(to_hex(row.text(at)));
   }

@@ -99,6 +99,21 @@ TEST_P(QueryRun, TheSameQuestionHasTheSameAnswerOnBoth) {
   }
 }
 
+TEST_P(QueryRun, ANumberKeepsFifteenDigitsAndIsOneOrNothing) {
+  const char* odd = sqlite() ? "INSERT INTO products VALUES (7, 'odd', 9e999)" : "INSERT INTO products VALUES (7, 'odd', 'NaN')";
+  const auto filled = database().write_now([&](store::Tx& tx) -> Result<int> {
+    for (const char* sql : {"INSERT INTO lines VALUES (10, 1, 1, 12345678.91), (10, 1, 1, 87654321.08), (10, 1, 9007199254740993, 0)", odd})
+      if (auto done = tx.run(sql); !done) return std::unexpected(done.error());
+    return 0;
+  });
+  ASSERT_TRUE(filled) << describe(filled.error());
+  EXPECT_EQ(rows(R"({"from":"lines","dimensions":["lines.price"],"where":{"field":"lines.price","op":">","value":1000},"order":[{"by":"lines.price"}]})"), "[[12345678.91],[87654321.08]]");
+  EXPECT_EQ(rows(R"({"from":"lines","measures":[{"sum":{"multiply":["lines.price",100000]}}],"where":{"field":"lines.price","op":">","value":1000}})"), "[[9999999999000.0]]");
+  EXPECT_EQ(rows(R"({"from":"lines","measures":[{"max":"lines.quantity"}]})"), "[[9007199254740993]]") << "whole numbers have all their digits";
+  dataset_.tables[3].columns[2].hidden = false;
+  EXPECT_EQ(rows(R"({"from":"products","dimensions":["products.cost"],"where":{"field":"products.id","op":"=","value":7}})"), "[[null]]");
+}
+
 TEST_P(QueryRun, EachSeesItsOwnRows) {
   const auto count = R"({"from":"orders","measures":[{"count":"*"}]})";
   EXPECT_EQ(rows(count, test::of_team("blue")), "[[1]]");
