@@ -68,7 +68,7 @@ Result<query::Answer> ask(const Flags& flags, const query::Dataset& dataset, con
   if (!intent) return std::unexpected(intent.error());
   if (!intent->unanswerable.empty()) return fail(ErrorCode::caller_invalid_request, "cannot be answered: " + intent->unanswerable);
   query::Runner runner(dataset, clock, 1);
-  auto statement = query::build(*intent, dataset, who, runner.dialect(), clock.wall());
+  auto statement = query::build(*intent, dataset, who, runner.dialect(), dataset.now(clock));
   record.building = lap();
   if (!statement) return std::unexpected(statement.error());
   record.sql = statement->sql;

@@ -11,7 +11,7 @@ double ms(Duration d) { return std::chrono::duration<double, std::milli>(d).coun
 }  // namespace
 
 DatasetShelf::Entry::Entry(query::Dataset d, const Clock& clock)
-    : dataset(std::move(d)), topic{dataset.intent_schema(), fmt::format("{}\n{}", query::intent_guide(), dataset.describe())}, runner(dataset, clock) {}
+    : dataset(std::move(d)), topic{dataset.intent_schema(), fmt::format("{}\n{}", query::intent_guide(), dataset.describe()), dataset.as_of}, runner(dataset, clock) {}
 
 void DatasetShelf::use(query::Datasets datasets) {
   std::map<std::string, EntryPtr, std::less<>> entries;
@@ -57,7 +57,7 @@ Task<Result<json::object>> DatasetShelf::run(work::DatasetAsk ask, CancelToken c
     co_return out;
   }
   const MonoTime read = clock_.mono();
-  auto statement = query::build(*intent, entry->dataset, *principal, entry->runner.dialect(), clock_.wall());
+  auto statement = query::build(*intent, entry->dataset, *principal, entry->runner.dialect(), entry->dataset.now(clock_));
   if (!statement) co_return fail(std::move(statement.error()));
   const MonoTime built = clock_.mono();
   if (cancel && cancel->cancelled()) co_return fail(ErrorCode::caller_cancelled, "cancelled");

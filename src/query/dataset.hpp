@@ -118,7 +118,9 @@ struct Dataset {
   std::vector<Derived> derived;
   std::vector<Node> nodes;               // tables first, in their order
   Limits limits;
+  std::optional<WallTime> as_of;         // what "now" is for questions about data that stands still; nothing: the clock
 
+  WallTime now(const Clock& clock) const { return as_of ? *as_of : clock.wall(); }
   const Node* node(std::string_view name) const;
   const Derived* find_derived(std::string_view name) const;
   const Table& table_of(const Node& node) const { return tables[node.table]; }

@@ -234,6 +234,10 @@ Dataset read_dataset(std::string name, const ConfigNode& node) {
     node.get("database").problem("must be sqlite:FILE or postgres://…");
   d.mask_key = node.string("mask_key");
   d.limits = read_limits(node.get("limits"));
+  if (node.has("as_of")) {
+    if (const auto at = parse_time(node.string("as_of"))) d.as_of = *at;
+    else node.get("as_of").problem("must be a time like 2026-11-21 or 2026-11-21T04:00:00Z");
+  }
   for (const auto& [table, there] : node.map("tables")) {
     d.tables.push_back(read_table(table, there));
     d.nodes.push_back({table, d.tables.size() - 1, std::nullopt});

@@ -4,6 +4,7 @@
 // The datasets are query/'s, which stands beside work/: the stage reaches them through DatasetDoor.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,7 @@ namespace ballast::work {
 struct DatasetTopic {
   json::value schema;                        // JSON Schema of intents about it
   std::string guide;                         // what an intent is, and what the dataset's names mean
+  std::optional<WallTime> as_of;             // of data that stands still: what "now" is; nothing: the clock
 };
 
 // An intent to run, in somebody's name.
@@ -36,7 +38,8 @@ class DatasetDoor {
   virtual Task<Result<json::object>> run(DatasetAsk ask, CancelToken cancel) = 0;
 };
 
-// The request by which a model makes an intent of a question. `today` is what ranges of time count from.
+// The request by which a model makes an intent of a question. `today` is what ranges of time count from. It stands
+// last, so that what goes before is the same from question to question and providers may keep it.
 json::object intent_request(const QueryStage& stage, const DatasetTopic& topic, std::string_view system, std::string_view question, WallTime today);
 
 // All borrowed; they outlive the performer.

@@ -49,6 +49,13 @@ def test_an_intent_is_answered_for_who_asks(query):
     assert done.returncode == 1 and "principal.team" in done.stderr and not done.stdout
 
 
+def test_data_that_stands_still_has_a_day_of_its_own(query):
+    file = query.folder / "datasets/shop.yaml"
+    file.write_text("as_of: 2025-01-15T12:00:00Z\n" + file.read_text())
+    done = query("shop", "--intent", "-", "--json", "--principal", '{"team": "blue"}', intent={"from": "customers", "dimensions": [{"now": "date", "as": "today"}]})
+    assert json.loads(done.stdout)["answer"]["rows"] == [["2025-01-15"]], done
+
+
 def test_refusals_name_the_place_and_what_is_masked_stays_so(query):
     done = query("shop", "--intent", "-", intent={"from": "customers", "dimensions": ["customers.nam"]})
     assert done.returncode == 1 and 'dimensions[0]: is not a column of this dataset; did you mean "customers.name"?' in done.stderr

@@ -32,6 +32,7 @@ TEST(QueryDataset, AMistakeIsToldWithItsPlace) {
       {"database: sqlite:x\ntables: {a: {columns: {x: {}}, rows: {of: b}}, b: {columns: {y: {}}}}", "must be a table, or a role, that a declared join"},
       {"database: sqlite:x\ntables: {a: {columns: {x: {}}, rows: {of: b}}, b: {columns: {y: {}}, rows: {of: back}}}\njoins: [a.x = b.y, {on: b.y = a.x, as: back}]", "leads back to this table"},
       {"database: sqlite:x\ntables: {a: {columns: {x: {}}}}\nderived: {d: {is: {sum: a.x}}}", "derived.d.is sum is a text; only numbers can be summed"},
+      {"database: sqlite:x\ntables: {a: {columns: {x: {}}}}\nas_of: yesterday", "as_of must be a time like 2026-11-21"},
       {"database: sqlite:x\ntables: {a: {columns: {x: {}}}}\nlimits: {rows: 0}", "limits.rows"},
   };
   for (const auto& row : rows) {
