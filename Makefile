@@ -11,7 +11,7 @@ QUESTIONS ?= ../shared/data/text-to-sql
 
 BALLAST := build/release/src/ballast
 
-.PHONY: help run build test bench eval-intents eval-questions profile lint format extended fuzz real docs deps clean
+.PHONY: help run build test bench eval eval-intents eval-questions profile lint format extended fuzz real docs deps clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,11 @@ eval-intents:  ## how well intents are told apart: CLINC150 and BANKING77, in IN
 	@tools/deps.sh build
 	@tools/build.sh release ballast
 	@python3 tools/eval_intents.py $(BALLAST) $(INTENTS)
+
+eval:  ## every line of right answers beside what is demanded: schemas, tokens, intents, questions over data; exit code 1 if one does not hold
+	@tools/deps.sh test
+	@tools/build.sh release
+	@python3 tools/eval.py $(ARGS)
 
 eval-questions:  ## the share of real questions over data a model gets right: the one of `make real`, or ARGS="--model openai/gpt-5-mini"
 	@tools/deps.sh build
