@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make eval-questions`: what share of real questions a model and Ballast answer rightly together, as it is.
 
-  tools/eval_questions.py BALLAST FOLDER [--model PROVIDER/MODEL] [--base-url URL] [--structured WORD] [--limit N] [--json]
+  tools/eval_questions.py BALLAST FOLDER [--model PROVIDER/MODEL] [--base-url URL] [--structured WORD] [--databases A,B] [--limit N] [--json]
   tools/eval_questions.py BALLAST FOLDER --golden …
 
 FOLDER holds questions.jsonl, unanswerable.jsonl and db/*.sqlite. Each question goes through a flow's `query` stage of a running server; the rows
@@ -204,19 +204,20 @@ def spent(g: Gateway) -> dict:
 
 
 def evaluate(a: argparse.Namespace, g: Gateway) -> dict:
-    tallies, told, began = {}, [], time.monotonic()
-    for what, questions, outcomes in (("questions", a.questions, ("right", "wrong", "refused", "invalid", "failed")),
-                                      ("unanswerable", a.unanswerable, ("refused", "answered", "invalid", "failed"))):
-        tally = dict.fromkeys(("asked", *outcomes), 0)
-        for n, question in enumerate(questions, 1):
-            answer = ask(g, question)
-            answer["outcome"] = judged(question, answer, a.folder)
-            tally["asked"] += 1
-            tally[answer["outcome"]] += 1
-            told.append(answer)
-            if not a.quiet:
-                print(f"{what} {n} of {len(questions)}: {question['id']} {answer['outcome']} ({answer['seconds']:.1f} s)", file=sys.stderr, flush=True)
-        tallies[what] = tally
+    tallies = {"questions": dict.fromkeys(("asked", "right", "wrong", "refused", "invalid", "failed"), 0),
+               "unanswerable": dict.fromkeys(("asked", "refused", "answered", "invalid", "failed"), 0)}
+    told, began = [], time.monotonic()
+    # Those of a database stay together, so that a model may keep what it was told of it.
+    everything = sorted(a.questions + a.unanswerable, key=lambda q: q["db"])
+    for n, question in enumerate(everything, 1):
+        answer = ask(g, question)
+        answer["outcome"] = judged(question, answer, a.folder)
+        tally = tallies["questions" if "gold_sql" in question else "unanswerable"]
+        tally["asked"] += 1
+        tally[answer["outcome"]] += 1
+        told.append(answer)
+        if not a.quiet:
+            print(f"{n} of {len(everything)}: {question['id']} {answer['outcome']} ({answer['seconds']:.1f} s)", file=sys.stderr, flush=True)
     own, model = ([t[key] for t in told if key in t] for key in ("own_ms", "model_ms"))
     around = [t["seconds"] * 1e3 - t["model_ms"] for t in told if "model_ms" in t]
     return {"model": a.model, **tallies, **spent(g),
@@ -248,9 +249,8 @@ def report(r: dict) -> None:
 
 
 def spread(rows: list[dict], n: int) -> list[dict]:
-    """So many of them, evenly; those of a database stay together, so that a model may keep what it was told of it."""
-    rows = [rows[i * len(rows) // n] for i in range(min(n, len(rows)))]
-    return sorted(rows, key=lambda q: q["db"])
+    """So many of them, evenly."""
+    return [rows[i * len(rows) // n] for i in range(n)] if n < len(rows) else rows
 
 
 def main() -> int:
@@ -262,6 +262,7 @@ def main() -> int:
     p.add_argument("--structured", choices=("native", "json", "tool", "prompt"), help="how the provider is asked for JSON, where that is not its kind's way")
     p.add_argument("--golden", action="store_true")
     p.add_argument("--limit", type=int, default=0)
+    p.add_argument("--databases", default="", help="only questions about these: restaurants,academic")
     p.add_argument("--most-cost", default="$5", help="the whole evaluation's budget")
     p.add_argument("--json", action="store_true")
     p.add_argument("--answers", action="store_true", help="with --json: each answer too")
@@ -272,6 +273,10 @@ def main() -> int:
         print(f"eval-questions: no questions.jsonl under {a.folder}; name its folder: make eval-questions QUESTIONS=FOLDER", file=sys.stderr)
         return 2
     a.questions, a.unanswerable = ([json.loads(line) for line in (a.folder / name).open()] for name in ("questions.jsonl", "unanswerable.jsonl"))
+    if a.databases:
+        a.questions, a.unanswerable = ([q for q in rows if q["db"] in a.databases.split(",")] for rows in (a.questions, a.unanswerable))
+        if not a.questions:
+            p.error(f"--databases: no question is about {a.databases}")
     some = math.ceil(len(a.unanswerable) * a.limit / len(a.questions))
     a.questions, a.unanswerable = spread(a.questions, a.limit or len(a.questions)), spread(a.unanswerable, some or len(a.unanswerable))
     with tempfile.TemporaryDirectory() as folder, local_model(a):

@@ -25,8 +25,10 @@ def test_the_golden_intents_are_right(tmp_path):
     assert told["questions"] == {"asked": 12, "right": 12, "wrong": 0, "refused": 0, "invalid": 0, "failed": 0}
     assert told["unanswerable"] == {"asked": 5, "refused": 5, "answered": 0, "invalid": 0, "failed": 0}
     assert told["first_answers"]["valid"] == 17 and told["own_ms"]["p95"] > 0 and told["tokens"]["input"] > 1000
+    of_one = json.loads(evaluate("--golden", "--databases", "restaurants", "--quiet", "--json").stdout)
+    assert of_one["questions"]["right"] == 25 and of_one["unanswerable"]["refused"] == 15
     shown = evaluate("--golden", "--limit", "3")
-    assert "right        3 100.0%" in shown.stdout and "questions 3 of 3" in shown.stderr
+    assert "right        3 100.0%" in shown.stdout and "5 of 5: " in shown.stderr
 
 
 def test_other_rows_no_intent_and_a_model_that_knows_too_much_are_counted_as_such(upstream):
