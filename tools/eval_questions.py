@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make eval-questions`: what share of real questions a model and Ballast answer rightly together, as it is.
 
-  tools/eval_questions.py BALLAST FOLDER [--model PROVIDER/MODEL] [--base-url URL] [--structured WORD] [--databases A,B] [--limit N] [--json]
+  tools/eval_questions.py BALLAST FOLDER [--model PROVIDER/MODEL] [--base-url URL] [--structured WORD] [--databases A,B] [--limit N] [--minutes N] [--json]
   tools/eval_questions.py BALLAST FOLDER --golden …
 
 FOLDER holds questions.jsonl, unanswerable.jsonl and db/*.sqlite. Each question goes through a flow's `query` stage of a running server; the rows
@@ -22,6 +22,7 @@ import math
 import os
 import pathlib
 import re
+import signal
 import sqlite3
 import statistics
 import subprocess
@@ -124,7 +125,7 @@ def server(a: argparse.Namespace, folder: pathlib.Path) -> Gateway:
     name, _, model = a.model.partition("/")
     provider, env = provider_of(a)
     write_datasets(folder, {q["db"] for q in a.questions + a.unanswerable})
-    config = {"providers": {name: provider}, "routes": {"questions": {"targets": [a.model]}}, "limits": [],
+    config = {"providers": {name: provider}, "routes": {"questions": {"targets": [a.model], "retries": {"deadline": f"{PATIENCE_S}s"}}}, "limits": [],
               "budgets": [{"scope": "system", "amount": a.most_cost, "per": "day"}]}
     if name not in KEYS or a.base_url:      # nobody lists its price; the limit of its answer comes with one
         config["models"] = {a.model: {"price": {"input": "$0.01", "output": "$0.01"}, "context": 32768, "max_output": MOST_OUTPUT}}
@@ -210,6 +211,8 @@ def evaluate(a: argparse.Namespace, g: Gateway) -> dict:
     # Those of a database stay together, so that a model may keep what it was told of it.
     everything = sorted(a.questions + a.unanswerable, key=lambda q: q["db"])
     for n, question in enumerate(everything, 1):
+        if a.minutes and time.monotonic() - began > a.minutes * 60:
+            break
         answer = ask(g, question)
         answer["outcome"] = judged(question, answer, a.folder)
         tally = tallies["questions" if "gold_sql" in question else "unanswerable"]
@@ -254,6 +257,7 @@ def spread(rows: list[dict], n: int) -> list[dict]:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # the server and the model end with this
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("ballast")
     p.add_argument("folder", type=pathlib.Path)
@@ -263,6 +267,7 @@ def main() -> int:
     p.add_argument("--golden", action="store_true")
     p.add_argument("--limit", type=int, default=0)
     p.add_argument("--databases", default="", help="only questions about these: restaurants,academic")
+    p.add_argument("--minutes", type=float, default=0, help="begin no question later than this; what was asked is reported")
     p.add_argument("--most-cost", default="$5", help="the whole evaluation's budget")
     p.add_argument("--json", action="store_true")
     p.add_argument("--answers", action="store_true", help="with --json: each answer too")

@@ -173,3 +173,28 @@ def test_a_person_asks_in_a_browser(house, tmp_path):
         assert [c for c in browser.complaints if "401" not in c] == []
     finally:
         browser.stop()
+
+
+def test_a_long_table_stays_on_the_page_and_what_is_below_nothing_goes_the_other_way(house, tmp_path):
+    g = house("analytics", start=False)
+    below = {"from": "invoices", "dimensions": ["invoices.country"], "measures": [{"subtract": [{"sum": "invoices.total"}, 60], "as": "above_sixty"}], "order": [{"by": "above_sixty"}]}
+    long = {"from": "tracks", "dimensions": ["tracks.name", "tracks.composer"]}
+    g.change("ballast.yaml", "        answers:\n", "        answers:\n" + "".join(f"          - {{match: {match}, text: '{json.dumps(intent)}'}}\n" for match, intent in (("below", below), ("everything", long))))
+    g.start()
+    browser = Browser(tmp_path, width=400)
+    try:
+        browser.open(f"http://127.0.0.1:{g.port}/pages/analytics/#key={APP_KEY}")
+        browser.type("everything")
+        browser.press("Enter")
+        browser.until("document.querySelectorAll('article tbody tr').length === 200")
+        assert browser.value("document.querySelector('article').offsetHeight < 700 && document.documentElement.scrollWidth <= innerWidth")
+        assert "200 rows; there are more" in browser.value("document.querySelector('article').innerText")
+        browser.type("below")
+        browser.press("Enter")
+        browser.until("document.querySelectorAll('article svg rect').length === 24")
+        zero = browser.value("+document.querySelector('article svg .zero').getAttribute('x1')")
+        sides = browser.value("[...document.querySelectorAll('article svg rect')].map(r => [r.classList.contains('below'), +r.getAttribute('x'), +r.getAttribute('width')])")
+        assert any(b for b, _, _ in sides) and all(abs((x + w if b else x) - zero) < 2.1 for b, x, w in sides), (zero, sides)
+        assert browser.complaints == []
+    finally:
+        browser.stop()

@@ -58,22 +58,34 @@ function picture(width, height, title) {
 
 function bars(found, title, wide) {
   const { label, value } = split(found.columns);
-  const rows = found.rows.slice(0, 20).filter((r) => typeof r[value] === "number");
+  const rows = found.rows.filter((r) => typeof r[value] === "number");
   const names = rows.map((r) => found.columns.slice(0, Math.max(value, 1)).map((_, i) => words(r[label + i])).join(" "));
-  const most = Math.max(...rows.map((r) => Math.abs(r[value])), 1e-9);
   const room = wide < 500 ? 18 : 34;
   const left = 24 + 7.2 * Math.max(...names.map((n) => Math.min(n.length, room)));
   const digits = digitsOf(found, value);
+  const low = Math.min(0, ...rows.map((r) => r[value])), high = Math.max(low + 1e-9, 0, ...rows.map((r) => r[value]));
+  const x = (v) => left + ((wide - left - 90) * (v - low)) / (high - low);
   const svg = picture(wide, rows.length * 28 + 26, title);
   svg.append(draw("text", { x: left, y: 14, class: "soft" }, found.columns[value].name));
   rows.forEach((row, i) => {
     const y = 24 + i * 28;
-    const width = Math.max(2, ((wide - left - 90) * Math.abs(row[value])) / most);
-    svg.append(draw("text", { x: left - 10, y: y + 15, "text-anchor": "end" }, short(names[i], room)));
-    svg.append(draw("rect", { x: left, y, width, height: 20, rx: 3, class: "mark" }));
-    svg.append(draw("text", { x: left + width + 8, y: y + 15, class: "soft" }, words(row[value], digits)));
+    const from = x(Math.min(row[value], 0)), to = Math.max(x(Math.max(row[value], 0)), from + 2);
+    const name = draw("text", { x: left - 10, y: y + 15, "text-anchor": "end" }, short(names[i], room));
+    if (names[i].length > room) name.append(draw("title", {}, names[i]));
+    svg.append(name);
+    svg.append(draw("rect", { x: from, y, width: to - from, height: 20, rx: 3, class: row[value] < 0 ? "mark below" : "mark" }));
+    svg.append(draw("text", { x: to + 8, y: y + 15, class: "soft" }, words(row[value], digits)));
   });
+  if (low < 0) svg.append(draw("line", { x1: x(0), x2: x(0), y1: 20, y2: 24 + rows.length * 28, class: "zero" }));
   return svg;
+}
+
+// Where each moment lies between the first and the last, 0 to 1: what is missing leaves a gap. By their number, where they are no moments in order.
+function places(values) {
+  const times = values.map((v) => Date.parse(/^\d{4}-\d\d-\d\d$/.test(v) ? v : `${String(v).replace(" ", "T")}Z`));
+  const span = times[times.length - 1] - times[0];
+  const inOrder = times.every((t, i) => i === 0 || t > times[i - 1]);
+  return values.map((_, i) => (inOrder && span > 0 ? (times[i] - times[0]) / span : i / Math.max(values.length - 1, 1)));
 }
 
 function line(found, title, wide) {
@@ -84,7 +96,8 @@ function line(found, title, wide) {
   const values = rows.map((r) => r[value]);
   const marks = ticks(Math.min(...values, 0), Math.max(...values, 0));
   const low = marks[0], high = marks[marks.length - 1];
-  const x = (i) => left + ((wide - left - right) * i) / Math.max(rows.length - 1, 1);
+  const at = places(rows.map((r) => r[0]));
+  const x = (i) => left + (wide - left - right) * at[i];
   const y = (v) => top + (height - top - bottom) * (1 - (v - low) / (high - low));
   const svg = picture(wide, height, title);
   svg.append(draw("text", { x: left, y: 14, class: "soft" }, found.columns[value].name));
@@ -93,13 +106,17 @@ function line(found, title, wide) {
     svg.append(draw("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end", class: "soft" }, words(v)));
   }
   svg.append(draw("path", { class: "path", d: rows.map((r, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(r[value]).toFixed(1)}`).join("") }));
-  const step = Math.ceil((rows.length * 84) / (wide - left - right));
+  const radius = rows.length > 60 ? 1.5 : 3.5;
+  const needs = 12 + 7.5 * Math.max(...names.map((n) => Math.min(n.length, 12)));
+  let named = -Infinity;
   rows.forEach((r, i) => {
-    const point = draw("circle", { cx: x(i), cy: y(r[value]), r: 3.5, class: "mark" });
+    const point = draw("circle", { cx: x(i), cy: y(r[value]), r: radius, class: "mark" });
     point.append(draw("title", {}, `${names[i]}: ${words(r[value], digitsOf(found, value))}`));
     svg.append(point);
-    const end = i === rows.length - 1;
-    if (i % step === 0) svg.append(draw("text", { x: end ? wide - 2 : x(i), y: height - 10, "text-anchor": end ? "end" : "middle", class: "soft" }, short(names[i], 12)));
+    if (x(i) - named < needs) return;
+    named = x(i);
+    const end = x(i) + needs / 2 > wide;
+    svg.append(draw("text", { x: end ? wide - 2 : x(i), y: height - 10, "text-anchor": end ? "end" : "middle", class: "soft" }, short(names[i], 12)));
   });
   return svg;
 }
@@ -124,6 +141,12 @@ export function chart(found, title, room) {
   return null;
 }
 
+// Numbers that the picture does not show.
+export function unshown(found) {
+  const { value } = split(found.columns);
+  return found.columns.filter((c, i) => i > value && numeric(c)).map((c) => c.name);
+}
+
 export function table(found) {
   const node = document.createElement("table");
   const head = node.createTHead().insertRow();
@@ -146,6 +169,9 @@ export function table(found) {
   }
   const scroll = document.createElement("div");
   scroll.className = "scroll";
+  scroll.tabIndex = 0;                 // so that the arrow keys reach what lies outside
+  scroll.setAttribute("role", "region");
+  scroll.setAttribute("aria-label", `${found.rows.length} rows`);
   scroll.append(node);
   return scroll;
 }

@@ -1,5 +1,5 @@
 // One question, one job of the flow `ask`; its output has the answer and how it was found.
-import { chart, table } from "./charts.js";
+import { chart, table, unshown } from "./charts.js";
 
 const EXAMPLES = ["Show the revenue by year", "Which countries bring the most revenue?", "Who are the best-selling artists?", "Which genres sell best?",
   "How many customers do we have?", "What are the longest tracks?", "Who are our best customers?", "What is the average invoice, by country?"];
@@ -82,13 +82,18 @@ function show(question, job) {
     if (!picture) article.append(table(found));
     else if (found.chart !== "number") {
       const rows = document.createElement("details");
-      rows.append(Object.assign(document.createElement("summary"), { textContent: `All ${found.rows.length} rows` }), table(found));
+      rows.append(Object.assign(document.createElement("summary"), { textContent: `All ${found.rows.length} rows${unshown(found).length ? `, with ${unshown(found).join(", ")}` : ""}` }), table(found));
       article.append(rows);
     }
   }
   if (found.truncated) article.append(Object.assign(document.createElement("p"), { className: "note", textContent: `The first ${found.rows.length} rows; there are more.` }));
   article.append(how(found, job));
+  $("nothing").hidden = true;
   $("answers").prepend(article);
+}
+
+function keyButton() {
+  $("key-button").textContent = sessionStorage.getItem("key") ? "Change the key" : "Give a key";
 }
 
 let busy = false;
@@ -96,7 +101,7 @@ async function ask(question) {
   if (busy || !question) return;
   if (!sessionStorage.getItem("key")) return askForKey(question);
   busy = true;
-  $("send").disabled = true;
+  $("send").disabled = $("examples").inert = true;
   const began = Date.now();
   const tick = setInterval(() => status(`Asking … ${Math.round((Date.now() - began) / 1000)} s`), 1000);
   status("Asking …");
@@ -104,16 +109,17 @@ async function ask(question) {
     const job = await ended(await call(`/api/jobs?wait=${WAIT}`, { method: "POST", body: JSON.stringify({ flow: "ask", input: { question } }) }));
     if (job.state !== "done") throw new Refused(0, `The question failed: ${job.error?.message ?? job.state}`);
     show(question, job);
-    status("");
+    status(job.output.found.unanswerable ? "That cannot be answered." : `Answered in ${((Date.now() - began) / 1000).toFixed(1)} s.`);
     $("question").value = "";
   } catch (error) {
     status(error.message, true);
-    if (error.code === 401) { sessionStorage.removeItem("key"); askForKey(question); }
+    if (error.code === 401) { sessionStorage.removeItem("key"); keyButton(); askForKey(question); }
   } finally {
     clearInterval(tick);
     busy = false;
-    $("send").disabled = false;
-    $("question").focus();
+    $("send").disabled = $("examples").inert = false;
+    // With a finger the keyboard on the screen would hide the answer.
+    if (!matchMedia("(pointer: coarse)").matches) $("question").focus();
   }
 }
 
@@ -125,6 +131,7 @@ function askForKey(question) {
     const key = $("key").value.trim();
     if (dialog.returnValue !== "save" || !key) return;
     sessionStorage.setItem("key", key);
+    keyButton();
     status("");
     if (question) ask(question);
   };
@@ -143,4 +150,5 @@ $("question").addEventListener("keydown", (event) => {
 $("question").addEventListener("input", (event) => { event.target.style.height = "auto"; event.target.style.height = `${event.target.scrollHeight + 2}px`; });
 $("key-button").addEventListener("click", () => askForKey(""));
 if (!takeKey()) status("Give this page a key first: the button in the corner.");
-$("question").focus();
+keyButton();
+if (!matchMedia("(pointer: coarse)").matches) $("question").focus();
