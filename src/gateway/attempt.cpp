@@ -374,7 +374,7 @@ Task<void> exchange(Passage& p) {
     p.trail.record.model = p.candidate.target->model;
     p.trail.record.served_by = p.candidate.target->name;
   }
-  const bool by_tool = p.asked.demand && asking_for(p.asked, p.candidate) == llm::Asking::tool;
+  const bool by_tool = p.asked.demand && !p.options.continuing && asking_for(p.asked, p.candidate) == llm::Asking::tool;
   if (!p.asked.facts.stream || !says_event_stream(response->head()))
     co_return co_await receive_whole(scene, p.asked, *response, p.wire, by_tool, started + t.total, p.answer, p.ending);
 

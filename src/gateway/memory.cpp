@@ -9,8 +9,10 @@ namespace {
 // How long a caller waits for another's call that makes the same answer.
 MonoTime patience(const Scene& scene, const Asked& asked) { return scene.now() + asked.route->retries.deadline; }
 
-// A route whose schema is another one is another route, as far as answers go.
-std::string cache_name(const Asked& asked) { return asked.demand_of_route ? asked.route->name + "#" + asked.demand->id : asked.route->name; }
+// A route whose schema is another one is another route, as far as answers go; so is one that judges them beside one that does not.
+std::string cache_name(const Asked& asked) {
+  return asked.demand ? asked.route->name + "#" + (asked.demand_of_route ? asked.demand->id : "judged") : asked.route->name;
+}
 
 // The same key on another endpoint is another request.
 Digest request_digest(const Call& call) {

@@ -36,6 +36,9 @@ Result<void> splice(Outgoing& out, const Scene& scene, const Asked& asked, const
 // The caller's own body does not ask for the JSON in a way that this target understands.
 bool reshaped(const Asked& asked, const Candidate& c) { return asked.demand_of_route || asking_for(asked, c) != llm::Asking::native; }
 
+// The rest of an answer is no JSON by itself: a grammar or a tool would begin anew, and some APIs refuse either beside a prefill.
+llm::Asking asking_now(const Asked& asked, const Candidate& c, bool continuing) { return continuing ? llm::Asking::prompt : asking_for(asked, c); }
+
 Result<void> translate(Outgoing& out, const Scene& scene, const Asked& asked, const Candidate& c, llm::Wire wire,
                        std::string_view continuation, const Correction* correction) {
   auto document = parse_json(scene.call.body);
@@ -52,8 +55,8 @@ Result<void> translate(Outgoing& out, const Scene& scene, const Asked& asked, co
     request->messages.push_back(std::move(prefill));
     request->origin.reset();
   }
-  if (asked.demand && (wire != scene.call.wire || reshaped(asked, c)))
-    llm::ask_for(*request, asked.demand->format, asked.demand->hints, asking_for(asked, c), wire);
+  if (asked.demand && (wire != scene.call.wire || !continuation.empty() || reshaped(asked, c)))
+    llm::ask_for(*request, asked.demand->format, asked.demand->hints, asking_now(asked, c, !continuation.empty()), wire);
   if (correction && !correction->complaint.empty()) llm::ask_again(*request, correction->words, correction->complaint);
   auto written = llm::write_request(wire, *request);
   if (!written) return fail(std::move(written.error()));

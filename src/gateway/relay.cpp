@@ -133,17 +133,29 @@ Result<void> Relay::translated_event(const net::SseEvent& event, std::string& ou
   for (auto& e : scratch_) {
     if (auto* start = std::get_if<llm::StreamStart>(&e); start && start->created == 0) start->created = options_.created;
     if (std::holds_alternative<llm::ToolStart>(e)) token_bytes_ += event.data.size();   // names and ids are tokens too
-    if (tool_answer_ && !tool_answer_->rewrite(e)) continue;
-    if (auto ok = note(e); !ok) return ok;
-    if (watch_) {
-      std::vector<llm::StreamEvent> told;
-      watch_->push(std::move(e), told);
-      for (const auto& t : told) tell(t, out);
-    } else {
-      tell(e, out);
+    if (auto ok = weigh(e); !ok) return ok;
+    if (!tool_answer_) {
+      if (auto ok = let_through(std::move(e), out); !ok) return ok;
+      continue;
     }
+    std::vector<llm::StreamEvent> rewritten;
+    tool_answer_->rewrite(std::move(e), rewritten);
+    for (auto& r : rewritten)
+      if (auto ok = let_through(std::move(r), out); !ok) return ok;
   }
   if (decoder_->terminal()) terminal_ = true;
+  return {};
+}
+
+Result<void> Relay::let_through(llm::StreamEvent event, std::string& out) {
+  if (auto ok = note(event); !ok) return ok;
+  if (!watch_) {
+    tell(event, out);
+    return {};
+  }
+  std::vector<llm::StreamEvent> told;
+  watch_->push(std::move(event), told);
+  for (const auto& t : told) tell(t, out);
   return {};
 }
 
@@ -151,6 +163,21 @@ void Relay::tell(const llm::StreamEvent& event, std::string& out) {
   if (options_.collect) collector_.push(event);
   if (continuing_ && std::holds_alternative<llm::StreamStart>(event)) return;   // the caller's stream has started
   encoder_->push(event, out);
+}
+
+// What the provider made, told or not.
+Result<void> Relay::weigh(const llm::StreamEvent& event) {
+  std::uint64_t bytes = 0;
+  if (const auto* text = std::get_if<llm::TextDelta>(&event)) bytes = text->text.size();
+  else if (const auto* thought = std::get_if<llm::ReasoningDelta>(&event)) bytes = thought->text.size();
+  else if (const auto* args = std::get_if<llm::ToolArgsDelta>(&event)) bytes = args->text.size();
+  else if (std::holds_alternative<llm::ToolStart>(event)) bytes = 1;
+  else if (const auto* refusal = std::get_if<llm::RefusalDelta>(&event)) bytes = refusal->text.size();
+  if (bytes == 0) return {};
+  content_seen_ = true;
+  ++content_events_;
+  token_bytes_ += bytes;
+  return grow(bytes);
 }
 
 Result<void> Relay::note(const llm::StreamEvent& event) {
@@ -163,31 +190,14 @@ Result<void> Relay::note(const llm::StreamEvent& event) {
     finish_ = end->reason;
     ++finishes_;
   }
-  std::uint64_t bytes = 0;
-  if (const auto* text = std::get_if<llm::TextDelta>(&event)) {
-    bytes = text->text.size();
-    if (options_.may_continue) text_ += text->text;
-  } else if (const auto* thought = std::get_if<llm::ReasoningDelta>(&event)) {
-    bytes = thought->text.size();
+  if (const auto* text = std::get_if<llm::TextDelta>(&event); text != nullptr && options_.may_continue) text_ += text->text;
+  if (std::holds_alternative<llm::ReasoningDelta>(event) || std::holds_alternative<llm::ToolArgsDelta>(event) || std::holds_alternative<llm::ToolStart>(event))
     only_text_ = false;
-  } else if (const auto* args = std::get_if<llm::ToolArgsDelta>(&event)) {
-    bytes = args->text.size();
-    only_text_ = false;
-  } else if (std::holds_alternative<llm::ToolStart>(event)) {
-    bytes = 1;
-    only_text_ = false;
-  } else if (const auto* refusal = std::get_if<llm::RefusalDelta>(&event)) {
-    bytes = refusal->text.size();
-  }
-  if (bytes == 0) return {};
-  content_seen_ = true;
-  ++content_events_;
-  token_bytes_ += bytes;
-  return grow(bytes);
+  return {};
 }
 
 Result<void> Relay::end(std::string& out) {
-  if (!finished())
+  if (!finished() || (decoder_ && !decoder_->finished()))
     return ballast::fail(ErrorCode::provider_bad_response, "the provider's stream ended before the answer was finished");
   if (watch_ && watch_->refused()) {
     terminal_ = true;

@@ -45,7 +45,7 @@ class Relay {
   Result<void> event(const net::SseEvent& event, std::string& out);
 
   // The upstream body ended (or, after a finish reason, was given up waiting for). Appends the terminator. An end without a
-  // finish reason is provider_bad_response: truncated; that of a watched answer that was wrong is provider_invalid_output.
+  // finish reason, of one choice that was decoded or of all, is provider_bad_response: truncated; that of a watched answer that was wrong is provider_invalid_output.
   Result<void> end(std::string& out);
 
   // The caller's stream ends with an error event.
@@ -77,7 +77,9 @@ class Relay {
  private:
   Result<void> direct_event(const net::SseEvent& event, std::string& out);
   Result<void> translated_event(const net::SseEvent& event, std::string& out);
+  Result<void> weigh(const llm::StreamEvent& event);
   Result<void> note(const llm::StreamEvent& event);
+  Result<void> let_through(llm::StreamEvent event, std::string& out);
   void tell(const llm::StreamEvent& event, std::string& out);
   Result<void> grow(std::uint64_t bytes);
   llm::StreamEncoder encoder() const;

@@ -6,6 +6,8 @@
 
 #include "base/hash.hpp"
 #include "base/json.hpp"
+#include "base/json_scan.hpp"
+#include "base/text.hpp"
 #include "llm/json_repair.hpp"
 
 namespace ballast::gateway {
@@ -28,19 +30,27 @@ Result<json::value> read(std::string_view text) { return parse_json(text, {.max_
 
 bool fits(const Demand& demand, const json::value& value) { return !demand.schema || demand.schema->valid(value); }
 
-Verdict repaired(const json::value& value, std::string_view how) { return {.standing = Standing::repaired, .text = to_json(value), .how = how}; }
+Verdict repaired(std::string_view text, std::string_view how) { return {.standing = Standing::repaired, .text = std::string(text), .how = how}; }
+
+// Of an object with one member, or a list with one item, that one's own text: written anew, a number could come out as another.
+std::string_view inside_of(std::string_view text) {
+  JsonScan scan(kMaxAnswerDepth);
+  std::size_t begin = 0;
+  while (begin < text.size() && scan.push(text[begin++]) && !(scan.depth() == 1 && scan.expects_value())) {}
+  return trim(text.substr(begin, text.find_last_of("}]") - begin));
+}
 
 // The answer stands inside something that nobody asked for: in the one member of an object, as the one item of a list, or written as a text.
 // What fits the schema there, while the whole does not, is the one thing that can be meant.
-std::optional<Verdict> unwrapped(const Demand& demand, const json::value& value) {
+std::optional<Verdict> unwrapped(const Demand& demand, const json::value& value, std::string_view text) {
   const json::value* inside = nullptr;
   if (const auto* object = value.if_object(); object != nullptr && object->size() == 1) inside = &object->begin()->value();
   if (const auto* list = value.if_array(); list != nullptr && list->size() == 1) inside = &list->front();
-  if (inside != nullptr && (inside->is_object() || inside->is_array()) && fits(demand, *inside)) return repaired(*inside, "wrapper");
-  const auto* text = value.if_string();
-  if (text == nullptr) return std::nullopt;
-  const auto again = read({text->data(), text->size()});
-  if (again && (again->is_object() || again->is_array()) && fits(demand, *again)) return repaired(*again, "text");
+  if (inside != nullptr && (inside->is_object() || inside->is_array()) && fits(demand, *inside)) return repaired(inside_of(text), "wrapper");
+  const auto* quoted = value.if_string();
+  if (quoted == nullptr) return std::nullopt;
+  const auto again = read({quoted->data(), quoted->size()});
+  if (again && (again->is_object() || again->is_array()) && fits(demand, *again)) return repaired(trim({quoted->data(), quoted->size()}), "text");
   return std::nullopt;
 }
 
@@ -111,7 +121,7 @@ Verdict judge(const Demand& demand, std::string_view text, llm::FinishReason fin
   }
   if (cut && !value->is_object() && !value->is_array()) return {.standing = Standing::truncated};   // a number may have had more digits
   if (fits(demand, *value)) return better ? Verdict{.standing = Standing::repaired, .text = std::move(better->text), .how = better->what} : Verdict{};
-  if (auto inside = unwrapped(demand, *value)) return std::move(*inside);
+  if (auto inside = unwrapped(demand, *value, better ? std::string_view(better->text) : text)) return std::move(*inside);
   return wrong(demand.schema->check(*value, kViolations));
 }
 

@@ -71,11 +71,16 @@ void put_text(llm::Choice& choice, std::string text) {
   });
 }
 
-// Of a whole reply: the gravest of its choices' verdicts; what was repaired is written into it. Nothing: there is no answer to judge.
+Verdict unreadable(const std::string& why) {
+  return {.standing = Standing::wrong, .text = {}, .how = {}, .violations = {{{}, "json", "the provider's reply cannot be read: " + why}}};
+}
+
+// Of a whole reply: the gravest of its choices' verdicts; what was repaired is written into it. Nothing: there is no answer to judge. What
+// cannot be read is not passed on unjudged: the fast reader takes documents that the parser refuses, members that stand there twice among them.
 std::optional<Verdict> judge_whole(const Demand& demand, llm::Wire wire, Answer& answer, std::string& words) {
   const auto document = parse_json(answer.body, {.max_bytes = answer.body.size() + 1});
   auto reply = document ? llm::parse_reply(wire, *document) : Result<llm::ChatReply>(fail(document.error()));
-  if (!reply) return std::nullopt;
+  if (!reply) return unreadable(reply.error().message);
   std::optional<Verdict> gravest;
   bool changed = false;
   for (auto& choice : reply->choices) {
@@ -89,7 +94,8 @@ std::optional<Verdict> judge_whole(const Demand& demand, llm::Wire wire, Answer&
   }
   if (!changed || !gravest->good()) return gravest;
   auto written = llm::write_reply(wire, *reply);
-  if (written) answer.body = to_json(std::move(*written));
+  if (!written) return unreadable(written.error().message);
+  answer.body = to_json(std::move(*written));
   return gravest;
 }
 
@@ -204,6 +210,7 @@ Judgement judge_attempt(const Judged& j) {
 void fall_back(const Judged& j) {
   Correction& c = *j.correction;
   if (j.answer.caller_left) return;
+  if (j.lane.out.committed()) return;            // a later answer was told in part: no other may follow it
   const Error why = std::move(j.answer.end.error());
   const auto& attempt = j.trail.record.attempts[c.kept ? c.kept_attempt : j.trail.record.attempts.size() - 1];
   j.scene.metrics.structured_failures.with({attempt.provider, attempt.model}).add();
@@ -224,7 +231,9 @@ void fall_back(const Judged& j) {
   r.model = attempt.model;
   r.served_by = attempt.provider + "/" + attempt.model;
   j.trail.decision.step(j.scene.now(), "passed_on", {{"target", r.served_by}, {"why", to_string(c.verdict.standing)}});
-  if (j.answer.streamed) j.lane.relay.pass_on(std::move(c.kept_stream), j.lane.out.pending());
+  if (!j.answer.streamed) return;
+  j.lane.out.discard();                          // of the last attempt its start may wait to be told
+  j.lane.relay.pass_on(std::move(c.kept_stream), j.lane.out.pending());
 }
 
 }  // namespace ballast::gateway

@@ -4,8 +4,8 @@
 #include <map>
 #include <vector>
 
-#include "base/json_scan.hpp"
 #include "gateway/collect.hpp"
+#include "gateway/json_strand.hpp"
 #include "gateway/structured.hpp"
 
 namespace ballast::gateway {
@@ -15,8 +15,8 @@ struct WatchOptions {
   bool pass = false;          // a wrong answer is told all the same
 };
 
-// One upstream stream's. A violation stops the telling, not the reading: what is left is judged whole at the end, and told if what was told
-// already is a beginning of it (a fence that stands around it is, once taken off).
+// One upstream stream's, or that of several where one goes on after another. A violation stops the telling, not the reading: what is left is
+// judged whole at the end, and told if what was told already is a beginning of it (a fence that stands around it is, once taken off).
 class AnswerWatch {
  public:
   AnswerWatch(const Demand& demand, WatchOptions options) : demand_(demand), options_(options) {}
@@ -36,17 +36,17 @@ class AnswerWatch {
 
  private:
   struct Choice {
-    JsonScan scan{kMaxAnswerDepth};
-    std::string text;            // all of it
-    std::string told;            // what was let through
-    std::string waiting;         // a comma and blanks, until it is known whether a bracket follows
-    bool collecting = false;     // nothing more is told before the end
+    JsonStrand answer;
+    std::string signature;       // of text that is not told yet
     bool exempt = false;         // it calls tools or declines: its text is not judged
+    bool ended = false;          // nothing behind its end is told
   };
   void text(Choice& choice, llm::TextDelta delta, std::vector<llm::StreamEvent>& out);
+  void exempt(Choice& choice, std::uint32_t index, std::vector<llm::StreamEvent>& out);
   void finish(Choice& choice, llm::Finish end, std::vector<llm::StreamEvent>& out);
-  // Lets the rest of `whole` through; false: what was told already is no beginning of it.
-  bool tell_rest(Choice& choice, std::uint32_t index, std::string_view whole, std::vector<llm::StreamEvent>& out);
+  // The verdict on a whole answer; what is left of it is told, or nothing more.
+  void conclude(Choice& choice, const llm::Finish& end, std::vector<llm::StreamEvent>& out);
+  void tell_text(Choice& choice, std::uint32_t index, std::string text, std::vector<llm::StreamEvent>& out);
   void tell(llm::StreamEvent event, std::vector<llm::StreamEvent>& out) {
     told_ = true;
     out.push_back(std::move(event));

@@ -236,7 +236,10 @@ Asking asking_of(const ProviderSpec& spec, std::string_view model, const Respons
 
 void ask_for(ChatRequest& request, const ResponseFormat& format, const SchemaHints& hints, Asking asking, Wire wire) {
   request.response_format = format;
-  if (format.kind != ResponseFormat::Kind::schema) return;
+  if (format.kind != ResponseFormat::Kind::schema) {
+    if (asking == Asking::prompt) request.response_format.reset();
+    return;
+  }
   switch (asking) {
     case Asking::native:
       if (wire == Wire::anthropic_messages && hints.anthropic) request.response_format->schema = *hints.anthropic;
@@ -273,20 +276,33 @@ void answer_from_tool(ChatReply& reply) {
   reply.origin.reset();
 }
 
-bool ToolAnswer::rewrite(StreamEvent& event) {
-  if (const auto* start = std::get_if<ToolStart>(&event)) {
-    if (start->name != kAnswerTool || call_) return true;
-    call_ = start->index;
-    return false;
+void ToolAnswer::rewrite(StreamEvent event, std::vector<StreamEvent>& out) {
+  if (auto* start = std::get_if<ToolStart>(&event)) {
+    Choice& c = choices_[start->choice];
+    if (!c.call && start->name == kAnswerTool) {
+      c.call = start->index;
+      c.waiting.clear();
+    } else if (!c.call) {
+      c.waiting.push_back(std::move(event));
+    }
+  } else if (auto* args = std::get_if<ToolArgsDelta>(&event)) {
+    Choice& c = choices_[args->choice];
+    if (c.call == args->index) out.push_back(TextDelta{args->choice, std::move(args->text), {}});
+    else if (!c.call) c.waiting.push_back(std::move(event));
+  } else if (auto* text = std::get_if<TextDelta>(&event)) {
+    if (Choice& c = choices_[text->choice]; !c.call) c.waiting.push_back(std::move(event));
+  } else if (auto* end = std::get_if<Finish>(&event)) {
+    Choice& c = choices_[end->choice];
+    for (auto& e : c.waiting) out.push_back(std::move(e));
+    c.waiting.clear();
+    if (c.call && end->reason == FinishReason::tool_calls) {
+      end->reason = FinishReason::stop;
+      end->raw.clear();
+    }
+    out.push_back(std::move(event));
+  } else {
+    out.push_back(std::move(event));
   }
-  if (auto* args = std::get_if<ToolArgsDelta>(&event); args != nullptr && call_ == args->index) {
-    TextDelta text{args->choice, std::move(args->text), {}};
-    event = std::move(text);
-  } else if (auto* end = std::get_if<Finish>(&event); end != nullptr && call_ && end->reason == FinishReason::tool_calls) {
-    end->reason = FinishReason::stop;
-    end->raw.clear();
-  }
-  return true;
 }
 
 void ask_again(ChatRequest& request, std::string_view answer, std::string_view complaint) {

@@ -2,9 +2,11 @@
 // detour is told as if it had not. Pure; any thread. docs/structured-output.md has the table. Nothing here judges an answer: that is
 // gateway/structured.hpp.
 #pragma once
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "llm/types.hpp"
 
@@ -62,14 +64,18 @@ void ask_for(ChatRequest& request, const ResponseFormat& format, const SchemaHin
 // stays as it is.
 void answer_from_tool(ChatReply& reply);
 
-// The same for a stream, event by event.
+// The same for a stream, event by event. What a choice says beside its answer waits for it, and goes when it comes.
 class ToolAnswer {
  public:
-  // False: of this event nothing is told.
-  bool rewrite(StreamEvent& event);
+  // What is told instead of `event` is appended to `out`.
+  void rewrite(StreamEvent event, std::vector<StreamEvent>& out);
 
  private:
-  std::optional<std::uint32_t> call_;     // the answer's; there is one choice
+  struct Choice {
+    std::optional<std::uint32_t> call;    // the answer's
+    std::vector<StreamEvent> waiting;     // its text and other calls, as long as there is no answer
+  };
+  std::map<std::uint32_t, Choice> choices_;
 };
 
 // Asks again for an answer that was refused: the answer as the model's own turn (left out where it is empty), then `complaint`.

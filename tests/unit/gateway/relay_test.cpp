@@ -119,6 +119,14 @@ TEST(Relay, LineEndsAndFieldsOfTheProviderSurvive) {
   EXPECT_EQ(line.out, stream);
 }
 
+TEST(Relay, AStreamWhoseOtherAnswerBreaksOffIsNotWhole) {
+  const std::string half = R"(data: {"id":"c","choices":[{"index":1,"delta":{"content":"half"}}]})" "\n\n";
+  for (const Wire client : {Wire::openai_chat, Wire::gemini}) {
+    Line line({.client = client, .choices = 2, .collect = true});
+    EXPECT_FALSE(line.whole(Wire::openai_chat, role + says("Hello") + half + stop + done));
+  }
+}
+
 TEST(Relay, WhereTheProviderDoesNotSayWhenTheCallersStreamSaysNow) {
   Line line({.client = Wire::openai_chat, .created = 1'795'000'000});
   ASSERT_TRUE(line.whole(Wire::anthropic_messages, stream_of(Wire::anthropic_messages, "Hello there.")));

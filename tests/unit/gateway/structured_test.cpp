@@ -30,6 +30,8 @@ constexpr Row kRows[] = {
     {R"({"name":"a","price":1,})", kStop, Standing::repaired, R"({"name":"a","price":1})"},
     {R"({"order":{"name":"a","price":1}})", kStop, Standing::repaired, R"({"name":"a","price":1})"},
     {R"([{"name":"a","price":1}])", kStop, Standing::repaired, R"({"name":"a","price":1})"},
+    {R"({"order": {"name":"a","price":12345678901234567890123} })", kStop, Standing::repaired, R"({"name":"a","price":12345678901234567890123})"},
+    {"```\n[ {\"name\":\"[\",\"price\":1.10} ]\n```", kStop, Standing::repaired, R"({"name":"[","price":1.10})"},
     {R"("{\"name\":\"a\",\"price\":1}")", kStop, Standing::repaired, R"({"name":"a","price":1})"},
     {R"({"name":"a","price":-3})", kStop, Standing::wrong, ""},
     {R"({"one":{"name":"a","price":1},"two":{"name":"a","price":1}})", kStop, Standing::wrong, ""},
@@ -174,6 +176,71 @@ TEST(AnswerWatch, CallsOfToolsAndRefusalsAreNotJudged) {
   EXPECT_FALSE(watch.verdict());
   EXPECT_FALSE(watch.refused());
   EXPECT_TRUE(std::holds_alternative<llm::Finish>(out.back()));
+}
+
+std::vector<llm::StreamEvent> watched(const Demand& d, std::vector<llm::StreamEvent> events, WatchOptions options = {}) {
+  AnswerWatch watch(d, options);
+  std::vector<llm::StreamEvent> out;
+  for (auto& e : events) watch.push(std::move(e), out);
+  return out;
+}
+
+TEST(AnswerWatch, TextBeforeACallStaysBeforeIt) {
+  const auto out = watched(*demand(), {llm::TextDelta{0, "Let me look.", {}}, llm::PartStop{0}, llm::ToolStart{0, 0, "call", "look", {}}, llm::ToolArgsDelta{0, 0, "{}"},
+                                       llm::TextDelta{0, "More.", {}}, llm::Finish{0, FinishReason::tool_calls, {}, {}}});
+  ASSERT_EQ(out.size(), 5u);
+  EXPECT_EQ(std::get<llm::TextDelta>(out[0]).text, "Let me look.");
+  EXPECT_TRUE(std::holds_alternative<llm::ToolStart>(out[1]));
+  EXPECT_EQ(std::get<llm::TextDelta>(out[3]).text, "More.");
+}
+
+TEST(AnswerWatch, ACommaThatWasLeftOutBeforeACallOrARefusalIsNoFailure) {
+  for (const llm::StreamEvent& turn : {llm::StreamEvent(llm::ToolStart{0, 0, "c", "look", {}}), llm::StreamEvent(llm::RefusalDelta{0, "No."})}) {
+    const auto out = watched(*demand(), {llm::TextDelta{0, R"({"tags":["x",]} and)", {}}, turn, llm::Finish{0, FinishReason::tool_calls, {}, {}}});
+    ASSERT_EQ(out.size(), 4u);
+    EXPECT_EQ(std::get<llm::TextDelta>(out[0]).text + std::get<llm::TextDelta>(out[1]).text, R"({"tags":["x"]} and)");
+  }
+}
+
+TEST(AnswerWatch, NothingFollowsTheEndOfAChoice) {
+  const auto out = watched(*demand(), {llm::TextDelta{0, R"({"name":"a","price":1})", {}}, llm::Finish{0, FinishReason::stop, {}, {}}, llm::TextDelta{0, "}", {}},
+                                       llm::ToolStart{0, 0, "c", "look", {}}, llm::RefusalDelta{0, "No."}, llm::UsageUpdate{}});
+  ASSERT_EQ(out.size(), 3u);
+  EXPECT_TRUE(std::holds_alternative<llm::Finish>(out[1]));
+}
+
+TEST(AnswerWatch, ASignatureOfTextIsNotLost) {
+  const auto out = watched(*demand(), {llm::TextDelta{0, R"({"name":"a","price":1)", "s1"}, llm::TextDelta{0, " ", {}}, llm::TextDelta{0, "}", {}}, llm::TextDelta{0, "", "s2"},
+                                       llm::Finish{0, FinishReason::stop, {}, {}}});
+  std::string signatures, text;
+  for (const auto& e : out)
+    if (const auto* t = std::get_if<llm::TextDelta>(&e)) signatures += t->signature, text += t->text;
+  EXPECT_EQ(signatures, "s1s2");
+  EXPECT_EQ(text, R"({"name":"a","price":1 })");
+}
+
+TEST(AnswerWatch, EachChoiceIsJudgedByItself) {
+  const auto d = demand();
+  AnswerWatch watch(*d, {});
+  std::vector<llm::StreamEvent> out;
+  for (auto& e : std::vector<llm::StreamEvent>{llm::TextDelta{0, R"({"name":)", {}}, llm::TextDelta{1, R"({"name":"b",)", {}}, llm::TextDelta{0, R"("a","price":1})", {}},
+                                               llm::Finish{0, FinishReason::stop, {}, {}}, llm::TextDelta{1, R"("price":-1})", {}}})
+    watch.push(std::move(e), out);
+  EXPECT_FALSE(watch.refused());
+  watch.push(llm::Finish{1, FinishReason::stop, {}, {}}, out);
+  EXPECT_TRUE(watch.refused());
+  EXPECT_EQ(watch.verdict()->standing, Standing::wrong);
+  EXPECT_EQ(watch.words(), R"({"name":"b","price":-1})");
+  EXPECT_FALSE(std::holds_alternative<llm::Finish>(out.back()));
+}
+
+TEST(AnswerWatch, PassesOnTheRestThoughACommaWasLeftOut) {
+  const Told told = stream(*demand(), R"({"tags":["x",],"name":"a","price":-3})", 4, kStop, {.pass = true});
+  EXPECT_EQ(told.text, R"({"tags":["x"],"name":"a","price":-3})");
+  EXPECT_TRUE(told.finished);
+  const Told wrapped = stream(*demand(), R"([{"name":"a","price":3}])", 4, kStop, {.pass = true});
+  EXPECT_EQ(wrapped.text, R"([{"name":"a","price":3}])");
+  EXPECT_EQ(wrapped.verdict->standing, Standing::wrong);
 }
 
 TEST(AnswerWatch, PassesOnWhatItToldTheBeginningOf) {

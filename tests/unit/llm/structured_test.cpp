@@ -163,6 +163,57 @@ TEST(AnswerFromTool, BecomesTheText) {
   EXPECT_THAT(chat, Not(HasSubstr("tool_calls")));
 }
 
+// What a whole reply's answer is, and a stream's.
+std::pair<std::string, std::string> told_by_tool(const std::vector<StreamEvent>& events) {
+  std::string streamed;
+  ToolAnswer answer;
+  std::vector<StreamEvent> out;
+  for (const auto& e : events) answer.rewrite(e, out);
+  for (const auto& e : out) {
+    if (const auto* t = std::get_if<TextDelta>(&e)) streamed += std::to_string(t->choice) + t->text;
+    if (const auto* t = std::get_if<ToolStart>(&e)) streamed += "call " + t->name;
+    if (const auto* a = std::get_if<ToolArgsDelta>(&e)) streamed += a->text;
+    if (const auto* f = std::get_if<Finish>(&e)) streamed += " " + std::string(to_string(f->reason)) + "; ";
+  }
+  ChatReply reply;
+  std::map<std::uint32_t, Choice> choices;
+  for (const auto& e : events) {
+    if (const auto* t = std::get_if<TextDelta>(&e)) choices[t->choice].parts.push_back({.body = Text{.text = t->text}});
+    if (const auto* t = std::get_if<ToolStart>(&e)) choices[t->choice].parts.push_back({.body = ToolCall{.id = t->id, .name = t->name}});
+    if (const auto* a = std::get_if<ToolArgsDelta>(&e)) std::get<ToolCall>(choices[a->choice].parts.back().body).arguments += a->text;
+    if (const auto* f = std::get_if<Finish>(&e)) choices[f->choice].finish = f->reason;
+  }
+  for (auto& [n, c] : choices) reply.choices.push_back(c);
+  answer_from_tool(reply);
+  std::string whole;
+  for (std::size_t n = 0; n < reply.choices.size(); ++n) {
+    for (const auto& p : reply.choices[n].parts) {
+      if (const auto* t = std::get_if<Text>(&p.body)) whole += std::to_string(n) + t->text;
+      if (const auto* c = std::get_if<ToolCall>(&p.body)) whole += "call " + c->name + c->arguments;
+    }
+    whole += " " + std::string(to_string(reply.choices[n].finish)) + "; ";
+  }
+  return {streamed, whole};
+}
+
+TEST(AnswerFromTool, AStreamTellsWhatAWholeReplyDoes) {
+  const auto calls = FinishReason::tool_calls;
+  struct Row { std::vector<StreamEvent> events; std::string_view told; };
+  for (const auto& [events, told] : {
+           Row{{TextDelta{0, "Sure: {", {}}, ToolStart{0, 0, "i", "answer", {}}, ToolArgsDelta{0, 0, "{}"}, Finish{0, calls, {}, {}}}, "0{} stop; "},
+           Row{{ToolStart{0, 0, "i", "answer", {}}, ToolArgsDelta{0, 0, "{}"}, TextDelta{0, "Done.", {}}, Finish{0, calls, {}, {}}}, "0{} stop; "},
+           Row{{ToolStart{0, 0, "i", "answer", {}}, ToolArgsDelta{0, 0, "{}"}, ToolStart{0, 1, "j", "answer", {}}, ToolArgsDelta{0, 1, "[]"}, Finish{0, calls, {}, {}}}, "0{} stop; "},
+           Row{{ToolStart{0, 0, "i", "other", {}}, ToolArgsDelta{0, 0, "1"}, ToolStart{0, 1, "j", "answer", {}}, ToolArgsDelta{0, 1, "[]"}, Finish{0, calls, {}, {}}}, "0[] stop; "},
+           Row{{ToolStart{0, 0, "i", "answer", {}}, ToolArgsDelta{0, 0, "{}"}, Finish{0, calls, {}, {}}, ToolStart{1, 0, "j", "answer", {}}, ToolArgsDelta{1, 0, "[]"},
+                Finish{1, calls, {}, {}}}, "0{} stop; 1[] stop; "},
+           Row{{TextDelta{0, "No.", {}}, Finish{0, FinishReason::stop, {}, {}}}, "0No. stop; "},
+           Row{{ToolStart{0, 0, "i", "other", {}}, ToolArgsDelta{0, 0, "1"}, Finish{0, calls, {}, {}}}, "call other1 tool_calls; "}}) {
+    const auto [streamed, whole] = told_by_tool(events);
+    EXPECT_EQ(whole, told);
+    EXPECT_EQ(streamed, told);
+  }
+}
+
 TEST(Sample, IsWhatTheSchemaAsksFor) {
   struct Row { std::string_view schema, sample; };
   for (const auto& [schema, sample] : {
