@@ -80,6 +80,8 @@ def kind_of(schema: dict) -> str:
             return name
     kinds = schema.get("type", "text")
     kinds = kinds if isinstance(kinds, list) else [kinds]
+    if {"string", "array", "object"} <= set(kinds):
+        return "text, list or map"
     if "array" in kinds:
         return "list" if "object" in str(schema.get("items", {}).get("type", "")) else "list of texts"
     if "object" in kinds:
@@ -92,8 +94,9 @@ def inner(schema: dict) -> tuple[str, dict] | None:
     if schema.get("properties"):
         return "", schema
     more = schema.get("additionalProperties")
-    if isinstance(more, dict) and more.get("properties"):
-        return ".NAME", more
+    for candidate in (more, *more.get("anyOf", ())) if isinstance(more, dict) else ():
+        if candidate.get("properties"):
+            return ".NAME", candidate
     items = schema.get("items", {})
     for candidate in (items, *items.get("anyOf", ())):
         if candidate.get("properties"):

@@ -1,13 +1,85 @@
 #include "app/classifiers.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
+#include <set>
 
 #include "base/text.hpp"
+#include "classify/examples.hpp"
 
 namespace ballast::app {
 
 namespace {
+
+constexpr std::size_t kMostFileBytes = 64u << 20;
+
+Result<std::string> read_file(const std::string& path, std::size_t most) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return fail(ErrorCode::caller_not_found, "cannot be read", path);
+  std::string out;
+  for (char buffer[1 << 16]; file.read(buffer, sizeof buffer) || file.gcount() > 0;) {
+    out.append(buffer, static_cast<std::size_t>(file.gcount()));
+    if (out.size() > most) return fail(ErrorCode::caller_too_large, fmt::format("takes more than {} bytes", most), path);
+  }
+  if (file.bad()) return fail(ErrorCode::caller_not_found, "cannot be read", path);
+  return out;
+}
+
+Error of_classifier(const std::string& name, const Error& why) {
+  return {.code = why.code, .message = why.field.empty() ? why.message : fmt::format("{}: {}", why.field, why.message), .field = "classifiers." + name};
+}
+
+void add_text(Sha256& hash, std::string_view text) {
+  hash.update(fmt::format("{}:", text.size()));
+  hash.update(text);
+}
+
+Digest digest_of(const std::vector<classify::Example>& examples, const classify::TrainOptions& options) {
+  Sha256 hash;
+  add_text(hash, options.out_of_scope_label);
+  add_text(hash, fmt::format("{} {} {}", options.false_refusals, options.folds, options.seed));
+  for (const auto& e : examples) {
+    add_text(hash, e.label);
+    add_text(hash, e.text);
+  }
+  return hash.finish();
+}
+
+const Classifier* made_before(const Classifiers* before, const Digest& digest) {
+  if (!before) return nullptr;
+  const auto same = std::ranges::find_if(*before, [&](const auto& entry) { return entry.second.digest == digest; });
+  return same == before->end() ? nullptr : &same->second;
+}
+
+Result<Classifier> read_made(const std::string& path, const Classifiers* before) {
+  auto bytes = read_file(path, classify::kMaxModelBytes);
+  if (!bytes) return fail(std::move(bytes.error()));
+  const Digest digest = sha256(*bytes);
+  if (const auto* same = made_before(before, digest)) return *same;
+  auto model = classify::Model::load(*bytes);
+  if (!model) return fail(model.error().code, model.error().message, path);
+  return Classifier{.model = std::make_shared<const classify::Model>(std::move(*model)), .digest = digest};
+}
+
+Result<Classifier> train_here(const ClassifierConfig& config, const Classifiers* before) {
+  auto read = read_example_files(config.files);
+  if (!read) return fail(std::move(read.error()));
+  const auto& examples = config.files.empty() ? config.examples : *read;
+  std::set<std::string_view> labels;
+  for (const auto& e : examples) labels.insert(e.label);
+  if (examples.size() > kMostExamples || examples.size() * labels.size() > kMostCells)
+    return fail(ErrorCode::caller_too_large,
+                fmt::format("{} examples of {} labels: at most {}, or {} divided by the labels, are trained on when the configuration is read; make a model of them with "
+                            "`ballast intents train`, and name its file here", examples.size(), labels.size(), kMostExamples, kMostCells), "examples");
+  const Digest digest = digest_of(examples, config.training);
+  if (const auto* same = made_before(before, digest)) return *same;
+  const auto start = std::chrono::steady_clock::now();
+  auto trained = classify::train(examples, config.training);
+  if (!trained) return fail(std::move(trained.error()));
+  return Classifier{.model = std::make_shared<const classify::Model>(std::move(trained->model)), .digest = digest, .examples = examples.size(),
+                    .accuracy = trained->report.accuracy, .took = std::chrono::steady_clock::now() - start};
+}
 
 Result<void> check_labels(const gateway::Route& route, const std::string& field) {
   const auto labels = route.intents->labels();
@@ -31,29 +103,41 @@ Result<void> check_labels(const gateway::Route& route, const std::string& field)
 }  // namespace
 
 Result<classify::Model> read_intent_model(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string bytes;
-  for (char buffer[1 << 16]; file.read(buffer, sizeof buffer) || file.gcount() > 0;) {
-    bytes.append(buffer, static_cast<std::size_t>(file.gcount()));
-    if (bytes.size() > classify::kMaxModelBytes) break;                 // `load` says so
-  }
-  if (!file.eof() && bytes.size() <= classify::kMaxModelBytes) return fail(ErrorCode::caller_not_found, "cannot be read", path);
-  auto model = classify::Model::load(bytes);
+  const auto bytes = read_file(path, classify::kMaxModelBytes);
+  if (!bytes) return fail(bytes.error());
+  auto model = classify::Model::load(*bytes);
   if (!model) model.error().field = path;
   return model;
 }
 
-Result<void> give_classifiers(const Config& config, std::vector<gateway::Route>& routes) {
-  std::map<std::string, std::shared_ptr<const classify::Model>> read;
+Result<std::vector<classify::Example>> read_example_files(const std::vector<std::string>& paths) {
+  std::vector<classify::Example> all;
+  for (const auto& path : paths) {
+    const auto format = classify::format_of(path);
+    if (!format) return fail(ErrorCode::caller_invalid_request, "must end in .tsv, .csv or .jsonl", path);
+    const auto content = read_file(path, kMostFileBytes);
+    if (!content) return fail(content.error());
+    auto some = classify::read_examples(*content, *format, path);
+    if (!some) return fail(std::move(some.error()));
+    all.insert(all.end(), std::make_move_iterator(some->begin()), std::make_move_iterator(some->end()));
+  }
+  return all;
+}
+
+Result<Classifiers> make_classifiers(const Config& config, const Classifiers* before) {
+  Classifiers all;
+  for (const auto& [name, what] : config.classifiers) {
+    auto made = what.model.empty() ? train_here(what, before) : read_made(what.model, before);
+    if (!made) return fail(of_classifier(name, made.error()));
+    all.emplace(name, std::move(*made));
+  }
+  return all;
+}
+
+Result<void> give_classifiers(const Classifiers& classifiers, std::vector<gateway::Route>& routes) {
   for (auto& route : routes) {
     if (route.classifier.empty()) continue;
-    auto& model = read[route.classifier];
-    if (!model) {
-      auto loaded = read_intent_model(config.classifiers.at(route.classifier));
-      if (!loaded) return fail(loaded.error().code, fmt::format("{}: {}", loaded.error().field, loaded.error().message), "classifiers." + route.classifier);
-      model = std::make_shared<const classify::Model>(std::move(*loaded));
-    }
-    route.intents = model;
+    route.intents = classifiers.at(route.classifier).model;
     if (auto ok = check_labels(route, "routes." + route.name); !ok) return ok;
   }
   return {};

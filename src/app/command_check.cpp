@@ -40,12 +40,15 @@ json::array routes_of(const Config& config, const Wired& wired) {
   for (const auto& route : config.routes) {
     json::array targets, unpriced;
     bool spends = false;
-    for (const auto& t : route.targets) {
-      targets.push_back(json::value(t.name));
+    const auto look_at = [&](const gateway::Target& t) {
       const auto p = std::ranges::find(config.providers, t.provider, &ProviderConfig::name);
       spends = spends || std::ranges::find(spending, t.provider) != spending.end();
       const auto info = wired.setup.prices->find(t.provider, p == config.providers.end() ? "" : p->kind, t.model);
       if (!info || !info->priced) unpriced.push_back(json::value(t.name));
+    };
+    for (const auto& t : route.targets) {
+      targets.push_back(json::value(t.name));
+      look_at(t);
     }
     rows.push_back(json::object{{"route", route.name}, {"strategy", gateway::to_string(route.strategy)}, {"targets", std::move(targets)},
                                 {"attempts", route.retries.attempts}, {"stream", gateway::to_string(route.rescue.mode)},
@@ -93,6 +96,17 @@ json::array datasets_of(const query::Datasets& datasets) {
   for (const auto& [name, dataset] : datasets)
     out.push_back(json::object{{"dataset", name}, {"tables", dataset.tables.size()}, {"database", dataset.database.starts_with("sqlite:") ? dataset.database : "postgres"}});
   return out;
+}
+
+json::array classifiers_of(const Classifiers& classifiers) {
+  json::array rows;
+  for (const auto& [name, c] : classifiers) {
+    const bool trained = c.examples > 0;
+    rows.push_back(json::object{{"classifier", name}, {"labels", c.model->labels().size()}, {"trained on", trained ? json::value(c.examples) : json::value("")},
+                                {"accuracy", trained ? json::value(fmt::format("{:.3f}", c.accuracy)) : json::value("")},
+                                {"trained in", trained ? fmt::format("{:.1f} s", std::chrono::duration<double>(c.took).count()) : std::string()}});
+  }
+  return rows;
 }
 
 json::array pages_of(const Config& config) {
@@ -207,6 +221,7 @@ int check(const Flags& flags) {
   out["budgets"] = budgets_of(*config);
   out["keys"] = keys_of(*config);
   out["flows"] = flows_of(*flows);
+  out["classifiers"] = classifiers_of((*wired)->classifiers);
   out["datasets"] = datasets_of(*datasets);
   out["pages"] = pages_of(*config);
   out["warnings"] = warnings;
@@ -217,7 +232,7 @@ int check(const Flags& flags) {
   }
   std::cout << (config->file.empty() ? "no file: the simulator, and providers found in the environment" : config->file + ": good") << "\n"
             << "listens on " << plain(out["listen"]) << ", database " << plain(out["database"]) << ", ledger " << plain(out["ledger"]) << '\n';
-  for (const char* name : {"providers", "routes", "limits", "budgets", "keys", "flows", "datasets", "pages"}) section(name, out[name].as_array());
+  for (const char* name : {"providers", "routes", "limits", "budgets", "keys", "classifiers", "flows", "datasets", "pages"}) section(name, out[name].as_array());
   for (const auto& w : warnings) std::cout << "\nwarning: " << plain(w);
   for (const auto& n : notes) std::cout << "\nnote: " << plain(n);
   if (!warnings.empty() || !notes.empty()) std::cout << '\n';

@@ -3,7 +3,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <sstream>
 
 #include <fmt/format.h>
 
@@ -11,13 +10,12 @@
 #include "app/cli.hpp"
 #include "base/json.hpp"
 #include "classify/classify.hpp"
-#include "classify/examples.hpp"
 
 namespace ballast::app {
 
 namespace {
 
-constexpr std::size_t kMostFileBytes = 64u << 20, kToldLabels = 10;
+constexpr std::size_t kToldLabels = 10;
 
 struct Flags {
   std::vector<std::string> examples, texts;
@@ -29,32 +27,6 @@ struct Flags {
 };
 
 double seconds_since(std::chrono::steady_clock::time_point start) { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); }
-
-Result<std::string> read_file(const std::string& path, std::size_t most) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return fail(ErrorCode::caller_not_found, "cannot be read", path);
-  std::string out;
-  for (char buffer[1 << 16]; file.read(buffer, sizeof buffer) || file.gcount() > 0;) {
-    out.append(buffer, static_cast<std::size_t>(file.gcount()));
-    if (out.size() > most) return fail(ErrorCode::caller_too_large, fmt::format("takes more than {} bytes", most), path);
-  }
-  if (file.bad()) return fail(ErrorCode::caller_not_found, "cannot be read", path);
-  return out;
-}
-
-Result<std::vector<classify::Example>> read_all(const std::vector<std::string>& paths) {
-  std::vector<classify::Example> all;
-  for (const auto& path : paths) {
-    const auto format = classify::format_of(path);
-    if (!format) return fail(ErrorCode::caller_invalid_request, "must end in .tsv, .csv or .jsonl", path);
-    const auto content = read_file(path, kMostFileBytes);
-    if (!content) return fail(content.error());
-    auto some = classify::read_examples(*content, *format, path);
-    if (!some) return fail(std::move(some.error()));
-    all.insert(all.end(), std::make_move_iterator(some->begin()), std::make_move_iterator(some->end()));
-  }
-  return all;
-}
 
 // Beside its place first, so that who reads it never sees half of one.
 Result<void> write_model(const std::string& path, std::string_view bytes) {
@@ -111,7 +83,7 @@ int refuse(const Error& error) {
 }
 
 int train(const Flags& flags) {
-  const auto examples = read_all(flags.examples);
+  const auto examples = read_example_files(flags.examples);
   if (!examples) return refuse(examples.error());
   const auto start = std::chrono::steady_clock::now();
   const auto trained = classify::train(*examples, {.out_of_scope_label = flags.out_of_scope,
@@ -150,7 +122,7 @@ double time_of(const classify::Model& model, const std::vector<classify::Example
 int test(const Flags& flags) {
   const auto model = read_intent_model(flags.model);
   if (!model) return refuse(model.error());
-  const auto examples = read_all(flags.examples);
+  const auto examples = read_example_files(flags.examples);
   if (!examples) return refuse(examples.error());
   if (examples->empty()) return refuse({.code = ErrorCode::caller_invalid_request, .message = "no examples", .field = flags.examples.front()});
   const auto report = classify::test(*model, *examples);

@@ -149,7 +149,7 @@ void read_sections(const ConfigNode& root, Config& config) {
   for (const auto& [name, node] : root.map("models")) config.models.push_back(parse::model(name, node));
   for (const auto& [name, node] : root.map("routes")) config.routes.push_back(parse::route(name, node, beside));
   if (root.has("direct")) config.direct = parse::route("direct", root.get("direct"), beside);
-  for (const auto& [name, node] : root.map("classifiers")) config.classifiers[name] = (beside / node.as_string()).string();
+  for (const auto& [name, node] : root.map("classifiers")) config.classifiers[name] = parse::classifier(node, beside);
   for (const auto& [name, node] : root.map("aliases")) config.aliases[name] = node.as_string();
   for (const ConfigNode& node : root.list("limits")) config.limits.push_back(parse::limit(node));
   for (const ConfigNode& node : root.list("budgets")) config.budgets.push_back(parse::budget(node));

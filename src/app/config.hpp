@@ -16,6 +16,7 @@
 #include "base/config_node.hpp"
 #include "base/log.hpp"
 #include "base/result.hpp"
+#include "classify/classify.hpp"
 #include "gateway/breakers.hpp"
 #include "gateway/budgets.hpp"
 #include "gateway/credentials.hpp"
@@ -77,6 +78,14 @@ struct ProviderConfig {
   std::uint32_t price_millionths = 1'000'000;  // of the shipped prices: a regional uplift, or a discount
   std::string from_environment;                // the variable that brought it in, when no file did
   std::string found_here;                      // what answered on this machine ("Ollama"), when nobody named it; see local_servers.hpp
+};
+
+// One of the file's `classifiers`: a file that `ballast intents train` made, or examples that it is trained on when the configuration is wired.
+struct ClassifierConfig {
+  std::string model;                           // the file; empty: trained
+  std::vector<std::string> files;              // of examples
+  std::vector<classify::Example> examples;     // or those of the configuration itself
+  classify::TrainOptions training;
 };
 
 struct KeyConfig {
@@ -143,7 +152,7 @@ struct Config {
   std::vector<gateway::Route> routes;
   gateway::Route direct;                       // options of calls that name a model, not a route
   std::map<std::string, std::string> aliases;
-  std::map<std::string, std::string> classifiers;   // by name: the file of a model of intents
+  std::map<std::string, ClassifierConfig> classifiers;
   std::vector<gateway::LimitRule> limits;
   std::vector<gateway::BudgetRule> budgets;
   std::vector<KeyConfig> keys;
@@ -166,6 +175,7 @@ namespace parse {
 ProviderConfig provider(const std::string& name, const ConfigNode& node);
 llm::ModelOverride model(const std::string& name, const ConfigNode& node);
 gateway::Route route(const std::string& name, const ConfigNode& node, const std::filesystem::path& folder);   // of the file
+ClassifierConfig classifier(const ConfigNode& node, const std::filesystem::path& folder);
 gateway::LimitRule limit(const ConfigNode& node);
 WebhookConfig webhooks(const ConfigNode& node);
 BatchConfig batches(const ConfigNode& node);

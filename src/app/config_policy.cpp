@@ -142,6 +142,28 @@ gateway::Route parse::route(const std::string& name, const ConfigNode& node, con
   return r;
 }
 
+ClassifierConfig parse::classifier(const ConfigNode& node, const std::filesystem::path& folder) {
+  ClassifierConfig c;
+  if (node.is_scalar()) {
+    c.model = (folder / node.as_string()).string();
+    return c;
+  }
+  const ConfigNode examples = node.require("examples");
+  if (examples.is_map()) {
+    for (const auto& [label, texts] : examples.members())
+      for (const std::string& text : examples.strings(label)) c.examples.push_back({text, label});
+  } else {
+    for (const std::string& file : node.strings("examples")) c.files.push_back((folder / file).string());
+    if (c.files.empty()) examples.problem("needs a file, a list of files, or texts by their label");
+  }
+  c.training.out_of_scope_label = node.string("out_of_scope_label", c.training.out_of_scope_label);
+  c.training.false_refusals = node.number("false_refusals", c.training.false_refusals);
+  if (!(c.training.false_refusals >= 0.001 && c.training.false_refusals <= 0.5)) node.get("false_refusals").problem("must be from 0.001 to 0.5");
+  c.training.seed = static_cast<std::uint64_t>(node.integer("seed", static_cast<std::int64_t>(c.training.seed), 0));
+  node.done();
+  return c;
+}
+
 gateway::LimitRule parse::limit(const ConfigNode& node) {
   gateway::LimitRule rule;
   rule.scope = gateway::limit_scope_from(node.choice("scope", {"provider", "model", "key", "user", "feature", "team", "system"}, "system")).value_or(rule.scope);
@@ -207,15 +229,15 @@ std::string suggestion(std::string_view name, const std::vector<std::string>& kn
 void check_targets(const Config& config, const ConfigNode& root, const std::vector<std::string>& providers) {
   for (const auto& route : config.routes) {
     const auto nodes = root.get("routes").get(route.name).list("targets");
-    for (std::size_t i = 0; i < route.targets.size(); ++i) {
-      const auto& t = route.targets[i];
-      if (t.provider.empty()) continue;
+    const auto check = [&](const gateway::Target& t, const ConfigNode& node) {
+      if (t.provider.empty()) return;
       const auto found = std::ranges::find(config.providers, t.provider, &ProviderConfig::name);
       if (found == config.providers.end())
-        nodes[i].problem(fmt::format("there is no provider \"{}\"{}", t.provider, suggestion(t.provider, providers)));
+        node.problem(fmt::format("there is no provider \"{}\"{}", t.provider, suggestion(t.provider, providers)));
       else if (found->kind == "simulator" && std::ranges::find(found->models, t.model) == found->models.end())
-        nodes[i].problem(fmt::format("the simulator \"{}\" has no model \"{}\"{}", t.provider, t.model, suggestion(t.model, found->models)));
-    }
+        node.problem(fmt::format("the simulator \"{}\" has no model \"{}\"{}", t.provider, t.model, suggestion(t.model, found->models)));
+    };
+    for (std::size_t i = 0; i < route.targets.size(); ++i) check(route.targets[i], nodes[i]);
   }
 }
 
@@ -233,7 +255,7 @@ void parse::check_names(const Config& config, const ConfigNode& root) {
       root.get("aliases").get(alias).problem(fmt::format("leads to \"{}\", which is neither a route nor PROVIDER/MODEL{}", to, suggestion(to, routes)));
   }
   std::vector<std::string> classifiers;
-  for (const auto& [name, file] : config.classifiers) classifiers.push_back(name);
+  for (const auto& [name, what] : config.classifiers) classifiers.push_back(name);
   for (const auto& r : config.routes)
     if (!r.classifier.empty() && !config.classifiers.contains(r.classifier))
       root.get("routes").get(r.name).get("classifier").problem(

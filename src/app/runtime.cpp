@@ -47,6 +47,16 @@ Result<void> make_folder(const fs::path& folder) {
   return {};
 }
 
+// Those that `before` did not have already.
+void tell_trained(const Classifiers& now, const Classifiers* before) {
+  for (const auto& [name, c] : now) {
+    const bool known = before && std::ranges::any_of(*before, [&](const auto& old) { return old.second.digest == c.digest; });
+    if (c.examples == 0 || known) continue;
+    log::info("classifier_trained", {{"name", name}, {"examples", c.examples}, {"labels", c.model->labels().size()}, {"accuracy", c.accuracy},
+                                     {"ms", std::chrono::ceil<std::chrono::milliseconds>(c.took)}, {"digest", c.model->digest()}});
+  }
+}
+
 std::chrono::milliseconds ms(Duration d) { return std::chrono::ceil<std::chrono::milliseconds>(d); }
 
 }  // namespace
@@ -93,6 +103,7 @@ Result<void> Runtime::restore_budgets() {
   auto wired = wire(config_, *client_, clock_, nullptr);
   if (!wired) return fail(std::move(wired.error()));
   wired_ = std::move(*wired);
+  tell_trained(wired_->classifiers, nullptr);
   if (config_.budgets.empty()) return {};
   WallTime since = clock_.wall();
   for (const auto& rule : config_.budgets) since = std::min(since, gateway::window_at(rule, clock_.wall()).start);
@@ -218,6 +229,7 @@ Result<void> Runtime::reload(Config config) {
   Retired old{.wired = wired_, .budgets = wired_->setup.budgets, .carried = {}};
   const bool same_book = (*made)->setup.budgets == old.budgets;
   if (!same_book) carry_budgets(*old.budgets, *(*made)->setup.budgets, old.carried);
+  tell_trained((*made)->classifiers, &wired_->classifiers);
   gateway_->reload(setup_of(*made));
   wired_ = std::move(*made);
   if (!same_book) {

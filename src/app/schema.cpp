@@ -47,6 +47,10 @@ json::object shape(const SchemaKey& key) {
       return {{"anyOf", json::array{std::move(map), json::object{{"type", "array"}, {"items", leaf("string")}}}}};
     }
     case Form::map_text: return {{"type", "object"}, {"additionalProperties", json::object{{"type", "string"}}}};
+    case Form::map_or_text: return {{"type", "object"}, {"additionalProperties", json::object{{"anyOf", json::array{leaf("string"), object_of(key.keys)}}}}};
+    case Form::examples:
+      return {{"type", json::array{"string", "array", "object"}}, {"items", leaf("string")},
+              {"additionalProperties", json::object{{"type", json::array{"string", "array"}}, {"items", leaf("string")}}}};
     case Form::list: return {{"type", "array"}, {"items", object_of(key.keys)}};
     case Form::list_or_text:
       return {{"type", "array"}, {"items", json::object{{"anyOf", json::array{leaf("string"), object_of(key.keys)}}}}};
@@ -61,7 +65,7 @@ json::object object_of(std::span<const SchemaKey> keys) {
     json::object property = shape(key);
     property["description"] = json::value(key.about);
     if (!key.fallback.empty()) property["default"] = json::value(key.fallback);
-    if (!key.example.empty() && key.form != Form::map && key.form != Form::map_text)
+    if (!key.example.empty() && key.form != Form::map && key.form != Form::map_text && key.form != Form::map_or_text)
       property["examples"] = json::array{json::value(key.example)};
     if (key.required) required.push_back(json::value(key.name));
     properties[key.name] = std::move(property);

@@ -16,6 +16,8 @@ enum class Form : unsigned char {
   object,                                  // `keys`
   map,                                     // free names, each an object of `keys`
   map_text,                                // free names, each a string
+  map_or_text,                             // free names, each a string or an object of `keys`
+  examples,                                // labelled texts: a file, files, or lists of texts by label
   list,                                    // of objects of `keys`
   list_or_text,                            // of objects of `keys`, or of strings
 };

@@ -197,6 +197,12 @@ constexpr K routes[] = {
     {"unsure_below", number, "A label of less confidence is not gone by.", "0.7", "0.5"},
     direct[0], direct[1], direct[2], direct[3], direct[4], direct[5], direct[6], direct[7],
 };
+constexpr K classifiers[] = {
+    {"examples", examples, "Labelled texts: a file beside this one (.tsv, .csv, .jsonl), a list of files, or texts by label; at most 20,000.", "mails.tsv", {}, {}, {}, true},
+    {"out_of_scope_label", text, "Label of examples that belong to none of the others.", "none", "oos"},
+    {"false_refusals", number, "Share of in-scope texts that may be called out of scope.", "0.02", "0.05"},
+    {"seed", integer, "The same examples and seed give the same classifier.", "7", "1"},
+};
 constexpr K limits[] = {
     {"scope", choice, "Whom each quota is for.", "key", "system", "provider|model|key|user|feature|team|system"},
     {"match", text, "Only this value (exact, or a prefix ending in *); absent: every value, each for itself.", "sim/sim-small"},
@@ -284,7 +290,7 @@ constexpr K root[] = {
     {"models", map, "Facts about single models, called PROVIDER/MODEL.", "openai/my-model", {}, {}, models},
     {"routes", map, "Names a caller may use as a model, and where they lead.", "chat", {}, {}, routes},
     {"direct", object, "The same options for calls that name a model instead of a route.", {}, {}, {}, direct},
-    {"classifiers", map_text, "Models of intents by name: files that `ballast intents train` made, beside this file.", "mails"},
+    {"classifiers", map_or_text, "Classifiers of intents by name: a file that `ballast intents train` made, beside this one, or examples to train on when this file is read.", "mails", {}, {}, classifiers},
     {"aliases", map_text, "Further names of routes and models.", "fast"},
     {"limits", list, "Requests, tokens and simultaneous calls.", {}, {}, {}, limits},
     {"budgets", list, "Money.", {}, {}, {}, budgets},

@@ -1,7 +1,5 @@
 #include "app/wiring.hpp"
 
-#include "app/classifiers.hpp"
-
 namespace ballast::app {
 
 namespace {
@@ -97,7 +95,7 @@ Result<void> wire_routes(const Config& config, const llm::PriceBook& prices, Wir
     providers.push_back(std::move(models));
   }
   auto routes = config.routes;
-  if (auto ok = give_classifiers(config, routes); !ok) return ok;
+  if (auto ok = give_classifiers(made.classifiers, routes); !ok) return ok;
   auto table = gateway::RouteTable::create(std::move(routes), config.aliases, std::move(providers), config.direct);
   if (!table) return fail(std::move(table.error()));
   made.setup.routes = std::move(*table);
@@ -131,6 +129,10 @@ Result<WiredPtr> wire(const Config& config, net::Transport& network, const Clock
   for (const auto& provider : config.providers)
     if (auto ok = wire_provider(provider, network, clock, previous, *made); !ok) return fail(std::move(ok.error()));
   made->setup.prices = wire_prices(config);
+  auto classifiers = make_classifiers(config, previous ? &previous->classifiers : nullptr);
+  if (!classifiers) return fail(std::move(classifiers.error()));
+  made->classifiers = std::move(*classifiers);
+  for (const auto& [name, made_here] : made->classifiers) made->setup.classifiers.emplace(name, made_here.model);
   if (auto ok = wire_routes(config, *made->setup.prices, *made); !ok) return fail(std::move(ok.error()));
   if (auto ok = wire_limits(config, clock, previous, *made); !ok) return fail(std::move(ok.error()));
   if (auto ok = wire_budgets(config, clock, previous, *made); !ok) return fail(std::move(ok.error()));

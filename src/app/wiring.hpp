@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "app/classifiers.hpp"
 #include "app/config.hpp"
 #include "gateway/keys.hpp"
 #include "gateway/setup.hpp"
@@ -20,13 +21,14 @@ struct Wired {
   gateway::Setup setup;
   std::vector<std::unique_ptr<llm::Simulator>> simulators;
   std::vector<std::unique_ptr<net::Transport>> transports;   // simulators, and what translates on the way
+  Classifiers classifiers;
   std::vector<gateway::LimitRule> limit_rules;
   std::vector<gateway::BudgetRule> budget_rules;
 };
 using WiredPtr = std::shared_ptr<const Wired>;
 
 // `network` and `clock` outlive the result. `previous`, if any, gives over its limits and budgets where their rules are the
-// same, and its credentials' cool-downs. Errors are the configuration's.
+// same, its credentials' cool-downs, and the classifiers that are made of the same. Errors are the configuration's.
 Result<WiredPtr> wire(const Config& config, net::Transport& network, const Clock& clock, const Wired* previous);
 
 inline gateway::SetupPtr setup_of(const WiredPtr& wired) { return {wired, &wired->setup}; }

@@ -29,6 +29,7 @@ enum class LedgerMode : std::uint8_t { background, strict };
 struct Setup {
   std::map<std::string, ProviderAccess, std::less<>> providers;
   std::shared_ptr<const RouteTable> routes;
+  std::map<std::string, std::shared_ptr<const classify::Model>, std::less<>> classifiers;   // of routes, and of whoever asks by name
   std::shared_ptr<const llm::PriceBook> prices;
   std::shared_ptr<Limits> limits;                // never null; may be without rules
   std::shared_ptr<FairQueue> queue;              // of `limits`

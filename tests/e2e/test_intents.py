@@ -1,12 +1,16 @@
-"""`ballast intents`: trained on a file, tested on another, asked; what is wrong is told by file and line."""
+"""`ballast intents`: trained on a file, tested on another, asked; what is wrong is told by file and line. Classifiers of the configuration: examples that are
+trained on when it is read, a small model that is asked where one is unsure, a stage of flows."""
 from __future__ import annotations
 
 import json
+import pathlib
 import subprocess
 
 import pytest
 
-from support.gateway import binary
+from support.gateway import binary, nano
+from test_jobs import post
+from test_reload import reload
 
 SHOP = {"delivery": ["where is my parcel", "has my order been sent", "when will the parcel arrive", "track my order please", "my delivery is late"],
         "refund": ["I want my money back", "please refund the order", "how do I get a refund", "return this and pay me back", "refund my last purchase"]}
@@ -70,3 +74,58 @@ def test_what_is_wrong_is_told_by_file_and_line(intents, tmp_path):
         assert not (tmp_path / "m").exists()
     assert intents("train", "--examples", "shop.tsv", "--out", "m", "--false-refusals", "0.9").returncode == 2
     assert intents("classify", "x").returncode == 2
+
+
+PRICE = {"input": "$1", "output": "$2"}
+
+
+def by_intent(small: dict | None = None, **route) -> dict:
+    """`chat` goes by the classifier `shop`: refunds to sim/large, the rest to sim/any. There is a sim/small, too."""
+    model = {"tokens_per_second": 0, "ttft": "0s", "price": PRICE}
+    models = {"small": {**model, **(small or {})}, "large": {**model, "answer": "I am large."}, "any": {**model, "answer": "I am any."}}
+    return {"providers": {"sim": {"kind": "simulator", "models": models}},
+            "classifiers": {"shop": {"examples": {label: list(texts) for label, texts in SHOP.items()}}},
+            "routes": {"chat": {"strategy": "intent", "classifier": "shop", "targets": [{"model": "sim/large", "intents": ["refund"]}, "sim/any"], **route}}}
+
+
+def wants(g, text: str = "I want my money back please"):
+    return g.app.chat("chat", text, max_tokens=50)
+
+
+def test_examples_of_the_configuration_are_trained_on_once(gateway):
+    def trained() -> list[dict]:
+        lines = [json.loads(line) for line in g.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == "classifier_trained"]
+    g = gateway(by_intent())
+    [first] = trained()
+    assert (first["name"], first["examples"], first["labels"]) == ("shop", 10, 2) and first["ms"] >= 0
+    g.config["routes"]["chat"]["unsure_below"] = 0
+    reload(g)
+    assert len(trained()) == 1 and wants(g).status == 200
+    g.config["classifiers"]["shop"]["examples"]["refund"].append("pay me back for the broken one")
+    reload(g)
+    assert [line["examples"] for line in trained()] == [10, 11] and trained()[1]["digest"] != first["digest"]
+    told = g.command("check", "--config", str(g.file)).stdout
+    assert "shop" in told and "trained in" in told, told
+
+
+def test_check_trains_on_files_of_examples_and_says_what_is_wrong(tmp_path):
+    (tmp_path / "shop.tsv").write_text("".join(f"{label}\t{text}\n" for label, texts in SHOP.items() for text in texts))
+    (tmp_path / "bad.tsv").write_text("no tab\n")
+    (tmp_path / "many.tsv").write_text("".join(f"label{i % 2}\ttext {i}\n" for i in range(20_001)))
+
+    def check(classifier):
+        (tmp_path / "ballast.yaml").write_text(json.dumps({"classifiers": {"shop": classifier}}))
+        return subprocess.run([binary(), "check", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    told = json.loads(check({"examples": "shop.tsv"}).stdout)["classifiers"]
+    assert [(c["classifier"], c["labels"], c["trained on"]) for c in told] == [("shop", 2, 10)]
+    for classifier, message in [
+        ({"examples": "bad.tsv"}, "bad.tsv:1: must be a label, a tab and a text"),
+        ({"examples": ["shop.tsv", "nothing.tsv"]}, "nothing.tsv: cannot be read"),
+        ({"examples": "many.tsv"}, "ballast intents train"),
+        ({"examples": {"a": ["one text", "two"]}}, "at least two labels are needed"),
+        ({"examples": "shop.tsv", "seeds": 1}, 'did you mean "seed"?'),
+        ({}, "examples is required"),
+    ]:
+        done = check(classifier)
+        assert done.returncode != 0 and message in done.stderr and "classifiers.shop" in done.stderr, (classifier, done.stderr)

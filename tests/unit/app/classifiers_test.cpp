@@ -1,6 +1,7 @@
 // `classifiers` of the configuration: read with the file, given to the routes that choose by them, refused where they do not fit.
 #include "app/classifiers.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <fstream>
@@ -69,6 +70,52 @@ TEST(Classifiers, WhatDoesNotFitIsRefusedByName) {
   EXPECT_THAT(folder.refusal(with("mails.model", "junk.model")),
               HasSubstr("classifiers.mails: " + (folder.dir / "junk.model") + ": is no usable model of intents"));
   EXPECT_THAT(folder.refusal(with("mails.model", "nothing.model")), HasSubstr("cannot be read"));
+}
+
+constexpr std::string_view kInline = "classifiers: {mails: {examples: {delivery: [where is my parcel, track my order], refund: [give me a refund, my money back]}, seed: 3}}\n";
+
+TEST(Classifiers, AreTrainedOnExamplesOnceForTheSameContent) {
+  Folder folder;
+  const auto made = [&](std::string_view text, const Classifiers* before) {
+    const auto config = folder.parsed(std::string(text));
+    EXPECT_TRUE(config) << config.error().message;
+    auto all = make_classifiers(*config, before);
+    EXPECT_TRUE(all) << all.error().message;
+    return std::move(*all);
+  };
+  const auto first = made(kInline, nullptr);
+  const auto& mails = first.at("mails");
+  EXPECT_EQ(mails.examples, 4u);
+  EXPECT_EQ(mails.model->classify("a refund of my money").label, "refund");
+  EXPECT_EQ(made(kInline, &first).at("mails").model, mails.model) << "nothing was trained";
+  EXPECT_EQ(made(kInline, nullptr).at("mails").model->digest(), mails.model->digest()) << "the same, byte for byte";
+  std::string other(kInline);
+  other.replace(other.find("my order"), 8, "my parcel");
+  EXPECT_NE(made(other, &first).at("mails").model->digest(), mails.model->digest());
+  folder.write("mails.tsv", "delivery\twhere is my parcel\ndelivery\ttrack my order\nrefund\tgive me a refund\nrefund\tmy money back\n");
+  EXPECT_EQ(made("classifiers: {shop: {examples: mails.tsv, seed: 3}}\n", &first).at("shop").model, mails.model) << "by content, whatever its name";
+  const auto file = made("classifiers: {mails: mails.model}\n", nullptr);
+  EXPECT_EQ(file.at("mails").examples, 0u);
+  EXPECT_EQ(made("classifiers: {mails: mails.model}\n", &file).at("mails").model, file.at("mails").model);
+}
+
+TEST(Classifiers, WhatCannotBeTrainedIsRefusedByName) {
+  Folder folder;
+  std::string many;
+  for (std::size_t i = 0; i <= kMostExamples; ++i) many += fmt::format("label{}\ttext {}\n", i % 2, i);
+  folder.write("many.tsv", many);
+  std::string wide;
+  for (int i = 0; i < 8'400; ++i) wide += fmt::format("label{}\ttext {}\n", i % 500, i);
+  folder.write("wide.tsv", wide);
+  const auto with = [&](std::string_view what) { return folder.refusal(fmt::format("classifiers: {{mails: {}}}\n", what)); };
+  EXPECT_THAT(with("{examples: many.tsv}"), HasSubstr("classifiers.mails: examples: 20001 examples of 2 labels: at most 20000"));
+  EXPECT_THAT(with("{examples: wide.tsv}"), HasSubstr("ballast intents train"));
+  EXPECT_THAT(with("{examples: [nothing.tsv]}"), HasSubstr("nothing.tsv: cannot be read"));
+  EXPECT_THAT(with("{examples: mails.model}"), HasSubstr("must end in .tsv, .csv or .jsonl"));
+  EXPECT_THAT(with("{examples: {a: [x, y]}}"), HasSubstr("at least two labels are needed"));
+  EXPECT_THAT(with("{examples: []}"), HasSubstr("needs a file, a list of files, or texts by their label"));
+  EXPECT_THAT(with("{examples: many.tsv, false_refusals: 0.9}"), HasSubstr("must be from 0.001 to 0.5"));
+  EXPECT_THAT(with("{seed: 1}"), HasSubstr("examples is required"));
 }
 
 }  // namespace

@@ -36,6 +36,7 @@ std::string sample(const SchemaKey& key) {
     case Form::list: return "[" + object_sample(key.keys, nullptr) + "]";
     case Form::list_or_text: return key.name == "targets" ? "[sim/sim-small]" : "[sk-example-1234567890]";
     case Form::map: return fmt::format("{{{}: {}}}", key.example, object_sample(key.keys, nullptr));
+    case Form::map_or_text: return fmt::format("{{{}: {}}}", key.example, object_sample(key.keys, nullptr));
     case Form::map_text: return fmt::format("{{{}: sim/sim-small}}", key.example);
     case Form::texts: return std::string(key.example);
     case Form::choice: return fmt::format("\"{}\"", key.example);
@@ -52,7 +53,7 @@ void walk(std::span<const SchemaKey> keys, const std::string& path, const Wrap& 
     if (key.keys.empty()) continue;
     const Wrap inner = [&, wrap](const std::string& object) {
       const bool list = key.form == Form::list || key.form == Form::list_or_text;
-      const std::string name(key.form == Form::map ? key.example : std::string_view());
+      const std::string name(key.form == Form::map || key.form == Form::map_or_text ? key.example : std::string_view());
       std::string member = list ? "[" + object + "]" : name.empty() ? object : fmt::format("{{{}: {}}}", name, object);
       std::string around;
       for (const auto& other : keys)
