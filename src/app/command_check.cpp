@@ -205,6 +205,7 @@ int check(const Flags& flags) {
   work::FlowFindings found;
   auto world = world_of(approvers_of(flags, *config, warnings));
   world.dataset_exists = [&](std::string_view name) { return datasets->contains(name); };
+  world.classifier_exists = [&](std::string_view name) { return config->classifiers.contains(std::string(name)); };
   const auto flows = work::load_flows(config->flows, system_environment(), found, world);
   if (!flows) return refuse(flags, found.errors);
   for (const auto& w : found.warnings) warnings.push_back(json::value(to_string(w)));

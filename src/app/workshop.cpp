@@ -9,6 +9,7 @@
 #include "work/approval_rows.hpp"
 #include "work/model_call_job.hpp"
 #include "work/signal_rows.hpp"
+#include "work/stage_classify.hpp"
 #include "work/stage_http.hpp"
 #include "work/stage_model.hpp"
 
@@ -74,6 +75,11 @@ Workshop::Workshop(const Config& config, Ground ground, work::ApprovalLinks link
   runner_.set_performer(work::StageKind::http, work::http_performer(ground_.loops.at(0), guarded_));
   runner_.set_performer(work::StageKind::settle, work::settle_performer(ground_.loops.at(0), guarded_));
   runner_.set_performer(work::StageKind::query, work::query_performer(caller_, datasets_, ground_.gateway.world().clock));
+  runner_.set_performer(work::StageKind::classify, work::classify_performer([this](std::string_view name) -> std::shared_ptr<const classify::Model> {
+    const auto setup = ground_.gateway.setup();
+    const auto found = setup->classifiers.find(name);
+    return found == setup->classifiers.end() ? nullptr : found->second;
+  }));
   runner_.set_undoer(work::http_undoer(ground_.loops.at(0), guarded_));
   runner_.set_recovery(work::effects_recovery());
   engine_.on_ended([this](const work::Job& job) {
@@ -100,7 +106,10 @@ Result<void> Workshop::reload(const Config& config, WallTime now) {
   auto datasets = query::load_datasets(config.datasets, system_environment());
   if (!datasets) return fail(std::move(datasets.error()));
   work::FlowFindings found;
-  auto flows = work::load_flows(config.flows, system_environment(), found, {.can_approve = {}, .route_exists = {}, .dataset_exists = [&](std::string_view name) { return datasets->contains(name); }});
+  work::FlowWorld world;
+  world.dataset_exists = [&](std::string_view name) { return datasets->contains(name); };
+  world.classifier_exists = [&](std::string_view name) { return config.classifiers.contains(std::string(name)); };
+  auto flows = work::load_flows(config.flows, system_environment(), found, world);
   if (!flows) return fail(std::move(flows.error()));
   for (const auto& w : found.warnings) log::warn("flow_warning", {{"what", to_string(w)}});
   if (auto put = flows_.put(ground_.database, std::move(*flows), now); !put) return put;

@@ -62,6 +62,9 @@ struct Verdict {
   unsigned runners = 0;
 };
 
+// Whether the label may be gone by.
+inline bool is_sure(const Verdict& verdict, double unsure_below) { return !verdict.out_of_scope && verdict.confidence >= unsure_below; }
+
 struct ModelData;                            // private: model_data.hpp
 
 // A trained model: an immutable value that shares its state, so that copying is cheap and every method is thread-safe.

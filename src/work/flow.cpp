@@ -8,7 +8,7 @@
 namespace ballast::work {
 namespace {
 
-constexpr std::string_view kind_names[] = {"model", "http", "transform", "template", "approve", "wait", "map", "choose", "flow", "settle", "worker", "query"};
+constexpr std::string_view kind_names[] = {"model", "http", "transform", "template", "approve", "wait", "map", "choose", "flow", "settle", "worker", "query", "classify"};
 static_assert(std::size(kind_names) == kStageKinds);
 constexpr std::string_view risk_names[] = {"read", "write", "destructive"};
 constexpr std::string_view idempotency_names[] = {"none", "natural", "key"};
@@ -34,6 +34,11 @@ const json::value& choice_schema() {
 const json::value& approval_schema() {
   static const json::value schema = parsed(
       R"({"type":"object","properties":{"decision":{"type":"string"},"value":true,"by":{"type":["string","null"]},"at":{"type":["string","null"]},"note":{"type":["string","null"]}},"required":["decision","value"],"additionalProperties":false})");
+  return schema;
+}
+const json::value& verdict_schema() {
+  static const json::value schema = parsed(
+      R"({"type":"object","properties":{"label":{"type":"string"},"confidence":{"type":"number"},"out_of_scope":{"type":"boolean"},"verdict":{"enum":["sure","unsure","out_of_scope"]},"next":{"type":"array","items":{"type":"object","properties":{"label":{"type":"string"},"confidence":{"type":"number"}},"required":["label","confidence"],"additionalProperties":false}},"digest":{"type":"string"}},"required":["label","confidence","out_of_scope","verdict","next","digest"],"additionalProperties":false})");
   return schema;
 }
 const json::value& response_schema() {
@@ -89,6 +94,7 @@ class Readings {
     add(q.intent);
     add(q.principal);
   }
+  void add(const ClassifyStage& c) { add(c.text); }
 
   std::vector<Reading> out;
 };
@@ -164,6 +170,7 @@ const json::value* output_schema(const Stage& stage) {
     case StageKind::map: return &list_schema();
     case StageKind::choose: return &choice_schema();
     case StageKind::approve: return &approval_schema();
+    case StageKind::classify: return &verdict_schema();
     default: return nullptr;
   }
 }

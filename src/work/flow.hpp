@@ -72,8 +72,8 @@ struct Shape {                                // a JSON Schema
   explicit operator bool() const { return schema.has_value(); }
 };
 
-enum class StageKind : std::uint8_t { model, http, transform, text, approve, wait, map, choose, flow, settle, worker, query };
-inline constexpr std::size_t kStageKinds = 12;
+enum class StageKind : std::uint8_t { model, http, transform, text, approve, wait, map, choose, flow, settle, worker, query, classify };
+inline constexpr std::size_t kStageKinds = 13;
 enum class Risk : std::uint8_t { read, write, destructive };
 enum class Idempotency : std::uint8_t {
   none,                                       // trying again may do it twice: never retried once it may have arrived
@@ -218,6 +218,14 @@ struct QueryStage {
   Expr principal;                             // attributes for row filters, beside who submitted the run; reads .input alone
 };
 
+// Which of a classifier's labels a text belongs to: no model, microseconds, the same answer for the same classifier. Output: {label, confidence,
+// out_of_scope, verdict, next: [{label, confidence}], digest}; verdict is sure, unsure or out_of_scope, digest the classifier's.
+struct ClassifyStage {
+  std::string classifier;                     // of the configuration
+  Text text;
+  double unsure_below = 0.5;                  // a label of less confidence is told as unsure
+};
+
 // ---- How stages fail
 
 struct Retry {
@@ -237,7 +245,7 @@ struct Fallback {
 struct Stage {
   std::string name;
   Place at;
-  std::variant<ModelStage, HttpStage, TransformStage, TextStage, ApproveStage, WaitStage, MapStage, ChooseStage, FlowStage, SettleStage, WorkerStage, QueryStage> does;
+  std::variant<ModelStage, HttpStage, TransformStage, TextStage, ApproveStage, WaitStage, MapStage, ChooseStage, FlowStage, SettleStage, WorkerStage, QueryStage, ClassifyStage> does;
   Expr when;                                  // false: skipped
   std::vector<std::string> after, needs;      // as written. needs: skipped, too, when one of these was skipped
   // What it comes after, of its own graph: read, `after`, `needs`, the choices that name it. Sorted.

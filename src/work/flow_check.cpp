@@ -231,6 +231,8 @@ FlowFindings check_flows(std::span<const FlowPtr> flows, const FlowWorld& world)
         if (world.dataset_exists && !world.dataset_exists(q->dataset))
           out.error(*flow, s.at, fmt::format("asks the dataset {}, and there is none of this name", q->dataset));
       }
+      if (const auto* c = s.as<ClassifyStage>(); c && world.classifier_exists && !world.classifier_exists(c->classifier))
+        out.error(*flow, s.at, fmt::format("asks the classifier {}, and there is none of this name under classifiers: in ballast.yaml", c->classifier));
       ends(*flow, s, out);
       effects(*flow, s, out);
       approvals(*flow, s, stages, world, out);

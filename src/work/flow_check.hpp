@@ -1,7 +1,7 @@
 // The proof of a set of flows, before any of them runs: what `ballast check` says of flows/*.yaml. Each flow by itself has been
 // proved by its reader already (names, circles, what an expression can see); this looks at what stages mean to each other.
 //
-// Errors:   a flow that does not exist, or of another version; flows that call each other in a circle; a stage that can never run;
+// Errors:   a flow that does not exist, or of another version; a model, dataset or classifier that does not exist; flows that call each other in a circle; a stage that can never run;
 //           a wait, an approval or a child without an end; an effect that is repeated though it must not be; a destructive effect that
 //           nothing undoes and that does not say so; an approval that nobody can grant, or that is passed by; a member or a type that
 //           a schema rules out; taint at a settle stage (taint.hpp).
@@ -26,6 +26,7 @@ struct FlowWorld {
   bool knows_all_keys = true;                                   // else its `nobody` may be mistaken
   std::function<bool(std::string_view route)> route_exists;     // a route, alias or model of the gateway
   std::function<bool(std::string_view dataset)> dataset_exists;
+  std::function<bool(std::string_view classifier)> classifier_exists;
 };
 
 struct FlowFindings {

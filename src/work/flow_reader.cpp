@@ -12,7 +12,7 @@ namespace ballast::work {
 namespace {
 using namespace std::chrono_literals;
 
-constexpr std::string_view kinds[] = {"model", "http", "transform", "template", "approve", "wait", "map", "choose", "flow", "settle", "worker", "query"};
+constexpr std::string_view kinds[] = {"model", "http", "transform", "template", "approve", "wait", "map", "choose", "flow", "settle", "worker", "query", "classify"};
 
 bool is_name(std::string_view name) {
   if (name.empty() || name.size() > kMaxStageName || !((name[0] >= 'a' && name[0] <= 'z') || (name[0] >= 'A' && name[0] <= 'Z'))) return false;

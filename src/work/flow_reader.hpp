@@ -40,6 +40,7 @@ class FlowReader {
   SettleStage settle(const ConfigNode& node);
   WorkerStage worker(const ConfigNode& node);
   QueryStage query(const ConfigNode& node);
+  ClassifyStage classify(const ConfigNode& node);
 
   // flow_calls_reader.cpp
   HttpCall http(const ConfigNode& node);

@@ -39,6 +39,7 @@ bool FlowReader::does(Stage& stage, std::string_view kind, const ConfigNode& nod
   else if (kind == "settle") stage.does = settle(node);
   else if (kind == "worker") stage.does = worker(node);
   else if (kind == "query") stage.does = query(node);
+  else if (kind == "classify") stage.does = classify(node);
   else return false;
   return true;
 }
@@ -92,6 +93,16 @@ QueryStage FlowReader::query(const ConfigNode& node) {
   }
   node.done();
   return q;
+}
+
+ClassifyStage FlowReader::classify(const ConfigNode& node) {
+  ClassifyStage c;
+  c.classifier = node.require("classifier").as_string();
+  c.text = text(node.require("text"));
+  c.unsure_below = node.number("unsure_below", c.unsure_below);
+  if (!(c.unsure_below >= 0 && c.unsure_below <= 1)) node.get("unsure_below").problem("must be from 0 to 1");
+  node.done();
+  return c;
 }
 
 ApproveWhen FlowReader::approve_when(const ConfigNode& node) {

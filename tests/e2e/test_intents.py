@@ -129,3 +129,44 @@ def test_check_trains_on_files_of_examples_and_says_what_is_wrong(tmp_path):
     ]:
         done = check(classifier)
         assert done.returncode != 0 and message in done.stderr and "classifiers.shop" in done.stderr, (classifier, done.stderr)
+
+
+def sort_flow() -> str:
+    """The example of docs/intents.md, with models of the simulator."""
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "intents.md").read_text()
+    flow = text[text.index("flow: sort"):]
+    return flow[:flow.index("```")].replace("openai/gpt-5-nano", "sim/small").replace("unsure_below: 0.6", "unsure_below: 0.3")
+
+
+def test_a_flow_classifies_and_asks_a_model_where_it_is_unsure(gateway):
+    config = by_intent({"answers": [{"text": '{"label": "account"}'}]})
+    g = gateway({**config, "classifiers": {"mails": config["classifiers"]["shop"]}, "routes": {}}, start=False)
+    (g.folder / "flows").mkdir()
+    (g.folder / "flows/sort.yaml").write_text(sort_flow())
+    g.start()
+
+    def sort(mail: str) -> tuple[dict, dict[str, dict]]:
+        made = post(g.app, "/api/jobs?wait=30s", {"flow": "sort", "input": {"mail": mail}})
+        assert made.status == 200, made.body
+        records = g.app.get(f"/api/jobs/{made.json()['id']}/stages").json()["records"]
+        return made.json(), {r["stage"]: r for r in records}
+    sure, stages = sort("I want my money back")
+    assert sure["output"] == "refund" and "asked" not in stages, stages
+    told = stages["wants"]["output"]
+    assert told["verdict"] == "sure" and len(told["digest"]) == 64 and told["next"][0]["label"] == "delivery", told
+    strange, stages = sort("qzx wvk jjj")
+    assert strange["output"] == "account" and stages["wants"]["output"]["verdict"] == "out_of_scope", strange
+
+    # Another classifier: what was said stays, what is asked anew is told by the new one's digest.
+    g.config["classifiers"]["mails"]["examples"]["refund"].append("pay me back for the broken one")
+    reload(g)
+    again = post(g.app, f"/api/jobs/{sure['id']}/fork?wait=30s", {"stage": "asked"})
+    assert again.status in (200, 202), again.body
+    fresh, stages = sort("I want my money back")
+    assert stages["wants"]["output"]["digest"] != told["digest"]
+    forked = g.app.get(f"/api/jobs/{again.json()['id']}/stages").json()["records"]
+    assert [r["output"]["digest"] for r in forked if r["stage"] == "wants"] == [told["digest"]]
+
+    (g.folder / "flows/sort.yaml").write_text(sort_flow().replace("classifier: mails", "classifier: mail"))
+    done = g.command("check", "--config", str(g.file), check=False)
+    assert done.returncode != 0 and "asks the classifier mail, and there is none of this name" in done.stderr, done.stderr

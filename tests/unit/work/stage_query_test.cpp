@@ -64,7 +64,7 @@ TEST(QueryStage, PutsTaintOnItsOutput) {
 
 TEST(QueryStage, IsProvedAgainstTheRoutesAndDatasetsThereAre) {
   const FlowPtr flows[] = {good_flow(kAsk)};
-  const FlowWorld none{.can_approve = {}, .route_exists = [](std::string_view) { return false; }, .dataset_exists = [](std::string_view) { return false; }};
+  const FlowWorld none{.can_approve = {}, .route_exists = [](std::string_view) { return false; }, .dataset_exists = [](std::string_view) { return false; }, .classifier_exists = {}};
   std::string told;
   for (const auto& m : check_flows(flows, none).errors) told += to_string(m) + "\n";
   EXPECT_THAT(told, HasSubstr("asks for the model analyst"));
