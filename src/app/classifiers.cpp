@@ -81,6 +81,22 @@ Result<Classifier> train_here(const ClassifierConfig& config, const Classifiers*
                     .accuracy = trained->report.accuracy, .took = std::chrono::steady_clock::now() - start};
 }
 
+Result<void> check_asked(const gateway::Route& route, const std::string& field) {
+  if (!route.ask) return {};
+  const auto labels = route.intents->labels();
+  if (std::ranges::find(labels, gateway::kNoLabel) != labels.end())
+    return fail(ErrorCode::caller_invalid_request, fmt::format("a model is offered \"{}\" where no label fits, and \"{}\" has a label of that name", gateway::kNoLabel, route.classifier),
+                field + ".ask");
+  for (const auto& [label, about] : route.ask->labels) {
+    if (std::ranges::find(labels, label) != labels.end()) continue;
+    const auto near = nearest_name(label, labels);
+    return fail(ErrorCode::caller_invalid_request,
+                fmt::format("describes \"{}\", a label that \"{}\" does not know{}", label, route.classifier,
+                            near.empty() ? std::string() : fmt::format(", did you mean \"{}\"?", near)), field + ".ask.labels");
+  }
+  return {};
+}
+
 Result<void> check_labels(const gateway::Route& route, const std::string& field) {
   const auto labels = route.intents->labels();
   if (route.strategy == gateway::Strategy::complexity) {
@@ -139,6 +155,7 @@ Result<void> give_classifiers(const Classifiers& classifiers, std::vector<gatewa
     if (route.classifier.empty()) continue;
     route.intents = classifiers.at(route.classifier).model;
     if (auto ok = check_labels(route, "routes." + route.name); !ok) return ok;
+    if (auto ok = check_asked(route, "routes." + route.name); !ok) return ok;
   }
   return {};
 }

@@ -34,7 +34,8 @@ using Classifiers = std::map<std::string, Classifier, std::less<>>;
 // nothing. Blocking. Errors: what a file is refused for, too many examples; the field is "classifiers.NAME".
 Result<Classifiers> make_classifiers(const Config& config, const Classifiers* before);
 
-// Gives each route its classifier. Errors: a target meant for a label that the classifier does not know; a classifier of complexity whose labels are not simple, medium and hard. The field is the route's.
+// Gives each route its classifier. Errors: a target meant for a label, or a label described to the model that is asked, that the
+// classifier does not know; a label called as what means none of them to that model; a classifier of complexity whose labels are not simple, medium and hard. The field is the route's.
 Result<void> give_classifiers(const Classifiers& classifiers, std::vector<gateway::Route>& routes);
 
 }  // namespace ballast::app

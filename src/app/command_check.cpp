@@ -50,7 +50,9 @@ json::array routes_of(const Config& config, const Wired& wired) {
       targets.push_back(json::value(t.name));
       look_at(t);
     }
+    if (route.ask) look_at(route.ask->target);
     rows.push_back(json::object{{"route", route.name}, {"strategy", gateway::to_string(route.strategy)}, {"targets", std::move(targets)},
+                                {"asks", route.ask ? route.ask->target.name : std::string()},
                                 {"attempts", route.retries.attempts}, {"stream", gateway::to_string(route.rescue.mode)},
                                 {"spends", spends ? "yes" : "no"}, {"unpriced", std::move(unpriced)}});
   }

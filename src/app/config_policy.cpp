@@ -28,6 +28,21 @@ gateway::Target target(const ConfigNode& node) {
   return t;
 }
 
+gateway::AskOptions ask(const ConfigNode& node) {
+  gateway::AskOptions a;
+  const ConfigNode model = node.require("model");
+  if (auto made = gateway::target_from(model.as_string(), model.path())) a.target = std::move(*made);
+  else model.problem(made.error().message);
+  a.timeout = node.duration("timeout", a.timeout);
+  if (a.timeout <= Duration::zero() || a.timeout > std::chrono::minutes(1)) node.get("timeout").problem("must be above zero and at most 1m");
+  a.out_of_scope = node.boolean("out_of_scope", a.out_of_scope);
+  a.max_tokens = node.integer("max_tokens", a.max_tokens, 16, 100'000);
+  if (node.has("effort")) a.effort = node.choice("effort", {"none", "minimal", "low", "medium", "high"}, "low");
+  for (const auto& [label, about] : node.map("labels")) a.labels[label] = about.as_string();
+  node.done();
+  return a;
+}
+
 gateway::RetryOptions retries(const ConfigNode& node) {
   gateway::RetryOptions r;
   r.attempts = static_cast<unsigned>(node.integer("attempts", r.attempts, 1, 64));
@@ -126,6 +141,8 @@ gateway::Route parse::route(const std::string& name, const ConfigNode& node, con
     r.classifier = node.string("classifier");
     r.unsure_below = node.number("unsure_below", r.unsure_below);
     if (!(r.unsure_below >= 0 && r.unsure_below <= 1)) node.get("unsure_below").problem("must be 0 to 1");
+    if (node.has("ask")) r.ask = ask(node.get("ask"));
+    if (r.ask && r.classifier.empty()) node.get("ask").problem("needs a classifier: the model is asked where that is unsure");
     if (r.strategy == gateway::Strategy::intent && r.classifier.empty()) node.problem("strategy intent needs a classifier");
     if (!r.classifier.empty() && r.strategy != gateway::Strategy::intent && r.strategy != gateway::Strategy::complexity)
       node.get("classifier").problem("is for strategies intent and complexity");
@@ -238,6 +255,7 @@ void check_targets(const Config& config, const ConfigNode& root, const std::vect
         node.problem(fmt::format("the simulator \"{}\" has no model \"{}\"{}", t.provider, t.model, suggestion(t.model, found->models)));
     };
     for (std::size_t i = 0; i < route.targets.size(); ++i) check(route.targets[i], nodes[i]);
+    if (route.ask) check(route.ask->target, root.get("routes").get(route.name).get("ask").get("model"));
   }
 }
 

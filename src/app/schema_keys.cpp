@@ -190,11 +190,20 @@ constexpr K direct[] = {
     {"degrade", object, "When every target failed.", {}, {}, {}, degrade},
     {"structured", object, "Answers that must be JSON: judged, put right, asked for again.", {}, {}, {}, structured},
 };
+constexpr K ask[] = {
+    {"model", text, "PROVIDER/MODEL: a small one.", "sim/sim-small", {}, {}, {}, true},
+    {"timeout", duration, "Of its whole answer; at most 1m, and half of what the route's deadline leaves. Then the call is as unclear as before.", "1s", "2s"},
+    {"out_of_scope", boolean, "Also ask where the classifier calls it out of scope.", "true", "false"},
+    {"max_tokens", integer, "Of its answer, thoughts included.", "256", "1024"},
+    {"effort", choice, "Of a model that thinks; absent: its own.", "minimal", {}, "none|minimal|low|medium|high"},
+    {"labels", map_text, "What labels mean, in words for the model.", "refund"},
+};
 constexpr K routes[] = {
     {"targets", list_or_text, "PROVIDER/MODEL, in the order of preference.", {}, {}, {}, targets, true},
     {"strategy", choice, "How the order is made.", "cheapest", "ordered", "ordered|weighted|least_latency|cheapest|complexity|context|intent"},
     {"classifier", text, "Strategies intent, and complexity where the caller declares none: what tells what the last user's message wants.", "mails"},
     {"unsure_below", number, "A label of less confidence is not gone by.", "0.7", "0.5"},
+    {"ask", object, "A small model that is asked once where the classifier is unsure, within the call's own budget.", {}, {}, {}, ask},
     direct[0], direct[1], direct[2], direct[3], direct[4], direct[5], direct[6], direct[7],
 };
 constexpr K classifiers[] = {

@@ -47,6 +47,8 @@ constexpr Phrase kPhrases[] = {
     {"target_limited", "left {target} out: {why}"},
     {"budget_refused", "left {target} out: {why}"},
     {"intent", "{classifier} takes it for \"{label}\", at {percent} %: {verdict}"},
+    {"intent_asked", "asked {target} what it wants: {said}; {first} comes first"},
+    {"intent_not_asked", "did not ask {target} what it wants: {why}"},
     {"plan", "planned to try {order} ({strategy})"},
     {"attempt", "asked {target}: {outcome}"},
     {"settled", "settled: {outcome}"},

@@ -348,12 +348,14 @@ Task<std::unique_ptr<net::ClientResponse>> dispatch(Passage& p, CancelToken canc
   const std::string_view pieces[] = {body.bytes};
   const net::ClientRequest request{.method = call->method, .url = call->base, .target = call->target, .headers = std::move(call->headers), .body = pieces};
   const Duration granted = std::min<Duration>(t.headers, p.start_by - scene.now());
-  auto response = co_await c.access->transport->send(scene.sink.loop(), request, {.connect = t.connect, .headers = granted}, cancel);
+  const Duration to_connect = std::min<Duration>(t.connect, p.options.due - scene.now());
+  auto response = co_await c.access->transport->send(scene.sink.loop(), request, {.connect = to_connect, .headers = granted}, cancel);
   if (response) co_return std::move(*response);
   const ErrorCode code = response.error().code;
   const bool maybe_charged = code == ErrorCode::caller_cancelled || (code == ErrorCode::provider_timeout && response.error().field != "connect");
   p.ending.charge = maybe_charged ? Charge::unknown : Charge::nothing;
-  p.ending.ours = code == ErrorCode::provider_timeout && response.error().field == "headers" && cut_short(granted, t.headers);
+  const bool connecting = response.error().field == "connect";
+  p.ending.ours = code == ErrorCode::provider_timeout && (connecting ? cut_short(to_connect, t.connect) : response.error().field == "headers" && cut_short(granted, t.headers));
   p.ending.end = fail(std::move(response.error()));
   co_return nullptr;
 }
@@ -363,20 +365,24 @@ Task<void> exchange(Passage& p) {
   const Scene& scene = p.scene;
   const auto& t = p.candidate.access->spec.timeouts;
   const MonoTime started = p.grip.started;
-  p.start_by = std::max(p.trail.started + p.asked.route->retries.deadline, started + std::chrono::milliseconds(1));
+  p.start_by = std::min(p.options.due, std::max(p.trail.started + p.asked.route->retries.deadline, started + std::chrono::milliseconds(1)));
+  const MonoTime end_by = std::min(p.options.due, started + t.total);
   Abandon abandon(scene.sink.loop(), scene.sink.gone(), p.options.cancel, scene.setup.drain_on_disconnect);
   const auto response = co_await dispatch(p, abandon.token());
   if (!response) co_return;
   const int status = response->head().status;
-  if (status >= 300) co_return co_await read_refusal(scene, *response, p.wire, scene.now() + t.idle, p.ending);
+  if (status >= 300) co_return co_await read_refusal(scene, *response, p.wire, std::min(end_by, scene.now() + t.idle), p.ending);
   if (!p.overtaken()) {
     p.trail.record.provider = p.candidate.target->provider;
     p.trail.record.model = p.candidate.target->model;
     p.trail.record.served_by = p.candidate.target->name;
   }
   const bool by_tool = p.asked.demand && !p.options.continuing && asking_for(p.asked, p.candidate) == llm::Asking::tool;
-  if (!p.asked.facts.stream || !says_event_stream(response->head()))
-    co_return co_await receive_whole(scene, p.asked, *response, p.wire, by_tool, started + t.total, p.answer, p.ending);
+  if (!p.asked.facts.stream || !says_event_stream(response->head())) {
+    co_await receive_whole(scene, p.asked, *response, p.wire, by_tool, end_by, p.answer, p.ending);
+    p.ending.ours = !p.ending.end && p.ending.end.error().code == ErrorCode::provider_timeout && cut_short(end_by - started, t.total);
+    co_return;
+  }
 
   p.ending.http_status = status;
   const bool continuing = p.options.continuing;
@@ -386,7 +392,7 @@ Task<void> exchange(Passage& p) {
   const auto& rescue = p.asked.route->rescue;
   PumpResult pumped{.end = p.ending.end};
   co_await pump(*response, p.relay, p.out, scene.sink,
-                {.first_token = granted, .idle = t.idle, .drain = scene.setup.drain_on_disconnect, .total = started + t.total}, started,
+                {.first_token = granted, .idle = t.idle, .drain = scene.setup.drain_on_disconnect, .total = end_by}, started,
                 rescue.mode == RescueMode::error || continuing ? 0 : rescue.hold_back, pumped);
   conclude(scene, p.relay, p.out, pumped, cut_short(granted, t.first_token), continuing, p.answer, p.ending);
 }

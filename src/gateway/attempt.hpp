@@ -11,6 +11,7 @@ struct AttemptOptions {
   CancelToken cancel = nullptr;          // another attempt won, and this one was read on for long enough
   const Correction* correction = nullptr;   // its last answer was refused: ask again. Borrowed
   const bool* overtaken = nullptr;       // another attempt won: this one says what it cost, and nothing of the answer
+  MonoTime due = MonoTime::max();        // the whole answer is due, whatever the target's own timers and the route's deadline say
 };
 
 // Results are written in place, here and in all that an attempt calls: a stream's frames live as long as the stream.

@@ -77,7 +77,7 @@ Task<bool> steer(const Scene& scene, const Asked& asked, const Planned& plan, co
   const Candidate& now = plan.candidates[course.at];
   const auto next = next_candidate(plan, course.at, why.code);
   const MonoTime deadline = trail.started + asked.route->retries.deadline;
-  const RetryState state{.attempts_made = static_cast<unsigned>(trail.record.attempts.size()),
+  const RetryState state{.attempts_made = attempts_made(plan, trail),
                          .tries_on_target = course.tries_on_target,
                          .more_credentials = now.access->credentials->available(course.tried),
                          .more_targets = next.has_value(),

@@ -11,6 +11,8 @@ namespace {
 
 // Output a model is bounded at where neither the request nor the table names a maximum.
 constexpr std::uint64_t kUnknownMaxOutput = 128 * 1024;
+// Does a question before it take more than an eighth of an answer's tokens?
+constexpr bool crowds(std::uint64_t left_beside_it, std::uint64_t without_it) { return left_beside_it * 8 < without_it * 7; }
 
 Needs needs_of(const Scene& scene, const Asked& asked) {
   const auto& f = asked.facts;
@@ -31,12 +33,13 @@ Result<std::uint64_t> output_bound(const Asked& asked, const llm::ModelInfo& m) 
 
 struct Bound {
   Money ceiling;
+  bool crowded = false;
   std::optional<std::int64_t> max_tokens;
   std::optional<Error> refusal;
 };
 
-// The proven ceiling of one attempt on `c`, with max_tokens clamped to what the budgets leave.
-Bound bound(const Scene& scene, const Asked& asked, const Candidate& c, bool budgeted) {
+// The proven ceiling of one attempt on `c`, with max_tokens clamped to what the budgets leave beside `room`.
+Bound bound(const Scene& scene, const Asked& asked, const Candidate& c, bool budgeted, Money room) {
   Bound b;
   const auto& extent = asked.extent;
   const auto told = output_bound(asked, *c.info);
@@ -51,8 +54,10 @@ Bound bound(const Scene& scene, const Asked& asked, const Candidate& c, bool bud
   const Money prudent = scene.setup.budgets->prudent(c.target->name, *full);
   if (asked.chat && !asked.facts.max_tokens) b.max_tokens = static_cast<std::int64_t>(most);   // what is proven must be told
   const auto left = scene.setup.budgets->remaining(budget_subject(asked), c.target->name);
-  if (!left || prudent <= *left) return b;
-  const auto fits = asked.chat && prudent == *full ? llm::max_output_within(*left, extent, *c.info) : std::nullopt;
+  if (!left || prudent + room <= *left) return b;
+  const auto within = [&](Money money) { return asked.chat && prudent == *full ? llm::max_output_within(money, extent, *c.info) : std::nullopt; };
+  const auto fits = within(std::max(Money{}, *left - room));
+  b.crowded = room > Money{} && crowds(fits.value_or(0), std::min(within(*left).value_or(0), most));
   if (!fits) {
     b.refusal = scene.setup.budgets->too_little(budget_subject(asked), c.target->name, prudent);
     b.refusal->message += "; a shorter prompt or a smaller limit of its answer may fit";
@@ -82,7 +87,7 @@ TargetView view_of(const Candidate& c) {
 }
 
 // Filled in where it stands.
-void describe_target(const Scene& scene, const Asked& asked, Candidate& c, bool budgeted, WallTime now, std::optional<Error>& refusal) {
+void describe_target(const Scene& scene, const Asked& asked, Candidate& c, bool budgeted, Money room, WallTime now, std::optional<Error>& refusal) {
   const Target& target = *c.target;
   const auto access = scene.setup.providers.find(target.provider);
   c.access = &access->second;
@@ -96,9 +101,10 @@ void describe_target(const Scene& scene, const Asked& asked, Candidate& c, bool 
       refusal = Error{ErrorCode::policy_unpriced_model, "a budget applies and " + target.name + " has no price: add one under models in the configuration", "model"};
     return;
   }
-  auto b = bound(scene, asked, c, budgeted);
+  auto b = bound(scene, asked, c, budgeted, room);
   c.ceiling = b.ceiling;
   c.max_tokens = b.max_tokens;
+  c.crowded = b.crowded;
   if (b.refusal) {
     c.view.affordable = false;
     refusal = std::move(b.refusal);
@@ -127,7 +133,34 @@ void tell_plan(const Scene& scene, const Route& route, const Plan& plan, Trail& 
   }
 }
 
+// All targets of the route, with what the budgets leave them beside `room`.
+std::vector<Candidate> describe_targets(const Scene& scene, const Asked& asked, bool budgeted, Money room, WallTime now, std::optional<Error>& refusal) {
+  std::vector<Candidate> all;
+  all.reserve(asked.route->targets.size());
+  for (const auto& target : asked.route->targets)
+    describe_target(scene, asked, all.emplace_back(Candidate{.target = &target}), budgeted, room, now, refusal);
+  return all;
+}
+
+bool room_for_all(const std::vector<Candidate>& all) {
+  return std::ranges::all_of(all, [](const Candidate& c) { return c.view.affordable && !c.crowded; });
+}
+
 }  // namespace
+
+bool price_question(const Scene& scene, Question& question) {
+  const std::string_view names[] = {question.candidate.target->name};
+  std::optional<Error> refusal;
+  question.budgeted = scene.setup.budgets->applies(budget_subject(question.asked), names);
+  describe_target(scene, question.asked, question.candidate, question.budgeted, {}, scene.world.clock.wall(), refusal);
+  question.ceiling = scene.setup.budgets->prudent(question.candidate.target->name, question.candidate.ceiling);
+  return !refusal && !question.candidate.max_tokens;         // set: less than it needs
+}
+
+void go_by(const Route& route, const Needs& needs, Planned& plan) {
+  const auto end = plan.candidates.begin() + static_cast<std::ptrdiff_t>(plan.admitted);
+  std::ranges::sort(plan.candidates.begin(), end, {}, [&](const Candidate& c) { return std::pair(distance(route, needs, *c.target), c.target); });
+}
 
 Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& trail) {
   const Route& route = *asked.route;
@@ -136,19 +169,22 @@ Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& t
   for (const auto& t : route.targets) names.push_back(t.name);
   planned.budgeted = scene.setup.budgets->applies(budget_subject(asked), names);
 
+  Needs needs = needs_of(scene, asked);
+  if (route.intents) planned.question = classify_call(scene, asked, needs, trail);
   std::optional<Error> refusal;
-  std::vector<Candidate> all;
+  const WallTime now = scene.world.clock.wall();
+  auto all = describe_targets(scene, asked, planned.budgeted, planned.question ? planned.question->ceiling : Money{}, now, refusal);
+  if (planned.question && !room_for_all(all)) {
+    forgo_question(scene, asked, planned, "the budget does not do for both", trail);
+    refusal.reset();
+    all = describe_targets(scene, asked, planned.budgeted, {}, now, refusal);
+  }
   boost::container::small_vector<TargetView, 4> views;
   std::vector<double> chance;
-  const WallTime now = scene.world.clock.wall();
-  all.reserve(route.targets.size());
-  for (const auto& target : route.targets) {
-    describe_target(scene, asked, all.emplace_back(Candidate{.target = &target}), planned.budgeted, now, refusal);
-    views.push_back(all.back().view);
+  for (const Candidate& c : all) {
+    views.push_back(c.view);
     if (route.strategy == Strategy::weighted) chance.push_back(scene.here.random.uniform());
   }
-  Needs needs = needs_of(scene, asked);
-  if (route.intents) classify_call(scene, asked, needs, trail);
   const Plan plan = make_plan(route, needs, views, now, chance);
   tell_plan(scene, route, plan, trail);
   if (plan.order.empty() && plan.resting.empty()) {
@@ -158,6 +194,7 @@ Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& t
     return fail(money ? std::move(*refusal) : nothing_to_try(route, plan, scene.now()));
   }
   planned.admitted = plan.order.size();
+  if (planned.question && planned.admitted < 2) forgo_question(scene, asked, planned, "there is no choice", trail);
   if (all.size() == 1) {
     planned.candidates = std::move(all);
     return planned;
@@ -182,19 +219,24 @@ void raise_ceilings(const Asked& asked, Planned& planned, std::uint64_t bytes) {
 
 // Held for the dearest that the call sets out for; an attempt at a dearer one that rested holds the difference for itself.
 Result<void> hold_money(const Scene& scene, const Asked& asked, Planned& planned, Trail& trail) {
-  if (!planned.budgeted) return {};
+  if (!planned.budgeted && !(planned.question && planned.question->budgeted)) return {};
   const std::size_t likely = planned.warm() ? planned.admitted : planned.candidates.size();
   for (std::size_t i = 0; i < likely; ++i) {
     const Candidate& c = planned.candidates[i];
     planned.ceiling = std::max(planned.ceiling, scene.setup.budgets->prudent(c.target->name, c.ceiling));
   }
-  auto hold = scene.setup.budgets->hold(budget_subject(asked), trail.call_id, planned.ceiling);
+  const Money asking = planned.question ? planned.question->ceiling : Money{};
+  auto hold = scene.setup.budgets->hold(budget_subject(asked), trail.call_id, planned.ceiling + asking);
+  if (!hold && planned.question) {           // others have spent meanwhile
+    forgo_question(scene, asked, planned, "the budget does not do for both", trail);
+    hold = scene.setup.budgets->hold(budget_subject(asked), trail.call_id, planned.ceiling);
+  }
   if (!hold) {
     trail.decision.step(scene.now(), "budget_refused", {{"ceiling_nano", planned.ceiling.nano}, {"why", hold.error().message}});
     return fail(std::move(hold.error()));
   }
   planned.hold = std::move(*hold);
-  trail.decision.step(scene.now(), "held", {{"ceiling_nano", planned.ceiling.nano}});
+  trail.decision.step(scene.now(), "held", {{"ceiling_nano", planned.hold.ceiling().nano}});
   return {};
 }
 

@@ -64,6 +64,15 @@ int distance(std::string_view wanted, const std::vector<std::string>& meant) {
   return std::ranges::find(meant, wanted) != meant.end() ? 0 : 2;
 }
 
+}  // namespace
+
+int distance(const Route& route, const Needs& needs, const Target& target) {
+  if (route.strategy == Strategy::complexity) return distance(needs.complexity, target.complexity);
+  return route.strategy == Strategy::intent ? distance(needs.intent, target.intents) : 0;
+}
+
+namespace {
+
 void arrange(Order& order, const Route& route, const Needs& needs, std::span<const TargetView> views, std::span<const double> random) {
   switch (route.strategy) {
     case Strategy::ordered: break;
@@ -75,8 +84,8 @@ void arrange(Order& order, const Route& route, const Needs& needs, std::span<con
       });
       break;
     case Strategy::cheapest: order_by(order, [&](std::uint32_t i) { return expected_cost(needs, views[i]); }); break;
-    case Strategy::complexity: order_by(order, [&](std::uint32_t i) { return distance(needs.complexity, route.targets[i].complexity); }); break;
-    case Strategy::intent: order_by(order, [&](std::uint32_t i) { return distance(needs.intent, route.targets[i].intents); }); break;
+    case Strategy::complexity:
+    case Strategy::intent: order_by(order, [&](std::uint32_t i) { return distance(route, needs, route.targets[i]); }); break;
     case Strategy::context:                  // the smallest window that holds it; unknown ones last
       order_by(order, [&](std::uint32_t i) { return views[i].context == 0 ? UINT64_MAX : views[i].context; });
       break;

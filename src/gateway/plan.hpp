@@ -64,6 +64,9 @@ struct Plan {
 Plan make_plan(const Route& route, const Needs& needs, std::span<const TargetView> views, WallTime now,
                std::span<const double> random);
 
+// How far a target is from what the call wants, by a strategy that goes by it (intent, complexity): who is nearer is tried first. Else 0.
+int distance(const Route& route, const Needs& needs, const Target& target);
+
 // Why there is nothing to try, as the caller's error: what the request needs and no target has (caller_invalid_request),
 // budget, price, or provider_all_failed with retry_after.
 Error nothing_to_try(const Route& route, const Plan& plan, MonoTime now);

@@ -227,7 +227,8 @@ Task<void> walk(const Scene& scene, Trail& trail) {
   };
   std::unique_ptr<Lane> lane = make_lane();
   Answer answer;
-  co_await attempt_all(scene, *asked, *plan, make_lane, lane, trail, answer);
+  if (plan->question) co_await ask_question(scene, *asked, *plan, trail, answer);
+  if (answer.end) co_await attempt_all(scene, *asked, *plan, make_lane, lane, trail, answer);
   const auto& used = trail.record.usage;
   if (!answer.end && !answer.dispatched)
     admission->refund();                 // nothing went out: a refused call consumes nothing

@@ -82,6 +82,8 @@ struct Memory {
 Task<Result<Memory>> look_up(const Scene& scene, const Asked& asked, Trail& trail);
 Task<void> answer_from_memory(const Scene& scene, const Asked& asked, const Memory& memory, Trail& trail);
 
+struct Answer;
+
 // Step 4 and 5, `candidates.cpp`: the targets in order, each with what it may cost, and the money held for the dearest.
 struct Candidate {
   const Target* target = nullptr;
@@ -91,8 +93,21 @@ struct Candidate {
   TargetView view;
   std::optional<std::int64_t> max_tokens;         // what to send, where it differs from what was asked
   Money ceiling;                                  // proven; zero where no budget applies and nothing is known
+  bool crowded = false;                           // a question beside it would take too much of what bounds its answer
   unsigned tries = 0;                             // of this call; its breaker at the last of them:
   std::uint64_t breaker_changes = 0;
+};
+// What a route's model is to be asked about a call whose classifier was not sure: a small call of its own, in its caller's name, made before the
+// attempts and out of the same hold. Pinned: `call` borrows `body`.
+struct Question {
+  std::vector<std::string_view> labels;           // that it may choose of, the likeliest first; views into the classifier
+  std::string_view unclear;                       // what the classifier's answer is counted as
+  std::string body;
+  Call call;
+  Asked asked;
+  Candidate candidate;
+  Money ceiling;                                  // as the budgets hold it
+  bool budgeted = false;
 };
 struct Planned {
   std::vector<Candidate> candidates;              // in the order to try; behind the admitted those that rest
@@ -101,10 +116,24 @@ struct Planned {
   Money ceiling;                                  // of the dearest
   Money running;                                  // ceilings of the attempts under way
   bool budgeted = false;
+  std::unique_ptr<Question> question;             // to be asked before the first attempt
+  unsigned asked_before = 0;                      // attempts of the record that were not made for the answer
   bool warm() const { return admitted > 0; }
 };
-// `intent.cpp`, for a route with a classifier: what the last user's message wants, into `needs`.
-void classify_call(const Scene& scene, const Asked& asked, Needs& needs, Trail& trail);
+// Of those for the answer. What was asked before does not count.
+inline unsigned attempts_made(const Planned& plan, const Trail& trail) { return static_cast<unsigned>(trail.record.attempts.size()) - plan.asked_before; }
+// `intent.cpp`, for a route with a classifier: what the last user's message wants, into `needs`; or, where that is unclear and the route has a model
+// to ask, the question.
+std::unique_ptr<Question> classify_call(const Scene& scene, const Asked& asked, Needs& needs, Trail& trail);
+// Nobody is asked after all: the call is as unclear as the classifier left it.
+void forgo_question(const Scene& scene, const Asked& asked, Planned& planned, std::string_view why, Trail& trail);
+// Asks it, once, and arranges `plan` by the answer. Whatever comes of it, the call goes on: no failure of this is one of the call. `answer` says
+// whether something was dispatched, and ends when the caller has left meanwhile.
+Task<void> ask_question(const Scene& scene, const Asked& asked, Planned& plan, Trail& trail, Answer& answer);
+// In `candidates.cpp`: what asking costs at most; false: it cannot be paid for, or has no price where a budget applies. And the admitted candidates,
+// arranged anew by what is wanted.
+bool price_question(const Scene& scene, Question& question);
+void go_by(const Route& route, const Needs& needs, Planned& plan);
 Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& trail);
 Result<void> hold_money(const Scene& scene, const Asked& asked, Planned& planned, Trail& trail);
 

@@ -42,6 +42,13 @@ Result<Target> target_from(std::string_view text, std::string_view field) {
   return target_of(text.substr(0, slash), text.substr(slash + 1));
 }
 
+Result<void> RouteTable::check_provider(const Target& target, const std::vector<std::string>& known, std::string field) const {
+  if (providers_.contains(target.provider)) return {};
+  const auto near = nearest_name(target.provider, known);
+  return fail(ErrorCode::caller_invalid_request,
+              fmt::format("no provider \"{}\" is configured{}", target.provider, near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)), std::move(field));
+}
+
 Result<std::shared_ptr<const RouteTable>> RouteTable::create(std::vector<Route> routes, std::map<std::string, std::string> aliases,
                                                              std::vector<ProviderModels> providers, Route direct) {
   std::shared_ptr<RouteTable> table(new RouteTable);
@@ -61,13 +68,10 @@ Result<std::shared_ptr<const RouteTable>> RouteTable::create(std::vector<Route> 
     if (route.name.empty()) return fail(ErrorCode::caller_invalid_request, "a route needs a name", "routes");
     if (route.targets.empty() || route.targets.size() > kMaxTargets)
       return fail(ErrorCode::caller_invalid_request, fmt::format("needs 1 to {} targets", kMaxTargets), field + ".targets");
-    for (const auto& target : route.targets) {
-      if (table->providers_.contains(target.provider)) continue;
-      const auto near = nearest_name(target.provider, provider_names);
-      return fail(ErrorCode::caller_invalid_request,
-                  fmt::format("no provider \"{}\" is configured{}", target.provider, near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)),
-                  field + ".targets");
-    }
+    for (const auto& target : route.targets)
+      if (auto known = table->check_provider(target, provider_names, field + ".targets"); !known) return fail(std::move(known.error()));
+    if (route.ask)
+      if (auto known = table->check_provider(route.ask->target, provider_names, field + ".ask.model"); !known) return fail(std::move(known.error()));
     const auto name = route.name;
     if (!table->routes_.emplace(name, std::make_shared<const Route>(std::move(route))).second)
       return fail(ErrorCode::caller_invalid_request, "two routes have this name", field);

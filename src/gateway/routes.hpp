@@ -71,6 +71,18 @@ struct StructuredOptions {
   std::shared_ptr<const Demand> demand;    // the route's own schema, for calls that bring none
 };
 
+// Strategies intent and complexity: a small model that is asked once what a call wants where the classifier is unsure (intent.cpp).
+struct AskOptions {
+  Target target;
+  Duration timeout = std::chrono::seconds(2);   // of the whole answer; then the call is as unsure as before
+  bool out_of_scope = false;               // asked, too, where the classifier calls it out of scope
+  std::int64_t max_tokens = 1024;          // of its answer, thoughts included
+  std::string effort;                      // of its thoughts; empty: the model's own
+  std::map<std::string, std::string> labels;   // what they mean, in words
+};
+// What that model is offered beside the labels; no label of such a route's classifier is called so.
+inline constexpr std::string_view kNoLabel = "none";
+
 struct Route {
   std::string name;
   std::vector<Target> targets;             // at least one, at most 64
@@ -78,6 +90,7 @@ struct Route {
   std::string classifier;                  // the name of what tells what a call wants; empty: none
   double unsure_below = 0.5;               // a label of less confidence is not gone by
   std::shared_ptr<const classify::Model> intents;   // the classifier itself; null: none
+  std::optional<AskOptions> ask;
   RetryOptions retries;
   HedgeOptions hedge;
   RescueOptions rescue;
@@ -116,6 +129,7 @@ class RouteTable {
 
  private:
   RouteTable() = default;
+  Result<void> check_provider(const Target& target, const std::vector<std::string>& known, std::string field) const;
   RoutePtr direct_to(std::string_view provider, std::string_view model) const;
   Error unknown(std::string_view model) const;
 

@@ -132,7 +132,7 @@ std::string_view why_not(const Judged& j, const Verdict& verdict, bool ran_out) 
   if (gone && gone->cancelled()) return "the caller left";
   if (ran_out && verdict.standing == Standing::truncated && !more_room(j)) return "the limit of its answer allows no more";
   if ((j.correction ? j.correction->asked_again : 0) >= route.structured.reask) return route.structured.reask == 0 ? "the route asks once" : "it was asked again already";
-  if (j.trail.record.attempts.size() >= route.retries.attempts) return "the route's attempts are used up";
+  if (attempts_made(j.plan, j.trail) >= route.retries.attempts) return "the route's attempts are used up";
   if (j.trail.started + route.retries.deadline <= j.scene.now()) return "the route's deadline has passed";
   return {};
 }

@@ -170,3 +170,58 @@ def test_a_flow_classifies_and_asks_a_model_where_it_is_unsure(gateway):
     (g.folder / "flows/sort.yaml").write_text(sort_flow().replace("classifier: mails", "classifier: mail"))
     done = g.command("check", "--config", str(g.file), check=False)
     assert done.returncode != 0 and "asks the classifier mail, and there is none of this name" in done.stderr, done.stderr
+
+
+def cascade(reply: str, faults=(), unsure_below: float = 1, **ask) -> dict:
+    """Where the classifier is unsure (of everything), sim/small is asked what a call wants, and says `reply`."""
+    return by_intent({"answers": [{"match": '{"text":', "text": reply}], "faults": list(faults)}, unsure_below=unsure_below, ask={"model": "sim/small", **ask})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_small_model_is_asked_where_the_classifier_is_unsure(gateway, stream):
+    g = gateway(cascade('{"label": "refund"}'))
+    r = g.app.chat("chat", "I want my money back please", max_tokens=50, stream=stream)
+    assert (r.status, r.text(), r.headers["x-ballast-served-by"]) == (200, "I am large.", "sim/large")
+    d = g.decision(r)
+    assert [a["model"] for a in d["attempts"]] == ["small", "large"]
+    assert nano(d["incurred_usd"]) == sum(nano(a["incurred_usd"]) for a in d["attempts"]) > nano(d["billed_usd"]) == nano(d["attempts"][1]["incurred_usd"])
+    told = g.command("explain", r.headers["x-ballast-call-id"]).stdout
+    assert "asked sim/small what it wants: refund; sim/large comes first" in told, told
+    assert g.metric("ballast_intents_total", label="refund", by="model") == 1
+    books = g.usage()
+    assert books["calls"] == 1 and books["attempts"] == 2 and books["incurred"] == nano(d["incurred_usd"])
+
+
+def test_what_the_classifier_is_sure_of_asks_nobody(gateway):
+    g = gateway(cascade('{"label": "delivery"}', unsure_below=0))
+    r = wants(g)
+    assert r.text() == "I am large." and len(g.decision(r)["attempts"]) == 1 and g.metric("ballast_intents_total", label="refund", by="classifier") == 1
+
+
+@pytest.mark.parametrize("reply, faults, why", [
+    ('{"label": "bribe"}', (), "nothing usable"),
+    ("It wants a refund.", (), "nothing usable"),
+    ('{"label": "none"}', (), "none"),
+    ('{"label": "refund"}', ({"kind": "http_500"},), "provider_error"),
+    ('{"label": "refund"}', ({"kind": "silence"},), "provider_timeout"),
+    ('{"label": "refund"}', ({"kind": "content_filter"},), "provider_content_filter"),
+])
+def test_a_lie_or_a_failure_of_that_model_is_none_of_the_call(gateway, reply, faults, why):
+    g = gateway(cascade(reply, faults, timeout="500ms"))
+    r = wants(g)
+    assert (r.status, r.text()) == (200, "I am any."), r.body
+    told = g.command("explain", r.headers["x-ballast-call-id"]).stdout
+    assert f"asked sim/small what it wants: {why}" in told or (why == "provider_content_filter" and "nothing usable" in told), told
+
+
+def test_no_budget_is_overshot_by_asking_and_none_refuses_an_answer_for_it(gateway):
+    for budget, status, attempts in (("$0", 429, 0), ("$0.004", 200, 1), ("$0.01", 200, 2)):
+        g = gateway({**cascade('{"label": "refund"}'), "budgets": [{"name": "day", "scope": "system", "amount": budget, "per": "day"}]})
+        r = wants(g)
+        assert r.status == status, (budget, r.json())
+        d = g.decision(r)
+        assert len(d["attempts"]) == attempts, (budget, d)
+        assert g.spent() == nano(d["incurred_usd"]) <= nano(budget[1:])
+        if attempts == 1:
+            assert "did not ask sim/small what it wants: the budget" in g.command("explain", r.headers["x-ballast-call-id"]).stdout
+        g.stop()

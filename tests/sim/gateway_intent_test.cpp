@@ -107,8 +107,8 @@ TEST(Intents, AreCounted) {
   shop.ask("a refund of my money please");
   shop.ask("qzx wvk jjj");
   const auto text = shop.registry.expose();
-  EXPECT_THAT(text, HasSubstr("ballast_intents_total{route=\"chat\",label=\"refund\"} 1"));
-  EXPECT_THAT(text, HasSubstr("ballast_intents_total{route=\"chat\",label=\"(out of scope)\"} 1"));
+  EXPECT_THAT(text, HasSubstr("ballast_intents_total{route=\"chat\",label=\"refund\",by=\"classifier\"} 1"));
+  EXPECT_THAT(text, HasSubstr("ballast_intents_total{route=\"chat\",label=\"(out of scope)\",by=\"classifier\"} 1"));
 }
 
 }  // namespace

@@ -118,5 +118,25 @@ TEST(Classifiers, WhatCannotBeTrainedIsRefusedByName) {
   EXPECT_THAT(with("{seed: 1}"), HasSubstr("examples is required"));
 }
 
+TEST(Classifiers, TheModelThatIsAskedIsCheckedWithItsRoute) {
+  Folder folder;
+  const auto with = [&](std::string_view ask, std::string_view replaced = "unsure_below: 0.7", std::string_view by = "unsure_below: 0.7") {
+    std::string text(kRoute);
+    text.replace(text.find("targets:"), 0, fmt::format("ask: {}, ", ask));
+    text.replace(text.find(replaced), replaced.size(), by);
+    return folder.refusal(text);
+  };
+  EXPECT_EQ(with("{model: sim/sim-small, timeout: 1s, out_of_scope: true, max_tokens: 64, effort: low, labels: {refund: money back}}"), "(none)");
+  EXPECT_THAT(with("{timeout: 1s}"), HasSubstr("model is required"));
+  EXPECT_THAT(with("{model: sim-small}"), HasSubstr("write provider/model"));
+  EXPECT_THAT(with("{model: other/m}"), HasSubstr("there is no provider \"other\""));
+  EXPECT_THAT(with("{model: sim/sim-smal}"), HasSubstr("did you mean \"sim-small\"?"));
+  EXPECT_THAT(with("{model: sim/sim-small, timeout: 2m}"), HasSubstr("must be above zero and at most 1m"));
+  EXPECT_THAT(with("{model: sim/sim-small, labels: {refunds: x}}"), HasSubstr("routes.chat.ask.labels: describes \"refunds\", a label that \"mails\" does not know, did you mean \"refund\"?"));
+  EXPECT_THAT(with("{model: sim/sim-small}", "strategy: intent, classifier: mails", "strategy: complexity"), HasSubstr("needs a classifier"));
+  const std::string none = "classifiers: {m: {examples: {none: [x y, y z], b: [c d, d e]}}}\nroutes: {chat: {strategy: intent, classifier: m, ask: {model: sim/sim-small}, targets: [sim/sim-large]}}\n";
+  EXPECT_THAT(folder.refusal(none), HasSubstr("routes.chat.ask: a model is offered \"none\" where no label fits"));
+}
+
 }  // namespace
 }  // namespace ballast::app
