@@ -222,7 +222,8 @@ def evaluate(a: argparse.Namespace, g: Gateway) -> dict:
         if not a.quiet:
             print(f"{n} of {len(everything)}: {question['id']} {answer['outcome']} ({answer['seconds']:.1f} s)", file=sys.stderr, flush=True)
     own, model = ([t[key] for t in told if key in t] for key in ("own_ms", "model_ms"))
-    around = [t["seconds"] * 1e3 - t["model_ms"] for t in told if "model_ms" in t]
+    # Where nothing was asked again: the model's time is that of the stage's last attempt.
+    around = [t["seconds"] * 1e3 - t["model_ms"] for t in told if "model_ms" in t] if a.golden else []
     return {"model": a.model, **tallies, **spent(g),
             "asked_again_by_the_stage": sum(t.get("asked", 1) - 1 for t in told),
             "own_ms": {"p50": percentile(own, 0.5), "p95": percentile(own, 0.95)},
