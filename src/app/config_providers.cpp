@@ -4,6 +4,7 @@
 #include "app/config.hpp"
 #include "app/local_servers.hpp"
 #include "base/text.hpp"
+#include "tokens/tokens.hpp"
 
 namespace ballast::app {
 
@@ -180,6 +181,7 @@ llm::ModelOverride parse::model(const std::string& name, const ConfigNode& node)
   m.images = maybe_bool(node, "images");
   m.json = maybe_bool(node, "json");
   m.prefill = maybe_bool(node, "prefill");
+  m.encoding = tokens::Encoding::from_name(node.choice("encoding", {"o200k_base", "cl100k_base"}, ""));
   node.done();
   return m;
 }

@@ -135,6 +135,7 @@ constexpr K models[] = {
     {"batch_percent", integer, "What the provider's batch service costs, of the price.", "50"},
     {"context", integer, "Context length in tokens.", "32768"},
     {"max_output", integer, "Longest answer in tokens.", "8192"},
+    {"encoding", choice, "Its tokenizer, where its name does not tell and it is one of these: its prompts are then counted exactly, also for budgets. Not for a tokenizer that is only alike.", "o200k_base", {}, "o200k_base|cl100k_base"},
     {"tools", boolean, "Can call tools.", "true"},
     {"images", boolean, "Reads images.", "true"},
     {"json", boolean, "Structured output.", "true"},

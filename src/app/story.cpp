@@ -49,6 +49,8 @@ constexpr Phrase kPhrases[] = {
     {"intent", "{classifier} takes it for \"{label}\", at {percent} %: {verdict}"},
     {"intent_asked", "asked {target} what it wants: {said}; {first} comes first"},
     {"intent_not_asked", "did not ask {target} what it wants: {why}"},
+    {"counted", "its prompt was counted for the {for} of {of}: {tokens} tokens ({by})"},
+    {"counted_beyond", "its prompt was counted for the {for} of {of}: more than {tokens} tokens ({by})"},
     {"plan", "planned to try {order} ({strategy})"},
     {"attempt", "asked {target}: {outcome}"},
     {"settled", "settled: {outcome}"},

@@ -83,12 +83,12 @@ Result<void> write_intent(const Scene& scene, const Planned& plan, const Candida
     resting.retry_after = std::chrono::duration_cast<std::chrono::milliseconds>(breaker.view().retry_at - scene.now());
     return fail(std::move(resting));
   }
-  auto lease = c.access->credentials->pick(asked.token_estimate, options.exclude);
+  auto lease = pick_counted(scene, asked, c, options.exclude, trail);
   if (!lease) {
     trail.decision.step(scene.now(), "no_credential", {{"target", c.target->name}, {"why", lease.error().message}});
     return fail(std::move(lease.error()));
   }
-  auto admission = admit_seated(scene, asked, c.target);
+  auto admission = admit_seated(scene, asked, c.target, trail);
   if (!admission) {
     trail.decision.step(scene.now(), "target_limited", {{"target", c.target->name}, {"why", admission.error().error.message}});
     return fail(std::move(admission.error().error));
@@ -117,10 +117,10 @@ constexpr std::uint64_t kUnseenTokens = 64;
 
 // What an attempt without a report cost at most, when all that was made was seen: the whole prompt, and a token for each byte. A
 // model that thinks unseen has no such bound but its ceiling. Images are counted, where they are priced apiece.
-std::optional<Money> seen_bound(const Asked& asked, const Candidate& c, const Ending& ending) {
+std::optional<Money> seen_bound(const Asked& asked, const Planned& plan, const Candidate& c, const Ending& ending) {
   if (asked.images && c.info) return llm::untold_cost(*asked.images, ending.usage ? ending.usage->images : 0, *c.info);
   if (!c.info || !c.info->priced || c.info->reasoning || asked.facts.wants_reasoning || !asked.chat) return std::nullopt;
-  const auto bound = llm::ceiling(asked.extent, *c.info, ending.seen_bytes + kUnseenTokens);
+  const auto bound = llm::ceiling(extent_of(asked, plan, c), *c.info, ending.seen_bytes + kUnseenTokens);
   return bound ? std::optional(std::min(*bound, c.ceiling)) : std::nullopt;
 }
 
@@ -129,7 +129,7 @@ Money book(const Asked& asked, bool batch, Planned& plan, const Candidate& c, co
   std::optional<Money> known;
   if (ending.charge == Charge::nothing) known = Money{};
   if (ending.charge == Charge::usage && ending.usage) known = c.info ? llm::cost(*ending.usage, *c.info, batch) : Money{};
-  if (ending.charge == Charge::seen) known = seen_bound(asked, c, ending);
+  if (ending.charge == Charge::seen) known = seen_bound(asked, plan, c, ending);
   if (known) {
     plan.hold.end(grip.hold_attempt, *known);
     return *known;

@@ -38,12 +38,12 @@ struct Bound {
   std::optional<Error> refusal;
 };
 
-// The proven ceiling of one attempt on `c`, with max_tokens clamped to what the budgets leave beside `room`.
-Bound bound(const Scene& scene, const Asked& asked, const Candidate& c, bool budgeted, Money room) {
+// The proven ceiling of one attempt on `c`, with max_tokens clamped to what the budgets leave beside `room`. Where the bytes' ceiling does not
+// fit that, the prompt is counted; a model that once cost more than was proven has lost that trust.
+Bound bound(const Scene& scene, const Asked& asked, Candidate& c, bool budgeted, Money room, Trail& trail) {
   Bound b;
-  const auto& extent = asked.extent;
   const auto told = output_bound(asked, *c.info);
-  auto full = told ? llm::ceiling(extent, *c.info, *told) : Result<Money>(fail(told.error()));
+  auto full = told ? llm::ceiling(asked.extent, *c.info, *told) : Result<Money>(fail(told.error()));
   if (!full) {
     if (budgeted) b.refusal = std::move(full.error());
     return b;
@@ -51,12 +51,20 @@ Bound bound(const Scene& scene, const Asked& asked, const Candidate& c, bool bud
   const std::uint64_t most = *told;
   b.ceiling = *full;
   if (!budgeted) return b;
-  const Money prudent = scene.setup.budgets->prudent(c.target->name, *full);
+  Money prudent = scene.setup.budgets->prudent(c.target->name, *full);
   if (asked.chat && !asked.facts.max_tokens) b.max_tokens = static_cast<std::int64_t>(most);   // what is proven must be told
   const auto left = scene.setup.budgets->remaining(budget_subject(asked), c.target->name);
   if (!left || prudent + room <= *left) return b;
-  const auto within = [&](Money money) { return asked.chat && prudent == *full ? llm::max_output_within(money, extent, *c.info) : std::nullopt; };
-  const auto fits = within(std::max(Money{}, *left - room));
+  const bool trusted = prudent == *full;
+  const Money free = std::max(Money{}, *left - room);
+  if (trusted) c.spared_bytes = spare_bytes(scene, asked, c, free, trail);
+  const llm::Extent extent = extent_of(asked, {}, c);
+  if (c.spared_bytes > 0) {
+    b.ceiling = prudent = *llm::ceiling(extent, *c.info, most);
+    if (prudent + room <= *left) return b;
+  }
+  const auto within = [&](Money money) { return asked.chat && trusted ? llm::max_output_within(money, extent, *c.info) : std::nullopt; };
+  const auto fits = within(free);
   b.crowded = room > Money{} && crowds(fits.value_or(0), std::min(within(*left).value_or(0), most));
   if (!fits) {
     b.refusal = scene.setup.budgets->too_little(budget_subject(asked), c.target->name, prudent);
@@ -87,7 +95,7 @@ TargetView view_of(const Candidate& c) {
 }
 
 // Filled in where it stands.
-void describe_target(const Scene& scene, const Asked& asked, Candidate& c, bool budgeted, Money room, WallTime now, std::optional<Error>& refusal) {
+void describe_target(const Scene& scene, const Asked& asked, Candidate& c, bool budgeted, Money room, WallTime now, std::optional<Error>& refusal, Trail& trail) {
   const Target& target = *c.target;
   const auto access = scene.setup.providers.find(target.provider);
   c.access = &access->second;
@@ -101,7 +109,7 @@ void describe_target(const Scene& scene, const Asked& asked, Candidate& c, bool 
       refusal = Error{ErrorCode::policy_unpriced_model, "a budget applies and " + target.name + " has no price: add one under models in the configuration", "model"};
     return;
   }
-  auto b = bound(scene, asked, c, budgeted, room);
+  auto b = bound(scene, asked, c, budgeted, room, trail);
   c.ceiling = b.ceiling;
   c.max_tokens = b.max_tokens;
   c.crowded = b.crowded;
@@ -134,11 +142,11 @@ void tell_plan(const Scene& scene, const Route& route, const Plan& plan, Trail& 
 }
 
 // All targets of the route, with what the budgets leave them beside `room`.
-std::vector<Candidate> describe_targets(const Scene& scene, const Asked& asked, bool budgeted, Money room, WallTime now, std::optional<Error>& refusal) {
+std::vector<Candidate> describe_targets(const Scene& scene, const Asked& asked, bool budgeted, Money room, WallTime now, std::optional<Error>& refusal, Trail& trail) {
   std::vector<Candidate> all;
   all.reserve(asked.route->targets.size());
   for (const auto& target : asked.route->targets)
-    describe_target(scene, asked, all.emplace_back(Candidate{.target = &target}), budgeted, room, now, refusal);
+    describe_target(scene, asked, all.emplace_back(Candidate{.target = &target}), budgeted, room, now, refusal, trail);
   return all;
 }
 
@@ -148,11 +156,11 @@ bool room_for_all(const std::vector<Candidate>& all) {
 
 }  // namespace
 
-bool price_question(const Scene& scene, Question& question) {
+bool price_question(const Scene& scene, Question& question, Trail& trail) {
   const std::string_view names[] = {question.candidate.target->name};
   std::optional<Error> refusal;
   question.budgeted = scene.setup.budgets->applies(budget_subject(question.asked), names);
-  describe_target(scene, question.asked, question.candidate, question.budgeted, {}, scene.world.clock.wall(), refusal);
+  describe_target(scene, question.asked, question.candidate, question.budgeted, {}, scene.world.clock.wall(), refusal, trail);
   question.ceiling = scene.setup.budgets->prudent(question.candidate.target->name, question.candidate.ceiling);
   return !refusal && !question.candidate.max_tokens;         // set: less than it needs
 }
@@ -173,11 +181,11 @@ Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& t
   if (route.intents) planned.question = classify_call(scene, asked, needs, trail);
   std::optional<Error> refusal;
   const WallTime now = scene.world.clock.wall();
-  auto all = describe_targets(scene, asked, planned.budgeted, planned.question ? planned.question->ceiling : Money{}, now, refusal);
+  auto all = describe_targets(scene, asked, planned.budgeted, planned.question ? planned.question->ceiling : Money{}, now, refusal, trail);
   if (planned.question && !room_for_all(all)) {
     forgo_question(scene, asked, planned, "the budget does not do for both", trail);
     refusal.reset();
-    all = describe_targets(scene, asked, planned.budgeted, {}, now, refusal);
+    all = describe_targets(scene, asked, planned.budgeted, {}, now, refusal, trail);
   }
   boost::container::small_vector<TargetView, 4> views;
   std::vector<double> chance;
@@ -185,6 +193,7 @@ Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& t
     views.push_back(c.view);
     if (route.strategy == Strategy::weighted) chance.push_back(scene.here.random.uniform());
   }
+  fit_by_tokens(scene, asked, all, views, trail);
   const Plan plan = make_plan(route, needs, views, now, chance);
   tell_plan(scene, route, plan, trail);
   if (plan.order.empty() && plan.resting.empty()) {
@@ -205,14 +214,19 @@ Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& t
   return planned;
 }
 
+llm::Extent extent_of(const Asked& asked, const Planned& planned, const Candidate& c) {
+  llm::Extent extent = asked.extent;
+  extent.text_bytes += planned.added_bytes - c.spared_bytes;
+  if (planned.added_bytes > 0) extent.messages += 2;
+  return extent;
+}
+
 void raise_ceilings(const Asked& asked, Planned& planned, std::uint64_t bytes) {
-  llm::Extent more = asked.extent;
-  more.text_bytes += bytes;
-  more.messages += 2;
+  planned.added_bytes = bytes;
   for (Candidate& c : planned.candidates) {
     if (!c.info) continue;
     const auto bound = c.max_tokens ? Result<std::uint64_t>(static_cast<std::uint64_t>(*c.max_tokens)) : output_bound(asked, *c.info);
-    const auto ceiling = bound ? llm::ceiling(more, *c.info, *bound) : Result<Money>(fail(bound.error()));
+    const auto ceiling = bound ? llm::ceiling(extent_of(asked, planned, c), *c.info, *bound) : Result<Money>(fail(bound.error()));
     if (ceiling) c.ceiling = *ceiling;
   }
 }

@@ -2,7 +2,6 @@
 #include "gateway/road.hpp"
 
 #include "base/json.hpp"
-#include "gateway/prompt_tokens.hpp"
 
 namespace ballast::gateway {
 
@@ -10,8 +9,17 @@ namespace {
 
 // Bytes of prompt text per token, as a rule of thumb for the vendors' tokenizers on mixed text.
 constexpr std::uint64_t kBytesPerToken = 4;
-// Prompts above are not looked into: the loop has other calls to serve.
-constexpr std::uint64_t kMostCounted = 1u << 20;
+
+// A route's name says nothing of tokens; the model that it would ask first does.
+tokens::Basis basis_of_asked(const Setup& setup, std::string_view asked, WallTime now) {
+  const auto route = setup.routes->resolve(asked);
+  if (!route || (*route)->targets.empty()) return tokens::basis_of(asked);
+  const Target& target = (*route)->targets.front();
+  const auto access = setup.providers.find(target.provider);
+  if (access == setup.providers.end()) return tokens::basis_of(target.model);
+  const auto info = setup.prices->find(target.provider, llm::to_string(access->second.spec.kind), target.model, now);
+  return basis_of(target, info ? &*info : nullptr);
+}
 
 Task<void> refuse(const Call& call, ReplySink& sink, const Error& error) {
   const auto told = llm::write_error(call.wire, error);
@@ -27,14 +35,12 @@ Task<void> Gateway::count_tokens(Call call, ReplySink& sink) {
   llm::FactsReader reader;
   const auto facts = reader.request(call.wire, call.body);
   if (!facts) co_return co_await refuse(call, sink, facts.error());
-  // A route's name says nothing of tokens; the model that it would ask first does.
   const std::string_view asked = call.path_model.empty() ? std::string_view(facts->model) : call.path_model;
   const auto held = setup();
-  const auto route = held->routes->resolve(asked);
-  const auto basis = tokens::basis_of(route && !(*route)->targets.empty() ? (*route)->targets.front().model : asked);
-  const auto counted = basis.encoding && call.body.size() <= kMostCounted ? prompt_tokens(call.wire, call.body, basis) : std::nullopt;
-  const auto by_bytes = (facts->text_bytes + kBytesPerToken - 1) / kBytesPerToken + facts->images * 1024 + facts->messages * 3;
-  const std::uint64_t tokens = counted.value_or(by_bytes);
+  const auto basis = basis_of_asked(*held, asked, world_.clock.wall());
+  const auto counted = basis.encoding ? Prompt(call.wire, call.body).count(basis) : std::nullopt;
+  const auto by_bytes = (facts->text_bytes + kBytesPerToken - 1) / kBytesPerToken + facts->images * kImageTokens + facts->messages * kAroundMessage;
+  const std::uint64_t tokens = counted ? counted->tokens : by_bytes;
   json::object body;
   body[call.wire == llm::Wire::gemini ? "totalTokens" : "input_tokens"] = tokens;
   const std::string text = to_json(json::value(std::move(body)));

@@ -82,6 +82,7 @@ Result<std::shared_ptr<CredentialPool>> CredentialPool::create(std::string provi
     Entry e{.config = std::move(config)};
     e.requests.amount = e.config.rpm.value_or(0);
     e.tokens.amount = e.config.tpm.value_or(0);
+    pool->limits_tokens_ |= e.tokens.amount > 0;
     pool->entries_.push_back(std::move(e));
   }
   return pool;
@@ -154,6 +155,13 @@ Result<CredentialLease> CredentialPool::pick(std::uint64_t token_estimate, Tried
   if (best->requests.amount) best->requests.debt += 1;
   if (best->tokens.amount) best->tokens.debt += static_cast<double>(token_estimate);
   return CredentialLease(shared_from_this(), static_cast<unsigned>(best - entries_.data()), token_estimate);
+}
+
+bool CredentialPool::hangs_on_tokens(std::uint64_t low, std::uint64_t high) const {
+  if (!limits_tokens_) return false;
+  const std::lock_guard hold(mutex_);
+  const std::int64_t now = ns(clock_.mono());
+  return std::ranges::any_of(entries_, [&](const Entry& e) { return ready_at(e, low, now) <= now && ready_at(e, high, now) > now; });
 }
 
 bool CredentialPool::available(TriedCredentials exclude) const {

@@ -77,6 +77,8 @@ class CredentialPool : public std::enable_shared_from_this<CredentialPool> {
   // provider_rate_limited when all are cooling down or at their limits; provider_auth or provider_quota when all are dead; both
   // with retry_after, and both mean "try another provider".
   Result<CredentialLease> pick(std::uint64_t token_estimate, TriedCredentials exclude = 0);
+  // Is there a key that `pick` would give now for a call of `low` tokens, and not for one of `high`? Costs nothing where no key has a tpm.
+  bool hangs_on_tokens(std::uint64_t low, std::uint64_t high) const;
   // Would `pick` with these exclusions succeed now?
   bool available(TriedCredentials exclude = 0) const;
   std::size_t size() const;
@@ -103,6 +105,7 @@ class CredentialPool : public std::enable_shared_from_this<CredentialPool> {
   const std::string provider_;
   const Clock& clock_;
   const Options options_;
+  bool limits_tokens_ = false;             // some key has a tpm; never changes
   mutable std::mutex mutex_;
   std::vector<Entry> entries_;
   std::uint64_t turn_ = 0;

@@ -77,7 +77,7 @@ Result<DemandPtr> one_of(std::span<const std::string_view> labels) {
 }
 
 // Null, and `why`: it is not to be asked.
-std::unique_ptr<Question> question_of(const Scene& scene, const Asked& asked, const classify::Verdict& verdict, std::string_view words, std::string_view& why) {
+std::unique_ptr<Question> question_of(const Scene& scene, const Asked& asked, const classify::Verdict& verdict, std::string_view words, std::string_view& why, Trail& trail) {
   const AskOptions& ask = *asked.route->ask;
   const auto access = scene.setup.providers.find(ask.target.provider);
   auto question = std::make_unique<Question>(Question{.labels = offered(*asked.route->intents, verdict), .asked = {.who = asked.who, .route = asked.route}});
@@ -90,11 +90,12 @@ std::unique_ptr<Question> question_of(const Scene& scene, const Asked& asked, co
   q.asked.facts = std::move(*facts);
   q.asked.facts.text_bytes += llm::kAskingBytes + (*demand)->bytes;
   q.asked.extent = llm::extent_of(q.asked.facts);
-  q.asked.token_estimate = q.asked.facts.text_bytes / 4 + static_cast<std::uint64_t>(ask.max_tokens);
+  const std::uint64_t tokens = q.asked.facts.text_bytes / 4;
+  q.asked.weight = {.least = tokens, .prompt = tokens, .most = tokens, .output = static_cast<std::uint64_t>(ask.max_tokens)};
   q.asked.demand = std::move(*demand);
   q.asked.demand_of_route = true;
   q.candidate.target = &ask.target;
-  if (!price_question(scene, q)) return why = "the budget does not do for it, or it has no price", nullptr;
+  if (!price_question(scene, q, trail)) return why = "the budget does not do for it, or it has no price", nullptr;
   if (!q.candidate.view.breaker.admits) return why = "its breaker is open", nullptr;
   return question;
 }
@@ -135,7 +136,7 @@ std::unique_ptr<Question> classify_call(const Scene& scene, const Asked& asked, 
     return nullptr;
   }
   std::string_view why;
-  auto question = question_of(scene, asked, verdict, words, why);
+  auto question = question_of(scene, asked, verdict, words, why, trail);
   if (question) {
     question->unclear = unclear;
     return question;

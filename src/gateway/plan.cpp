@@ -19,7 +19,7 @@ std::optional<SkipReason> why_not(const Needs& needs, const TargetView& v) {
   if (needs.images && !v.images) return SkipReason::no_images;
   if (needs.json && !v.json) return SkipReason::no_json;
   if (needs.prefill && !v.prefill) return SkipReason::no_prefill;
-  if (v.context != 0 && needs.context_tokens > v.context) return SkipReason::context_too_small;
+  if (v.context != 0 && !v.fits.value_or(needs.context_tokens <= v.context)) return SkipReason::context_too_small;
   if (!v.priced_enough) return SkipReason::unpriced;
   if (!v.affordable) return SkipReason::over_budget;
   if (!v.credential) return SkipReason::no_credential;

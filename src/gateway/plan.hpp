@@ -39,6 +39,7 @@ struct TargetView {
   bool credential = true;                  // the provider has a usable credential
   bool affordable = true;                  // the budgets leave enough for one attempt
   bool priced_enough = true;               // false: a budget applies and the model has no price
+  std::optional<bool> fits;                // whether the prompt fits `context`, counted; else Needs::context_tokens says
   std::optional<WallTime> retires;         // deprecation date
 };
 

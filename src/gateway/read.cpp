@@ -9,8 +9,6 @@ namespace {
 
 // Output tokens a request is estimated at where it names no maximum.
 constexpr std::uint64_t kExpectedOutput = 512;
-// Tokens an image is estimated at, for limits (the ceiling for money is another figure).
-constexpr std::uint64_t kExpectedImage = 1024;
 
 bool speaks_chat(llm::Operation op) {
   return op == llm::Operation::chat || op == llm::Operation::responses || op == llm::Operation::messages ||
@@ -91,6 +89,15 @@ Result<void> read_pass_through(const Call& call, Asked& asked) {
   return {};
 }
 
+// Limits reckon with a quarter of the bytes, and an image at what the ceiling for money does not: that is another figure.
+Weight weight_of(const Asked& asked, std::uint64_t output) {
+  const auto& f = asked.facts;
+  const std::uint64_t prompt = f.text_bytes / 4 + f.images * kImageTokens;
+  if (!asked.chat) return {.least = prompt, .prompt = prompt, .most = prompt, .output = output};
+  const auto [least, most] = prompt_span(f);
+  return {.least = least, .prompt = prompt, .most = most, .output = output};
+}
+
 Result<void> read_facts(const Scene& scene, Asked& asked) {
   const Call& call = scene.call;
   asked.chat = speaks_chat(call.operation);
@@ -140,8 +147,9 @@ Result<Asked> read_request(const Scene& scene, Trail& trail) {
   if (auto ok = asked.chat ? read_demand(scene, asked) : Result<void>(); !ok) return fail(std::move(ok.error()));
 
   const auto& f = asked.facts;
-  const auto output = asked.images ? kExpectedImage : !asked.chat ? 0 : f.max_tokens ? static_cast<std::uint64_t>(*f.max_tokens) : kExpectedOutput;
-  asked.token_estimate = f.text_bytes / 4 + f.images * kExpectedImage + output * f.n;
+  const auto output = asked.images ? kImageTokens : !asked.chat ? 0 : f.max_tokens ? static_cast<std::uint64_t>(*f.max_tokens) : kExpectedOutput;
+  asked.weight = weight_of(asked, output * f.n);
+  if (asked.chat) asked.prompt = Prompt(call.wire, call.body);
   trail.decision.step(scene.now(), "route", {{"model", f.model}, {"route", asked.route->name}, {"key", r.key_name}, {"stream", f.stream}});
   return asked;
 }

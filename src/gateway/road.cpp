@@ -53,10 +53,10 @@ Task<void> refuse(const Scene& scene, const Asked* asked, Memory* memory, Error&
 Task<Result<Admission>> admit(const Scene& scene, const Asked& asked, Trail& trail) {
   if (!scene.setup.limits->any()) co_return Admission{};
   const LimitSubject subject = limit_subject(asked);
-  auto admitted = admit_seated(scene, asked, nullptr);
+  auto admitted = admit_seated(scene, asked, nullptr, trail);
   if (!admitted && asked.route->queue.wait > Duration::zero() && !admitted.error().never) {
     const MonoTime since = scene.now();
-    admitted = co_await scene.setup.queue->admit(subject, asked.token_estimate, asked.who.key_id(), asked.route->queue,
+    admitted = co_await scene.setup.queue->admit(subject, asked.weight.tokens(), asked.who.key_id(), asked.route->queue,
                                                  scene.sink.loop(), scene.sink.gone());
     trail.decision.step(scene.now(), "waited", {{"us", (scene.now() - since).count() / 1000}, {"admitted", admitted.has_value()}});
   }
@@ -66,7 +66,7 @@ Task<Result<Admission>> admit(const Scene& scene, const Asked& asked, Trail& tra
     co_return fail(std::move(admitted.error().error));
   }
   trail.limits = admitted->figures();
-  trail.decision.step(scene.now(), "admitted", {{"tokens_estimated", asked.token_estimate}});
+  trail.decision.step(scene.now(), "admitted", {{"tokens_estimated", asked.weight.tokens()}});
   co_return std::move(*admitted);
 }
 

@@ -2,6 +2,7 @@
 // Trail alone is written by all. `road.cpp` tells the story, the other files are its chapters.
 #pragma once
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -11,6 +12,7 @@
 #include "base/task_group.hpp"
 #include "gateway/gateway.hpp"
 #include "gateway/plan.hpp"
+#include "gateway/prompt_tokens.hpp"
 #include "gateway/relay.hpp"
 #include "gateway/road_metrics.hpp"
 #include "gateway/stream.hpp"
@@ -46,12 +48,21 @@ struct Scene {
   unsigned loop() const { return sink.loop().index(); }
 };
 
+// What limits reckon a call at before its answer tells: a quarter of the prompt's bytes, until somebody had to count.
+struct Weight {
+  std::uint64_t least = 0, prompt = 0, most = 0;  // tokens of the prompt, as far as is known; all the same: nothing more is to be known
+  std::uint64_t output = 0;                       // expected
+  std::uint64_t tokens() const { return prompt + output; }
+  bool open() const { return least != most; }
+};
+
 // Step 1, `read.cpp`: who asks, for what, along which route.
 struct Asked {
   Principal who;
   llm::RequestFacts facts;
   RoutePtr route;
-  std::uint64_t token_estimate = 0;               // prompt and expected output, for limits
+  mutable Weight weight;                          // refined by a count: what was asked stays as it is
+  mutable Prompt prompt;                          // of a conversation; remembers its counts
   llm::Extent extent;                             // what bounds its cost
   std::optional<llm::ImageAsk> images;            // a call that makes images
   std::optional<json::value> document;            // parsed already, where the fast reader does not apply
@@ -63,7 +74,7 @@ Result<Asked> read_request(const Scene& scene, Trail& trail);
 LimitSubject limit_subject(const Asked& asked);
 
 // Step 2, `seat.cpp`: from the seat a durable call brought, or from the limits. `target` null: its caller's room.
-std::expected<Admission, Refusal> admit_seated(const Scene& scene, const Asked& asked, const Target* target);
+std::expected<Admission, Refusal> admit_seated(const Scene& scene, const Asked& asked, const Target* target, Trail& trail);
 // A seat for the call as it stands; one that cannot be read gets none, and the road tells it why.
 std::expected<Seat, Refusal> draw_seat(const Scene& scene);
 std::optional<Gateway::BatchTarget> find_batch_target(const Scene& scene);
@@ -94,6 +105,7 @@ struct Candidate {
   std::optional<std::int64_t> max_tokens;         // what to send, where it differs from what was asked
   Money ceiling;                                  // proven; zero where no budget applies and nothing is known
   bool crowded = false;                           // a question beside it would take too much of what bounds its answer
+  std::uint64_t spared_bytes = 0;                 // of the prompt: no tokens, as counted where a budget was near. The ceiling goes without them
   unsigned tries = 0;                             // of this call; its breaker at the last of them:
   std::uint64_t breaker_changes = 0;
 };
@@ -115,6 +127,7 @@ struct Planned {
   Hold hold;
   Money ceiling;                                  // of the dearest
   Money running;                                  // ceilings of the attempts under way
+  std::uint64_t added_bytes = 0;                  // to the prompt, when the model is asked again
   bool budgeted = false;
   std::unique_ptr<Question> question;             // to be asked before the first attempt
   unsigned asked_before = 0;                      // attempts of the record that were not made for the answer
@@ -132,10 +145,30 @@ void forgo_question(const Scene& scene, const Asked& asked, Planned& planned, st
 Task<void> ask_question(const Scene& scene, const Asked& asked, Planned& plan, Trail& trail, Answer& answer);
 // In `candidates.cpp`: what asking costs at most; false: it cannot be paid for, or has no price where a budget applies. And the admitted candidates,
 // arranged anew by what is wanted.
-bool price_question(const Scene& scene, Question& question);
+bool price_question(const Scene& scene, Question& question, Trail& trail);
 void go_by(const Route& route, const Needs& needs, Planned& plan);
 Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& trail);
 Result<void> hold_money(const Scene& scene, const Asked& asked, Planned& planned, Trail& trail);
+// What bounds the cost of an attempt on `c` from now on.
+llm::Extent extent_of(const Asked& asked, const Planned& planned, const Candidate& c);
+
+// `counted.cpp`: the prompt's tokens, where bytes leave open what is decided. Each count is told in the decision record.
+//
+// What the bytes say of a prompt's tokens.
+struct TokenSpan {
+  std::uint64_t least = 0, most = 0;
+};
+TokenSpan prompt_span(const llm::RequestFacts& facts);
+// By what a target's prompts are counted: what the configuration says of the model, else what its name does.
+tokens::Basis basis_of(const Target& target, const llm::ModelInfo* info);
+// From the limits, by the weight that decides. `target` null: the caller's limits, counted for the route's first target.
+std::expected<Admission, Refusal> admit_counted(const Scene& scene, const Asked& asked, const Target* target, Trail& trail);
+// A key of `c`'s provider, likewise.
+Result<CredentialLease> pick_counted(const Scene& scene, const Asked& asked, const Candidate& c, TriedCredentials exclude, Trail& trail);
+// Whether the prompt fits the windows in `views`, where that is open; `all` and `views` are parallel.
+void fit_by_tokens(const Scene& scene, const Asked& asked, std::span<const Candidate> all, std::span<TargetView> views, Trail& trail);
+// Bytes that the prompt's proven bound may go without on `c`, if that can matter where a budget leaves `left`; 0 where its encoding is not known.
+std::uint64_t spare_bytes(const Scene& scene, const Asked& asked, const Candidate& c, Money left, Trail& trail);
 
 // `resting.cpp`: when no target admits, or all have failed. Of the candidates that may be tried now, because their breakers
 // admit or give an early try, the one this call has tried least; at equal tries the admitting first, then in the plan's order.

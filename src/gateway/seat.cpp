@@ -3,14 +3,13 @@
 
 namespace ballast::gateway {
 
-std::expected<Admission, Refusal> admit_seated(const Scene& scene, const Asked& asked, const Target* target) {
-  Limits& limits = *scene.setup.limits;
+std::expected<Admission, Refusal> admit_seated(const Scene& scene, const Asked& asked, const Target* target, Trail& trail) {
   if (DurableCall* durable = scene.call.durable) {
+    const Limits& limits = *scene.setup.limits;
     Admission drawn = target ? durable->seat.take_target(&limits, target->name) : durable->seat.take_caller(&limits);
     if (drawn.holds_anything()) return drawn;
   }
-  if (!target) return limits.admit(limit_subject(asked), asked.token_estimate);
-  return limits.admit({.provider = target->provider, .model = target->name}, asked.token_estimate);
+  return admit_counted(scene, asked, target, trail);
 }
 
 std::optional<Gateway::BatchTarget> find_batch_target(const Scene& scene) {
@@ -30,11 +29,11 @@ std::expected<Seat, Refusal> draw_seat(const Scene& scene) {
   Trail unread({}, scene.now(), scene.world.clock.wall(), scene.call);
   const auto asked = read_request(scene, unread);
   if (!asked) return Seat{};
-  auto caller = scene.setup.limits->admit(limit_subject(*asked), asked->token_estimate);
+  auto caller = admit_counted(scene, *asked, nullptr, unread);
   if (!caller) return std::unexpected(std::move(caller.error()));
   std::optional<Refusal> soonest;
   for (const Target& target : asked->route->targets) {
-    auto room = scene.setup.limits->admit({.provider = target.provider, .model = target.name}, asked->token_estimate);
+    auto room = admit_counted(scene, *asked, &target, unread);
     if (room) return Seat(scene.setup.limits, std::move(*caller), target.name, std::move(*room));
     const Refusal& full = room.error();
     if (!soonest || (!full.never && (soonest->never || full.retry_at < soonest->retry_at))) soonest = std::move(room.error());

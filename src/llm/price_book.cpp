@@ -150,6 +150,7 @@ void apply(ModelInfo& m, const ModelOverride& o) {
   if (o.images) m.images = *o.images;
   if (o.json) m.json = *o.json;
   if (o.prefill) m.prefill = *o.prefill;
+  if (o.encoding) m.encoding = o.encoding;
 }
 
 void lift(Price& p, std::uint32_t millionths) {

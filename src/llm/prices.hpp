@@ -14,6 +14,10 @@
 #include "llm/facts.hpp"
 #include "llm/types.hpp"
 
+namespace ballast::tokens {
+class Encoding;
+}
+
 namespace ballast::llm {
 
 // Nano-dollars per million units. Absent kinds cost what their parent costs: cached and written input as input, audio and
@@ -50,6 +54,7 @@ struct ModelInfo {
   std::uint64_t max_output = 0;          // tokens; 0: unknown
   bool tools = true, images = true, json = true, prefill = false, reasoning = false;
   std::string mode = "chat";             // chat, embedding, image_generation, …
+  const tokens::Encoding* encoding = nullptr;   // its tokenizer, as the configuration says; null: as its name does
   std::optional<WallTime> retires;       // the provider's announced date
   bool priced = true;                    // false: known, but not what it costs
   std::string disputed;                  // not empty: price books disagree, and this is what the other says; ours is the dearer
@@ -97,6 +102,7 @@ struct ModelOverride {
   std::optional<unsigned> batch_percent;
   std::optional<std::uint64_t> context, max_output, image_tokens;
   std::optional<bool> tools, images, json, prefill;
+  const tokens::Encoding* encoding = nullptr;
 };
 
 // What a provider charges where its model is the table's: a regional uplift, or a discount. In millionths of the table's price.

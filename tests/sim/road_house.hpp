@@ -125,6 +125,8 @@ struct Options {
   std::optional<llm::Asking> asking;         // how both are asked for JSON of a schema
   net::Transport* first_transport = nullptr; // instead of the simulator
   std::vector<llm::ModelOverride> prices;    // instead of the simulator's
+  std::vector<LimitRule> limits;
+  std::vector<CredentialConfig> first_keys;  // of the first provider; empty: it needs none
 };
 
 struct House {
@@ -163,22 +165,23 @@ struct House {
     prices.insert(prices.end(), more.begin(), more.end());
     prices.insert(prices.end(), o.prices.begin(), o.prices.end());
     s->prices = llm::PriceBook::shipped()->with(prices);
-    s->providers["a"] = access("a", llm::ProviderKind::simulator, o.first_transport ? *o.first_transport : first.transport, o.asking);
-    s->providers["b"] = access("b", o.second_kind, second.transport, o.asking);
+    s->providers["a"] = access("a", llm::ProviderKind::simulator, o.first_transport ? *o.first_transport : first.transport, o.asking, o.first_keys);
+    s->providers["b"] = access("b", o.second_kind, second.transport, o.asking, {});
     o.route.name = "chat";
     if (o.route.targets.empty()) o.route.targets = {*target_from("a/m", "t"), *target_from("b/m", "t")};
     s->routes = *RouteTable::create({o.route}, {}, {{"a", {"m"}, false}, {"b", {"m"}, false}});
-    s->limits = *Limits::create({}, clock, {});
+    s->limits = *Limits::create(std::move(o.limits), clock, {});
     s->queue = std::make_shared<FairQueue>(*s->limits);
     s->budgets = *BudgetBook::create(std::move(o.budgets), clock, {});
     s->access_log = false;
     return s;
   }
-  ProviderAccess access(std::string name, llm::ProviderKind kind, net::Transport& transport, std::optional<llm::Asking> asking) {
+  ProviderAccess access(std::string name, llm::ProviderKind kind, net::Transport& transport, std::optional<llm::Asking> asking,
+                        std::vector<CredentialConfig> own_keys) {
     llm::ProviderSpec spec{.name = name, .kind = kind, .base = *net::parse_url("http://simulator/v1")};
     spec.quirks.structured = asking;
     spec.timeouts = {.connect = 1s, .headers = 5s, .first_token = 5s, .idle = 5s, .total = 60s};
-    return {.spec = std::move(spec), .credentials = *CredentialPool::create(name, {}, clock, {}), .transport = &transport};
+    return {.spec = std::move(spec), .credentials = *CredentialPool::create(name, std::move(own_keys), clock, {}), .transport = &transport};
   }
 
   // The caller lives as long as the house.

@@ -31,6 +31,8 @@ TEST(Plan, OrderedKeepsTheOrderAndSkipsWhatCannotServe) {
       {"prefill", {.prefill = true}, {.prefill = false}, SkipReason::no_prefill},
       {"fits exactly", {.context_tokens = 8192}, {.context = 8192}, std::nullopt},
       {"too long", {.context_tokens = 8193}, {.context = 8192}, SkipReason::context_too_small},
+      {"too long by bytes, fits as counted", {.context_tokens = 8193}, {.context = 8192, .fits = true}, std::nullopt},
+      {"fits by bytes, too long as counted", {.context_tokens = 100}, {.context = 8192, .fits = false}, SkipReason::context_too_small},
       {"unknown window", {.context_tokens = 1'000'000}, {}, std::nullopt},
       {"open", {}, {.breaker = open_until(1s)}, SkipReason::breaker_open},
       {"half-open without a probe out", {}, {.breaker = {.state = BreakerState::half_open}}, std::nullopt},
