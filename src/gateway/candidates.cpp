@@ -3,6 +3,7 @@
 
 #include <boost/container/small_vector.hpp>
 
+#include "base/json.hpp"
 #include "gateway/road.hpp"
 
 namespace ballast::gateway {
@@ -14,10 +15,27 @@ constexpr std::uint64_t kUnknownMaxOutput = 128 * 1024;
 // Does a question before it take more than an eighth of an answer's tokens?
 constexpr bool crowds(std::uint64_t left_beside_it, std::uint64_t without_it) { return left_beside_it * 8 < without_it * 7; }
 
+// Bytes of the longest text of a call for embeddings, four for each token that is given by its number: each has the window for itself.
+std::uint64_t longest_input(const json::value& document) {
+  const auto input = JsonRef(document).find("input");
+  if (!input) return 0;
+  const auto bytes = [](const JsonRef& v) -> std::uint64_t {
+    if (const auto* text = v.value().if_string()) return text->size();
+    return v.is_array() ? v.size() * 4 : 0;
+  };
+  std::uint64_t most = bytes(*input);
+  const bool of_numbers = input->is_array() && input->size() > 0 && input->item(0).is_number();
+  if (!input->is_array() || of_numbers) return most;
+  most = 0;
+  for (std::size_t i = 0; i < input->size(); ++i) most = std::max(most, bytes(input->item(i)));
+  return most;
+}
+
 Needs needs_of(const Scene& scene, const Asked& asked) {
   const auto& f = asked.facts;
+  const bool embeds = asked.document && !asked.images;
   Needs needs{.tools = f.has_tools, .images = asked.chat && f.images > 0, .json = f.wants_schema && !asked.demand, .prefill = f.prefill, .stream = f.stream,
-              .context_tokens = f.text_bytes / 4, .output_tokens = static_cast<std::uint64_t>(f.max_tokens.value_or(512))};
+              .context_tokens = (embeds ? longest_input(*asked.document) : f.text_bytes) / 4, .output_tokens = static_cast<std::uint64_t>(f.max_tokens.value_or(512))};
   needs.complexity = complexity_from(scene.call.complexity);
   return needs;
 }

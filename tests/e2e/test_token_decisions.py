@@ -67,6 +67,16 @@ def test_an_encoding_counts_for_count_tokens_too(upstream, gateway):
     assert (reply.json()["input_tokens"], reply.headers["x-ballast-estimate"]) == (2 + 3 + 3, "o200k_base")
 
 
+def test_each_text_to_embed_has_the_window_for_itself(gateway):
+    g = gateway({"providers": {"sim": {"kind": "simulator", "models": {"vectors": {"dimensions": 4}}}},
+                 "models": {"sim/vectors": {"price": {"input": "$1", "output": "$0"}, "context": 8191}},
+                 "routes": {"embed": {"targets": ["sim/vectors"]}}})
+    many = g.app.post("/v1/embeddings", {"model": "embed", "input": ["a few words " * 200] * 40})
+    assert many.status == 200 and len(many.json()["data"]) == 40, many.body
+    long = g.app.post("/v1/embeddings", {"model": "embed", "input": ["short", ENGLISH]})
+    assert long.status == 400 and long.error()["code"] == "context_length_exceeded", long.body
+
+
 def test_an_encoding_that_is_none_is_a_mistake_of_the_configuration(upstream, gateway):
     config = one(upstream)
     config["models"]["up/model"]["encoding"] = "o200k-base"
