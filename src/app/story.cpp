@@ -59,6 +59,7 @@ constexpr Phrase kPhrases[] = {
     {"rescue", "the stream broke; rescued by {mode} on {to}"},
     {"rescue_impossible", "the stream broke and could not be rescued ({mode}): {why}"},
     {"reconciled", "{by} said what attempt {attempt} cost, ${incurred_usd} instead of ${was_usd}, at {at}"},
+    {"call_not_judged", "calls of the tool {tool} are not judged: {why}"},
     {"judged", "the answer of {target} was judged against the JSON that was asked for: {verdict} {how}{rule}"},
     {"asked_again", "{target} was told what was wrong ({why}) and asked again"},
     {"passed_on", "the answer of {target} was passed on although it is {why}"},

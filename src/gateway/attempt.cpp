@@ -260,13 +260,13 @@ Task<void> receive_whole(const Scene& scene, const Asked& asked, net::ClientResp
 }
 
 // What a stream that was pumped to its end says of the attempt.
-[[gnu::noinline]] void conclude(const Scene& scene, const Relay& relay, const StreamOut& out, const PumpResult& pumped, bool short_of_time, bool continuing,
+[[gnu::noinline]] void conclude(const Scene& scene, const Relay& relay, const StreamOut& out, const PumpResult& pumped, bool short_of_time,
                                 Answer& answer, Ending& ending) {
   ending.first_content = pumped.first_content;
   const bool late = !ending.end && ending.end.error().code == ErrorCode::provider_timeout;
   ending.ours = late && (pumped.nobody_listened || (!relay.content_seen() && short_of_time));
   ending.usage = relay.usage();
-  ending.seen_bytes = relay.token_bytes() + (continuing ? relay.text().size() : 0);   // the words so far are part of its prompt
+  ending.seen_bytes = relay.token_bytes();
   ending.charge = relay.usage() && (ending.end || relay.finished()) ? Charge::usage
                   : !pumped.theirs                                  ? Charge::unknown
                   : ending.end || relay.content_seen()              ? Charge::seen
@@ -387,14 +387,14 @@ Task<void> exchange(Passage& p) {
   p.ending.http_status = status;
   const bool continuing = p.options.continuing;
   const Duration granted = std::min<Duration>(t.first_token, p.start_by - started);
-  if (p.asked.demand && p.trail.structured.empty()) p.trail.structured = "watched";   // until it is judged
+  if (p.asked.judged_by() && p.trail.structured.empty()) p.trail.structured = "watched";   // until it is judged
   p.relay.begin(p.wire, continuing, by_tool);
   const auto& rescue = p.asked.route->rescue;
   PumpResult pumped{.end = p.ending.end};
   co_await pump(*response, p.relay, p.out, scene.sink,
                 {.first_token = granted, .idle = t.idle, .drain = scene.setup.drain_on_disconnect, .total = end_by}, started,
                 rescue.mode == RescueMode::error || continuing ? 0 : rescue.hold_back, pumped);
-  conclude(scene, p.relay, p.out, pumped, cut_short(granted, t.first_token), continuing, p.answer, p.ending);
+  conclude(scene, p.relay, p.out, pumped, cut_short(granted, t.first_token), p.answer, p.ending);
 }
 
 // Takes what an attempt needs; false: `answer` says why it cannot be.

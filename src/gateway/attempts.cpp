@@ -147,7 +147,7 @@ Task<void> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, co
     else co_await attempt_once(scene, asked, plan, plan.candidates[course.at], options, lane->out, lane->relay, trail, outcome);
     course.tried |= outcome.credential;
     answer.dispatched = dispatched || outcome.dispatched || answer.end.has_value();
-    if (asked.demand) {
+    if (asked.judged_by()) {
       const Judgement now = judge_attempt({scene, asked, plan, course.at, outcome.record, *lane, trail, answer, correction});
       if (now == Judgement::over) co_return;
       if (now == Judgement::again) {
@@ -159,6 +159,7 @@ Task<void> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, co
     const bool again = co_await recover(scene, asked, plan, *lane, course, trail, answer);
     if (!again && correction) fall_back({scene, asked, plan, course.at, outcome.record, *lane, trail, answer, correction});
     if (!again) co_return;
+    if (course.continuing) raise_ceilings(asked, plan, plan.added_bytes + lane->relay.text().size());   // it goes on after them
   }
 }
 

@@ -235,12 +235,11 @@ Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& t
 llm::Extent extent_of(const Asked& asked, const Planned& planned, const Candidate& c) {
   llm::Extent extent = asked.extent;
   extent.text_bytes += planned.added_bytes - c.spared_bytes;
-  if (planned.added_bytes > 0) extent.messages += 2;
   return extent;
 }
 
 void raise_ceilings(const Asked& asked, Planned& planned, std::uint64_t bytes) {
-  planned.added_bytes = bytes;
+  planned.added_bytes = bytes + 2 * llm::kFramingTokens;      // a turn of the model's, and one of the caller's
   for (Candidate& c : planned.candidates) {
     if (!c.info) continue;
     const auto bound = c.max_tokens ? Result<std::uint64_t>(static_cast<std::uint64_t>(*c.max_tokens)) : output_bound(asked, *c.info);

@@ -48,7 +48,8 @@ std::optional<Degraded> degrade(const Scene& scene, const Asked& asked, const Me
       return Degraded{old->body, asked.facts.stream};
     }
   }
-  const bool fits = !asked.demand || (options.answer && judge(*asked.demand, *options.answer, llm::FinishReason::stop).standing == Standing::valid);
+  // A template calls no tool.
+  const bool fits = !asked.calls && (!asked.demand || (options.answer && judge(*asked.demand, *options.answer, llm::FinishReason::stop).standing == Standing::valid));
   if (options.answer && fits) {
     auto document = llm::write_reply(scene.call.wire, template_reply(trail, *options.answer, scene.world.clock.wall()));
     if (document) {

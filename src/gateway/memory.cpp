@@ -11,7 +11,7 @@ MonoTime patience(const Scene& scene, const Asked& asked) { return scene.now() +
 
 // A route whose schema is another one is another route, as far as answers go; so is one that judges them beside one that does not.
 std::string cache_name(const Asked& asked) {
-  return asked.demand ? asked.route->name + "#" + (asked.demand_of_route ? asked.demand->id : "judged") : asked.route->name;
+  return asked.judged_by() ? asked.route->name + "#" + (asked.demand_of_route ? asked.demand->id : "judged") : asked.route->name;
 }
 
 // The same key on another endpoint is another request.

@@ -39,6 +39,16 @@ bool reshaped(const Asked& asked, const Candidate& c) { return asked.demand_of_r
 // The rest of an answer is no JSON by itself: a grammar or a tool would begin anew, and some APIs refuse either beside a prefill.
 llm::Asking asking_now(const Asked& asked, const Candidate& c, bool continuing) { return continuing ? llm::Asking::prompt : asking_for(asked, c); }
 
+// OpenAI is told to hold itself to a route's schema that it can hold itself to. A caller's own `strict` is his to say, and other servers that
+// speak this API read it in ways of their own.
+llm::ResponseFormat strict_format(const Asked& asked, const Candidate& c) {
+  llm::ResponseFormat format = asked.demand->format;
+  const auto& spec = c.access->spec;
+  const bool openai = spec.kind == llm::ProviderKind::azure || (spec.kind == llm::ProviderKind::openai && spec.base.origin.host == "api.openai.com");
+  if (openai && asked.demand_of_route && asked.demand->strict && !format.strict) format.strict = true;
+  return format;
+}
+
 Result<void> translate(Outgoing& out, const Scene& scene, const Asked& asked, const Candidate& c, llm::Wire wire,
                        std::string_view continuation, const Correction* correction) {
   auto document = parse_json(scene.call.body);
@@ -56,8 +66,12 @@ Result<void> translate(Outgoing& out, const Scene& scene, const Asked& asked, co
     request->origin.reset();
   }
   if (asked.demand && (wire != scene.call.wire || !continuation.empty() || reshaped(asked, c)))
-    llm::ask_for(*request, asked.demand->format, asked.demand->hints, asking_now(asked, c, !continuation.empty()), wire);
-  if (correction && !correction->complaint.empty()) llm::ask_again(*request, correction->words, correction->complaint);
+    llm::ask_for(*request, strict_format(asked, c), asked.demand->hints, asking_now(asked, c, !continuation.empty()), wire);
+  if (correction && !correction->complaint.empty()) {
+    const auto& said = correction->said;
+    if (said.calls.empty()) llm::ask_again(*request, said.words, correction->complaint);
+    else llm::ask_again(*request, said.calls, correction->complaint);
+  }
   auto written = llm::write_request(wire, *request);
   if (!written) return fail(std::move(written.error()));
   out.owned = to_json(std::move(*written));
@@ -91,7 +105,7 @@ Result<void> make_outgoing(Outgoing& out, const Scene& scene, const Asked& asked
   out.owned.clear();
   out.wire = wire;
   if (!asked.chat) return pass_through(out, scene, asked, c);
-  const bool as_it_is = continuation.empty() && (!asked.demand || (!correction && !reshaped(asked, c)));
+  const bool as_it_is = continuation.empty() && !correction && (!asked.demand || !reshaped(asked, c));
   if (wire == scene.call.wire && as_it_is) return splice(out, scene, asked, c, wire);
   return translate(out, scene, asked, c, wire, continuation, correction);
 }

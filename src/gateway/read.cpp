@@ -144,7 +144,7 @@ Result<Asked> read_request(const Scene& scene, Trail& trail) {
   if (!asked.route->direct) r.route = asked.route->name;
   if (auto ok = require_model(asked.who, asked.facts.model, asked.route->name); !ok) return fail(std::move(ok.error()));
 
-  if (auto ok = asked.chat ? read_demand(scene, asked) : Result<void>(); !ok) return fail(std::move(ok.error()));
+  if (auto ok = asked.chat ? read_demand(scene, asked, trail) : Result<void>(); !ok) return fail(std::move(ok.error()));
 
   const auto& f = asked.facts;
   const auto output = asked.images ? kImageTokens : !asked.chat ? 0 : f.max_tokens ? static_cast<std::uint64_t>(*f.max_tokens) : kExpectedOutput;

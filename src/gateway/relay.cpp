@@ -5,7 +5,7 @@ namespace ballast::gateway {
 void Relay::begin(llm::Wire upstream, bool continuing, bool by_tool) {
   upstream_ = upstream;
   continuing_ = continuing;
-  direct_ = upstream == options_.client && !options_.may_continue && !options_.demand;
+  direct_ = upstream == options_.client && !options_.may_continue && !options_.judged_by;
   terminal_ = false;
   finish_ = llm::FinishReason::none;
   finishes_ = 0;
@@ -19,8 +19,8 @@ void Relay::begin(llm::Wire upstream, bool continuing, bool by_tool) {
     text_.clear();
     collector_ = {};
     encoder_.reset();
-    if (options_.demand)
-      watch_ = std::make_unique<AnswerWatch>(*options_.demand, WatchOptions{.hold = options_.hold, .pass = options_.pass});
+    if (options_.judged_by)
+      watch_ = std::make_unique<AnswerWatch>(options_.judged_by, WatchOptions{.hold = options_.hold, .pass = options_.pass});
   }
   tool_answer_.reset();
   if (by_tool) tool_answer_.emplace();

@@ -26,7 +26,7 @@ struct RelayOptions {
   bool collect = false;              // somebody remembers the answer: cache or idempotency key
   std::size_t max_answer_bytes = 32u << 20;
   std::string_view request;          // the caller's body, which outlives the relay: events may repeat its parameters
-  const Demand* demand = nullptr;    // the answer is watched: only what can still become the JSON that was asked for is told
+  JudgedBy judged_by;                // the answer is watched: only what can still become the JSON that was asked for is told
   bool hold = false;                 // of a watched answer: nothing before it is whole
   bool pass = false;                 // of a watched answer: told though it is wrong
   std::int64_t created = 0;          // Unix seconds, told where the provider's wire does not say when it began

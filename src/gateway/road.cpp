@@ -216,7 +216,8 @@ Task<void> walk(const Scene& scene, Trail& trail) {
   const RelayOptions shape{.client = scene.call.wire, .include_usage = asked->facts.include_usage, .choices = asked->facts.n,
                            .may_continue = asked->route->rescue.mode == RescueMode::proceed, .collect = memory->remembers(),
                            .max_answer_bytes = scene.setup.max_reply_bytes, .request = scene.call.body,
-                           .demand = asked->demand.get(), .hold = asked->route->structured.hold, .pass = asked->route->structured.pass,
+                           
+                           .judged_by = asked->judged_by(), .hold = asked->route->structured.hold, .pass = asked->route->structured.pass,
                            .created = unix_ms(scene.world.clock.wall()) / 1000};
   const LaneMaker make_lane = [&] {
     return std::make_unique<Lane>(Relay(shape, scene.here.facts),

@@ -69,6 +69,8 @@ struct Asked {
   bool chat = true;                               // a conversation; else embeddings or images, passed through
   bool demand_of_route = false;                   // the caller's body does not say it
   DemandPtr demand;                               // what the answer must be; null: whatever it is
+  CallDemandPtr calls;                            // what the calls must be that the caller forces; null: he forces none
+  JudgedBy judged_by() const { return {demand.get(), calls.get()}; }
 };
 Result<Asked> read_request(const Scene& scene, Trail& trail);
 LimitSubject limit_subject(const Asked& asked);
@@ -127,7 +129,7 @@ struct Planned {
   Hold hold;
   Money ceiling;                                  // of the dearest
   Money running;                                  // ceilings of the attempts under way
-  std::uint64_t added_bytes = 0;                  // to the prompt, when the model is asked again
+  std::uint64_t added_bytes = 0;                  // to the prompt, beside the caller's: a refused answer and what is wrong with it, or half a one
   bool budgeted = false;
   std::unique_ptr<Question> question;             // to be asked before the first attempt
   unsigned asked_before = 0;                      // attempts of the record that were not made for the answer
@@ -204,14 +206,14 @@ using LaneMaker = std::function<std::unique_ptr<Lane>()>;
 Task<void> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, const LaneMaker& make_lane, std::unique_ptr<Lane>& lane,
                        Trail& trail, Answer& answer);
 
-// `structured_road.cpp`: what is demanded of the answer, and whether it is given. Costs nothing where `Asked::demand` is null.
-// Errors: what is wrong with the caller's schema.
-Result<void> read_demand(const Scene& scene, Asked& asked);
+// `structured_demand.cpp`: what is demanded of the answer. Errors: what is wrong with the caller's schema of its answer. A schema of a tool
+// was taken by nobody's word but the provider's: one that cannot be used is not judged by, and the decision says so.
+Result<void> read_demand(const Scene& scene, Asked& asked, Trail& trail);
 // How `candidate` is asked for it.
 llm::Asking asking_for(const Asked& asked, const Candidate& candidate);
 // The answer that was refused last, and what is said about it when the model is asked again.
 struct Correction {
-  std::string words;                              // the model's own
+  Said said;                                      // by the model
   std::string complaint;                          // empty: nothing is said, there is more room
   Verdict verdict;
   unsigned asked_again = 0;
@@ -220,6 +222,7 @@ struct Correction {
   llm::ChatReply kept_stream;
   std::size_t kept_attempt = 0;
 };
+// `structured_road.cpp`: whether it is given. Costs nothing where nothing is demanded.
 struct Judged {
   const Scene& scene;
   const Asked& asked;

@@ -1,5 +1,6 @@
 #include "gateway/structured.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include <fmt/format.h>
@@ -69,9 +70,8 @@ Result<DemandPtr> compile_demand(llm::ResponseFormat format, std::string_view fi
   auto made = std::make_shared<Demand>();
   if (format.kind == llm::ResponseFormat::Kind::schema && !format.schema.is_null()) {
     const std::string text = to_json(format.schema);
-    made->bytes = text.size();
     made->id = fmt::format("{:016x}", fast_hash(text, 1));
-    if (made->bytes > kMaxSchemaBytes)
+    if (text.size() > kMaxSchemaBytes)
       return fail(ErrorCode::caller_too_large, fmt::format("the schema is longer than {} bytes", kMaxSchemaBytes), std::string(field));
     auto compiled = schema::Schema::compile(format.schema, limits());
     if (!compiled) {
@@ -82,7 +82,9 @@ Result<DemandPtr> compile_demand(llm::ResponseFormat format, std::string_view fi
     }
     made->schema = std::move(*compiled);
     made->hints = llm::schema_hints(format.schema);
+    made->strict = llm::can_be_strict(format.schema);
   }
+  made->asking_bytes = llm::asking_bytes(format, made->hints);
   made->format = std::move(format);
   return DemandPtr(std::move(made));
 }
@@ -125,18 +127,56 @@ Verdict judge(const Demand& demand, std::string_view text, llm::FinishReason fin
   return wrong(demand.schema->check(*value, kViolations));
 }
 
+const CallDemand::Tool* CallDemand::find(std::string_view name) const {
+  const auto at = std::ranges::find(tools, name, &Tool::name);
+  return at == tools.end() ? nullptr : &*at;
+}
+
+Verdict judge_call(const CallDemand& demand, std::string_view tool, std::string_view arguments, llm::FinishReason finish) {
+  const auto* called = demand.find(tool);
+  Verdict verdict;
+  if (called == nullptr) {
+    verdict = wrong({{{}, "call", "it is none of the tools that may be called"}});
+  } else if (called->arguments) {
+    const bool none = trim(arguments).empty() && finish != llm::FinishReason::length;
+    verdict = judge(*called->arguments, none ? "{}" : arguments, finish);
+    if (none && verdict.standing == Standing::valid) verdict = repaired("{}", "blanks");
+  }
+  verdict.tool = tool;
+  return verdict;
+}
+
+Verdict judge_silence(llm::FinishReason finish) {
+  if (finish == llm::FinishReason::length) return {.standing = Standing::truncated};
+  return wrong({{{}, "call", "no tool was called, and one must be"}});
+}
+
 std::string in_words(const Verdict& verdict) {
   if (verdict.standing == Standing::truncated) return "it ends before it is whole";
   std::string out;
   for (const auto& v : verdict.violations) {
     if (!out.empty()) out += "; ";
-    if (v.schema_path != "json") out += fmt::format("{} ", v.instance_path.empty() ? "/" : v.instance_path);
+    if (v.schema_path != "json" && v.schema_path != "call") out += fmt::format("{} ", v.instance_path.empty() ? "/" : v.instance_path);
     out += v.message;
   }
   return out;
 }
 
+namespace {
+
+std::string complaint_of_call(const Verdict& verdict) {
+  if (verdict.standing == Standing::truncated) return "Your call breaks off before its arguments are whole. Call the tool again with all of them; be as brief as its schema allows.";
+  if (verdict.tool.empty()) return "Your answer cannot be used: no tool was called. Answer with a call of a tool and nothing else.";
+  std::string out = fmt::format("The call of {} cannot be used:\n", verdict.tool);
+  for (const auto& v : verdict.violations)
+    out += v.instance_path.empty() ? fmt::format("- {}\n", v.message) : fmt::format("- at \"{}\": {}\n", v.instance_path, v.message);
+  return out + "Nothing was done. Call it again with the whole corrected arguments.";
+}
+
+}  // namespace
+
 std::string complaint(const Verdict& verdict) {
+  if (!verdict.tool.empty() || broken_rule(verdict) == "call") return complaint_of_call(verdict);
   if (verdict.standing == Standing::truncated)
     return "Your answer breaks off before its JSON is whole. Answer again with the whole JSON value and nothing else; be as brief as it allows.";
   std::string out = "Your answer cannot be used: it is not the JSON that was asked for.\n";

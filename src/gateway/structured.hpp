@@ -21,7 +21,8 @@ struct Demand {
   llm::ResponseFormat format;
   llm::SchemaHints hints;
   std::optional<schema::Schema> schema;    // nothing: any JSON value will do (JSON mode)
-  std::uint64_t bytes = 0;                 // of the schema's text
+  bool strict = false;                     // OpenAI can be told to hold itself to it
+  std::uint64_t asking_bytes = 0;          // what asking adds to a prompt at most
   std::string id;                          // tells it from others: for cache keys
 };
 using DemandPtr = std::shared_ptr<const Demand>;
@@ -51,6 +52,17 @@ class DemandCache {
   std::size_t bytes_ = 0;
 };
 
+// What the calls must be of which the caller forces one: the arguments of each are judged by its own tool's schema.
+struct CallDemand {
+  struct Tool {
+    std::string name;
+    DemandPtr arguments;                   // null: not judged, there is no schema or none that can be used
+  };
+  std::vector<Tool> tools;                 // all that may be called
+  const Tool* find(std::string_view name) const;
+};
+using CallDemandPtr = std::shared_ptr<const CallDemand>;
+
 enum class Standing : std::uint8_t {
   valid,
   repaired,      // one reading was possible, and it satisfies the schema
@@ -64,10 +76,22 @@ struct Verdict {
   std::string text;                        // repaired: what to serve
   std::string_view how;                    // repaired: what was done; static
   std::vector<schema::Violation> violations;   // wrong: at most 8
+  std::string tool;                        // of the call whose arguments it is about; empty: it is about a text
   bool good() const { return standing <= Standing::repaired; }
 };
 // Linear in `text` but for the schema's own cost, which its limits bound.
 Verdict judge(const Demand& demand, std::string_view text, llm::FinishReason finish);
+
+// Of a call's arguments. None at all are an empty object.
+Verdict judge_call(const CallDemand& demand, std::string_view tool, std::string_view arguments, llm::FinishReason finish);
+// Of an answer that calls no tool where one must be called.
+Verdict judge_silence(llm::FinishReason finish);
+
+// What a refused answer said: of calls the caller forced, the calls.
+struct Said {
+  std::string words;
+  std::vector<llm::ToolCall> calls;
+};
 
 // "/items/3/price must be at least 0, is -3; …": for people and models. Quotes the answer: never for a log.
 std::string in_words(const Verdict& verdict);

@@ -1,4 +1,6 @@
-// What is demanded of an answer, and whether it is given: the road's step behind each attempt.
+// Whether an answer is what was demanded of it: the road's step behind each attempt.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/json.hpp"
@@ -7,48 +9,20 @@
 
 namespace ballast::gateway {
 
-Result<void> read_demand(const Scene& scene, Asked& asked) {
-  const auto& options = asked.route->structured;
-  auto& facts = asked.facts;
-  if (options.enforce == Enforce::none || facts.prefill) return {};   // the rest of an answer that the caller began is no JSON by itself
-  if (facts.wants_schema || (facts.wants_json && options.enforce == Enforce::json && !options.demand)) {
-    const auto document = parse_json(scene.call.body);
-    if (!document) return fail(document.error());
-    auto told = llm::read_format(scene.call.wire, *document);
-    if (!told) return fail(std::move(told.error()));
-    if (told->format && told->format->kind != llm::ResponseFormat::Kind::text) {
-      auto made = scene.here.demands.get(std::move(*told->format), told->place);
-      if (!made) return fail(std::move(made.error()));
-      asked.demand = std::move(*made);
-    }
-  }
-  if (!asked.demand && options.demand) {
-    asked.demand = options.demand;
-    asked.demand_of_route = true;
-  }
-  if (!asked.demand) return {};
-  // The schema may be sent written anew, or in the prompt; the caller's own is counted already.
-  facts.text_bytes += llm::kAskingBytes + asked.demand->bytes / (asked.demand_of_route ? 1 : 4);
-  asked.extent = llm::extent_of(facts);
-  return {};
-}
-
-llm::Asking asking_for(const Asked& asked, const Candidate& c) {
-  return llm::asking_of(c.access->spec, c.target->model, asked.demand->format, asked.demand->hints,
-                        {.tools = asked.facts.has_tools, .reasoning = asked.facts.wants_reasoning});
-}
-
 namespace {
 
 constexpr std::size_t kMostWords = 64u << 10;    // of a refused answer that the model is shown again
 
-// Whoever calls tools or declines has not been asked for JSON in this turn.
-bool exempt(const llm::Choice& choice) {
+bool declines(const llm::Choice& choice) {
   using enum llm::FinishReason;
-  if (choice.finish == tool_calls || choice.finish == content_filter || choice.finish == refusal || choice.finish == pause) return true;
-  for (const auto& part : choice.parts)
-    if (std::holds_alternative<llm::ToolCall>(part.body) || std::holds_alternative<llm::Refusal>(part.body)) return true;
-  return false;
+  if (choice.finish == content_filter || choice.finish == refusal || choice.finish == pause) return true;
+  return std::ranges::any_of(choice.parts, [](const llm::Part& p) { return std::holds_alternative<llm::Refusal>(p.body); });
+}
+
+// Whoever calls tools unasked has not been asked for JSON in this turn.
+bool calls_tools(const llm::Choice& choice) {
+  if (choice.finish == llm::FinishReason::tool_calls) return true;
+  return std::ranges::any_of(choice.parts, [](const llm::Part& p) { return std::holds_alternative<llm::ToolCall>(p.body); });
 }
 
 std::string text_of(const llm::Choice& choice) {
@@ -75,35 +49,66 @@ Verdict unreadable(const std::string& why) {
   return {.standing = Standing::wrong, .text = {}, .how = {}, .violations = {{{}, "json", "the provider's reply cannot be read: " + why}}};
 }
 
+// The gravest of several verdicts, and what was said where it fell.
+struct Gravest {
+  std::optional<Verdict> verdict;
+  Said said;
+  bool changed = false;                  // something was put right
+};
+
+void note(Gravest& gravest, Verdict verdict, Said said) {
+  gravest.changed |= verdict.standing == Standing::repaired;
+  if (gravest.verdict && verdict.standing <= gravest.verdict->standing) return;
+  gravest.verdict = std::move(verdict);
+  gravest.said = std::move(said);
+}
+
+void judge_text(const Demand& demand, llm::Choice& choice, Gravest& gravest) {
+  std::string text = text_of(choice);
+  Verdict verdict = judge(demand, text, choice.finish);
+  if (verdict.standing == Standing::repaired) put_text(choice, verdict.text);
+  note(gravest, std::move(verdict), {std::move(text), {}});
+}
+
+void judge_calls(const CallDemand& demand, llm::Choice& choice, Gravest& gravest) {
+  Said said{text_of(choice), {}};
+  for (const auto& part : choice.parts)
+    if (const auto* call = std::get_if<llm::ToolCall>(&part.body)) said.calls.push_back(*call);
+  if (said.calls.empty()) return note(gravest, judge_silence(choice.finish), std::move(said));
+  for (auto& part : choice.parts) {
+    auto* call = std::get_if<llm::ToolCall>(&part.body);
+    if (call == nullptr) continue;
+    Verdict verdict = judge_call(demand, call->name, call->arguments, choice.finish);
+    if (verdict.standing == Standing::repaired) call->arguments = verdict.text;
+    note(gravest, std::move(verdict), said);
+  }
+}
+
 // Of a whole reply: the gravest of its choices' verdicts; what was repaired is written into it. Nothing: there is no answer to judge. What
-// cannot be read is not passed on unjudged: the fast reader takes documents that the parser refuses, members that stand there twice among them.
-std::optional<Verdict> judge_whole(const Demand& demand, llm::Wire wire, Answer& answer, std::string& words) {
+// cannot be read is not passed on unjudged: the fast reader takes documents that the parser refuses, numbers too large among them.
+std::optional<Verdict> judge_whole(JudgedBy by, llm::Wire wire, Answer& answer, Said& said) {
   const auto document = parse_json(answer.body, {.max_bytes = answer.body.size() + 1});
   auto reply = document ? llm::parse_reply(wire, *document) : Result<llm::ChatReply>(fail(document.error()));
   if (!reply) return unreadable(reply.error().message);
-  std::optional<Verdict> gravest;
-  bool changed = false;
+  Gravest gravest;
   for (auto& choice : reply->choices) {
-    if (exempt(choice)) continue;
-    std::string text = text_of(choice);
-    Verdict verdict = judge(demand, text, choice.finish);
-    if (verdict.standing == Standing::repaired) put_text(choice, verdict.text), changed = true;
-    if (gravest && verdict.standing <= gravest->standing) continue;
-    gravest = std::move(verdict);
-    words = std::move(text);
+    if (declines(choice)) continue;
+    if (by.calls != nullptr) judge_calls(*by.calls, choice, gravest);
+    else if (!calls_tools(choice)) judge_text(*by.answer, choice, gravest);
   }
-  if (!changed || !gravest->good()) return gravest;
+  said = std::move(gravest.said);
+  if (!gravest.changed || !gravest.verdict->good()) return std::move(gravest.verdict);
   auto written = llm::write_reply(wire, *reply);
   if (!written) return unreadable(written.error().message);
   answer.body = to_json(std::move(*written));
-  return gravest;
+  return std::move(gravest.verdict);
 }
 
 void note(const Judged& j, const Verdict& verdict) {
   const Target& target = *j.plan.candidates[j.at].target;
   const bool again = j.correction && j.correction->asked_again > 0;
   j.scene.metrics.structured.with({target.provider, target.model, again ? "again" : "first", to_string(verdict.standing)}).add();
-  j.trail.decision.step(j.scene.now(), "judged", {{"target", target.name}, {"verdict", to_string(verdict.standing)}, {"how", verdict.how}, {"rule", broken_rule(verdict)}});
+  j.trail.decision.step(j.scene.now(), "judged", {{"target", target.name}, {"verdict", to_string(verdict.standing)}, {"how", verdict.how}, {"rule", broken_rule(verdict)}, {"tool", verdict.tool}});
 }
 
 // Serves what is good, and what is passed on for want of better.
@@ -139,20 +144,21 @@ std::string_view why_not(const Judged& j, const Verdict& verdict, bool ran_out) 
 
 Error refused(const Verdict& verdict, std::string_view why_not_again) {
   std::string said = verdict.standing == Standing::truncated ? "the model's answer breaks off before its JSON is whole"
-                                                             : "the model's answer is not the JSON that was asked for: " + in_words(verdict);
+                     : verdict.tool.empty()                  ? "the model's answer is not the JSON that was asked for: " + in_words(verdict)
+                                                             : fmt::format("the arguments of the model's call of \"{}\" are not what its schema asks for: {}", verdict.tool, in_words(verdict));
   if (!why_not_again.empty()) said += fmt::format(" (no further try: {})", why_not_again);
   return Error{ErrorCode::provider_invalid_output, std::move(said)};
 }
 
 // The attempt is booked as it was, and counts as one without an answer.
-void disown(const Judged& j, const Verdict& verdict, std::string words) {
+void disown(const Judged& j, const Verdict& verdict, Said said) {
   auto& attempt = j.trail.record.attempts[j.record];
   attempt.outcome = to_string(ErrorCode::provider_invalid_output);
   j.trail.record.billed_nano = 0;
   if (!j.correction) j.correction = std::make_unique<Correction>();
   Correction& c = *j.correction;
   c.verdict = verdict;
-  c.words = std::move(words);
+  c.said = std::move(said);
   if (!j.asked.route->structured.pass) return;
   if (j.answer.streamed) c.kept_stream = j.lane.relay.watch()->take_raw();
   c.kept = j.answer;
@@ -176,8 +182,10 @@ void prepare_again(const Judged& j, bool ran_out) {
     return;
   }
   c.complaint = complaint(c.verdict);
-  if (c.words.size() > kMostWords) c.words.clear();            // the complaint says what matters
-  raise_ceilings(j.asked, j.plan, c.words.size() + c.complaint.size());
+  std::size_t bytes = c.said.words.size();
+  for (const auto& call : c.said.calls) bytes += call.name.size() + call.id.size() + call.arguments.size() + call.signature.size() + c.complaint.size();
+  if (bytes > kMostWords) c.said = {}, bytes = 0;              // the complaint says what matters
+  raise_ceilings(j.asked, j.plan, bytes + c.complaint.size());
 }
 
 }  // namespace
@@ -186,16 +194,16 @@ Judgement judge_attempt(const Judged& j) {
   const bool refused_stream = !j.answer.end && j.answer.end.error().code == ErrorCode::provider_invalid_output;
   if (!j.answer.end && !refused_stream) return Judgement::failed;
   std::optional<Verdict> verdict;
-  std::string words;
-  if (!j.answer.streamed) verdict = judge_whole(*j.asked.demand, j.scene.call.wire, j.answer, words);
-  else if (auto* watch = j.lane.relay.watch()) verdict = watch->verdict(), words = watch->words();
+  Said said;
+  if (!j.answer.streamed) verdict = judge_whole(j.asked.judged_by(), j.scene.call.wire, j.answer, said);
+  else if (auto* watch = j.lane.relay.watch()) verdict = watch->verdict(), said = watch->said();
   if (verdict) note(j, *verdict);
   if (!verdict || verdict->good()) return serve(j, verdict);
   if (j.answer.streamed && !refused_stream) return serve(j, verdict);     // told already, though it is wrong
 
   const bool ran_out = j.answer.finish == llm::FinishReason::length;
   const std::string_view no = j.lane.out.committed() ? "a part of it was sent already" : why_not(j, *verdict, ran_out);
-  disown(j, *verdict, std::move(words));
+  disown(j, *verdict, std::move(said));
   if (no.empty()) {
     prepare_again(j, ran_out);
     return Judgement::again;

@@ -31,6 +31,7 @@ struct RequestFacts {
   std::uint32_t n = 1;                 // n, candidateCount; 1 … 128
   std::uint32_t messages = 0;          // messages, input items or contents
   bool has_tools = false;
+  bool forces_tools = false;           // one must be called, as far as a word of the choice says: the request itself says which
   bool wants_json = false;             // JSON mode or a schema
   bool wants_schema = false;
   bool prefill = false;                // the last message is the assistant's
@@ -39,6 +40,7 @@ struct RequestFacts {
   bool cache_marks = false;            // Anthropic cache_control somewhere: cache-write price applies
   bool cache_1h = false;
 
+  std::uint64_t format_bytes = 0;      // of what it says of its answer's form, in `text_bytes`
   std::uint64_t text_bytes = 0;        // of all prompt text, system and tools included, escapes undecoded: bounds its tokens
   std::uint32_t images = 0;            // inline ones and remote ones
   std::uint64_t media_bytes = 0;       // base64 length of inline images, audio and files

@@ -41,6 +41,7 @@ class RequestScan {
   void metadata_of(od::value& value);
   void generation(od::value& value);
   void format(od::value& value);
+  void choice(od::value& value);
   void tool_list(od::value& value);
   void message_list(std::string_view name, od::value& value);
   std::string message_path(std::string_view member) const;
@@ -142,6 +143,7 @@ void RequestScan::openai_member(std::string_view key, od::value& value) {
   }
   else if (key == "service_tier" && is_string(value)) facts.priority |= service_tier_from(decoded(value)) == ServiceTier::priority;
   else if (key == "response_format" || key == "text") format(value);
+  else if (key == "tool_choice") choice(value);
   else if (key == "reasoning_effort" || key == "reasoning" || key == "thinking") { facts.wants_reasoning |= !is_null(value); }
   else if (key == "previous_response_id" || key == "conversation" || key == "prompt") { if (!is_null(value)) open_ended(&RequestFacts::stored_state, key); }
   else if (key == "web_search_options" || key == "plugins") { if (!is_null(value)) open_ended(&RequestFacts::hosted_tools, key); }
@@ -161,6 +163,8 @@ void RequestScan::anthropic_member(std::string_view key, od::value& value) {
     if (!is_null(value)) open_ended(&RequestFacts::stored_state, key);
   } else if (key == "output_config" || key == "output_format") {
     format(value);
+  } else if (key == "tool_choice") {
+    choice(value);
   } else if (key == "cache_control") {
     cache_mark(value);
   } else if (!is_null(value) && value.type() != od::json_type::number && value.type() != od::json_type::boolean) {
@@ -184,6 +188,8 @@ void RequestScan::gemini_member(std::string_view key, od::value& value) {
   } else if (key == "tools") {
     first(tools, key);
     tool_list(value);
+  } else if (key == "toolConfig" || key == "tool_config") {
+    choice(value);
   } else if (key == "cachedContent" || key == "cached_content") {
     if (!is_null(value)) open_ended(&RequestFacts::stored_state, key);
   } else if (key == "labels") {
@@ -284,7 +290,9 @@ void RequestScan::generation(od::value& value) {
       facts.wants_json |= raw_json(v).find("json") != std::string_view::npos;
     } else if (key.starts_with("response") && key.find("chema") != std::string_view::npos) {
       facts.wants_json = facts.wants_schema = true;
+      const auto before = facts.text_bytes;
       text(v);
+      facts.format_bytes += facts.text_bytes - before;
     } else if (key == "thinkingConfig" || key == "thinking_config") {
       facts.wants_reasoning |= !is_null(v);
     }
@@ -296,6 +304,18 @@ void RequestScan::format(od::value& value) {
   if (raw.find("json_schema") != std::string_view::npos) facts.wants_json = facts.wants_schema = true;
   else if (raw.find("json_object") != std::string_view::npos) facts.wants_json = true;
   facts.text_bytes += raw.size();
+  facts.format_bytes += raw.size();
+}
+
+// Which tools may be called. A name may be one of these words too: then the request is read for nothing.
+void RequestScan::choice(od::value& value) {
+  if (is_null(value) || value.type() == od::json_type::number || value.type() == od::json_type::boolean) return;
+  const auto raw = raw_json(value);
+  facts.text_bytes += raw.size();
+  const auto says = [&](std::string_view word) { return raw.find(word) != std::string_view::npos; };
+  if (wire_ == Wire::gemini) facts.forces_tools |= says("\"ANY\"");
+  else if (wire_ == Wire::anthropic_messages) facts.forces_tools |= says("\"any\"") || says("\"tool\"");
+  else facts.forces_tools |= says("\"required\"") || says("\"function\"") || says("\"any\"");
 }
 
 // Tools are prompt text. One the provider runs itself has a type other than function or custom, or (Gemini) no declarations.

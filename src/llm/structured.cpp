@@ -7,6 +7,7 @@
 #include "base/json.hpp"
 #include "base/text.hpp"
 #include "llm/provider.hpp"
+#include "llm/wire.hpp"
 #include "llm/wire/chat_parts.hpp"
 #include "llm/wire/common.hpp"
 #include "llm/wire/wires.hpp"
@@ -177,6 +178,20 @@ Result<AskedFormat> read_format(Wire wire, const json::value& document) {
   return out;
 }
 
+Result<std::vector<ForcedTool>> read_forced_tools(Wire wire, const json::value& document) {
+  auto request = parse_request(wire, document);
+  if (!request) return fail(std::move(request.error()));
+  std::vector<ForcedTool> out;
+  if (!request->tool_choice || request->tool_choice->mode != ToolChoice::Mode::required) return out;
+  const auto& names = request->tool_choice->names;
+  for (auto& tool : request->tools) {
+    if (!tool.hosted.is_null() && names.empty()) return std::vector<ForcedTool>{};
+    if (!tool.hosted.is_null() || (!names.empty() && std::ranges::find(names, tool.name) == names.end())) continue;
+    out.push_back({std::move(tool.name), wire == Wire::gemini ? from_openapi_schema(tool.schema) : std::move(tool.schema)});
+  }
+  return out;
+}
+
 std::string_view to_string(Asking asking) { return kAskings[static_cast<std::size_t>(asking)]; }
 
 std::optional<Asking> asking_from(std::string_view name) {
@@ -263,6 +278,15 @@ void ask_for(ChatRequest& request, const ResponseFormat& format, const SchemaHin
   }
 }
 
+std::uint64_t asking_bytes(const ResponseFormat& format, const SchemaHints& hints) {
+  constexpr std::uint64_t words = 512;     // names of fields, the tool's own name and description
+  const std::uint64_t prompt = instruction(format).size();
+  std::uint64_t schema = to_json(format.schema).size();
+  if (hints.anthropic) schema = std::max<std::uint64_t>(schema, to_json(*hints.anthropic).size());
+  schema = std::max<std::uint64_t>(schema, to_json(hints.gemini).size());
+  return std::max(prompt, schema + format.name.size() + format.description.size()) + words;
+}
+
 void answer_from_tool(ChatReply& reply) {
   for (auto& choice : reply.choices) {
     const auto call = std::ranges::find_if(choice.parts, [](const Part& p) { return as<ToolCall>(p) != nullptr && as<ToolCall>(p)->name == kAnswerTool; });
@@ -308,6 +332,25 @@ void ToolAnswer::rewrite(StreamEvent event, std::vector<StreamEvent>& out) {
 void ask_again(ChatRequest& request, std::string_view answer, std::string_view complaint) {
   if (!trim(answer).empty()) request.messages.push_back({.role = Role::assistant, .parts = {text_part(std::string(answer))}});
   request.messages.push_back({.role = Role::user, .parts = {text_part(std::string(complaint))}});
+}
+
+void ask_again(ChatRequest& request, std::vector<ToolCall> calls, std::string_view complaint) {
+  const bool showable = std::ranges::all_of(calls, [](const ToolCall& c) {
+    const auto arguments = parse_json(c.arguments);
+    return !c.id.empty() && arguments && arguments->is_object();
+  });
+  if (!showable) {
+    std::string said;
+    for (const auto& c : calls) said += c.name + "(" + c.arguments + ")\n";
+    return ask_again(request, said, complaint);
+  }
+  Message turn{.role = Role::assistant}, results{.role = Role::tool};
+  for (auto& c : calls) {
+    results.parts.push_back({.body = ToolResult{.id = c.id, .name = c.name, .parts = {text_part(std::string(complaint))}, .is_error = true}});
+    turn.parts.push_back({.body = std::move(c)});
+  }
+  request.messages.push_back(std::move(turn));
+  request.messages.push_back(std::move(results));
 }
 
 }  // namespace ballast::llm

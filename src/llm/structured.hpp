@@ -22,6 +22,15 @@ struct AskedFormat {
 };
 Result<AskedFormat> read_format(Wire wire, const json::value& document);
 
+// A tool that may be called where one must be. `schema`: of its arguments, as JSON Schema; null where none is given.
+struct ForcedTool {
+  std::string name;
+  json::value schema;
+};
+// All of them; none where the request does not force a call, or lets the provider run a tool of its own instead.
+// caller_invalid_request: the request cannot be read.
+Result<std::vector<ForcedTool>> read_forced_tools(Wire wire, const json::value& document);
+
 // How a target is asked.
 enum class Asking : std::uint8_t {
   native,   // by its own field for a schema (response_format, text.format, output_config.format, responseJsonSchema)
@@ -41,6 +50,9 @@ struct SchemaHints {
 // `schema` nests at most as deep as `parse_json` lets it.
 SchemaHints schema_hints(const json::value& schema);
 
+// May OpenAI be asked to hold itself to it (`strict`)? Where a schema is outside its documented subset, or above its limits, it refuses the call.
+bool can_be_strict(const json::value& schema);
+
 // Gemini's `responseSchema` is a dialect of OpenAPI 3.0: types in capitals, `nullable`, counts as texts. As JSON Schema.
 json::value from_openapi_schema(const json::value& schema);
 
@@ -52,8 +64,9 @@ struct AskedBeside {
 // `hints`: of `format.schema`. JSON mode (`Kind::json`) is native everywhere: wire translation says how.
 Asking asking_of(const ProviderSpec& spec, std::string_view model, const ResponseFormat& format, const SchemaHints& hints, AskedBeside beside);
 
-// Tokens that asking adds to a prompt, beside the schema's own, are contained in so many bytes.
-inline constexpr std::uint64_t kAskingBytes = 1024;
+// Bytes in which every token is contained that asking for `format` adds to a prompt, whichever way it is asked: the longest of the texts that
+// `ask_for` writes.
+std::uint64_t asking_bytes(const ResponseFormat& format, const SchemaHints& hints);
 // The name of the forced tool.
 inline constexpr std::string_view kAnswerTool = "answer";
 
@@ -80,5 +93,8 @@ class ToolAnswer {
 
 // Asks again for an answer that was refused: the answer as the model's own turn (left out where it is empty), then `complaint`.
 void ask_again(ChatRequest& request, std::string_view answer, std::string_view complaint);
+// The same for calls of tools: each with a result that is an error, `complaint`. Calls that not every API takes back, because their arguments
+// are no object or because they have no id, are shown as text.
+void ask_again(ChatRequest& request, std::vector<ToolCall> calls, std::string_view complaint);
 
 }  // namespace ballast::llm

@@ -1,6 +1,7 @@
 #include "work/stage_model.hpp"
 
 #include "base/text.hpp"
+#include "llm/structured.hpp"
 
 namespace ballast::work {
 
@@ -46,7 +47,7 @@ Result<json::object> model_request(const ModelStage& stage, const json::value& c
   if (stage.seed) body["seed"] = *stage.seed;
   if (!stage.stop.empty()) body["stop"] = json::value_from(stage.stop);
   if (stage.schema)
-    body["response_format"] = json::object{{"type", "json_schema"}, {"json_schema", json::object{{"name", "output"}, {"schema", stage.schema.text}, {"strict", true}}}};
+    body["response_format"] = json::object{{"type", "json_schema"}, {"json_schema", json::object{{"name", "output"}, {"schema", stage.schema.text}, {"strict", llm::can_be_strict(stage.schema.text)}}}};
   return body;
 }
 

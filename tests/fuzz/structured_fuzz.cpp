@@ -29,7 +29,7 @@ void scan_and_repair(std::string_view text) {
 }
 
 void stream(const Demand& demand, std::string_view text, std::size_t piece, bool pass) {
-  AnswerWatch watch(demand, {.pass = pass});
+  AnswerWatch watch({.answer = &demand}, {.pass = pass});
   std::vector<llm::StreamEvent> out;
   for (std::size_t at = 0; at < text.size(); at += piece) watch.push(llm::TextDelta{0, std::string(text.substr(at, piece)), {}}, out);
   JsonScan scan(512);

@@ -64,7 +64,7 @@ Said what_to_say(const ChatRequest& request, const SimModel& model) {
     if (!a.tool.empty() && (request.tools.empty() || answered)) continue;
     return {a.text, a.tool, a.arguments};
   }
-  if (const auto* tool = answered ? nullptr : forced_tool(request)) return {{}, tool->name, to_json(sample_of(tool->schema))};
+  if (const auto* tool = forced_tool(request)) return {{}, tool->name, to_json(sample_of(tool->schema))};
   if (request.response_format && request.response_format->kind == ResponseFormat::Kind::schema)
     return {to_json(sample_of(request.response_format->schema)), {}, {}};
   if (request.response_format && request.response_format->kind == ResponseFormat::Kind::json) return {"{\"answer\":\"text\"}", {}, {}};

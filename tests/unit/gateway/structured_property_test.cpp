@@ -117,7 +117,7 @@ struct Outcome {
 };
 Outcome run(const Demand& demand, const std::vector<std::string>& deltas, FinishReason finish, WatchOptions options) {
   Outcome o;
-  AnswerWatch watch(demand, options);
+  AnswerWatch watch({.answer = &demand}, options);
   watch.push(llm::StreamStart{"id", "m", 1}, o.events);
   for (const auto& delta : deltas) watch.push(llm::TextDelta{0, delta, {}}, o.events);
   for (const auto& e : o.events)
@@ -220,7 +220,7 @@ TEST(AnswerWatchProperty, TakesTimeThatGrowsWithTheAnswer) {
     for (std::size_t i = 0; i < times; ++i) text += unit;
     auto best = std::chrono::nanoseconds::max();
     for (int round = 0; round < 3; ++round) {
-      AnswerWatch watch(*demand, {});
+      AnswerWatch watch({.answer = demand.get()}, {});
       std::vector<llm::StreamEvent> out;
       const auto from = std::chrono::steady_clock::now();
       for (std::size_t at = 0; at < text.size(); at += 4) {

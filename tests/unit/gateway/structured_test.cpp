@@ -104,7 +104,7 @@ struct Told {
   std::optional<Verdict> verdict;
 };
 Told stream(const Demand& d, std::string_view text, std::size_t piece, FinishReason finish, WatchOptions options = {}) {
-  AnswerWatch watch(d, options);
+  AnswerWatch watch({.answer = &d}, options);
   std::vector<llm::StreamEvent> out;
   watch.push(llm::StreamStart{"id", "m", 1}, out);
   for (std::size_t at = 0; at < text.size(); at += piece) watch.push(llm::TextDelta{0, std::string(text.substr(at, piece)), {}}, out);
@@ -147,7 +147,7 @@ TEST(AnswerWatch, EndsAsTheWholeAnswerIsJudgedAtEverySplit) {
 TEST(AnswerWatch, TellsNothingThatIsNotABeginningOfJson) {
   const auto d = demand();
   for (const auto& row : kRows) {
-    AnswerWatch watch(*d, {});
+    AnswerWatch watch({.answer = d.get()}, {});
     std::vector<llm::StreamEvent> out;
     JsonScan scan;
     for (const char c : row.text) {
@@ -167,7 +167,7 @@ TEST(AnswerWatch, ACommaWaitsForWhatFollowsIt) {
 
 TEST(AnswerWatch, CallsOfToolsAndRefusalsAreNotJudged) {
   const auto d = demand();
-  AnswerWatch watch(*d, {.hold = true});
+  AnswerWatch watch({.answer = d.get()}, {.hold = true});
   std::vector<llm::StreamEvent> out;
   watch.push(llm::TextDelta{0, "Let me look.", {}}, out);
   watch.push(llm::ToolStart{0, 0, "call", "look", {}}, out);
@@ -179,7 +179,7 @@ TEST(AnswerWatch, CallsOfToolsAndRefusalsAreNotJudged) {
 }
 
 std::vector<llm::StreamEvent> watched(const Demand& d, std::vector<llm::StreamEvent> events, WatchOptions options = {}) {
-  AnswerWatch watch(d, options);
+  AnswerWatch watch({.answer = &d}, options);
   std::vector<llm::StreamEvent> out;
   for (auto& e : events) watch.push(std::move(e), out);
   return out;
@@ -221,7 +221,7 @@ TEST(AnswerWatch, ASignatureOfTextIsNotLost) {
 
 TEST(AnswerWatch, EachChoiceIsJudgedByItself) {
   const auto d = demand();
-  AnswerWatch watch(*d, {});
+  AnswerWatch watch({.answer = d.get()}, {});
   std::vector<llm::StreamEvent> out;
   for (auto& e : std::vector<llm::StreamEvent>{llm::TextDelta{0, R"({"name":)", {}}, llm::TextDelta{1, R"({"name":"b",)", {}}, llm::TextDelta{0, R"("a","price":1})", {}},
                                                llm::Finish{0, FinishReason::stop, {}, {}}, llm::TextDelta{1, R"("price":-1})", {}}})
@@ -230,8 +230,111 @@ TEST(AnswerWatch, EachChoiceIsJudgedByItself) {
   watch.push(llm::Finish{1, FinishReason::stop, {}, {}}, out);
   EXPECT_TRUE(watch.refused());
   EXPECT_EQ(watch.verdict()->standing, Standing::wrong);
-  EXPECT_EQ(watch.words(), R"({"name":"b","price":-1})");
+  EXPECT_EQ(watch.said().words, R"({"name":"b","price":-1})");
   EXPECT_FALSE(std::holds_alternative<llm::Finish>(out.back()));
+}
+
+// ---- Calls that are forced ----------------------------------------------------------------------------------------
+
+CallDemand order_calls() { return {.tools = {{"order", demand()}, {"free", nullptr}}}; }
+
+TEST(JudgeCall, EachByItsOwnToolsSchema) {
+  const CallDemand by = order_calls();
+  EXPECT_EQ(judge_call(by, "order", R"({"name":"a","price":1})", kStop).standing, Standing::valid);
+  EXPECT_EQ(judge_call(by, "order", R"({"name":"a","price":1,})", kStop).text, R"({"name":"a","price":1})");
+  EXPECT_EQ(judge_call(by, "order", R"({"name":"a")", kLength).standing, Standing::truncated);
+  EXPECT_EQ(judge_call(by, "free", "whatever", kStop).standing, Standing::valid);
+  const auto wrong = judge_call(by, "order", R"({"name":"a","price":-1})", kStop);
+  EXPECT_THAT(complaint(wrong), testing::AllOf(HasSubstr("The call of order cannot be used"), HasSubstr("at \"/price\": must be at least 0")));
+  EXPECT_THAT(complaint(judge_call(by, "other", "{}", kStop)), HasSubstr("none of the tools that may be called"));
+  EXPECT_THAT(complaint(judge_silence(kStop)), HasSubstr("no tool was called"));
+  EXPECT_EQ(judge_silence(kLength).standing, Standing::truncated);
+  const CallDemand open{.tools = {{"any", demand(R"({"type":"object"})")}}};
+  EXPECT_EQ(judge_call(open, "any", "", kStop).text, "{}");
+  EXPECT_EQ(judge_call(open, "any", "", kLength).standing, Standing::truncated);
+}
+
+struct CallsTold {
+  std::string said;                      // in the order it was told
+  bool finished = false, refused = false;
+  std::optional<Verdict> verdict;
+  Said refused_words;
+};
+CallsTold stream_calls(std::vector<llm::StreamEvent> events, std::size_t piece, FinishReason finish = FinishReason::tool_calls, WatchOptions options = {}) {
+  static const CallDemand by = order_calls();
+  AnswerWatch watch({.calls = &by}, options);
+  std::vector<llm::StreamEvent> out;
+  for (auto& e : events) {
+    const auto* args = std::get_if<llm::ToolArgsDelta>(&e);
+    if (args == nullptr) watch.push(std::move(e), out);
+    else for (std::size_t at = 0; at < args->text.size(); at += piece) watch.push(llm::ToolArgsDelta{0, args->index, args->text.substr(at, piece)}, out);
+  }
+  if (options.hold) EXPECT_FALSE(watch.told());
+  watch.push(llm::Finish{0, finish, {}, {}}, out);
+  CallsTold told{.refused = watch.refused(), .verdict = watch.verdict(), .refused_words = watch.said()};
+  for (const auto& e : out) {
+    if (const auto* t = std::get_if<llm::TextDelta>(&e)) told.said += t->text;
+    if (const auto* c = std::get_if<llm::ToolStart>(&e)) told.said += "<" + c->name + ">";
+    if (const auto* a = std::get_if<llm::ToolArgsDelta>(&e)) told.said += a->text;
+    told.finished |= std::holds_alternative<llm::Finish>(e);
+  }
+  return told;
+}
+llm::StreamEvent start(std::string name, std::uint32_t index = 0) { return llm::ToolStart{0, index, "id" + std::to_string(index), std::move(name), {}}; }
+llm::StreamEvent args(std::string_view text, std::uint32_t index = 0) { return llm::ToolArgsDelta{0, index, std::string(text)}; }
+
+TEST(AnswerWatch, TheArgumentsOfAForcedCallAreWatchedAtEverySplit) {
+  for (const auto& row : kRows)
+    for (const bool hold : {false, true})
+      for (std::size_t piece = 1; piece <= row.text.size() + 1; ++piece) {
+        if (row.text.empty() || (row.text == "   " && row.finish == kLength)) continue;       // a call without arguments is another thing
+        const auto told = stream_calls({start("order"), args(row.text)}, piece, row.finish, {.hold = hold});
+        const bool good = row.standing == Standing::valid || row.standing == Standing::repaired;
+        ASSERT_TRUE(told.verdict) << row.text;
+        EXPECT_NE(told.finished, told.refused);
+        if (told.finished) {
+          EXPECT_TRUE(good) << row.text;
+          EXPECT_EQ(bare(told.said.substr(7)), bare(row.served)) << row.text;
+        } else {
+          EXPECT_EQ(told.refused_words.calls.at(0).arguments, row.text);
+          EXPECT_TRUE(!good || (!hold && told.said.starts_with("<order>"))) << row.text;
+        }
+      }
+}
+
+TEST(AnswerWatch, NothingOfAForcedCallIsToldBeforeItMayBeJson) {
+  const auto told = stream_calls({llm::TextDelta{0, "I will order.", {}}, llm::PartStop{0}, start("order"), args("an order for you")}, 3);
+  EXPECT_EQ(told.said, "");
+  EXPECT_TRUE(told.refused);
+  EXPECT_EQ(told.refused_words.words, "I will order.");
+  const auto good = stream_calls({llm::TextDelta{0, "I will order.", {}}, start("order"), args(R"({"name":"a","price":1})"), llm::TextDelta{0, "Done.", {}}}, 3);
+  EXPECT_EQ(good.said, R"(I will order.<order>{"name":"a","price":1}Done.)");
+}
+
+TEST(AnswerWatch, SeveralForcedCallsBeginInTheirOrderAndAreAllJudged) {
+  const auto told = stream_calls({start("order"), start("order", 1), args(R"(```{"name":"a","price":1}```)"), args(R"({"name":"b","price":2})", 1)}, 5);
+  EXPECT_EQ(told.said, R"(<order><order>{"name":"b","price":2}{"name":"a","price":1})");
+  const auto mixed = stream_calls({start("order"), args(R"({"name":"a","price":1,})"), start("free", 1), args("no JSON, ]", 1), start("order", 2), args(R"({"name":"b","price":2})", 2)}, 4);
+  EXPECT_EQ(mixed.said, R"(<order>{"name":"a","price":1}<free>no JSON, ]<order>{"name":"b","price":2})");
+  EXPECT_TRUE(mixed.finished);
+  EXPECT_EQ(mixed.verdict->standing, Standing::repaired);
+  const auto second = stream_calls({start("order"), args(R"({"name":"a","price":1})"), start("order", 1), args(R"({"name":"b","price":-2})", 1)}, 4);
+  EXPECT_TRUE(second.refused);
+  EXPECT_EQ(second.verdict->tool, "order");
+}
+
+TEST(AnswerWatch, WhereACallIsForcedSilenceIsWrongAndARefusalIsNot) {
+  EXPECT_TRUE(stream_calls({llm::TextDelta{0, "Just words.", {}}}, 9, kStop).refused);
+  const auto passed = stream_calls({llm::ReasoningDelta{0, "Hm.", false}, llm::TextDelta{0, "Just words.", {}}}, 9, kStop, {.pass = true});
+  EXPECT_EQ(passed.said, "Just words.");
+  EXPECT_TRUE(passed.finished);
+  const auto refusal = stream_calls({llm::TextDelta{0, "Well, ", {}}, llm::RefusalDelta{0, "no."}}, 9, kStop);
+  EXPECT_FALSE(refusal.verdict);
+  EXPECT_EQ(refusal.said, "Well, ");
+  EXPECT_TRUE(refusal.finished);
+  const auto filtered = stream_calls({start("order"), args(R"({"name":"a)")}, 4, FinishReason::content_filter);
+  EXPECT_TRUE(filtered.finished);
+  EXPECT_EQ(filtered.said, R"(<order>{"name":"a)");
 }
 
 TEST(AnswerWatch, PassesOnTheRestThoughACommaWasLeftOut) {

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "base/json.hpp"
+#include "llm/facts.hpp"
 #include "llm/provider.hpp"
 #include "llm/simulator/answer.hpp"
 #include "llm/wire.hpp"
@@ -151,6 +152,109 @@ TEST(ReadFormat, FindsTheSchemaOfEveryWire) {
   }
   EXPECT_FALSE(read_format(Wire::openai_chat, *parse_json("{}"))->format);
   EXPECT_FALSE(read_format(Wire::openai_chat, *parse_json(R"({"response_format":{"type":"xml"}})")));
+}
+
+TEST(ForcedTools, OfEveryWire) {
+  struct Row { Wire wire; std::string_view body; std::size_t tools; };
+  for (const auto& [wire, body, tools] : {
+           Row{Wire::openai_chat, R"({"messages":[],"tools":[{"type":"function","function":{"name":"a","parameters":{"type":"string"}}},{"type":"function","function":{"name":"b","parameters":{"type":"string"}}}],"tool_choice":{"type":"function","function":{"name":"a"}}})", 1},
+           Row{Wire::openai_chat, R"({"messages":[],"tools":[{"type":"function","function":{"name":"a","parameters":{"type":"string"}}},{"type":"function","function":{"name":"b","parameters":{"type":"string"}}}],"tool_choice":"required"})", 2},
+           Row{Wire::openai_chat, R"({"messages":[],"tools":[{"type":"function","function":{"name":"a","parameters":{"type":"string"}}}],"tool_choice":"auto"})", 0},
+           Row{Wire::openai_responses, R"({"input":"x","tools":[{"type":"function","name":"a","parameters":{"type":"string"}}],"tool_choice":{"type":"function","name":"a"}})", 1},
+           Row{Wire::openai_responses, R"({"input":"x","tools":[{"type":"function","name":"a","parameters":{"type":"string"}},{"type":"web_search"}],"tool_choice":"required"})", 0},
+           Row{Wire::anthropic_messages, R"({"max_tokens":9,"messages":[],"tools":[{"name":"a","input_schema":{"type":"string"}}],"tool_choice":{"type":"tool","name":"a"}})", 1},
+           Row{Wire::anthropic_messages, R"({"max_tokens":9,"messages":[],"tools":[{"name":"a","input_schema":{"type":"string"}}],"tool_choice":{"type":"any"}})", 1},
+           Row{Wire::gemini, R"({"contents":[],"tools":[{"functionDeclarations":[{"name":"a","parameters":{"type":"STRING"}},{"name":"b"}]}],"toolConfig":{"functionCallingConfig":{"mode":"ANY","allowedFunctionNames":["a"]}}})", 1}}) {
+    std::string told(body);
+    if (wire != Wire::gemini) told.insert(1, R"("model":"m",)");
+    const std::string_view message = wire == Wire::gemini ? R"([{"parts":[{"text":"x"}]}])" : R"([{"role":"user","content":"x"}])";
+    if (const auto none = told.find("[]"); none != std::string::npos) told.replace(none, 2, message);
+    const auto read = read_forced_tools(wire, *parse_json(told));
+    ASSERT_TRUE(read) << told << describe(read.error());
+    EXPECT_EQ(read->size(), tools) << body;
+    for (const auto& tool : *read) EXPECT_EQ(to_json(tool.schema), R"({"type":"string"})") << body;
+    FactsReader reader;
+    const auto facts = reader.request(wire, told);
+    ASSERT_TRUE(facts) << told << describe(facts.error());
+    EXPECT_TRUE(facts->forces_tools || tools == 0) << body;
+    if (body.find("\"auto\"") != std::string_view::npos) EXPECT_FALSE(facts->forces_tools);
+  }
+}
+
+TEST(AskAgain, ACallGoesBackWithAResultThatIsAnError) {
+  ChatRequest r{.model = "m", .max_tokens = 9};
+  r.messages.push_back({.role = Role::user, .parts = {{.body = Text{.text = "hi"}}}});
+  const auto asked_again = [&](Wire wire, std::string_view arguments, std::string_view id = "c1") {
+    ChatRequest again = r;
+    ask_again(again, {{.id = std::string(id), .name = "order", .arguments = std::string(arguments)}}, "/n must be a number");
+    const auto written = write_request(wire, again);
+    return written ? to_json(json::value(*written)) : describe(written.error());
+  };
+  EXPECT_THAT(asked_again(Wire::openai_chat, "{\"n\":\"x\"}"),
+              HasSubstr(R"("tool_calls":[{"id":"c1","type":"function","function":{"name":"order","arguments":"{\"n\":\"x\"}"}}]},{"role":"tool","tool_call_id":"c1","content":"/n must be a number"})"));
+  EXPECT_THAT(asked_again(Wire::anthropic_messages, "{\"n\":\"x\"}"), HasSubstr(R"({"type":"tool_use","id":"c1","name":"order","input":{"n":"x"}})"));
+  EXPECT_THAT(asked_again(Wire::anthropic_messages, "{\"n\":\"x\"}"), HasSubstr(R"("is_error":true)"));
+  EXPECT_THAT(asked_again(Wire::openai_responses, "{\"n\":\"x\"}"), HasSubstr(R"("type":"function_call_output")"));
+  EXPECT_THAT(asked_again(Wire::gemini, "{\"n\":\"x\"}"), HasSubstr("functionResponse"));
+  for (const auto wire : {Wire::openai_chat, Wire::openai_responses, Wire::anthropic_messages, Wire::gemini}) {
+    EXPECT_THAT(asked_again(wire, "{\"n\":"), HasSubstr(R"(order({\"n\":))"));
+    EXPECT_THAT(asked_again(wire, "{}", ""), HasSubstr("order({})"));
+  }
+}
+
+// What of a document costs tokens: its texts as they are read, and the rest as it is written.
+std::size_t prompt_bytes(const json::value& v) {
+  if (v.is_string()) return v.get_string().size() + 2;
+  std::size_t sum = 2;
+  if (const auto* object = v.if_object())
+    for (const auto& [key, value] : *object) sum += key.size() + 4 + prompt_bytes(value);
+  else if (const auto* list = v.if_array())
+    for (const auto& value : *list) sum += 1 + prompt_bytes(value);
+  else return to_json(v).size();
+  return sum;
+}
+
+TEST(AskFor, NeverAddsMoreThanItsBound) {
+  std::string rules = R"({"type":"object","properties":{)", deep;
+  for (int i = 0; i < 60; ++i) rules += "\"k" + std::to_string(i) + R"(":{"type":"string","minLength":1,"pattern":"\\\"é"},)";
+  rules += R"("z":{"type":"number","exclusiveMinimum":0.1,"multipleOf":0.1}}})";
+  for (const std::string& text : {to_json(kSchema), rules, std::string(R"({"type":"string"})"), std::string(R"({"type":"array","items":{"oneOf":[{"minimum":1},{"maxItems":2}]}})")})
+    for (const std::string_view name : {"order", "a_name_of_some_length_for_a_schema"})
+      for (const auto wire : {Wire::openai_chat, Wire::openai_responses, Wire::anthropic_messages, Wire::gemini})
+        for (const auto how : {Asking::native, Asking::json, Asking::tool, Asking::prompt}) {
+          ChatRequest r{.model = "m", .max_tokens = 9};
+          r.messages.push_back({.role = Role::user, .parts = {{.body = Text{.text = "hi"}}}});
+          const auto before = prompt_bytes(*write_request(wire, r));
+          ResponseFormat f = format(*parse_json(text));
+          f.name = name;
+          f.description = "What it is for.";
+          const auto hints = schema_hints(f.schema);
+          ask_for(r, f, hints, how, wire);
+          const auto written = write_request(wire, r);
+          ASSERT_TRUE(written);
+          EXPECT_LE(prompt_bytes(*written) - before, asking_bytes(f, hints)) << to_string(how) << " " << to_string(wire) << " " << text;
+        }
+}
+
+TEST(Strict, WhatOpenAiTakes) {
+  const auto strict = [](std::string_view schema) { return can_be_strict(*parse_json(schema)); };
+  EXPECT_TRUE(strict(R"({"type":"object","properties":{"a":{"type":["string","null"],"description":"d"},"b":{"type":"array","items":{"$ref":"#/$defs/x"},"minItems":1}},"required":["a","b"],"additionalProperties":false,
+    "$defs":{"x":{"type":"object","properties":{"n":{"type":"number","minimum":0},"e":{"enum":["a","b",1]}},"required":["n","e"],"additionalProperties":false}}})"));
+  EXPECT_TRUE(strict(R"({"type":"object","properties":{"next":{"anyOf":[{"$ref":"#"},{"type":"null"}]}},"required":["next"],"additionalProperties":false})"));
+  for (const std::string_view outside : {
+           R"({"type":"object","properties":{"a":{"type":"string"}},"required":[],"additionalProperties":false})", R"({"type":"object","properties":{"a":{"type":"string"}},"required":["a"]})",
+           R"({"type":"array","items":{"type":"string"}})", R"({"anyOf":[{"type":"object","properties":{},"required":[],"additionalProperties":false}]})", R"(true)",
+           R"({"type":"object","properties":{"a":{}},"required":["a"],"additionalProperties":false})", R"({"type":"object","properties":{"a":{"type":"array"}},"required":["a"],"additionalProperties":false})",
+           R"({"type":"object","properties":{"a":{"type":"string","minLength":1}},"required":["a"],"additionalProperties":false})", R"({"type":"object","properties":{"a":{"$ref":"#/$defs/gone"}},"required":["a"],"additionalProperties":false})",
+           R"({"type":"object","properties":{"a":{"allOf":[{"type":"string"}]}},"required":["a"],"additionalProperties":false})", R"({"type":"object","properties":{"a":{"type":"string","format":"uri"}},"required":["a"],"additionalProperties":false})"})
+    EXPECT_FALSE(strict(outside)) << outside;
+  const auto nested = [&](int levels) {
+    std::string text = R"({"type":"string"})";
+    for (int i = 1; i < levels; ++i) text = R"({"type":"object","properties":{"a":)" + text + R"(},"required":["a"],"additionalProperties":false})";
+    return strict(text);
+  };
+  EXPECT_TRUE(nested(10));
+  EXPECT_FALSE(nested(11));
 }
 
 TEST(AnswerFromTool, BecomesTheText) {
