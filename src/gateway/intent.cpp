@@ -88,7 +88,7 @@ std::unique_ptr<Question> question_of(const Scene& scene, const Asked& asked, co
   if (!facts || !demand) return why = "it cannot be put into words", nullptr;
   q.call = {.body = q.body, .content_type = "application/json"};
   q.asked.facts = std::move(*facts);
-  q.asked.facts.text_bytes += llm::kAskingBytes + (*demand)->bytes;
+  q.asked.facts.text_bytes += (*demand)->asking_bytes;
   q.asked.extent = llm::extent_of(q.asked.facts);
   const std::uint64_t tokens = q.asked.facts.text_bytes / 4;
   q.asked.weight = {.least = tokens, .prompt = tokens, .most = tokens, .output = static_cast<std::uint64_t>(ask.max_tokens)};
