@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from support.configs import provider
+from support.fake_upstream import ok
 from test_jobs import post
 
 SCHEMA = {"type": "object", "properties": {"item": {"type": "string"}, "price": {"type": "number", "minimum": 1},
@@ -100,6 +102,37 @@ def test_a_route_has_a_schema_of_its_own_from_a_file(gateway):
     (g.folder / "order.json").write_text('{"type": 5}')
     checked = g.command("check", "--config", str(g.file), check=False)
     assert checked.returncode != 0 and "schema" in checked.stdout + checked.stderr
+
+
+def test_openai_is_told_to_hold_itself_to_a_routes_schema_and_others_are_not(gateway, upstream):
+    strict = {"type": "object", "properties": {"item": {"type": "string"}}, "required": ["item"], "additionalProperties": False}
+    azure = {**provider(upstream), "kind": "azure"}
+    g = gateway({"providers": {"az": azure, "local": provider(upstream)},
+                 "routes": {"az": {"targets": ["az/model"], "structured": {"schema": "order.json"}},
+                            "loose": {"targets": ["az/model"], "structured": {"schema": "loose.json"}},
+                            "local": {"targets": ["local/model"], "structured": {"schema": "order.json"}}}}, start=False)
+    (g.folder / "order.json").write_text(json.dumps(strict))
+    (g.folder / "loose.json").write_text(json.dumps({**strict, "required": []}))
+    g.start()
+    upstream.script("model", ok(['{"item": "x"}']))
+    for route, told in (("az", True), ("loose", None), ("local", None)):
+        r = g.app.chat(route)
+        assert r.status == 200 and json.loads(r.text()) == {"item": "x"}, r.body
+        assert upstream.seen()[-1].body["response_format"]["json_schema"].get("strict") is told, route
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_tool_that_must_be_called_gets_arguments_that_satisfy_its_schema(gateway, stream):
+    g = gateway(config(stream="hold"))
+    tool = {"type": "function", "function": {"name": "order", "parameters": SCHEMA}}
+    for lie in LIES:
+        r = g.app.chat(lie, tools=[tool], tool_choice={"type": "function", "function": {"name": "order"}}, stream=stream)
+        assert r.status == 200 and r.headers["x-ballast-structured"] == ("repaired" if lie in REPAIRED else "reasked"), (lie, r.body)
+        if not stream:
+            assert fits(r.json()["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"]), r.body
+    assert g.metric("ballast_structured_total", ask="again", verdict="valid") == 2
+    books = g.usage()
+    assert books["attempts"] == 7 and books["calls"] == 5 and books["incurred"] > books["billed"] > 0
 
 
 def test_a_schema_that_cannot_be_used_is_the_callers_to_mend(gateway):
