@@ -119,11 +119,11 @@ class AnthropicEncoder final : public Encoder {
     if (std::holds_alternative<Ping>(event)) return write_event(out, "ping", json::object{{"type", "ping"}});
     const auto* args = std::get_if<ToolArgsDelta>(&event);
     const bool ours = args != nullptr && open_ == Kind::tool && args->index == tool_;
-    if (ours || (waiting_.empty() && (open_ != Kind::tool || whole_json(input_)))) {
+    if (ours || (waiting_.empty() && (open_ != Kind::tool || input_.whole()))) {
       write(event, out);
-      if (ours && !waiting_.empty() && whole_json(input_)) drain(false, out);
+      if (ours && !waiting_.empty() && input_.whole()) drain(false, out);
     } else {
-      waiting_.push_back(event);
+      wait(event);
     }
   }
 
@@ -143,6 +143,7 @@ class AnthropicEncoder final : public Encoder {
 
  private:
   enum class Kind { none, text, thinking, tool, foreign };
+  struct Waiting { StreamEvent event; std::string arguments; };   // the latter of a call
 
   void head(std::string& out) {
     if (begun_) return;
@@ -153,22 +154,27 @@ class AnthropicEncoder final : public Encoder {
     write_event(out, "message_start", json::object{{"type", "message_start"}, {"message", std::move(message)}});
   }
 
+  // The arguments of a call that waits wait with it; those of one that is closed come too late.
+  void wait(const StreamEvent& event) {
+    if (const auto* args = std::get_if<ToolArgsDelta>(&event)) {
+      if (const auto at = waiting_calls_.find(args->index); at != waiting_calls_.end()) at->second->arguments += args->text;
+      return;
+    }
+    waiting_.push_back({event, {}});
+    if (const auto* call = std::get_if<ToolStart>(&event)) waiting_calls_[call->index] = &waiting_.back();
+  }
+
   // Writes what waits, up to a call that is not whole yet; at the end everything, for arguments that never became whole
   // are the model's mistake, not ours.
   void drain(bool all, std::string& out) {
     while (!waiting_.empty()) {
-      if (!all && open_ == Kind::tool && !whole_json(input_)) return;
-      const auto event = std::move(waiting_.front());
+      if (!all && open_ == Kind::tool && !input_.whole()) return;
+      const Waiting next = std::move(waiting_.front());
+      const auto* call = std::get_if<ToolStart>(&next.event);
+      if (call != nullptr) waiting_calls_.erase(call->index);
       waiting_.pop_front();
-      write(event, out);
-      const auto* call = std::get_if<ToolStart>(&event);
-      if (call == nullptr) continue;
-      std::erase_if(waiting_, [&](const StreamEvent& e) {
-        const auto* args = std::get_if<ToolArgsDelta>(&e);
-        if (args == nullptr || args->index != call->index) return false;
-        write(e, out);
-        return true;
-      });
+      write(next.event, out);
+      if (call != nullptr && !next.arguments.empty()) write(ToolArgsDelta{call->choice, call->index, next.arguments}, out);
     }
   }
 
@@ -182,7 +188,7 @@ class AnthropicEncoder final : public Encoder {
     write_event(out, "content_block_stop", json::object{{"type", "content_block_stop"}, {"index", index_}});
     open_ = Kind::none;
     ++index_;
-    input_.clear();
+    input_ = {};
   }
   void delta(json::object delta, std::string& out) {
     write_event(out, "content_block_delta", json::object{{"type", "content_block_delta"}, {"index", index_}, {"delta", std::move(delta)}});
@@ -208,7 +214,7 @@ class AnthropicEncoder final : public Encoder {
       tool_ = t->index;
     } else if (const auto* a = std::get_if<ToolArgsDelta>(&event)) {
       if (open_ != Kind::tool || a->index != tool_) return;
-      input_ += a->text;
+      input_.push(a->text);
       delta({{"type", "input_json_delta"}, {"partial_json", a->text}}, out);
     } else if (std::holds_alternative<PartStop>(event)) {
       if (open_ == Kind::text || open_ == Kind::thinking) close(out);
@@ -243,8 +249,9 @@ class AnthropicEncoder final : public Encoder {
   Kind open_ = Kind::none;
   std::size_t index_ = 0;
   std::uint32_t tool_ = 0;
-  std::string input_;
-  std::deque<StreamEvent> waiting_;
+  ArgumentScan input_;                   // of the open call
+  std::deque<Waiting> waiting_;
+  std::map<std::uint32_t, Waiting*> waiting_calls_;
 };
 
 }  // namespace

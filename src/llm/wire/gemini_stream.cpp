@@ -67,10 +67,13 @@ class GeminiEncoder final : public Encoder {
     } else if (const auto* f = std::get_if<RefusalDelta>(&event)) {
       chunk(f->choice, {{"text", f->text}}, out);
     } else if (const auto* t = std::get_if<ToolStart>(&event)) {
-      calls_[{t->choice, t->index}] = {ToolCall{.id = t->id, .name = t->name, .signature = t->signature}, false};
+      calls_[{t->choice, t->index}] = {.call = {.id = t->id, .name = t->name, .signature = t->signature}};
       flush(false, out);
     } else if (const auto* a = std::get_if<ToolArgsDelta>(&event)) {
-      if (const auto at = calls_.find({a->choice, a->index}); at != calls_.end()) at->second.call.arguments += a->text;
+      if (const auto at = calls_.find({a->choice, a->index}); at != calls_.end()) {
+        at->second.call.arguments += a->text;
+        at->second.scan.push(a->text);
+      }
     } else if (std::holds_alternative<Finish>(event)) {
       flush(true, out);
     } else if (const auto* u = std::get_if<UnknownEvent>(&event); u != nullptr && u->wire == kWire) {
@@ -92,13 +95,13 @@ class GeminiEncoder final : public Encoder {
   void error(const Error& error, std::string& out) override { write_event(out, {}, error_object(kWire, error)); }
 
  private:
-  struct Pending { ToolCall call; bool written = false; };
+  struct Pending { ToolCall call; ArgumentScan scan; bool written = false; };
 
   // Calls in their order; one whose arguments are still arriving holds back those after it.
   void flush(bool all, std::string& out) {
     for (auto& [key, pending] : calls_) {
       if (pending.written) continue;
-      if (!all && !whole_json(pending.call.arguments)) return;
+      if (!all && !pending.scan.whole()) return;
       pending.written = true;
       auto call = render_gemini_call(pending.call);
       call["id"] = pending.call.id;

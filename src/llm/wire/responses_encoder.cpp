@@ -35,6 +35,7 @@ class ResponsesEncoder final : public Encoder {
       const auto at = calls_.find(a->index);
       if (at == calls_.end() || at->second.done) return;
       at->second.call.arguments += a->text;
+      at->second.scan.push(a->text);
       send("response.function_call_arguments.delta",
            {{"item_id", at->second.id}, {"output_index", at->second.position}, {"delta", a->text}}, out);
     } else if (const auto* c = std::get_if<CitationDelta>(&event); c != nullptr && c->wire == kWire && open_ == Kind::text) {
@@ -68,7 +69,7 @@ class ResponsesEncoder final : public Encoder {
 
  private:
   enum class Kind { none, text, refusal, reasoning };
-  struct OpenCall { ToolCall call; std::string id; std::size_t position = 0; bool done = false; };
+  struct OpenCall { ToolCall call; ArgumentScan scan; std::string id; std::size_t position = 0; bool done = false; };
 
   json::object response(std::string_view status, json::array output) const {
     auto o = response_object({options_.id, options_.model, options_.created}, status, std::move(output));
@@ -191,7 +192,7 @@ class ResponsesEncoder final : public Encoder {
   // Items may stay open beside each other, so only whole calls are closed before the end.
   void close_calls(bool all, std::string& out) {
     for (auto& [index, c] : calls_) {
-      if (c.done || (!all && !whole_json(c.call.arguments))) continue;
+      if (c.done || (!all && !c.scan.whole())) continue;
       c.done = true;
       send("response.function_call_arguments.done",
            {{"item_id", c.id}, {"output_index", c.position}, {"name", c.call.name}, {"arguments", c.call.arguments}}, out);

@@ -45,6 +45,7 @@ std::optional<std::uint32_t> Decoder::find_call(std::uint32_t choice, std::int64
 
 std::uint32_t Decoder::open_call(std::uint32_t choice, std::int64_t key, std::string id, std::string name, std::string signature, Events& out) {
   auto& calls = choices_[choice].calls;
+  too_many_calls |= calls.size() >= kMostCalls;
   const auto index = static_cast<std::uint32_t>(calls.size());
   calls.push_back({key, id, false});
   out.push_back(ToolStart{choice, index, std::move(id), std::move(name), std::move(signature)});
@@ -115,6 +116,7 @@ Result<void> StreamDecoder::push(std::string_view event, std::string_view data, 
   std::optional<Error> error;
   const auto before = out.size();
   d.event(event, Node(JsonRef(*document), error), out);
+  if (d.too_many_calls) error = Error{ErrorCode::provider_bad_response, "the stream calls more tools than any model does"};
   if (error) {
     out.resize(before, Ping{});
     error->code = ErrorCode::provider_bad_response;
@@ -160,8 +162,6 @@ void write_event(std::string& out, std::string_view name, const json::value& dat
   append_json(out, data);
   out += "\n\n";
 }
-
-bool whole_json(std::string_view text) { return !text.empty() && text.back() == '}' && parse_json(text).has_value(); }
 
 struct StreamEncoder::State { std::unique_ptr<Encoder> encoder; };
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json_scan.hpp"
 #include "llm/wire.hpp"
 #include "llm/wire/reader.hpp"
 #include "llm/wire/usage.hpp"
@@ -20,6 +21,7 @@ class Decoder {
   bool finished() const;
   bool terminal = false;
   bool failed = false;
+  bool too_many_calls = false;           // of one choice; what follows is not looked at
 
  protected:
   struct Call { std::int64_t key; std::string id; bool any_arguments = false; };
@@ -28,6 +30,7 @@ class Decoder {
   void start(std::string id, std::string model, std::int64_t created, Events& out);
   void fail_stream(Error error, Events& out);
   void finish_choice(std::uint32_t choice, FinishReason reason, std::string raw, std::string stop_sequence, Events& out);
+  static constexpr std::size_t kMostCalls = 1024;        // of a choice: each is looked for among the others
   // The call of this wire key (index, output_index, block), newly started if `fresh`.
   std::uint32_t open_call(std::uint32_t choice, std::int64_t key, std::string id, std::string name, std::string signature, Events& out);
   std::optional<std::uint32_t> find_call(std::uint32_t choice, std::int64_t key) const;
@@ -60,7 +63,21 @@ class Encoder {
 };
 
 void write_event(std::string& out, std::string_view name, const json::value& data);   // no name: data alone
-bool whole_json(std::string_view text);
+
+// A call's arguments while they arrive: whether they are a whole object by now. Linear, in however many pieces they come.
+class ArgumentScan {
+ public:
+  void push(std::string_view piece) {
+    for (const char c : piece)
+      if (sound_ && !scan_.begun() && c != ' ' && c != '\t' && c != '\n' && c != '\r') sound_ = c == '{' && scan_.push(c);
+      else if (sound_) sound_ = scan_.push(c);
+  }
+  bool whole() const { return sound_ && scan_.complete(); }
+
+ private:
+  JsonScan scan_;
+  bool sound_ = true;
+};
 
 std::unique_ptr<Decoder> chat_decoder();
 std::unique_ptr<Decoder> responses_decoder();

@@ -79,6 +79,43 @@ TEST_P(InEveryWire, InterleavedCallsKeepTheirArguments) {
   EXPECT_EQ(calls.at(2), std::make_pair(std::string("c:third"), std::string("{}")));
 }
 
+// Whatever a provider sends between them: what waits is told in order, and the arguments of a call stay with it.
+TEST_P(InEveryWire, AThousandCallsAtOnceKeepTheirArguments) {
+  StreamEncoder encoder(GetParam());
+  std::string bytes;
+  encoder.push(StreamStart{"id", "m", 1}, bytes);
+  constexpr std::uint32_t many = 1000;
+  for (std::uint32_t i = 0; i < many; ++i) encoder.push(ToolStart{0, i, "c" + std::to_string(i), "f", {}}, bytes);
+  for (const std::string_view piece : {"{", R"("a":{"b":"}"},)", R"("n":)"})
+    for (std::uint32_t i = 0; i < many; ++i) encoder.push(ToolArgsDelta{0, i, std::string(piece)}, bytes);
+  for (std::uint32_t i = many; i-- > 0;) encoder.push(ToolArgsDelta{0, i, std::to_string(i) + "}"}, bytes);
+  encoder.push(Finish{0, FinishReason::tool_calls, "tool_calls", {}}, bytes);
+  encoder.finish(bytes);
+  bool whole = false;
+  const auto calls = calls_of(decode(GetParam(), bytes, &whole));
+  EXPECT_TRUE(whole);
+  ASSERT_EQ(calls.size(), many);
+  for (const auto& [index, call] : calls) EXPECT_EQ(call, std::make_pair("c" + std::to_string(index) + ":f", R"({"a":{"b":"}"},"n":)" + std::to_string(index) + "}"));
+}
+
+TEST_P(InEveryWire, MoreCallsThanAnyModelMakesAreRefused) {
+  StreamEncoder encoder(GetParam());
+  std::string bytes;
+  encoder.push(StreamStart{"id", "m", 1}, bytes);
+  for (std::uint32_t i = 0; i < 1025; ++i) {
+    encoder.push(ToolStart{0, i, "c" + std::to_string(i), "f", {}}, bytes);
+    encoder.push(ToolArgsDelta{0, i, "{}"}, bytes);
+  }
+  encoder.push(Finish{0, FinishReason::tool_calls, "tool_calls", {}}, bytes);
+  encoder.finish(bytes);
+  StreamDecoder decoder(GetParam());
+  std::vector<StreamEvent> out;
+  bool refused = false;
+  for (const auto& e : test::events_of(bytes)) refused |= !decoder.push(e.event, e.data, out);
+  EXPECT_TRUE(refused);
+  EXPECT_LE(calls_of(out).size(), 1024u);
+}
+
 TEST(ChatStream, ToleratesTheDialects) {
   const std::string bytes =
       "data: {\"id\":\"i\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[]}}]}\n\n"
