@@ -106,7 +106,8 @@ void fit_by_tokens(const Scene& scene, const Asked& asked, std::span<const Candi
 
 std::uint64_t spare_bytes(const Scene& scene, const Asked& asked, const Candidate& c, Money left, Trail& trail) {
   const auto basis = basis_of(*c.target, c.info.get());
-  if (!asked.chat || !basis.exact) return 0;
+  const bool proven = c.info->encoding != nullptr || llm::is_openai(c.access->spec);      // by word, or by who serves it
+  if (!asked.chat || !basis.exact || !proven) return 0;
   llm::Extent least = asked.extent;
   least.text_bytes /= kMostBytesPerToken;
   if (!llm::max_output_within(left, least, *c.info)) return 0;

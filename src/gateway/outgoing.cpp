@@ -43,9 +43,7 @@ llm::Asking asking_now(const Asked& asked, const Candidate& c, bool continuing) 
 // speak this API read it in ways of their own.
 llm::ResponseFormat strict_format(const Asked& asked, const Candidate& c) {
   llm::ResponseFormat format = asked.demand->format;
-  const auto& spec = c.access->spec;
-  const bool openai = spec.kind == llm::ProviderKind::azure || (spec.kind == llm::ProviderKind::openai && spec.base.origin.host == "api.openai.com");
-  if (openai && asked.demand_of_route && asked.demand->strict && !format.strict) format.strict = true;
+  if (llm::is_openai(c.access->spec) && asked.demand_of_route && asked.demand->strict && !format.strict) format.strict = true;
   return format;
 }
 

@@ -169,7 +169,8 @@ std::expected<Admission, Refusal> admit_counted(const Scene& scene, const Asked&
 Result<CredentialLease> pick_counted(const Scene& scene, const Asked& asked, const Candidate& c, TriedCredentials exclude, Trail& trail);
 // Whether the prompt fits the windows in `views`, where that is open; `all` and `views` are parallel.
 void fit_by_tokens(const Scene& scene, const Asked& asked, std::span<const Candidate> all, std::span<TargetView> views, Trail& trail);
-// Bytes that the prompt's proven bound may go without on `c`, if that can matter where a budget leaves `left`; 0 where its encoding is not known.
+// Bytes that the prompt's proven bound may go without on `c`, if that can matter where a budget leaves `left`; 0 where its encoding is not known
+// for certain: a model's name is no proof at servers of others.
 std::uint64_t spare_bytes(const Scene& scene, const Asked& asked, const Candidate& c, Money left, Trail& trail);
 
 // `resting.cpp`: when no target admits, or all have failed. Of the candidates that may be tried now, because their breakers

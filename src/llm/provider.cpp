@@ -16,6 +16,10 @@ std::string_view to_string(Operation operation) {
   return names[static_cast<std::size_t>(operation)];
 }
 
+bool is_openai(const ProviderSpec& spec) {
+  return spec.kind == ProviderKind::azure || (spec.kind == ProviderKind::openai && spec.base.origin.host == "api.openai.com");
+}
+
 std::string_view to_string(ProviderKind kind) {
   static constexpr std::array<std::string_view, 5> names{"openai", "azure", "anthropic", "gemini", "simulator"};
   return names[static_cast<std::size_t>(kind)];

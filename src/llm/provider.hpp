@@ -52,6 +52,8 @@ struct ProviderSpec {
   ProviderTimeouts timeouts;
   std::vector<std::string> models;       // known to be served; for bare names
 };
+// OpenAI's models at OpenAI's or Azure's own servers: what they promise holds there. Elsewhere a name proves nothing.
+bool is_openai(const ProviderSpec& spec);
 // Why no provider may be given an extra header of this name: it is Ballast's own, the connection's, or no header name. Empty: it may.
 std::string_view why_not_extra(std::string_view name);
 // The usual base URL of a kind; empty where there is none.

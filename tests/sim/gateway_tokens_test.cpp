@@ -203,5 +203,16 @@ TEST(TokenBudgets, AnEstimateProvesNothing) {
   EXPECT_EQ(desk.ask(english(4000)).error, "policy_budget_exceeded");
 }
 
+TEST(TokenBudgets, ANameProvesNothingAtTheServersOfOthers) {
+  auto named = model("a", 0, nullptr);
+  named.model = "gpt-4o";
+  Options o{.budgets = dollars(0.006), .prices = {named}};
+  o.route.targets = {*target_from("a/gpt-4o", "t")};
+  Desk desk(std::move(o));
+  const auto r = desk.ask(english(4000));
+  EXPECT_EQ(r.error, "policy_budget_exceeded") << r.decision;
+  EXPECT_THAT(steps(r), Not(Contains("counted")));
+}
+
 }  // namespace
 }  // namespace ballast::gateway
