@@ -81,19 +81,23 @@ Result<Classifier> train_here(const ClassifierConfig& config, const Classifiers*
                     .accuracy = trained->report.accuracy, .took = std::chrono::steady_clock::now() - start};
 }
 
+// Nothing, if the classifier of `route` knows it. `use`: what the route does with the label.
+Result<void> check_known(const gateway::Route& route, const std::string& label, std::string_view use, std::string field) {
+  const auto labels = route.intents->labels();
+  if (std::ranges::find(labels, label) != labels.end()) return {};
+  const auto near = nearest_name(label, labels);
+  return fail(ErrorCode::caller_invalid_request, fmt::format("{} \"{}\", a label that \"{}\" does not know{}", use, label, route.classifier,
+                                                             near.empty() ? std::string() : fmt::format(", did you mean \"{}\"?", near)), std::move(field));
+}
+
 Result<void> check_asked(const gateway::Route& route, const std::string& field) {
   if (!route.ask) return {};
   const auto labels = route.intents->labels();
   if (std::ranges::find(labels, gateway::kNoLabel) != labels.end())
     return fail(ErrorCode::caller_invalid_request, fmt::format("a model is offered \"{}\" where no label fits, and \"{}\" has a label of that name", gateway::kNoLabel, route.classifier),
                 field + ".ask");
-  for (const auto& [label, about] : route.ask->labels) {
-    if (std::ranges::find(labels, label) != labels.end()) continue;
-    const auto near = nearest_name(label, labels);
-    return fail(ErrorCode::caller_invalid_request,
-                fmt::format("describes \"{}\", a label that \"{}\" does not know{}", label, route.classifier,
-                            near.empty() ? std::string() : fmt::format(", did you mean \"{}\"?", near)), field + ".ask.labels");
-  }
+  for (const auto& [label, about] : route.ask->labels)
+    if (auto ok = check_known(route, label, "describes", field + ".ask.labels"); !ok) return ok;
   return {};
 }
 
@@ -106,13 +110,8 @@ Result<void> check_labels(const gateway::Route& route, const std::string& field)
                 fmt::format("tells label \"{}\", strategy complexity wants simple, medium and hard", *odd), field + ".classifier");
   }
   for (const auto& target : route.targets)
-    for (const auto& label : target.intents) {
-      if (std::ranges::find(labels, label) != labels.end()) continue;
-      const auto near = nearest_name(label, labels);
-      return fail(ErrorCode::caller_invalid_request,
-                  fmt::format("{} is for \"{}\", a label that \"{}\" does not know{}", target.name, label, route.classifier,
-                              near.empty() ? std::string() : fmt::format(", did you mean \"{}\"?", near)), field + ".targets");
-    }
+    for (const auto& label : target.intents)
+      if (auto ok = check_known(route, label, target.name + " is for", field + ".targets"); !ok) return ok;
   return {};
 }
 

@@ -281,6 +281,18 @@ struct Heard {
   bool whole = false;
   std::optional<Error> failure;
 };
+// What a caller was streamed. `whole`: and to its end.
+inline std::vector<llm::StreamEvent> streamed(Wire wire, const Caller& caller, bool& whole) {
+  net::SseParser parser;
+  parser.push(caller.body);
+  llm::StreamDecoder decoder(wire);
+  std::vector<llm::StreamEvent> events;
+  for (auto e = parser.next(); e && *e; e = parser.next())
+    if ((*e)->has_data) EXPECT_TRUE(decoder.push((*e)->event, (*e)->data, events)) << (*e)->data;
+  whole = decoder.finish().has_value() && caller.ends == 1;
+  return events;
+}
+
 // What a client of the wire makes of the answer, whichever form it took.
 inline Heard hear(Wire wire, const Caller& caller) {
   Heard heard;
@@ -295,14 +307,7 @@ inline Heard hear(Wire wire, const Caller& caller) {
           if (const auto* t = std::get_if<llm::Text>(&part.body)) heard.text += t->text;
     return heard;
   }
-  net::SseParser parser;
-  parser.push(caller.body);
-  llm::StreamDecoder decoder(wire);
-  std::vector<llm::StreamEvent> events;
-  for (auto e = parser.next(); e && *e; e = parser.next())
-    if ((*e)->has_data) EXPECT_TRUE(decoder.push((*e)->event, (*e)->data, events)) << (*e)->data;
-  heard.whole = decoder.finish().has_value() && caller.ends == 1;
-  for (const auto& e : events) {
+  for (const auto& e : streamed(wire, caller, heard.whole)) {
     if (const auto* t = std::get_if<llm::TextDelta>(&e)) heard.text += t->text;
     if (const auto* f = std::get_if<llm::StreamFailure>(&e)) heard.failure = f->error;
   }
