@@ -1,0 +1,109 @@
+// Rollups: what the calls of a minute, an hour and a day add up to, kept for the charts, the alerts and the bill long after the calls are gone.
+//
+// Derived, never counted beside the ledger: whoever changes a block notes its minutes in `rollup_dirty` in the same transaction, and the
+// Roller makes those minutes anew from their blocks (hours from minutes, days from hours). So a rollup cannot differ from the ledger but by
+// what is still noted, and that is read from the blocks when somebody asks: `range` is exact at any moment. A day is a UTC day.
+//
+// Latencies are kept as counts in log-linear buckets, as metrics::Histogram has them: a percentile is off by at most kSketchError of its value.
+// Repositories take a Tx and never begin one.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/result.hpp"
+#include "records/call_record.hpp"
+#include "records/ledger.hpp"
+#include "store/database.hpp"
+
+namespace ballast::records {
+
+inline constexpr double kSketchError = 1.0 / 32;
+
+// How many values fell into each bucket of metrics::Histogram; microseconds. Sparse, sorted by bucket, mergeable.
+class Sketch {
+ public:
+  void add(std::uint64_t value, std::uint64_t times = 1);
+  void add(const Sketch& other);
+  std::uint64_t count() const { return count_; }
+  std::uint64_t quantile(double q) const;      // the middle of its bucket; 0 when empty
+  std::uint64_t at_most(std::uint64_t value) const;   // how many are surely not above it: whole buckets
+  const std::vector<std::pair<std::uint16_t, std::uint64_t>>& buckets() const { return buckets_; }
+  friend bool operator==(const Sketch&, const Sketch&) = default;
+
+ private:
+  std::vector<std::pair<std::uint16_t, std::uint64_t>> buckets_;
+  std::uint64_t count_ = 0;
+};
+
+// What a rollup can be asked by. Provider and model are those of the attempt that answered (as the call's row has them).
+enum class Dimension : std::uint8_t { key, team, user, feature, route, operation, provider, model, status, error, cache };
+inline constexpr std::size_t kDimensions = 11;
+std::string_view to_string(Dimension d);
+std::optional<Dimension> dimension_from(std::string_view name);
+
+struct Figures {
+  std::uint64_t calls = 0;
+  std::uint64_t failed = 0;                    // status failed or unknown
+  std::uint64_t cancelled = 0;
+  std::uint64_t cache_hits = 0;                // answered without a provider: hit, semantic hit, stale, joined, replay
+  std::uint64_t attempts = 0, attempts_failed = 0;
+  TokenCounts tokens;
+  std::int64_t incurred_nano = 0, billed_nano = 0;   // saturating at 2^63-1
+  std::int64_t saved_nano = 0;                 // what cache hits would have cost, where the record tells
+  Sketch latency;                              // of all calls, µs
+  Sketch first_token;                          // of those that had one
+  Figures& operator+=(const Figures& o);
+};
+
+struct SeriesQuery {
+  WallTime from{}, to{};                       // [from, to)
+  Duration step{};                             // a whole number of minutes; zero: one bucket
+  std::vector<std::pair<Dimension, std::string>> where;   // all must hold
+  std::optional<Dimension> by;                 // nothing: one group named ""
+  std::size_t groups = 10;                     // the largest by calls over the range; the others are added up as "other"; at most 1,000
+  bool errors = false;                         // fill Series::errors too
+};
+struct SeriesGroup {
+  std::string name;
+  bool rest = false;                           // all groups beyond the limit, together
+  Figures total;
+  std::vector<Figures> buckets;                // one per step, oldest first
+};
+struct Series {
+  WallTime from{}, to{};                       // as asked; buckets begin at multiples of step since 1970, the first may be partial
+  Duration step{};
+  std::vector<WallTime> starts;
+  Figures total;
+  std::vector<SeriesGroup> groups;             // largest first
+  std::vector<std::pair<std::string, std::uint64_t>> errors;   // by name, most frequent first
+};
+inline constexpr std::size_t kMostBuckets = 2000;
+// Exact at this moment but for calls still in the journal. Asked with Dimension::user, or from or to within a minute, it reads blocks or the
+// users' rollups (by hour) as fits. caller_invalid_request names step, from or groups; caller_too_large where a range would cost more than a second.
+Result<Series> range(store::Tx& tx, const SeriesQuery& query);
+
+// How long each kind is kept; zero: for ever.
+struct RollupRetention {
+  Duration minutes = std::chrono::hours(24 * 14), hours = std::chrono::hours(24 * 180), days{};
+};
+
+// Makes what is noted into rollups. One at a time is enough; several do no harm.
+class Roller {
+ public:
+  explicit Roller(store::Database& database) : database_(database) {}
+  // All minutes noted that ended before `now`, and the hours and days above them; returns how many minutes were made. Blocking: not for a loop.
+  Result<std::size_t> roll(WallTime now);
+  Result<void> retire(const RollupRetention& keep, WallTime now);
+
+ private:
+  store::Database& database_;
+};
+
+}  // namespace ballast::records
