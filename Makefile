@@ -82,5 +82,5 @@ docs:  ## docs/ballast.schema.json and docs/api.md from the binary
 deps:  ## only install what is missing
 	@tools/deps.sh test
 
-clean:  ## remove build/
-	rm -rf build
+clean:  ## remove build/ and the packages of ui/
+	rm -rf build ui/node_modules

@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 preset=${1:?preset}
 shift
 tools/ranks.sh
+tools/ui.sh
 export CMAKE_BUILD_PARALLEL_LEVEL=${JOBS:-$(nproc)}
 if [ ! -f "build/$preset/build.ninja" ]; then
   mkdir -p build

