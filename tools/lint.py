@@ -41,7 +41,7 @@ MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:ro" r"ot|ho" r"me/\w+|wo" r"rk/(?:mai
 CODE = (".cpp", ".hpp")
 TEXT = CODE + (".py", ".sh", ".md", ".txt", ".cmake", ".yaml", ".yml", ".json", ".js", ".mjs", ".ts", "Makefile", "run")
 # Data and generated files are as long as they are.
-LONG_BY_NATURE = re.compile(r"^(src/llm/data/|tests/golden/|docs/|LICENSE|.*package-lock\.json)")
+LONG_BY_NATURE = re.compile(r"^(src/llm/data/|src/server/data/|tests/golden/|docs/|LICENSE|.*package-lock\.json)")
 
 
 class Finding:
