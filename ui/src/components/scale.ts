@@ -1,0 +1,55 @@
+// The arithmetic of charts. Pure.
+
+// The next round number above `most` and the steps up to it: 0, 20, 40, 60.
+export function scale(most: number, wanted = 4): number[] {
+  if (!(most > 0) || !Number.isFinite(most)) return [0, 1]
+  const rough = most / wanted
+  const size = 10 ** Math.floor(Math.log10(rough))
+  const step = [1, 2, 2.5, 5, 10].map((n) => n * size).find((n) => n >= rough * 0.999) ?? 10 * size
+  const ticks: number[] = []
+  for (let i = 0; i * step < most * 1.0001 || ticks.length < 2; i++) ticks.push(Number((i * step).toPrecision(12)))
+  if (ticks.at(-1)! < most) ticks.push(Number((ticks.length * step).toPrecision(12)))
+  return ticks
+}
+
+// Every how many buckets the time axis says something, so that labels of `each` pixels fit into `width`.
+export function every(buckets: number, width: number, each = 72): number {
+  const fits = Math.max(1, Math.floor(width / each))
+  const rough = Math.max(1, Math.ceil(buckets / fits))
+  return [1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 24, 30, 40, 60, 120].find((n) => n >= rough) ?? rough
+}
+
+// A line through the points, broken where there is nothing.
+export function path(points: ([number, number] | null)[]): string {
+  let out = ''
+  let pen = false
+  for (const point of points) {
+    if (!point) {
+      pen = false
+      continue
+    }
+    out += `${pen ? 'L' : 'M'}${point[0].toFixed(1)} ${point[1].toFixed(1)}`
+    pen = true
+  }
+  return out
+}
+
+// Points with nothing on either side: a line would not show them.
+export function lonely(values: (number | null)[]): number[] {
+  const found: number[] = []
+  for (let i = 0; i < values.length; i++) if (values[i] !== null && (values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null) found.push(i)
+  return found
+}
+
+// Stacked upwards: of each layer its lower and upper edge.
+export function stack(layers: (number | null)[][]): [number, number][][] {
+  const base: number[] = []
+  return layers.map((values) =>
+    values.map((value, i) => {
+      const low = base[i] ?? 0
+      const high = low + Math.max(0, value ?? 0)
+      base[i] = high
+      return [low, high]
+    }),
+  )
+}

@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest'
+import { every, lonely, path, scale, stack } from '../src/components/scale'
+import { change } from '../src/components/stat'
+import { step } from '../src/components/table'
+import { find } from '../src/keys'
+
+describe('scales', () => {
+  it.each([
+    [0, [0, 1]],
+    [Number.NaN, [0, 1]],
+    [1, [0, 0.25, 0.5, 0.75, 1]],
+    [97, [0, 25, 50, 75, 100]],
+    [0.00013, [0, 0.00005, 0.0001, 0.00015]],
+  ])('%s', (most, ticks) => expect(scale(most)).toEqual(ticks))
+  it('always holds the greatest value with few ticks', () => {
+    for (let most = 1e-9; most < 1e15; most *= 1.37) {
+      const ticks = scale(most)
+      expect(ticks.at(-1)).toBeGreaterThanOrEqual(most * 0.9999)
+      expect(ticks.length).toBeLessThan(9)
+    }
+  })
+  it('gives labels room', () => expect(every(120, 600)).toBe(15))
+  it('breaks a line where nothing is', () => expect(path([[0, 1], null, [2, 3], [4, 5]])).toBe('M0.0 1.0M2.0 3.0L4.0 5.0'))
+  it('finds points no line would show', () => expect(lonely([1, null, 2, 3, null, 4])).toEqual([0, 5]))
+  it('stacks', () =>
+    expect(
+      stack([
+        [1, 2],
+        [3, null],
+      ]),
+    ).toEqual([
+      [
+        [0, 1],
+        [0, 2],
+      ],
+      [
+        [1, 4],
+        [2, 2],
+      ],
+    ]))
+})
+
+describe('keys', () => {
+  const at = { keys: 'g o', what: '', run: () => {} }
+  const help = { keys: '?', what: '', run: () => {} }
+  const later = { keys: '?', what: 'later', run: () => {} }
+  it('joins two', () => expect(find([[at, help]], 'g', 'o')).toBe(at))
+  it('does not fire by halves', () => expect(find([[at]], '', 'o')).toBeUndefined())
+  it('the newest wins', () => expect(find([[help], [later]], '', '?')).toBe(later))
+})
+
+describe('rows', () => {
+  it.each([
+    [-1, 1, 5, 0],
+    [4, 1, 5, 4],
+    [0, -1, 5, 0],
+    [2, -1, 5, 1],
+    [0, 1, 0, -1],
+  ])('from %s by %s of %s to %s', (from, by, rows, to) => expect(step(from, by, rows)).toBe(to))
+})
+
+describe('change', () => {
+  it('is a share', () => expect(change(150, 100)).toBe(0.5))
+  it('is unknown against nothing', () => expect(change(5, 0)).toBeNull())
+})
