@@ -69,9 +69,13 @@ export function useSession(): Session {
   return state.session
 }
 
+export function scopesOf(session: Session): string[] {
+  return (session.key?.scopes ?? '').split(',').filter(Boolean)
+}
+
 // What a control that changes something needs: `why` is empty when it may, else the sentence to show in its stead.
 export function allowed(session: Session, scope: string): { may: boolean; why: string } {
-  const scopes = session.key?.scopes ?? []
+  const scopes = scopesOf(session)
   const may = scopes.includes('admin') || scopes.includes(scope)
   const who = session.key?.name ? `The key “${session.key.name.slice(0, 60)}”` : 'This page'
   return { may, why: may ? '' : `${who} may only look: this wants scope ${scope === 'admin' ? 'admin' : `${scope} or admin`}.` }

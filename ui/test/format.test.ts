@@ -60,7 +60,7 @@ describe('long texts', () => {
   it('keeps whole characters at both ends', () => expect(middle('👩👩👩👩👩👩', 3)).toBe('👩…👩'))
   it('never cuts a surrogate pair', () => {
     const clipped = clip('a👩'.repeat(100), 50)
-    expect(clipped.isWellFormed()).toBe(true)
+    expect(clipped).not.toMatch(/[\ud800-\udbff](?![\udc00-\udfff])/)
     expect(clipped.endsWith('…')).toBe(true)
   })
   it('leaves short ones alone', () => expect(clip('abc', 3)).toBe('abc'))

@@ -7,7 +7,7 @@ import { activeShortcuts, useShortcuts } from '../keys'
 import { useLiveRefresh, useOnline } from '../live'
 import { kPages, type PageEntry } from '../pages'
 import { go, Link, usePath } from '../router'
-import { useSession, useSessionHand } from '../session'
+import { scopesOf, useSession, useSessionHand } from '../session'
 import { setTheme, type Theme, useTheme } from '../theme'
 import { Button } from './basic'
 import { Dialog } from './dialog'
@@ -135,7 +135,7 @@ function Foot({ onHelp }: { onHelp: () => void }) {
   const session = useSession()
   const { signOut } = useSessionHand()
   const theme = useTheme()
-  const look = session.key && !session.key.scopes.includes('admin')
+  const look = session.key && !scopesOf(session).includes('admin')
   return (
     <div className="menu-foot">
       <div className="segments" role="group" aria-label="Colours">
@@ -153,7 +153,7 @@ function Foot({ onHelp }: { onHelp: () => void }) {
       {session.key ? (
         <div className="who">
           <bdi title={session.key.name.slice(0, 500)}>{session.key.name.slice(0, 60) || session.key.id}</bdi>
-          {look ? <span className="muted"> · {session.key.scopes.join(', ')}</span> : null}
+          {look ? <span className="muted"> · {scopesOf(session).join(', ')}</span> : null}
           {session.csrf ? (
             <button type="button" className="link" onClick={() => void signOut()}>
               Sign out
