@@ -3,6 +3,7 @@ import { createRoot } from 'react-dom/client'
 import './styles/tokens.css'
 import './styles/base.css'
 import './styles/components.css'
+import './styles/pages.css'
 import { App } from './app'
 import { applyTheme } from './theme'
 

@@ -9,4 +9,12 @@ export interface PageEntry {
   view: LazyExoticComponent<ComponentType<{ params: Record<string, string> }>>
 }
 
-export const kPages: PageEntry[] = [{ path: '/', menu: { title: 'Overview', key: 'o', icon: '◔', group: 'watch' }, view: lazy(() => import('./overview')) }]
+export const kPages: PageEntry[] = [
+  { path: '/', menu: { title: 'Overview', key: 'o', icon: '◔', group: 'watch' }, view: lazy(() => import('./overview')) },
+  { path: '/calls', menu: { title: 'Calls', key: 'c', icon: '≡', group: 'watch' }, view: lazy(() => import('./calls')) },
+  { path: '/calls/:id', view: lazy(() => import('./call')) },
+  { path: '/money', menu: { title: 'Money', key: 'm', icon: '$', group: 'watch' }, view: lazy(() => import('./money')) },
+  { path: '/alerts', menu: { title: 'Alerts', key: 'a', icon: '△', group: 'watch', badge: 'alerts' }, view: lazy(() => import('./alerts')) },
+  { path: '/playground', menu: { title: 'Playground', key: 'p', icon: '▷', group: 'own' }, view: lazy(() => import('./playground')) },
+  { path: '/settings', menu: { title: 'Settings', key: ',', icon: '⚙', group: 'own' }, view: lazy(() => import('./settings')) },
+]
