@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { axis, extent, type FlowStage, lanes, type StageRecord, type What } from '../src/work/gantt'
+import { axis, extent, type FlowStage, lanes, type StageRecord } from '../src/work/gantt'
 
 const kBegin = Date.parse('2026-11-22T12:00:00.000Z')
 const at = (ms: number) => new Date(kBegin + ms).toISOString()
-const record = (stage: string, what: What, ms: number, more: Partial<StageRecord> = {}): StageRecord => ({ stage, what, attempt: 1, at: at(ms), ...more })
+const record = (stage: string, what: string, ms: number, more: Partial<StageRecord> = {}): StageRecord => ({ stage, what, attempt: 1, at: at(ms), ...more })
 const stage = (name: string, after: string[] = [], kind = 'model'): FlowStage => ({ name, kind, after })
 const live = { created: at(0), state: 'running' }
 const done = (ms: number) => ({ created: at(0), state: 'done', finished: at(ms) })

@@ -8,10 +8,10 @@ import { Link, useParam } from '../router'
 import { useMay } from '../session'
 import { Again, type AgainWhat } from '../work/again'
 import { useFollow } from '../work/follow'
-import { axis, lanes, type StageRecord } from '../work/gantt'
+import { axis, lanes } from '../work/gantt'
 import { Gantt } from '../work/ganttview'
 import { StageView } from '../work/stageview'
-import type { Approval, Effect, FailedAttempt, FlowWhole, Job } from '../work/types'
+import type { ApprovalPage, Effects, FailedAttempts, FlowWhole, Job, RunStages } from '../work/types'
 import { isOver, nameOf, took, versionOf } from '../work/words'
 import '../styles/work.css'
 
@@ -68,7 +68,7 @@ export default function JobPage({ params }: { params: Record<string, string> }) 
           <JobFacts job={it} />
         </Panel>
         <Attempts id={id} />
-        {it.kind === 'flow' ? <Effects job={it} /> : null}
+        {it.kind === 'flow' ? <Outside job={it} /> : null}
       </div>
     </Page>
   )
@@ -125,7 +125,7 @@ function Actions({ job }: { job: Job }) {
 // What the run asks of people: a waiting run mostly waits for one.
 function Asked({ job }: { job: string }) {
   const { may } = useMay('approve')
-  const { data } = useApi<{ approvals: Approval[] }>(may ? '/api/approvals' : null, { job })
+  const { data } = useApi<ApprovalPage>(may ? '/api/approvals' : null, { job })
   if (!data || data.approvals.length === 0) return null
   return (
     <div className="notice" role="status">
@@ -140,7 +140,7 @@ function Asked({ job }: { job: string }) {
 }
 
 function Stages({ job, live }: { job: Job; live: boolean }) {
-  const stages = useApi<{ records: StageRecord[] }>(`/api/jobs/${encodeURIComponent(job.id)}/stages`, {}, { refreshMs: live ? 2000 : 0 })
+  const stages = useApi<RunStages>(`/api/jobs/${encodeURIComponent(job.id)}/stages`, {}, { refreshMs: live ? 2000 : 0 })
   const flow = useApi<FlowWhole>(`/api/flows/${encodeURIComponent(job.flow ?? '')}`)
   const [selected, select] = useParam('stage')
   const now = useMemo(() => (stages.data || job ? Date.now() : 0), [stages.data, job])
@@ -167,6 +167,12 @@ function Stages({ job, live }: { job: Job; live: boolean }) {
   )
 }
 
+// A URL, or {url, secret}.
+function webhookOf({ webhook }: Job): string {
+  const url = webhook !== null && typeof webhook === 'object' && 'url' in webhook ? webhook.url : webhook
+  return typeof url === 'string' ? url : ''
+}
+
 function JobFacts({ job }: { job: Job }) {
   const rows: [string, React.ReactNode][] = [
     ['Queue', <Text key="q">{job.queue}</Text>],
@@ -183,7 +189,7 @@ function JobFacts({ job }: { job: Job }) {
   put('Key', <Text>{job.tenant}</Text>)
   put('User', job.user ? <Text>{job.user}</Text> : '')
   put('Feature', job.feature ? <Text>{job.feature}</Text> : '')
-  put('Webhook', job.webhook ? <Text most={120}>{typeof job.webhook === 'string' ? job.webhook : job.webhook.url}</Text> : '')
+  put('Webhook', job.webhook ? <Text most={120}>{webhookOf(job)}</Text> : '')
   put('Concurrency', job.concurrency ? <Text>{`${job.concurrency.key}: ${job.concurrency.limit} at once`}</Text> : '')
   put('Origin', job.origin ? <Text>{job.origin}</Text> : '')
   put('From', job.parent ? <Link to={`/jobs/${job.parent}`}>{job.parent}</Link> : '')
@@ -206,7 +212,7 @@ function JobFacts({ job }: { job: Job }) {
 }
 
 function Attempts({ id }: { id: string }) {
-  const { data, error } = useApi<{ attempts: FailedAttempt[] }>(`/api/jobs/${encodeURIComponent(id)}/attempts`)
+  const { data, error } = useApi<FailedAttempts>(`/api/jobs/${encodeURIComponent(id)}/attempts`)
   if (error) return <ErrorBox error={error} />
   if (!data || data.attempts.length === 0) return null
   return (
@@ -222,8 +228,8 @@ function Attempts({ id }: { id: string }) {
   )
 }
 
-function Effects({ job }: { job: Job }) {
-  const { data, error } = useApi<{ effects: Effect[]; unknown: number }>(`/api/jobs/${encodeURIComponent(job.id)}/effects`)
+function Outside({ job }: { job: Job }) {
+  const { data, error } = useApi<Effects>(`/api/jobs/${encodeURIComponent(job.id)}/effects`)
   if (error) return <ErrorBox error={error} />
   if (!data || data.effects.length === 0) return null
   return (

@@ -54,7 +54,7 @@ function Providers() {
               cell: ({ credential }) =>
                 credential.dead ? (
                   <Status value="dead" detail={credential.reason} />
-                ) : credential.available_in_s > 0 ? (
+                ) : (credential.available_in_s ?? 0) > 0 ? (
                   `rests ${span(credential.available_in_s)}`
                 ) : (
                   <Status value="ok" />
@@ -175,7 +175,7 @@ function Batches() {
   const { may } = useMay('call')
   const { data, error, reload } = useApi<{ data: Batch[] }>(may ? '/v1/batches' : null, { limit: 20 }, { refreshMs: 10_000 })
   if (!may) return null
-  const when = (seconds: number | null) => (seconds === null ? null : new Date(seconds * 1000).toISOString())
+  const when = (seconds: number | null | undefined) => (typeof seconds !== 'number' ? null : new Date(seconds * 1000).toISOString())
   const live = (batch: Batch) => ['validating', 'in_progress', 'finalizing'].includes(batch.status)
   const cancel = (batch: Batch) =>
     change(() => post(`/v1/batches/${encodeURIComponent(batch.id)}/cancel`), 'Cancelling: what is answered already stays.', '/v1/batches')

@@ -6,7 +6,7 @@ import { invalidate } from '../api/query'
 import { Button, ErrorBox } from '../components/basic'
 import { Dialog, toast } from '../components/dialog'
 import { go } from '../router'
-import type { Job } from './types'
+import type { Job, RunMade } from './types'
 import { nameOf, parsed } from './words'
 
 export interface AgainWhat {
@@ -27,7 +27,7 @@ export function Again({ job, again, onClose }: { job: Job; again: AgainWhat; onC
     event.preventDefault()
     setBusy(true)
     try {
-      const made = await post<{ id: string; existing?: boolean }>(`/api/jobs/${encodeURIComponent(job.id)}/${again.what}`, {
+      const made = await post<RunMade>(`/api/jobs/${encodeURIComponent(job.id)}/${again.what}`, {
         ...(edit ? { [job.kind === 'task' ? 'payload' : 'input']: input.value } : {}),
         ...(current ? { version: 'current' } : {}),
         ...(again.what === 'fork' && again.stage ? { stage: again.stage } : {}),

@@ -1,23 +1,10 @@
 // A run's journal as bars on a time line. The journal tells when a stage ended, and of those that wait when they began; the others begin
 // when the last of those before them has ended, which is when the runner starts them. Pure: the clock is an argument.
 
+import type { components } from '../api/schema'
 import type { Node } from './graph'
 
-export type What = 'started' | 'done' | 'skipped' | 'failed' | 'compensated'
-
-export interface StageRecord {
-  stage: string
-  what: What
-  attempt: number
-  at: string
-  output?: unknown
-  waits_for?: unknown
-  confidence?: number
-  fallback?: boolean
-  taint?: unknown
-  cost_usd?: string
-  error?: { code: string; message: string; field?: string }
-}
+export type StageRecord = components['schemas']['StageRecord']
 
 export interface FlowStage extends Node {
   kind: string

@@ -42,7 +42,7 @@ export function Queues() {
             { name: 'Running', number: true, cell: (queue) => count(queue.running) },
             { name: 'Waiting', number: true, wide: true, cell: (queue) => count(queue.waiting) },
             { name: 'Delayed', number: true, wide: true, cell: (queue) => count(queue.delayed) },
-            { name: 'In, out per s', number: true, wide: true, cell: (queue) => `${short(queue.arrivals_per_s['1m'])}, ${short(queue.ends_per_s['1m'])}` },
+            { name: 'In, out per s', number: true, wide: true, cell: (queue) => `${short(queue.arrivals_per_s?.['1m'])}, ${short(queue.ends_per_s?.['1m'])}` },
             { name: 'At once', number: true, wide: true, cell: (queue) => queue.concurrency || 'no limit' },
             {
               name: 'By hand',

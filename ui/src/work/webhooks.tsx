@@ -9,13 +9,13 @@ import { Link, useParam } from '../router'
 import { useMay } from '../session'
 import { change } from './change'
 import { useList } from './list'
-import type { Webhook } from './types'
+import type { Webhook, WebhookPage } from './types'
 
 const kStates = ['', 'pending', 'delivered', 'dead']
 
 export function Webhooks() {
   const [state, setState] = useParam('webhooks')
-  const list = useList<{ webhooks: Webhook[]; next?: string }, Webhook>(
+  const list = useList<WebhookPage, Webhook>(
     '/api/webhooks',
     { state, limit: 20 },
     (page) => page.webhooks,
