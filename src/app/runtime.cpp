@@ -118,6 +118,8 @@ Result<void> Runtime::load_keyring() {
   auto stored = server::load_keys(*database_);
   if (!stored) return fail(std::move(stored.error()));
   if (auto put = keys_->put_all(std::move(*stored)); !put) return put;
+  sessions_ = std::make_unique<server::Sessions>(*keys_, server::Sessions::Options{});
+  follow_sessions();
   return keys_->configure(configured_keys(config_));
 }
 
@@ -190,7 +192,10 @@ Result<void> Runtime::open_doors() {
   auto pages = server::read_pages(config_.pages);
   if (!pages) return fail(std::move(pages.error()));
   pages_.use(std::move(*pages));
-  api_ = std::make_unique<server::Api>(server::Parts{*gateway_, *database_, metrics_, clock_, kVersion, &workshop_->door(), &workshop_->links(), &pages_});
+  server::Parts parts{*gateway_, *database_, metrics_, clock_, kVersion, &workshop_->door(), &workshop_->links(), &pages_};
+  parts.sessions = sessions_.get();
+  parts.tls = !config_.tls_cert.empty();
+  api_ = std::make_unique<server::Api>(std::move(parts));
   loops_->start();
   workshop_->start();
   journal_->start_importer(*database_);
@@ -270,11 +275,34 @@ void Runtime::note_key_use() {
   if (!noted) log::warn("key_use_not_noted", {{"why", noted.error().message}});
 }
 
+// Signed in, or out, on other nodes.
+void Runtime::follow_sessions() {
+  const WallTime asked = clock_.wall();
+  const auto rows = database_->read_now([&](store::Tx& tx) { return records::list_sessions(tx, asked, sessions_->options().most); });
+  if (rows) sessions_->follow(*rows, asked);
+}
+
+// Once a minute: what is in memory alone is lost by a crash, and shortens an idle session by as much.
+void Runtime::note_session_use() {
+  const auto uses = sessions_->take_uses();
+  const WallTime now = clock_.wall(), idle_since = now - sessions_->options().idle;
+  const auto noted = database_->write_now(
+      [&](store::Tx& tx) -> Result<std::uint64_t> {
+        if (auto touched = records::touch_sessions(tx, uses); !touched) return fail(touched.error());
+        return records::sweep_sessions(tx, now, idle_since);
+      },
+      {.priority = store::Priority::low});
+  if (!noted) log::warn("session_use_not_noted", {{"why", noted.error().message}});
+}
+
 void Runtime::tick() {
   ++ticks_;
   for (auto& old : retired_) carry_budgets(*old.budgets, *wired_->setup.budgets, old.carried);
   std::erase_if(retired_, [](const Retired& old) { return old.wired.expired(); });
-  if (ticks_ % 5 == 0 && !started_.database.starts_with("sqlite:")) sync_keys();
+  if (ticks_ % 5 == 0 && !started_.database.starts_with("sqlite:")) {
+    sync_keys();
+    follow_sessions();
+  }
   if (ticks_ % 60 == 0) sweep();
   if (ticks_ % 5 == 0) workshop_->sweep(clock_.wall());
   drop_old_calls();
@@ -282,6 +310,7 @@ void Runtime::tick() {
 
 void Runtime::sweep() {
   note_key_use();
+  note_session_use();
   const WallTime now = clock_.wall();
   const auto swept = database_->write_now(
       [&](store::Tx& tx) { return records::sweep_idempotent(tx, now, 10'000); }, {.priority = store::Priority::low});
@@ -309,6 +338,7 @@ bool Runtime::drain(Duration patience) {
   const bool clean = listener_->drain(patience);
   listener_.reset();
   note_key_use();
+  note_session_use();
   if (spans_) spans_->shut_down(std::min<Duration>(patience, std::chrono::seconds(2)));
   return clean;
 }

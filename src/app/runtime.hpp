@@ -22,6 +22,7 @@
 #include "server/otlp.hpp"
 #include "server/pages.hpp"
 #include "server/server.hpp"
+#include "server/sessions.hpp"
 #include "store/database.hpp"
 
 namespace ballast::app {
@@ -60,6 +61,8 @@ class Runtime {
   Result<std::string> journal_id() const;
   void sync_keys();
   void note_key_use();
+  void follow_sessions();
+  void note_session_use();
   void sweep();                            // once a minute
   void drop_old_calls();
 
@@ -89,6 +92,7 @@ class Runtime {
   std::unique_ptr<gateway::Gateway> gateway_;
   std::unique_ptr<Workshop> workshop_;
   server::Pages pages_;
+  std::unique_ptr<server::Sessions> sessions_;
   std::unique_ptr<server::Api> api_;
   std::unique_ptr<net::Server> listener_;
   std::vector<Retired> retired_;

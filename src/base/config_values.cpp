@@ -103,13 +103,21 @@ Result<WallTime> parse_time(std::string_view text, std::string_view field) {
   unsigned mo = 0, d = 0, h = 0, mi = 0, s = 0;
   const std::string copy(text);
   if (std::sscanf(copy.c_str(), "%4d-%2u-%2u%n", &y, &mo, &d, &consumed) != 3 || consumed != 10) return refuse(text, shape, field);
+  std::int64_t ns = 0;
   if (text.size() > 10) {
-    char zone = 0;
-    if (std::sscanf(copy.c_str() + 10, "T%2u:%2u:%2u%c", &h, &mi, &s, &zone) != 4 || zone != 'Z' || text.size() != 20) return refuse(text, shape, field);
+    if (std::sscanf(copy.c_str() + 10, "T%2u:%2u:%2u%n", &h, &mi, &s, &consumed) != 3 || consumed != 9 || text.back() != 'Z') return refuse(text, shape, field);
+    std::string_view fraction = text.substr(19, text.size() - 20);         // ".123", as we write it ourselves, and as JavaScript does
+    if (!fraction.empty() && (fraction.front() != '.' || fraction.size() < 2 || fraction.size() > 10)) return refuse(text, shape, field);
+    std::int64_t worth = 100'000'000;
+    for (const char c : fraction.substr(std::min<std::size_t>(1, fraction.size()))) {
+      if (c < '0' || c > '9') return refuse(text, shape, field);
+      ns += worth * (c - '0');
+      worth /= 10;
+    }
   }
   const std::chrono::year_month_day date{std::chrono::year(y), std::chrono::month(mo), std::chrono::day(d)};
   if (!date.ok() || h > 23 || mi > 59 || s > 60) return refuse(text, shape, field);
-  return WallTime(std::chrono::sys_days(date).time_since_epoch()) + std::chrono::hours(h) + std::chrono::minutes(mi) + std::chrono::seconds(s);
+  return WallTime(std::chrono::sys_days(date).time_since_epoch()) + std::chrono::hours(h) + std::chrono::minutes(mi) + std::chrono::seconds(s) + std::chrono::nanoseconds(ns);
 }
 
 std::string format_duration(Duration d) {

@@ -50,6 +50,7 @@ struct Call {
   std::string_view tracestate;                         // passed on with the trace context, as it came
   std::string_view content_encoding;
   std::string_view anthropic_beta;                     // passed through to Anthropic targets
+  const Principal* known = nullptr;                    // who asks, where that was proved otherwise (a page's session): `secret` is not looked at. Borrowed
   DurableCall* durable = nullptr;                      // null: over HTTP; else `secret` is not looked at. Borrowed, its seat is taken
 };
 

@@ -30,7 +30,7 @@ Task<void> refuse(const Call& call, ReplySink& sink, const Error& error) {
 }  // namespace
 
 Task<void> Gateway::count_tokens(Call call, ReplySink& sink) {
-  auto who = authenticate(sink.loop().index(), call.secret);
+  auto who = call.known ? Result<Principal>(*call.known) : authenticate(sink.loop().index(), call.secret);
   if (!who) co_return co_await refuse(call, sink, who.error());
   llm::FactsReader reader;
   const auto facts = reader.request(call.wire, call.body);

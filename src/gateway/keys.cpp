@@ -155,6 +155,20 @@ Result<Principal> KeyRing::principal_of(std::string_view id, WallTime now) const
   return Principal{.key = info, .user = info->user, .feature = info->feature};
 }
 
+Result<Principal> KeyRing::principal_where(std::string_view id, const std::function<bool(const KeyDigest&)>& proven, WallTime now) const {
+  const std::lock_guard hold(mutex_);
+  const std::string name(id);
+  for (const auto* ids : {&current_->by_id, &current_->old_by_id}) {
+    const auto at = ids->find(name);
+    if (at == ids->end() || !proven(at->second)) continue;
+    const auto& info = current_->by_digest.at(at->second);
+    if (info->expires && *info->expires <= now) break;
+    info->use(now);
+    return Principal{.key = info, .user = info->user, .feature = info->feature};
+  }
+  return fail(ErrorCode::caller_unauthenticated, "the key was revoked, was given another secret or has expired", "key");
+}
+
 // Copies the snapshot, edits the copy, publishes it. Changes are rare; reads are every call.
 template <class F>
 Result<void> KeyRing::change(F edit) {

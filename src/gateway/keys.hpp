@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -63,6 +64,10 @@ class KeyRing {
 
   // Who a job of this key asks as: as `authenticate`, by the key's id. Takes a mutex: not for a call over HTTP.
   Result<Principal> principal_of(std::string_view id, WallTime now) const;
+
+  // Of the key `id`, by whichever of its secrets `proven` says yes to (the present one, or that before the last rotation while it is good): who
+  // has proved one of them earlier, and did not keep it. Takes a mutex. caller_unauthenticated once none of them is good any more.
+  Result<Principal> principal_where(std::string_view id, const std::function<bool(const KeyDigest&)>& proven, WallTime now) const;
 
   // Adds or replaces (by id). A digest already held by another id is caller_conflict.
   Result<void> put(StoredKey key);

@@ -39,7 +39,8 @@ inline constexpr std::string_view queue_paused = "queue.paused", queue_resumed =
                                   schedule_deleted = "schedule.deleted", schedule_run = "schedule.run",
                                   flow_loaded = "flow.loaded";
 inline constexpr std::string_view key_created = "key.created", key_updated = "key.updated", key_rotated = "key.rotated", key_revoked = "key.revoked",
-                                  charge_reconciled = "charge.reconciled", backup_made = "backup.made", backup_restored = "backup.restored", user_erased = "user.erased";
+                                  charge_reconciled = "charge.reconciled", session_opened = "session.opened", session_closed = "session.closed",
+                                  backup_made = "backup.made", backup_restored = "backup.restored", user_erased = "user.erased";
 inline constexpr std::string_view chain_erased = "audit.erased";      // written by retire_chains alone
 }  // namespace audit
 

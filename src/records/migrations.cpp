@@ -99,6 +99,13 @@ CREATE INDEX effects_by_n ON effects (job, n);
 CREATE INDEX effects_by_place ON effects (job, place) WHERE place > 0;
 )sql";
 
+// sessions: who is signed in to the dashboard (records/sessions).
+constexpr std::string_view kTenth = R"sql(
+CREATE TABLE sessions (
+  digest {blob} NOT NULL PRIMARY KEY, key_id {text} NOT NULL, proof {blob} NOT NULL, created_us {int} NOT NULL, expires_us {int} NOT NULL,
+  seen_us {int} NOT NULL) {clustered};
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"records", 1, "calls, attempts, budgets, keys, idempotency", kFirst},
     {"records", 2, "calls in blocks", kSecond},
@@ -108,6 +115,7 @@ constexpr store::Migration kMigrations[] = {
     {"records", 6, "values of runs", kSixth},
     {"records", 7, "effects of runs", kSeventh},
     {"records", 8, "the order of a run's effects", kEighth},
+    {"records", 10, "sessions of the dashboard", kTenth},
 };
 
 }  // namespace

@@ -43,6 +43,25 @@ gateway::Call call_of(const net::Exchange& exchange, llm::Wire wire, llm::Operat
           .anthropic_beta = h.get("anthropic-beta")};
 }
 
+// From a page of the dashboard: the session says who calls.
+Task<bool> serve_page(net::Exchange& exchange, const Parts& parts, llm::Wire wire, llm::Operation operation) {
+  co_await acquaint(exchange, parts);
+  const auto who = require_session(exchange.request(), parts, session_token(exchange.request()));
+  ExchangeSink sink(exchange);
+  if (!who) {
+    const auto told = llm::write_error(wire, who.error());
+    co_await reply_text(exchange, told.status, "application/json", told.body);
+    co_return true;
+  }
+  gateway::Call call = call_of(exchange, wire, operation);
+  call.known = &*who;
+  if (operation == llm::Operation::count_tokens)
+    co_await parts.gateway.count_tokens(call, sink);
+  else
+    co_await parts.gateway.serve(call, sink);
+  co_return true;
+}
+
 Task<bool> serve(net::Exchange& exchange, const Parts& parts, llm::Wire wire, llm::Operation operation) {
   const gateway::Call call = call_of(exchange, wire, operation);
   ExchangeSink sink(exchange);
@@ -83,6 +102,7 @@ json::object model_entry(const gateway::RouteTable::Name& name) {
 
 // Both OpenAI's and Anthropic's lists: their fields do not collide.
 Task<bool> list_models(net::Exchange& exchange, const Parts& parts) {
+  co_await acquaint(exchange, parts);
   const auto who = require_scope(exchange, parts, gateway::Scope::call);
   if (!who) {
     const auto told = llm::write_error(llm::Wire::openai_chat, who.error());
@@ -121,7 +141,9 @@ Task<bool> list_models(net::Exchange& exchange, const Parts& parts) {
 Task<bool> models_api(net::Exchange& exchange, const Parts& parts) {
   const auto& request = exchange.request();
   for (const Route& route : kRoutes) {
-    if (request.path == route.path && request.method == "POST") return serve(exchange, parts, route.wire, route.operation);
+    if (request.path != route.path || request.method != "POST") continue;
+    const bool page = parts.sessions && secret_of(request).empty() && !session_token(request).empty();
+    return page ? serve_page(exchange, parts, route.wire, route.operation) : serve(exchange, parts, route.wire, route.operation);
   }
   if (request.method == "GET" && (request.path == "/v1/models" || request.path.starts_with("/v1/models/")))
     return list_models(exchange, parts);

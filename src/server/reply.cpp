@@ -56,7 +56,8 @@ std::string_view secret_of(const net::RequestHead& request) {
 }
 
 Result<gateway::Principal> require_scope(net::Exchange& exchange, const Parts& parts, gateway::Scope scope) {
-  auto who = parts.gateway.authenticate(exchange.loop().index(), secret_of(exchange.request()));
+  const auto token = parts.sessions ? session_token(exchange.request()) : std::string_view();
+  auto who = token.empty() ? parts.gateway.authenticate(exchange.loop().index(), secret_of(exchange.request())) : require_session(exchange.request(), parts, token);
   if (!who) return who;
   if (auto ok = gateway::require(*who, scope); !ok) return fail(std::move(ok.error()));
   return who;

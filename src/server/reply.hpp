@@ -19,7 +19,13 @@ Task<void> reply_openai_list(net::Exchange& exchange, json::array data, bool has
 
 // The caller's secret, whichever header carries it.
 std::string_view secret_of(const net::RequestHead& request);
-// Who asks; caller_unauthenticated, or caller_forbidden without `scope`.
+// The token of a page's session, where no header has a key and the path is one that sessions are for; else empty.
+std::string_view session_token(const net::RequestHead& request);
+// Who the session is; caller_forbidden for a change whose headers do not prove that the page made it.
+Result<gateway::Principal> require_session(const net::RequestHead& request, const Parts& parts, std::string_view token);
+// Looks for a session that is not known here, where the request names one: another node may have made it.
+Task<void> acquaint(net::Exchange& exchange, const Parts& parts);
+// Who asks, by a header's key or else a page's session; caller_unauthenticated, or caller_forbidden without `scope`.
 Result<gateway::Principal> require_scope(net::Exchange& exchange, const Parts& parts, gateway::Scope scope);
 // What was answered before the question is in the ledger when it is read, unless the importer is far behind.
 Task<void> catch_up(net::Exchange& exchange, const Parts& parts);

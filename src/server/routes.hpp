@@ -5,6 +5,7 @@
 namespace ballast::server {
 
 Task<bool> models_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> session_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> keys_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> records_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> budgets_api(net::Exchange& exchange, const Parts& parts);

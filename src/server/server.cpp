@@ -38,6 +38,9 @@ Api::~Api() = default;
 Task<void> Api::handle(net::Exchange& exchange) {
   const bool model = co_await models_api(exchange, parts_);
   if (model) co_return;
+  co_await acquaint(exchange, parts_);
+  const bool session = co_await session_api(exchange, parts_);
+  if (session) co_return;
   const bool state = co_await state_api(exchange, parts_, is_draining());
   if (state) co_return;
   const bool records = co_await records_api(exchange, parts_);

@@ -13,6 +13,7 @@
 //   workers_api    /api/workers/*
 //   webhooks_api   /api/webhooks
 //   pages          /pages/NAME/             static files that the configuration names
+//   session_api    /api/session             signing in to the dashboard
 //   state_api      /api/breakers, /api/budgets, /api/providers, /metrics, /healthz, /readyz, /openapi.json
 //
 // Native routes answer errors as RFC 9457 problem details; the models' routes in their own API's shape.
@@ -35,6 +36,7 @@ namespace ballast::server {
 
 class WorkDoor;                                  // work_door.hpp
 class Pages;                                     // pages.hpp
+class Sessions;                                  // sessions.hpp
 
 // Borrowed; all of it outlives the Api.
 struct Parts {
@@ -46,6 +48,8 @@ struct Parts {
   WorkDoor* work = nullptr;                      // null only in tests of other routes
   const work::ApprovalLinks* links = nullptr;    // null: none are made or taken
   const Pages* pages = nullptr;                  // null: none are served
+  Sessions* sessions = nullptr;                  // null: nobody signs in, cookies say nothing
+  bool tls = false;                              // this server speaks it: cookies are for it alone
 };
 
 class Api final : public net::Handler {

@@ -269,6 +269,10 @@ TEST(ConfigValues, Times) {
   const auto noon = WallTime(std::chrono::sys_days(std::chrono::year(2026) / 11 / 21).time_since_epoch()) + 12h;
   EXPECT_EQ(parse_time("2026-11-21T12:00:00Z").value_or(WallTime{}), noon);
   EXPECT_EQ(parse_time("2026-11-21").value_or(WallTime{}), noon - 12h);
+  EXPECT_EQ(parse_time("2026-11-21T12:00:00.250Z").value_or(WallTime{}), noon + 250ms) << "as to_rfc3339 and JavaScript write it";
+  EXPECT_EQ(parse_time("2026-11-21T12:00:00.000000001Z").value_or(WallTime{}), noon + 1ns);
+  for (const char* bad : {"2026-11-21T12:00:00.Z", "2026-11-21T12:00:00.1234567890Z", "2026-11-21T12:00:00.1xZ", "2026-11-21T12:00:001Z", "2026-11-21T12:00:00.1"})
+    EXPECT_FALSE(parse_time(bad, "from")) << bad;
   for (const auto bad : {"", "tomorrow", "2026-13-01", "2026-02-30", "2026-1-1", "2026-11-21T12:00", "2026-11-21T12:00:00", "2026-11-21T12:00:00+01:00",
                          "2026-11-21T25:00:00Z", "2026-11-21 12:00:00Z", "2026-11-21T12:00:00Zz"}) {
     const auto at = parse_time(bad, "from");

@@ -7,6 +7,7 @@
 #include "records/idempotency.hpp"
 #include "records/keys.hpp"
 #include "records/migrations.hpp"
+#include "records/sessions.hpp"
 
 namespace ballast::records {
 namespace {
@@ -174,6 +175,27 @@ TEST(StoredReply, DamageIsNoticed) {
 }
 
 BALLAST_ON_BOTH_DATABASES(RepositoriesTest);
+
+TEST_P(RepositoriesTest, ASessionIsKeptFoundTouchedAndSwept) {
+  const SessionRow one{sha256("one"), "key_1", sha256("p"), at(100), at(1000), at(100)}, two{sha256("two"), "key_1", sha256("q"), at(200), at(900), at(200)};
+  ASSERT_TRUE(write([&](store::Tx& tx) { return insert_session(tx, one); }));
+  ASSERT_TRUE(write([&](store::Tx& tx) { return insert_session(tx, two); }));
+  EXPECT_EQ(write([&](store::Tx& tx) { return insert_session(tx, one); }).error().code, ErrorCode::caller_conflict);
+  EXPECT_EQ(*read([&](store::Tx& tx) { return find_session(tx, one.digest); }), one);
+  EXPECT_FALSE(*read([](store::Tx& tx) { return find_session(tx, sha256("nobody")); }));
+  EXPECT_EQ(*read([](store::Tx& tx) { return list_sessions(tx, at(0), 10); }), (std::vector{two, one}));
+  EXPECT_EQ(*read([](store::Tx& tx) { return list_sessions(tx, at(950), 10); }), std::vector{one});
+  const SessionUse uses[] = {{one.digest, at(500)}, {two.digest, at(150)}, {sha256("nobody"), at(1)}};
+  ASSERT_TRUE(write([&](store::Tx& tx) { return touch_sessions(tx, uses); }));
+  EXPECT_EQ((*read([&](store::Tx& tx) { return find_session(tx, one.digest); }))->seen, at(500));
+  EXPECT_EQ((*read([&](store::Tx& tx) { return find_session(tx, two.digest); }))->seen, at(200)) << "never backwards";
+  EXPECT_EQ(*write([](store::Tx& tx) { return sweep_sessions(tx, at(600), at(300)); }), 1u) << "the idle one";
+  EXPECT_EQ(*write([](store::Tx& tx) { return sweep_sessions(tx, at(1000), at(300)); }), 1u) << "the one at its end";
+  ASSERT_TRUE(write([&](store::Tx& tx) { return insert_session(tx, one); }));
+  ASSERT_TRUE(write([&](store::Tx& tx) { return delete_session(tx, one.digest); }));
+  ASSERT_TRUE(write([&](store::Tx& tx) { return delete_session(tx, one.digest); }));
+  EXPECT_TRUE(read([](store::Tx& tx) { return list_sessions(tx, at(0), 10); })->empty());
+}
 
 }  // namespace
 }  // namespace ballast::records

@@ -11,6 +11,7 @@
 #include "records/ledger.hpp"
 #include "records/migrations.hpp"
 #include "server/server.hpp"
+#include "server/sessions.hpp"
 #include "server/state_metrics.hpp"
 
 namespace ballast::server::test {
@@ -28,6 +29,7 @@ class Asked final : public net::Exchange {
     if (const auto at = all.find('?'); at != all.npos) head_.query = all.substr(at + 1);
     if (!secret.empty()) head_.headers.add("authorization", "Bearer " + secret);
   }
+  void add(std::string_view name, std::string_view value) { head_.headers.add(name, value); }
   const net::RequestHead& request() const override { return head_; }
   std::string_view body() const override { return body_; }
   std::string_view peer() const override { return peer_; }
@@ -38,6 +40,7 @@ class Asked final : public net::Exchange {
     status = code;
     type = headers.get("content-type");
     allow = headers.get("allow");
+    told = headers;
     for (const auto piece : pieces) answer.append(piece);
     co_return Result<void>{};
   }
@@ -48,6 +51,7 @@ class Asked final : public net::Exchange {
   bool started() const override { return status != 0; }
   int status = 0;
   std::string type, answer, allow;
+  net::Headers told;
 
  private:
   Scheduler& loop_;
@@ -59,6 +63,7 @@ class Asked final : public net::Exchange {
 struct Answer {
   int status = 0;
   std::string type, text, allow = {};
+  net::Headers headers = {};
   json::value body() const { return parse_json(text).value_or(json::value(json::object{})); }
   // A member of a problem, or of an answer; empty if it is not there.
   std::string at(std::string_view name) const {
@@ -90,6 +95,7 @@ struct House {
   std::unique_ptr<records::CallJournal> journal = std::move(*records::CallJournal::open({.directory = folder / "journal", .segment_bytes = 1 << 20, .clock = &clock}));
   std::unique_ptr<gateway::Gateway> gateway;
   std::unique_ptr<Api> api;
+  Sessions sessions{keys, {}};
 
   explicit House(std::vector<gateway::BudgetRule> budgets = {}) {
     EXPECT_TRUE(database->migrate(records::migrations()));
@@ -108,12 +114,21 @@ struct House {
     setup->budgets = *gateway::BudgetBook::create(std::move(budgets), clock, {});
     gateway = std::make_unique<gateway::Gateway>(gateway::World{clock, keys, breakers, cache, idempotency, *journal, registry}, setup);
     export_state(registry, *gateway, *database);
-    api = std::make_unique<Api>(Parts{*gateway, *database, registry, clock, "test"});
+    Parts parts{*gateway, *database, registry, clock, "test"};
+    parts.sessions = &sessions;
+    api = std::make_unique<Api>(std::move(parts));
   }
   Answer ask(std::string method, std::string target, std::string_view secret = {}, std::string body = {}, std::string peer = "192.0.2.7:5000") {
     Asked asked(loop, std::move(method), std::move(target), std::string(secret), std::move(body), std::move(peer));
     loop.run(api->handle(asked));
-    return {asked.status, asked.type, asked.answer, asked.allow};
+    return {asked.status, asked.type, asked.answer, asked.allow, asked.told};
+  }
+  // With these headers, from a browser of another machine.
+  Answer browse(std::string method, std::string target, net::Headers headers, std::string body = {}) {
+    Asked asked(loop, std::move(method), std::move(target), {}, std::move(body), "192.0.2.7:5000");
+    for (const auto& [name, value] : headers) asked.add(name, value);
+    loop.run(api->handle(asked));
+    return {asked.status, asked.type, asked.answer, asked.allow, asked.told};
   }
   // Calls of a key into the ledger, one a minute.
   void calls(std::string_view key, std::uint64_t from, std::uint64_t count) {
