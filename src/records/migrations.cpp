@@ -106,6 +106,13 @@ CREATE TABLE sessions (
   seen_us {int} NOT NULL) {clustered};
 )sql";
 
+// Messages of calls: ids are time-ordered, so the primary key is the index of retention too.
+constexpr std::string_view kTwelfth = R"sql(
+CREATE TABLE recorded_messages (
+  call_id {blob} NOT NULL PRIMARY KEY, user_id {text} NOT NULL, key_id {text} NOT NULL, at_us {int} NOT NULL, flags {int} NOT NULL, packed {blob} NOT NULL) {table};
+CREATE INDEX recorded_messages_by_user ON recorded_messages (user_id, call_id) WHERE user_id <> '';
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"records", 1, "calls, attempts, budgets, keys, idempotency", kFirst},
     {"records", 2, "calls in blocks", kSecond},
@@ -116,6 +123,7 @@ constexpr store::Migration kMigrations[] = {
     {"records", 7, "effects of runs", kSeventh},
     {"records", 8, "the order of a run's effects", kEighth},
     {"records", 10, "sessions of the dashboard", kTenth},
+    {"records", 12, "recorded messages of calls", kTwelfth},
 };
 
 }  // namespace
