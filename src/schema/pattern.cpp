@@ -142,4 +142,39 @@ Pattern::Found Pattern::search(std::string_view text, std::uint64_t most, std::u
   return rc >= 0 ? Found::yes : rc == PCRE2_ERROR_NOMATCH ? Found::no : Found::too_much;
 }
 
+// Short stretches by the fast engine, the rest under the count.
+Pattern::Found Pattern::find(std::string_view text, std::size_t from, std::uint64_t& steps, std::size_t& begin, std::size_t& end) const {
+  const auto charge = [&](std::uint64_t n) { steps -= std::min(steps, n); };
+  if (plain_ != Plain::none) {
+    const std::size_t size = plain_text_.size();
+    if (plain_ == Plain::contains) begin = text.find(plain_text_, from);
+    else begin = plain_search(text) ? (plain_ == Plain::suffix ? text.size() - size : 0) : std::string_view::npos;
+    if (begin == std::string_view::npos || begin < from) return Found::no;
+    end = begin + size;
+    return Found::yes;
+  }
+  const DataPtr data(pcre2_match_data_create(1, nullptr));
+  const ContextPtr context(pcre2_match_context_create(nullptr));
+  pcre2_set_heap_limit(context.get(), kHeapKib);
+  int rc = PCRE2_ERROR_MATCHLIMIT;
+  if (text.size() - from <= kShortText) {
+    pcre2_set_match_limit(context.get(), kShortBacktracks);
+    rc = pcre2_match(code_->fast.get(), bytes(text), text.size(), from, 0, data.get(), context.get());
+    charge(1 + (text.size() - from) / 64);
+  }
+  if (rc < 0 && rc != PCRE2_ERROR_NOMATCH) {
+    Count count{.done = 0, .most = steps, .at = from};
+    pcre2_set_match_limit(context.get(), UINT32_MAX);
+    pcre2_set_callout(context.get(), count_step, &count);
+    rc = pcre2_match(code_->counted.get(), bytes(text), text.size(), from, 0, data.get(), context.get());
+    charge(count.done);
+  }
+  if (rc == PCRE2_ERROR_NOMATCH) return Found::no;
+  if (rc < 0) return Found::too_much;
+  const PCRE2_SIZE* where = pcre2_get_ovector_pointer(data.get());
+  begin = where[0];
+  end = where[1];
+  return Found::yes;
+}
+
 }  // namespace ballast::schema

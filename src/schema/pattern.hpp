@@ -1,5 +1,5 @@
 // Regular expressions of ECMA-262 (with its `u` flag, and the harmless escapes that are used without it), run by PCRE2 under a count
-// of steps, so that no expression and no text can hold a thread. Private to schema/.
+// of steps, so that no expression and no text can hold a thread.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -24,6 +24,10 @@ class Pattern {
   // Whether `text` holds a match. `steps` is reduced by what the search cost, in steps of evaluation. too_much: the search would have
   // taken more than `most` steps.
   Found search(std::string_view text, std::uint64_t most, std::uint64_t& steps) const;
+
+  // The first match that begins at `from` or behind it: [begin, end). `steps` is what may be taken, and is reduced by what was: too_much when it
+  // is used up. `text` is valid UTF-8, `from` at a character.
+  Found find(std::string_view text, std::size_t from, std::uint64_t& steps, std::size_t& begin, std::size_t& end) const;
 
   const std::string& source() const { return source_; }
 
