@@ -125,5 +125,18 @@ export function middle(text: string, most: number): string {
 
 // Of a text from outside at most this much is given to the page: ten thousand letters in a cell help nobody.
 export function clip(text: string, most = 200): string {
-  return text.length <= most ? text : `${[...text.slice(0, most)].slice(0, -1).join('')}…`
+  return visible(text.length <= most ? text : `${[...text.slice(0, most)].slice(0, -1).join('')}…`)
+}
+
+// What would turn the letters around it about, or not be seen at all, is shown by its number: “exe.‹202E›gnp” fools nobody.
+export function visible(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g, (one) =>
+    one === '\r' || one === '\u200d' ? one : `‹${one.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}›`,
+  )
+}
+
+// A name of our vocabulary without its underscores; anything else as it is.
+export function words(name: string): string {
+  return /^[a-z0-9_]{1,80}$/.test(name) ? name.replaceAll('_', ' ') : name
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { every, lonely, path, scale, stack } from '../src/components/scale'
+import { lonely, named, path, scale, stack } from '../src/components/scale'
 import { change } from '../src/components/stat'
 import { step } from '../src/components/table'
 import { find } from '../src/keys'
@@ -19,7 +19,18 @@ describe('scales', () => {
       expect(ticks.length).toBeLessThan(9)
     }
   })
-  it('gives labels room', () => expect(every(120, 600)).toBe(15))
+  it('names round times, and no more than fit', () => {
+    const starts = Array.from({ length: 121 }, (_, i) => Date.UTC(2026, 10, 22, 20, 18, 30) + i * 30_000)
+    const { at, apart } = named(starts, 30, 520, 0)
+    expect(apart).toBe(600)
+    expect(at.map((i) => new Date(starts[i]!).toISOString().slice(11, 19))).toEqual(['20:20:00', '20:30:00', '20:40:00', '20:50:00', '21:00:00', '21:10:00'])
+  })
+  it('names days by the clock of the reader', () => {
+    const starts = Array.from({ length: 84 }, (_, i) => Date.UTC(2026, 10, 15) + i * 7_200_000)
+    const { at, apart } = named(starts, 7200, 1000, 3600 * 2)
+    expect(apart).toBe(86400)
+    expect(new Date(starts[at[0]!]!).toISOString()).toBe('2026-11-15T22:00:00.000Z')
+  })
   it('breaks a line where nothing is', () => expect(path([[0, 1], null, [2, 3], [4, 5]])).toBe('M0.0 1.0M2.0 3.0L4.0 5.0'))
   it('finds points no line would show', () => expect(lonely([1, null, 2, 3, null, 4])).toEqual([0, 5]))
   it('stacks', () =>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ago, clip, count, micros, middle, millis, percent, short, span, tick } from '../src/format'
+import { ago, clip, count, micros, middle, millis, percent, short, span, tick, visible, words } from '../src/format'
 
 describe('figures', () => {
   it.each([
@@ -63,5 +63,10 @@ describe('long texts', () => {
     expect(clipped).not.toMatch(/[\ud800-\udbff](?![\udc00-\udfff])/)
     expect(clipped.endsWith('…')).toBe(true)
   })
+  it('shows what would hide', () => {
+    expect(clip('user\u202Egnp.exe\u0000')).toBe('user‹202E›gnp.exe‹0000›')
+    expect(visible('two\nlines\tand 👩🏽‍🚀, مستخدم')).toBe('two\nlines\tand 👩🏽‍🚀, مستخدم')
+  })
+  it('reads only its own words', () => expect([words('provider_timeout'), words('window.__pwned')]).toEqual(['provider timeout', 'window.__pwned']))
   it('leaves short ones alone', () => expect(clip('abc', 3)).toBe('abc'))
 })

@@ -2,7 +2,7 @@
 
 import { type ButtonHTMLAttributes, type ReactNode, useEffect, useRef, useState } from 'react'
 import type { Problem } from '../api/client'
-import { ago, clip, dateTime } from '../format'
+import { ago, clip, dateTime, words } from '../format'
 import { money as moneyText } from '../money'
 
 export type Tone = 'plain' | 'good' | 'warn' | 'bad' | 'info' | 'accent'
@@ -43,7 +43,7 @@ const kTones: Record<string, Tone> = {
 export function Status({ value, detail }: { value: string; detail?: string | undefined }) {
   return (
     <Badge tone={kTones[value] ?? 'plain'}>
-      {clip(value.replaceAll('_', ' '), 40)}
+      {clip(words(value), 40)}
       {detail ? ` · ${clip(detail, 60)}` : ''}
     </Badge>
   )
@@ -175,8 +175,17 @@ export function Copy({ text, label = 'Copy' }: { text: string; label?: string })
   }
   return (
     <button type="button" className="copy" onClick={copy} aria-label={`${label}: ${clip(text, 40)}`} title={label}>
-      <span aria-live="polite">{done || '⧉'}</span>
+      <span aria-live="polite">{done || <CopyIcon />}</span>
     </button>
+  )
+}
+
+function CopyIcon() {
+  return (
+    <svg width="14" height="14" viewBox="0 0 16 16" fill="none" stroke="currentColor" strokeWidth="1.4" aria-hidden="true">
+      <rect x="5.5" y="5.5" width="8" height="8" rx="1.5" />
+      <path d="M10.5 3.2v-.2a1 1 0 0 0-1-1H3.5a1 1 0 0 0-1 1v6a1 1 0 0 0 1 1h.2" />
+    </svg>
   )
 }
 

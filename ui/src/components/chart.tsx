@@ -4,7 +4,7 @@
 import { createContext, type KeyboardEvent, type PointerEvent, type ReactNode, useContext, useEffect, useId, useMemo, useRef, useState } from 'react'
 import { dateTime, tick } from '../format'
 import { Button } from './basic'
-import { every, lonely, path, scale, stack } from './scale'
+import { lonely, named, path, scale, stack } from './scale'
 
 export interface Line {
   name: string
@@ -97,7 +97,12 @@ export function TimeChart({ title, starts, stepSeconds, lines, kind = 'line', fo
     else return
     event.preventDefault()
   }
-  const step = every(n, inner)
+  const axis = named(
+    starts.map((start) => Date.parse(start)),
+    stepSeconds,
+    inner,
+    n > 0 ? -time(0).getTimezoneOffset() * 60 : 0,
+  )
   return (
     <figure className="chart" aria-labelledby={id}>
       <figcaption>
@@ -166,10 +171,10 @@ export function TimeChart({ title, starts, stepSeconds, lines, kind = 'line', fo
                   </text>
                 </g>
               ))}
-              {starts.map((start, i) =>
-                i % step === 0 && x(i) < width - 24 ? (
-                  <text key={start} className="axis" x={x(i)} y={height - 6} textAnchor="middle">
-                    {tick(new Date(start), stepSeconds)}
+              {axis.at.map((i) =>
+                x(i) < width - 20 ? (
+                  <text key={i} className="axis" x={x(i)} y={height - 6} textAnchor="middle">
+                    {tick(time(i), axis.apart)}
                   </text>
                 ) : null,
               )}

@@ -1,7 +1,7 @@
 // Any JSON as a tree that folds. What comes from outside is text, and however much there is, only a part is drawn at a time.
 
 import { useState } from 'react'
-import { clip } from '../format'
+import { clip, visible } from '../format'
 import { Copy } from './basic'
 
 const kChildren = 100
@@ -72,7 +72,7 @@ function Leaf({ value }: { value: unknown }) {
   const long = value.length > kText && !whole
   return (
     <span className="json-string">
-      <bdi>{long ? clip(value, kText) : value}</bdi>
+      <bdi>{long ? clip(value, kText) : visible(value)}</bdi>
       {long ? (
         <button type="button" className="link" onClick={() => setWhole(true)}>
           {' '}

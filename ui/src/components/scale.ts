@@ -12,11 +12,20 @@ export function scale(most: number, wanted = 4): number[] {
   return ticks
 }
 
-// Every how many buckets the time axis says something, so that labels of `each` pixels fit into `width`.
-export function every(buckets: number, width: number, each = 72): number {
+const kRound = [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800]
+// Which buckets the time axis names: those at round times of the reader's clock, as many as fit; and how far apart they are.
+// `offsetSeconds` is what that clock is ahead of UTC.
+export function named(startsMs: number[], stepSeconds: number, width: number, offsetSeconds: number, each = 72): { at: number[]; apart: number } {
   const fits = Math.max(1, Math.floor(width / each))
-  const rough = Math.max(1, Math.ceil(buckets / fits))
-  return [1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 24, 30, 40, 60, 120].find((n) => n >= rough) ?? rough
+  const wanted = (startsMs.length * stepSeconds) / fits
+  const apart = kRound.find((seconds) => seconds >= wanted && seconds >= stepSeconds) ?? Math.ceil(wanted / 604800) * 604800
+  const at: number[] = []
+  startsMs.forEach((ms, i) => {
+    const local = ms / 1000 + offsetSeconds
+    // The bucket that holds the round moment, be it aligned or not.
+    if (Math.floor((local + stepSeconds - 1) / apart) * apart >= local) at.push(i)
+  })
+  return { at, apart }
 }
 
 // A line through the points, broken where there is nothing.

@@ -11,8 +11,9 @@ export interface Column<T> {
   number?: boolean
   // Not on a phone.
   wide?: boolean
+  // May take several lines.
+  wrap?: boolean
   cell: (row: T) => ReactNode
-  sort?: (a: T, b: T) => number
 }
 
 interface Props<T> {
@@ -39,6 +40,8 @@ export function step(at: number, by: number, rows: number): number {
 
 export function Table<T>({ label, columns, rows, id, to, onOpen, selected, empty = 'Nothing here.', more, loadingMore, dim }: Props<T>) {
   const ref = useRef<HTMLTableElement>(null)
+  // What does not fit a phone as columns becomes a card a row.
+  const cards = columns.filter((column) => !column.wide).length > 4
   const opens = to !== undefined || onOpen !== undefined
   const shortcuts = useMemo(() => {
     const focus = (by: number) => {
@@ -70,7 +73,12 @@ export function Table<T>({ label, columns, rows, id, to, onOpen, selected, empty
   }
   return (
     <div className={dim ? 'table-wrap dim' : 'table-wrap'}>
-      <table ref={ref} className={opens ? 'table table-opens' : 'table'} onKeyDown={arrows} aria-label={label}>
+      <table
+        ref={ref}
+        className={['table', opens ? 'table-opens' : '', cards ? 'table-cards' : ''].filter(Boolean).join(' ')}
+        onKeyDown={arrows}
+        aria-label={label}
+      >
         <thead>
           <tr>
             {columns.map((column) => (
@@ -114,7 +122,7 @@ export function Table<T>({ label, columns, rows, id, to, onOpen, selected, empty
 }
 
 function kind<T>(column: Column<T>): string {
-  return [column.number ? 'number' : '', column.wide ? 'wide-only' : ''].filter(Boolean).join(' ')
+  return [column.number ? 'number' : '', column.wide ? 'wide-only' : '', column.wrap ? 'wrap' : ''].filter(Boolean).join(' ')
 }
 
 // A click anywhere in a row opens it, unless it was meant for something within, or for selecting text.

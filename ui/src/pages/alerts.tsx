@@ -7,7 +7,7 @@ import { Badge, Button, Empty, ErrorBox, Loading, Page, Panel, Status, Text, Tim
 import { Dialog, toast, toastProblem } from '../components/dialog'
 import { Json } from '../components/json'
 import { Table } from '../components/table'
-import { clip } from '../format'
+import { clip, words } from '../format'
 import { useParam } from '../router'
 import { useMay } from '../session'
 import { plain } from '../story'
@@ -146,7 +146,7 @@ function Silences({ silences, why }: { silences: Silence[]; why: string }) {
               </Text>
             ),
           },
-          { name: 'Why', cell: (row) => <Text most={120}>{row.note}</Text> },
+          { name: 'Why', wrap: true, cell: (row) => <Text most={120}>{row.note}</Text> },
           { name: 'By', wide: true, cell: (row) => <Text most={40}>{row.by}</Text> },
           { name: 'Ends', cell: (row) => <Time at={row.until} /> },
           {
@@ -173,15 +173,16 @@ function Rules({ rules }: { rules: AlertRule[] }) {
         empty="No rule is in force."
         columns={[
           { name: 'Rule', cell: (row) => <Text most={60}>{row.name}</Text> },
-          { name: 'Kind', cell: (row) => <Text most={40}>{row.kind.replaceAll('_', ' ')}</Text> },
+          { name: 'Kind', wide: true, cell: (row) => <Text most={40}>{words(row.kind)}</Text> },
           { name: 'Severity', cell: (row) => <Status value={row.severity} /> },
           {
             name: 'Set to',
+            wrap: true,
             cell: (row) => (
               <Text most={160}>
                 {Object.entries(row)
                   .filter(([name]) => !['name', 'kind', 'severity'].includes(name))
-                  .map(([name, value]) => `${name.replaceAll('_', ' ')} ${plain(value)}`)
+                  .map(([name, value]) => `${words(name)} ${plain(value)}`)
                   .join(', ')}
               </Text>
             ),

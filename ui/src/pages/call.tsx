@@ -6,7 +6,7 @@ import { Button, Copy, Empty, ErrorBox, Facts, Loading, Money, Page, Panel, Stat
 import { toast, toastProblem } from '../components/dialog'
 import { Json } from '../components/json'
 import { Stat, Stats } from '../components/stat'
-import { count, micros, percent, share } from '../format'
+import { count, micros, percent, share, words } from '../format'
 import { sumUsd } from '../money'
 import { Link } from '../router'
 import { useMay } from '../session'
@@ -63,7 +63,7 @@ function Head({ call }: { call: Call }) {
       <Stat
         name="Ended"
         value={<Status value={call.status} />}
-        note={call.error ? `${call.error.replaceAll('_', ' ')} · HTTP ${call.http_status}` : `HTTP ${call.http_status}`}
+        note={call.error ? `${words(call.error)} · HTTP ${call.http_status}` : `HTTP ${call.http_status}`}
       />
       <Stat
         name="Took"
@@ -154,7 +154,7 @@ function AttemptRow({ attempt, call }: { attempt: Attempt; call: Call }) {
         </b>
         <Status
           value={good ? 'ok' : 'failed'}
-          detail={good ? undefined : `${attempt.outcome.replaceAll('_', ' ')}${attempt.http_status ? `, HTTP ${attempt.http_status}` : ''}`}
+          detail={good ? undefined : `${words(attempt.outcome)}${attempt.http_status ? `, HTTP ${attempt.http_status}` : ''}`}
         />
       </div>
       <div
@@ -205,10 +205,10 @@ function TokenPanel({ call }: { call: Call }) {
         rows={[
           ...kKinds
             .filter(([kind]) => call.tokens[kind] > 0)
-            .map(([kind, words, color]): [ReactNode, ReactNode] => [
+            .map(([kind, called, color]): [ReactNode, ReactNode] => [
               <span key={kind} className={`legend color-${color}`}>
                 <i />
-                {words}
+                {called}
               </span>,
               <span key="n" className="number">
                 {count(call.tokens[kind])} · {percent(share(call.tokens[kind], whole))}
@@ -303,7 +303,7 @@ function Conversation({ data }: { data: Messages }) {
   )
 }
 
-const kFold = 3000
+const kFold = 1500
 export function Bubble({ said }: { said: Said }) {
   const [whole, setWhole] = useState(false)
   const long = said.text.length > kFold && !whole

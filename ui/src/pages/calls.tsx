@@ -7,7 +7,7 @@ import { ChartGroup, TimeChart } from '../components/chart'
 import { RangePicker } from '../components/range'
 import { type Column, Table } from '../components/table'
 import { type Filter, type Filters, filtersOf, fits, forSeries, kFilters, wrong } from '../filters'
-import { count, dateTime, millis, short } from '../format'
+import { count, dateTime, millis, short, words } from '../format'
 import { useLive } from '../live'
 import { type Range, rangeQuery, refreshMs, setCustomRange, useRange } from '../range'
 import { go, setParams, useSearch } from '../router'
@@ -171,7 +171,7 @@ function Trend({ range, filters }: { range: Range; filters: Filters }) {
 
 const kColumns: Column<CallRow>[] = [
   { name: 'When', cell: (row) => <Time at={row.arrived} /> },
-  { name: 'Status', cell: (row) => <Status value={row.status} detail={row.error.replaceAll('_', ' ')} /> },
+  { name: 'Status', cell: (row) => <Status value={row.status} detail={words(row.error)} /> },
   { name: 'Asked for', cell: (row) => <Text most={32}>{row.route || row.requested_model}</Text> },
   { name: 'Served by', cell: (row) => <Text most={36}>{row.served_by}</Text> },
   { name: 'User', cell: (row) => <Text most={24}>{row.user}</Text> },

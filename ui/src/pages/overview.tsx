@@ -7,7 +7,7 @@ import { ChartGroup, type Line, TimeChart } from '../components/chart'
 import { RangePicker } from '../components/range'
 import { change, Stat, Stats } from '../components/stat'
 import { Table } from '../components/table'
-import { count, millis, percent, share, short, span } from '../format'
+import { count, millis, percent, share, short, span, words } from '../format'
 import { useLiveFigures } from '../live'
 import { compareUsd, money, usdNumber } from '../money'
 import { type Range, rangeQuery, refreshMs, setCustomRange, useRange } from '../range'
@@ -201,7 +201,7 @@ function Errors({ data }: { data: Overview }) {
         to={(row) => `/calls?error=${encodeURIComponent(row.error)}`}
         empty="No call failed."
         columns={[
-          { name: 'Error', cell: (row) => <Text>{row.error.replaceAll('_', ' ')}</Text> },
+          { name: 'Error', cell: (row) => <Text>{words(row.error)}</Text> },
           { name: 'Calls', number: true, cell: (row) => count(row.calls) },
           { name: 'Of all', number: true, cell: (row) => percent(share(row.calls, data.total.calls)) },
         ]}
@@ -223,7 +223,7 @@ function TopModels({ data }: { data: Overview }) {
           { name: 'Model', cell: (row) => <Text most={36}>{row.name}</Text> },
           { name: 'Calls', number: true, cell: (row) => short(row.total.calls) },
           { name: 'Failed', number: true, cell: (row) => percent(share(row.total.failed, row.total.calls)) },
-          { name: 'p95', number: true, cell: (row) => millis(row.total.latency_ms?.p95) },
+          { name: 'p95', number: true, wide: true, cell: (row) => millis(row.total.latency_ms?.p95) },
           { name: 'Spend', number: true, cell: (row) => <Money usd={row.total.incurred_usd} /> },
         ]}
       />

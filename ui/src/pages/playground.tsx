@@ -146,7 +146,9 @@ function Turns({ turns, busy, onClear }: { turns: Turn[]; busy: boolean; onClear
   const end = useRef<HTMLDivElement>(null)
   const last = turns.at(-1)?.content.length ?? 0
   // biome-ignore lint/correctness/useExhaustiveDependencies: follows what grows
-  useEffect(() => end.current?.scrollIntoView({ block: 'nearest' }), [last])
+  useEffect(() => {
+    end.current?.scrollIntoView({ block: 'nearest' })
+  }, [last])
   if (turns.length === 0) return <Empty>Ask any route or model, and see how the answer comes about.</Empty>
   return (
     <>

@@ -5,6 +5,7 @@ import { Badge, Empty, ErrorBox, Facts, Loading, Page, Panel, Text } from '../co
 import { Json } from '../components/json'
 import { KeysPanel } from '../components/keys'
 import { Table } from '../components/table'
+import { words } from '../format'
 import { Link } from '../router'
 import { plain } from '../story'
 
@@ -87,7 +88,7 @@ function InForce({ config }: { config: Config }) {
           />
         </Panel>
         <Panel title="Kept for">
-          <Facts rows={Object.entries(config.retention).map(([what, how]): [ReactNode, ReactNode] => [what.replaceAll('_', ' '), how ?? 'ever'])} />
+          <Facts rows={Object.entries(config.retention).map(([what, how]): [ReactNode, ReactNode] => [words(what), how ?? 'ever'])} />
         </Panel>
         <Panel title="Recording, alerts, telemetry">
           <Json value={{ recording: config.recording, alerts: config.alerts, telemetry: config.telemetry }} open={2} label="the settings" />
@@ -110,7 +111,7 @@ function Providers({ config }: { config: Config }) {
           { name: 'Kind', cell: (row) => <Text most={20}>{row.kind}</Text> },
           { name: 'At', wide: true, cell: (row) => <Text most={48}>{row.base_url}</Text> },
           { name: 'Credentials', number: true, cell: (row) => (row.keys === 0 ? <Badge tone="warn">none</Badge> : row.keys) },
-          { name: 'Models', wide: true, cell: (row) => <Text most={60}>{row.models.join(', ')}</Text> },
+          { name: 'Models', wide: true, wrap: true, cell: (row) => <Text most={60}>{row.models.join(', ')}</Text> },
         ]}
       />
     </Panel>
@@ -140,7 +141,7 @@ function Routes({ config }: { config: Config }) {
               </ol>
             ),
           },
-          { name: 'How', wide: true, cell: (row) => <Text most={120}>{others(row, ['name', 'targets'])}</Text> },
+          { name: 'How', wide: true, wrap: true, cell: (row) => <Text most={120}>{others(row, ['name', 'targets'])}</Text> },
         ]}
       />
     </Panel>
@@ -150,7 +151,7 @@ function Routes({ config }: { config: Config }) {
 function others(row: Record<string, unknown>, told: string[]): string {
   return Object.entries(row)
     .filter(([name, value]) => !told.includes(name) && plain(value) !== '')
-    .map(([name, value]) => `${name.replaceAll('_', ' ')} ${plain(value)}`)
+    .map(([name, value]) => `${words(name)} ${plain(value)}`)
     .join(', ')
 }
 
