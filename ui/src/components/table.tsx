@@ -11,6 +11,8 @@ export interface Column<T> {
   number?: boolean
   // Not on a phone.
   wide?: boolean
+  // Only where there is much room.
+  roomy?: boolean
   // May take several lines.
   wrap?: boolean
   cell: (row: T) => ReactNode
@@ -41,7 +43,7 @@ export function step(at: number, by: number, rows: number): number {
 export function Table<T>({ label, columns, rows, id, to, onOpen, selected, empty = 'Nothing here.', more, loadingMore, dim }: Props<T>) {
   const ref = useRef<HTMLTableElement>(null)
   // What does not fit a phone as columns becomes a card a row.
-  const cards = columns.filter((column) => !column.wide).length > 4
+  const cards = columns.filter((column) => !column.wide && !column.roomy).length > 4
   const opens = to !== undefined || onOpen !== undefined
   const shortcuts = useMemo(() => {
     const focus = (by: number) => {
@@ -75,7 +77,7 @@ export function Table<T>({ label, columns, rows, id, to, onOpen, selected, empty
     <div className={dim ? 'table-wrap dim' : 'table-wrap'}>
       <table
         ref={ref}
-        className={['table', opens ? 'table-opens' : '', cards ? 'table-cards' : ''].filter(Boolean).join(' ')}
+        className={['table', opens ? 'table-opens' : '', cards ? 'table-cards' : '', columns.length > 8 ? 'table-dense' : ''].filter(Boolean).join(' ')}
         onKeyDown={arrows}
         aria-label={label}
       >
@@ -122,7 +124,7 @@ export function Table<T>({ label, columns, rows, id, to, onOpen, selected, empty
 }
 
 function kind<T>(column: Column<T>): string {
-  return [column.number ? 'number' : '', column.wide ? 'wide-only' : '', column.wrap ? 'wrap' : ''].filter(Boolean).join(' ')
+  return [column.number ? 'number' : '', column.wide ? 'wide-only' : '', column.roomy ? 'roomy-only' : '', column.wrap ? 'wrap' : ''].filter(Boolean).join(' ')
 }
 
 // A click anywhere in a row opens it, unless it was meant for something within, or for selecting text.

@@ -172,11 +172,26 @@ function Trend({ range, filters }: { range: Range; filters: Filters }) {
 const kColumns: Column<CallRow>[] = [
   { name: 'When', cell: (row) => <Time at={row.arrived} /> },
   { name: 'Status', cell: (row) => <Status value={row.status} detail={words(row.error)} /> },
-  { name: 'Asked for', cell: (row) => <Text most={32}>{row.route || row.requested_model}</Text> },
-  { name: 'Served by', cell: (row) => <Text most={36}>{row.served_by}</Text> },
-  { name: 'User', cell: (row) => <Text most={24}>{row.user}</Text> },
-  { name: 'Feature', wide: true, cell: (row) => <Text most={20}>{row.feature}</Text> },
-  { name: 'Key', wide: true, cell: (row) => <Text most={20}>{row.key.name || row.key.id}</Text> },
+  { name: 'Asked for', cell: (row) => <Text most={40}>{row.route || row.requested_model}</Text> },
+  {
+    name: 'Served by',
+    cell: (row) => (
+      <>
+        <Text most={40}>{row.served_by}</Text>
+        {row.attempts > 1 ? (
+          <>
+            {' '}
+            <Badge tone="warn" title={`${row.attempts} attempts`}>
+              ×{row.attempts}
+            </Badge>
+          </>
+        ) : null}
+      </>
+    ),
+  },
+  { name: 'User', cell: (row) => <Text most={40}>{row.user}</Text> },
+  { name: 'Feature', wide: true, cell: (row) => <Text most={40}>{row.feature}</Text> },
+  { name: 'Key', wide: true, roomy: true, cell: (row) => <Text most={40}>{row.key.name || row.key.id}</Text> },
   {
     name: 'Tokens',
     number: true,
@@ -185,7 +200,6 @@ const kColumns: Column<CallRow>[] = [
   { name: 'Cost', number: true, cell: (row) => <Money usd={row.incurred_usd} /> },
   { name: 'First token', number: true, wide: true, cell: (row) => millis(row.first_token_ms) },
   { name: 'Took', number: true, cell: (row) => millis(row.latency_ms) },
-  { name: 'Tries', number: true, wide: true, cell: (row) => (row.attempts > 1 ? <Badge tone="warn">{row.attempts}</Badge> : row.attempts) },
 ]
 
 // The list stands still while one reads it: what came since is fetched on demand, or flows in with the tail.
