@@ -11,6 +11,8 @@ interface Hand {
   state: State
   signIn: (key: string) => Promise<void>
   signOut: () => Promise<void>
+  // Who was let in without a key wants to be somebody.
+  signInAnew: () => void
 }
 const Context = createContext<Hand | null>(null)
 
@@ -22,7 +24,9 @@ export function SessionProvider({ children }: { children: ReactNode }) {
       .then((session) => {
         if (gone) return
         setCsrf(session.csrf ?? '')
-        setState({ at: 'in', session })
+        // Where no key is asked for, anybody is let in to call, but not to look.
+        const may = session.csrf !== undefined || ['read', 'admin'].some((scope) => scopesOf(session).includes(scope))
+        setState(may ? { at: 'in', session } : { at: 'out' })
       })
       .catch((why: unknown) => {
         if (!gone) setState(why instanceof Problem && why.status !== 401 ? { at: 'out', error: why } : { at: 'out' })
@@ -51,6 +55,7 @@ export function SessionProvider({ children }: { children: ReactNode }) {
         forgetAll()
         setState({ at: 'out' })
       },
+      signInAnew: () => setState({ at: 'out' }),
     }),
     [state],
   )

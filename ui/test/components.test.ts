@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { lonely, named, path, scale, stack } from '../src/components/scale'
+import { covered, lonely, named, path, scale, stack } from '../src/components/scale'
 import { change } from '../src/components/stat'
 import { step } from '../src/components/table'
 import { find } from '../src/keys'
@@ -30,6 +30,11 @@ describe('scales', () => {
     const { at, apart } = named(starts, 7200, 1000, 3600 * 2)
     expect(apart).toBe(86400)
     expect(new Date(starts[at[0]!]!).toISOString()).toBe('2026-11-15T22:00:00.000Z')
+  })
+  it('divides by what is over of a bucket', () => {
+    const starts = [0, 60_000, 120_000, 180_000]
+    expect(covered(starts, 60, 30_000, 240_000, 150_000)).toEqual([30, 60, 30, null])
+    expect(covered(starts, 60, 0, 240_000, 121_000)).toEqual([60, 60, null, null])
   })
   it('breaks a line where nothing is', () => expect(path([[0, 1], null, [2, 3], [4, 5]])).toBe('M0.0 1.0M2.0 3.0L4.0 5.0'))
   it('finds points no line would show', () => expect(lonely([1, null, 2, 3, null, 4])).toEqual([0, 5]))

@@ -133,7 +133,7 @@ const kThemes: [Theme, string, string][] = [
 
 function Foot({ onHelp }: { onHelp: () => void }) {
   const session = useSession()
-  const { signOut } = useSessionHand()
+  const { signOut, signInAnew } = useSessionHand()
   const theme = useTheme()
   const look = session.key && !scopesOf(session).includes('admin')
   return (
@@ -158,7 +158,11 @@ function Foot({ onHelp }: { onHelp: () => void }) {
             <button type="button" className="link" onClick={() => void signOut()}>
               Sign out
             </button>
-          ) : null}
+          ) : (
+            <button type="button" className="link" onClick={signInAnew}>
+              Sign in
+            </button>
+          )}
         </div>
       ) : (
         <div className="who muted">No key is asked for here</div>

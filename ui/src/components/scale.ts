@@ -28,6 +28,16 @@ export function named(startsMs: number[], stepSeconds: number, width: number, of
   return { at, apart }
 }
 
+// How many seconds of each bucket lie within the range and are over: the first and the last are rarely whole, and what happened in
+// half of one is not half as fast. Null where too little is over to say anything.
+export function covered(startsMs: number[], stepSeconds: number, fromMs: number, toMs: number, nowMs: number): (number | null)[] {
+  const end = Math.min(toMs, nowMs)
+  return startsMs.map((start) => {
+    const seconds = (Math.min(end, start + stepSeconds * 1000) - Math.max(fromMs, start)) / 1000
+    return seconds >= stepSeconds * 0.2 ? seconds : null
+  })
+}
+
 // A line through the points, broken where there is nothing.
 export function path(points: ([number, number] | null)[]): string {
   let out = ''

@@ -266,8 +266,18 @@ function Asked({ call }: { call: Call }) {
   )
 }
 
+// Who reads messages is told in the audit trail: nobody does so by passing through.
 function Recorded({ id }: { id: string }) {
-  const { data, error } = useApi<Messages>(`/api/calls/${encodeURIComponent(id)}/messages`)
+  const [wanted, setWanted] = useState(false)
+  const { data, error } = useApi<Messages>(wanted ? `/api/calls/${encodeURIComponent(id)}/messages` : null)
+  if (!wanted)
+    return (
+      <Panel title="Messages">
+        <Empty action={<Button onClick={() => setWanted(true)}>Show the messages</Button>}>
+          Where the route records them. That you looked is noted in the audit trail.
+        </Empty>
+      </Panel>
+    )
   return (
     <Panel title="Messages" actions={data ? <Status value={data.redacted ? 'redacted' : data.recorded} /> : null}>
       {error ? (

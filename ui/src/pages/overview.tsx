@@ -5,6 +5,7 @@ import { AlertLine } from '../components/alert'
 import { Badge, Empty, ErrorBox, Loading, Meter, Money, Page, Panel, Text } from '../components/basic'
 import { ChartGroup, type Line, TimeChart } from '../components/chart'
 import { RangePicker } from '../components/range'
+import { covered } from '../components/scale'
 import { change, Stat, Stats } from '../components/stat'
 import { Table } from '../components/table'
 import { count, millis, percent, share, short, span, words } from '../format'
@@ -128,14 +129,24 @@ function Tiles({ data: { total, before, in_flight } }: { data: Overview }) {
 }
 
 function Charts({ data, before }: { data: Overview; before: Figures[] | undefined }) {
-  const { buckets, starts, step_seconds: step } = data
+  const { buckets, starts, step_seconds: step, from, to } = data
   const lines = useMemo(() => {
     const of = (name: string, color: Line['color'], value: (s: Figures) => number | null): Line => ({ name, color, values: buckets.map(value) })
     const was = (name: string, color: Line['color'], value: (s: Figures) => number | null): Line[] =>
       before ? [{ name: `${name}, before`, color, before: true, values: buckets.map((_, i) => (before[i] ? value(before[i]) : null)) }] : []
+    const seconds = covered(
+      starts.map((start) => Date.parse(start)),
+      step,
+      Date.parse(from),
+      Date.parse(to),
+      Date.now(),
+    )
     const calm = (s: Figures) => s.calls - s.failed - s.cancelled - s.cache_hits
     return {
-      rate: [of('calls', 1, (s) => s.calls / step), ...was('calls', 8, (s) => s.calls / step)],
+      rate: [
+        { name: 'calls', color: 1 as const, values: buckets.map((s, i) => (seconds[i] ? s.calls / seconds[i] : null)) },
+        ...was('calls', 8, (s) => s.calls / step),
+      ],
       ends: [
         of('from the cache', 6, (s) => s.cache_hits),
         of('answered', 1, calm),
@@ -162,7 +173,7 @@ function Charts({ data, before }: { data: Overview; before: Figures[] | undefine
       ],
       spend: [of('spend', 5, (s) => usdNumber(s.incurred_usd))],
     }
-  }, [buckets, before, step])
+  }, [buckets, before, step, starts, from, to])
   const common = { starts, stepSeconds: step, onSelect: setCustomRange }
   const each = `each ${span(step)}`
   return (
