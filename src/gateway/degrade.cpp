@@ -1,4 +1,6 @@
 // When nothing answered: a stale answer, a template, or the error in the caller's own shape. And how whole replies are told.
+#include <algorithm>
+
 #include "base/json.hpp"
 #include "base/log.hpp"
 #include "gateway/collect.hpp"
@@ -44,6 +46,7 @@ std::optional<Degraded> degrade(const Scene& scene, const Asked& asked, const Me
       trail.age = scene.world.clock.wall() - old->stored;
       trail.record.served_by = "stale";
       trail.record.cache = records::CacheState::stale;
+      trail.record.saved_nano = std::max<std::int64_t>(old->cost.nano, 0);
       trail.decision.step(scene.now(), "degraded", {{"to", "stale"}, {"of", old->call_id}, {"why", to_string(why.code)}});
       return Degraded{old->body, asked.facts.stream};
     }

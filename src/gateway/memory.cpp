@@ -56,7 +56,8 @@ CachedReplyPtr found_again(CacheHit& hit, const Scene& scene, Trail& trail) {
   trail.record.served_by = "cache";
   trail.record.usage = {.input = hit.reply->input_tokens, .output = hit.reply->output_tokens};
   trail.age = scene.world.clock.wall() - hit.reply->stored;
-  scene.metrics.saved.add(static_cast<std::uint64_t>(std::max<std::int64_t>(hit.reply->cost.nano, 0)));
+  trail.record.saved_nano = std::max<std::int64_t>(hit.reply->cost.nano, 0);
+  scene.metrics.saved.add(static_cast<std::uint64_t>(trail.record.saved_nano));
   trail.decision.step(scene.now(), "cache_hit", {{"of", hit.reply->call_id}, {"waited", hit.waited}});
   return hit.reply;
 }

@@ -9,18 +9,22 @@
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "records/codec.hpp"
+#include "records/zones.hpp"
 
 namespace ballast::records {
 
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersion = 2;                     // of summaries
+constexpr char kDetails = 1;
 constexpr int kLevel = -3;                               // of zstd: 0.3 µs a call, a tenth of the bytes
 constexpr std::size_t kMaxPlain = std::size_t{32} << 20;   // a frame of the journal is half of it at most
-constexpr std::size_t kRowBound = 16 + 10 * 24;          // a call without attempts
+constexpr std::size_t kRowBound = 16 + 10 * 30;          // a call without attempts
 constexpr std::size_t kAttemptBound = 10 * 14;
 
 enum : std::uint8_t { kStatusBits = 0x03, kCacheShift = 2, kSplit = 0x20, kBilledIsIncurred = 0x40, kUntold = 0x80 };
+// The second flags. kAttempt: one attempt, which is the call.
+enum : std::uint8_t { kFirstToken = 0x01, kError = 0x02, kHttpStatus = 0x04, kSaved = 0x08, kAttempt = 0x10, kAttemptFailed = 0x20 };
 
 // Texts of one block, each once. Clean: valid UTF-8 without NUL, whatever callers call their users; the record keeps the original.
 class NameTable {
@@ -103,6 +107,16 @@ void put_tokens(ByteWriter& w, const TokenCounts& t) {
   *mask_at = static_cast<char>(mask);
 }
 
+void put_more(ByteWriter& w, const CallView& c, bool split, NameTable& names) {
+  const bool one = !split && !c.attempts.empty();
+  w.byte(static_cast<std::uint8_t>((c.first_token_us ? kFirstToken : 0u) | (c.error.empty() ? 0u : kError) | (c.http_status != 200 ? kHttpStatus : 0u) |
+                                   (c.saved_nano ? kSaved : 0u) | (one ? kAttempt : 0u) | (one && c.attempts.front().outcome != "ok" ? kAttemptFailed : 0u)));
+  if (c.first_token_us) w.varint(c.first_token_us);
+  if (!c.error.empty()) w.varint(names.number(c.error));
+  if (c.http_status != 200) w.varint(c.http_status);
+  if (c.saved_nano) w.zigzag(c.saved_nano);
+}
+
 void put_attempts(ByteWriter& w, const CallView& c, NameTable& names) {
   // The answer is billed once: to the last good attempt on the model that answered.
   std::size_t answered = c.attempts.size();
@@ -154,6 +168,7 @@ class Packer {
     append_count(block.summary, block.calls);
     block.summary += rows_;
     block.details = compress();
+    block.zone = zone_of(block.summary);
     return taken;
   }
 
@@ -184,6 +199,7 @@ class Packer {
     put_tokens(w, c.usage);
     w.varint(c.latency_us);
     if (split) put_attempts(w, c, names);
+    put_more(w, c, split, names);
     rows_.resize(static_cast<std::size_t>(w.at() - rows_.data()));
   }
 
@@ -191,7 +207,7 @@ class Packer {
     if (packed_.size() < ZSTD_compressBound(plain_.size())) packed_.resize(ZSTD_compressBound(plain_.size()));
     const std::size_t n = ZSTD_compressCCtx(context_.get(), packed_.data(), packed_.size(), plain_.data(), plain_.size(), kLevel);
     if (ZSTD_isError(n)) throw std::bad_alloc();  // the only way it fails with room enough
-    std::string out(1, static_cast<char>(kVersion));
+    std::string out(1, kDetails);
     return out.append(packed_, 0, n);
   }
 
@@ -230,7 +246,8 @@ std::vector<CallBlock> pack(std::span<const EncodedCall> calls, const PackWatch&
 
 SummaryReader::SummaryReader(std::string_view summary) {
   ByteReader r(summary);
-  good_ = r.byte() == kVersion;
+  version_ = r.byte();
+  good_ = version_ == 1 || version_ == kVersion;
   const std::uint64_t names = good_ ? r.varint() : 0;
   for (std::uint64_t i = 0; i < names && r.good(); ++i) names_.push_back(r.view());
   calls_ = r.varint();
@@ -245,13 +262,27 @@ std::uint32_t SummaryReader::name_number(ByteReader& r) {
   return 0;
 }
 
+void SummaryReader::read_more(ByteReader& r, CallRow& row) {
+  // Version 1 does not tell of an attempt that is the call: there was one where a provider is named.
+  const bool answered = row.name(Name::provider) < names_.size() && !names_[row.name(Name::provider)].empty() && !is_hit(row.cache);
+  const unsigned guess = !answered ? 0u : row.status == CallStatus::ok ? kAttempt : kAttempt | kAttemptFailed;
+  const unsigned flags = version_ > 1 ? r.byte() : guess;
+  row.first_token_us = flags & kFirstToken ? r.varint() : 0;
+  row.names[static_cast<std::size_t>(Name::error)] = flags & kError ? name_number(r) : kNoName;
+  row.http_status = flags & kHttpStatus ? static_cast<std::uint16_t>(r.varint()) : 200;
+  row.saved_nano = flags & kSaved ? r.zigzag() : 0;
+  row.attempted = static_cast<std::uint32_t>(row.attempts.size()) + (row.attempts.empty() && (flags & kAttempt) ? 1 : 0);
+  row.attempts_failed = row.attempts.empty() && (flags & kAttemptFailed) ? 1 : 0;
+  for (const AttemptRow& a : row.attempts) row.attempts_failed += a.failed;
+}
+
 bool SummaryReader::next(CallRow& row) {
   if (!good_ || read_ == calls_) return false;
   ByteReader r(rest_);
   row.id.high = last_.high + r.varint();
   row.id.low = r.half();
   last_ = row.id;
-  for (std::uint32_t& n : row.names) n = name_number(r);
+  for (std::size_t n = 0; n < static_cast<std::size_t>(Name::error); ++n) row.names[n] = name_number(r);
   const std::uint8_t flags = r.byte();
   row.status = static_cast<CallStatus>(flags & kStatusBits);
   row.cache = static_cast<CacheState>((flags >> kCacheShift) & 7);
@@ -268,6 +299,7 @@ bool SummaryReader::next(CallRow& row) {
       a.amounts = read_amounts(r, false);
     }
   }
+  read_more(r, row);
   good_ = good_ && r.good() && !names_.empty();
   rest_ = r.rest();
   ++read_;
@@ -277,7 +309,7 @@ bool SummaryReader::next(CallRow& row) {
 Error damaged_block() { return Error{.code = ErrorCode::internal_error, .message = "a block of the ledger is damaged: restore the database from a backup"}; }
 
 Result<std::vector<std::string_view>> unpack_details(std::string_view details, std::string& plain) {
-  if (details.empty() || details[0] != static_cast<char>(kVersion)) return std::unexpected(damaged_block());
+  if (details.empty() || details[0] != kDetails) return std::unexpected(damaged_block());
   details.remove_prefix(1);
   const unsigned long long size = ZSTD_getFrameContentSize(details.data(), details.size());
   if (size > kMaxPlain) return std::unexpected(damaged_block());  // unknown and error are huge numbers

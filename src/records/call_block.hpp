@@ -6,7 +6,8 @@
 // summed up in 0.13 to 0.2 s of SQLite and 0.3 to 0.5 s of PostgreSQL without an index (docs/benchmarks.md).
 //
 // Summary: version, the names (count, texts), the calls (count, then each: id as difference and lower half, eight name numbers, flags,
-// money, a mask of token kinds with those that are not zero, latency, and its attempts where they differ from the call).
+// money, a mask of token kinds with those that are not zero, latency, and its attempts where they differ from the call; then, since
+// version 2, more flags with first-token time, error, HTTP status and saved money where there are any).
 #pragma once
 #include <array>
 #include <cstdint>
@@ -29,6 +30,7 @@ struct CallBlock {
   Id first, last;
   std::uint32_t calls = 0;
   std::string summary, details;
+  std::string zone;                        // what a search passes it over by (records/zones)
 };
 
 // An encoded CallRecord, borrowed.
@@ -45,8 +47,9 @@ struct PackWatch {
 std::vector<CallBlock> pack(std::span<const EncodedCall> calls, const PackWatch& watch = {});
 
 // The texts of a call that the summary keeps, as numbers of its block's names.
-enum class Name : std::uint8_t { key, team, user, feature, route, operation, provider, model };
-inline constexpr std::size_t kNames = 8;
+enum class Name : std::uint8_t { key, team, user, feature, route, operation, provider, model, error };
+inline constexpr std::size_t kNames = 9;
+inline constexpr std::uint32_t kNoName = UINT32_MAX;   // of an error: there was none, or a block of version 1 does not tell
 
 // One attempt, or the call itself: what a usage query adds up.
 struct Amounts {
@@ -66,6 +69,10 @@ struct CallRow {
   CacheState cache = CacheState::none;
   bool told = true;                        // what each attempt cost was told by its provider
   Amounts amounts;
+  std::uint64_t first_token_us = 0;
+  std::int64_t saved_nano = 0;
+  std::uint16_t http_status = 200;
+  std::uint32_t attempted = 0, attempts_failed = 0;
   std::vector<AttemptRow> attempts;        // empty when the call's only attempt is the call
   std::uint32_t name(Name n) const { return names[static_cast<std::size_t>(n)]; }
 };
@@ -76,15 +83,18 @@ class SummaryReader {
   explicit SummaryReader(std::string_view summary);
   std::span<const std::string_view> names() const { return names_; }   // views into the summary
   std::size_t calls() const { return calls_; }
+  bool tells_errors() const { return version_ > 1; }                   // version 1: error, HTTP status and first-token time are not told
   bool next(CallRow& row);                                             // reuses the row's room
   bool good() const { return good_; }
 
  private:
   std::uint32_t name_number(class ByteReader& r);
+  void read_more(class ByteReader& r, CallRow& row);
   std::string_view rest_;
   std::vector<std::string_view> names_;
   std::size_t calls_ = 0, read_ = 0;
   Id last_;
+  std::uint8_t version_ = 0;
   bool good_ = true;
 };
 

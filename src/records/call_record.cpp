@@ -52,6 +52,7 @@ std::size_t bound(const AttemptRecord& a) {
   return n;
 }
 
+constexpr std::uint8_t kSaved = 0x80;   // beside the cache's state: saved money follows the attempts
 enum : std::uint8_t { kHedged = 1, kCut = 2, kCostShift = 2 };
 
 void put(ByteWriter& w, const AttemptRecord& a) {
@@ -209,6 +210,10 @@ std::string_view to_string(CacheState state) {
   return i < std::size(names) ? names[i] : "none";
 }
 
+bool is_hit(CacheState c) {
+  return c == CacheState::hit || c == CacheState::semantic_hit || c == CacheState::stale || c == CacheState::joined || c == CacheState::replay;
+}
+
 CallRecord unknown_outcome(const CallIntent& i) {
   CallRecord r;
   r.id = i.id;
@@ -268,7 +273,7 @@ void encode(std::string& out, const CallRecord& c) {
   for (const std::string_view t : texts) w.text(t);
   w.zigzag(nanos(c.arrived));
   w.byte(static_cast<std::uint8_t>(c.status));
-  w.byte(static_cast<std::uint8_t>(c.cache));
+  w.byte(static_cast<std::uint8_t>(static_cast<unsigned>(c.cache) | (c.saved_nano != 0 ? kSaved : 0u)));
   w.varint(c.http_status);
   put(w, c.usage);
   w.zigzag(c.incurred_nano);
@@ -288,6 +293,7 @@ void encode(std::string& out, const CallRecord& c) {
     l.byte(static_cast<std::uint8_t>((n >> 7) | 0x80));
     l.byte(static_cast<std::uint8_t>((n >> 14) & 0x7f));
   }
+  if (c.saved_nano != 0) w.zigzag(c.saved_nano);
   out.resize(static_cast<std::size_t>(w.at() - out.data()));
 }
 
@@ -301,7 +307,8 @@ Result<CallRecord> decode_call(std::string_view bytes) {
     *t = r.text();
   c.arrived = wall(r.zigzag());
   c.status = static_cast<CallStatus>(r.byte());
-  c.cache = static_cast<CacheState>(r.byte());
+  const std::uint8_t cache = r.byte();
+  c.cache = static_cast<CacheState>(cache & ~kSaved);
   c.http_status = static_cast<std::uint16_t>(r.varint());
   c.usage = tokens(r);
   c.incurred_nano = r.zigzag();
@@ -312,6 +319,7 @@ Result<CallRecord> decode_call(std::string_view bytes) {
   bool good = true;
   const std::uint64_t attempts = r.varint();
   for (std::uint64_t i = 0; i < attempts && r.good() && good; ++i) c.attempts.push_back(attempt(r.view(), good));
+  if (cache & kSaved) c.saved_nano = r.zigzag();
   if (!r.good() || !good) return fail(ErrorCode::internal_error, "a call's record is truncated or has an impossible length");
   return c;
 }
@@ -321,18 +329,19 @@ Result<void> read_call(std::string_view bytes, CallView& v) {
   if (auto ok = check_version(r); !ok) return ok;
   std::string_view unused;
   v.id = r.id();
-  for (std::string_view* t : {&v.key_id, &unused, &v.team, &v.user, &v.feature, &v.route, &unused, &v.operation, &unused, &unused, &unused, &v.provider,
+  for (std::string_view* t : {&v.key_id, &unused, &v.team, &v.user, &v.feature, &v.route, &unused, &v.operation, &unused, &v.error, &unused, &v.provider,
                               &v.model, &unused, &unused})
     *t = r.view();
   (void)r.varint();  // arrived
   v.status = static_cast<CallStatus>(r.byte());
-  v.cache = static_cast<CacheState>(r.byte());
-  (void)r.varint();  // http_status
+  const std::uint8_t cache = r.byte();
+  v.cache = static_cast<CacheState>(cache & ~kSaved);
+  v.http_status = static_cast<std::uint16_t>(r.varint());
   v.usage = tokens(r);
   v.incurred_nano = r.zigzag();
   v.billed_nano = r.zigzag();
   v.latency_us = r.varint();
-  (void)r.varint();  // first_token_us
+  v.first_token_us = r.varint();
   v.charges.clear();
   for (std::uint64_t i = 0, n = r.varint(); i < n && r.good(); ++i) {
     const std::string_view window = r.view();
@@ -341,6 +350,7 @@ Result<void> read_call(std::string_view bytes, CallView& v) {
   v.attempts.clear();
   bool good = true;
   for (std::uint64_t i = 0, n = r.varint(); i < n && r.good() && good; ++i) v.attempts.push_back(attempt_view(r.view(), good));
+  v.saved_nano = cache & kSaved ? r.zigzag() : 0;
   if (!r.good() || !good) return fail(ErrorCode::internal_error, "a call's record is truncated or has an impossible length");
   return {};
 }
@@ -407,6 +417,7 @@ std::string to_json(const CallRecord& c) {
   member(out, "tokens", c.usage);
   member(out, "incurred_usd", to_usd({c.incurred_nano}));
   member(out, "billed_usd", to_usd({c.billed_nano}));
+  if (c.saved_nano != 0) member(out, "saved_usd", to_usd({c.saved_nano}));
   member(out, "latency_us", static_cast<std::int64_t>(c.latency_us));
   member(out, "first_token_us", static_cast<std::int64_t>(c.first_token_us));
   out += ",\"attempts\":[";

@@ -45,6 +45,8 @@ std::string_view to_string(CallStatus status);
 
 enum class CacheState : std::uint8_t { none = 0, miss = 1, hit = 2, semantic_hit = 3, stale = 4, bypass = 5, joined = 6, replay = 7 };
 std::string_view to_string(CacheState state);
+// Answered without asking a provider.
+bool is_hit(CacheState state);
 
 // How it is known what an attempt cost: from its provider; from nobody, so it stays charged at its ceiling; from a person who asked
 // the provider.
@@ -92,6 +94,7 @@ struct CallRecord {
   TokenCounts usage;                     // what the caller sees
   std::int64_t incurred_nano = 0;        // all attempts: what the providers charge
   std::int64_t billed_nano = 0;          // the answer
+  std::int64_t saved_nano = 0;           // answered from the cache: what the answer cost when it was made
   std::uint64_t latency_us = 0;
   std::uint64_t first_token_us = 0;
   std::vector<AttemptRecord> attempts;
@@ -153,12 +156,13 @@ struct ChargeView {
 };
 struct CallView {
   Id id;
-  std::string_view key_id, team, user, feature, route, operation, provider, model;
+  std::string_view key_id, team, user, feature, route, operation, provider, model, error;
   CallStatus status = CallStatus::ok;
   CacheState cache = CacheState::none;
+  std::uint16_t http_status = 0;
   TokenCounts usage;
-  std::int64_t incurred_nano = 0, billed_nano = 0;
-  std::uint64_t latency_us = 0;
+  std::int64_t incurred_nano = 0, billed_nano = 0, saved_nano = 0;
+  std::uint64_t latency_us = 0, first_token_us = 0;
   std::vector<AttemptView> attempts;
   std::vector<ChargeView> charges;
 };

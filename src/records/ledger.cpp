@@ -4,6 +4,7 @@
 #include <map>
 
 #include "records/ledger_scan.hpp"
+#include "records/rollups_store.hpp"
 
 namespace ballast::records {
 
@@ -24,13 +25,35 @@ void keep_newest(std::vector<Candidate>& candidates, std::size_t limit) {
   if (candidates.size() > limit) candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(limit), candidates.end());
 }
 
+// A block of before summaries told errors: the records do.
+Result<void> keep_error(store::Tx& tx, const BlockKey& key, std::string_view error, std::vector<Candidate>& found, std::size_t from) {
+  auto details = read_details(tx, key);
+  if (!details) return std::unexpected(details.error());
+  std::string plain;
+  auto records = unpack_details(*details, plain);
+  if (!records) return std::unexpected(records.error());
+  std::erase_if(found, [&, i = std::size_t{0}](const Candidate& c) mutable {
+    if (i++ < from) return false;
+    const auto call = c.position < records->size() ? decode_call((*records)[c.position]) : fail(ErrorCode::internal_error, "no such record");
+    return !call || call->error != error;
+  });
+  return {};
+}
+
+// What a search found, newest first; `stopped`: it ended before the block whose last call this is.
+struct Found {
+  std::vector<Candidate> calls;
+  std::optional<Id> stopped;
+};
+
 // Blocks come by their last call, newest first: when as many calls are found as are wanted, and all of them are newer than the next
 // block's last, the rest of the ledger is older.
-Result<std::vector<Candidate>> find_newest(store::Tx& tx, const CallFilter& filter, std::size_t limit, std::pair<Id, Id> range) {
-  std::vector<Candidate> found;
+Result<Found> find_newest(store::Tx& tx, const CallFilter& filter, std::size_t limit, std::pair<Id, Id> range, const SearchBound& bound) {
+  Found out;
+  std::vector<Candidate>& found = out.calls;
   CallMatcher matcher(filter);
-  BlockScan scan(BlockScan::Order::descending, range.first, range.second);
-  for (;;) {
+  ZoneScan scan(filter, range.first, range.second);
+  for (std::size_t bytes = 0;;) {
     auto block = scan.next(tx);
     if (!block) return std::unexpected(block.error());
     if (!*block) break;
@@ -38,22 +61,44 @@ Result<std::vector<Candidate>> find_newest(store::Tx& tx, const CallFilter& filt
       keep_newest(found, limit);
       if (found.back().id > (*block)->last) break;
     }
+    if ((bytes > bound.bytes || scan.blocks() > bound.blocks) && (*block)->last < range.second) {
+      std::erase_if(found, [&](const Candidate& c) { return c.id <= (*block)->last; });   // others of that age may be in blocks not read
+      out.stopped = (*block)->last;
+      break;
+    }
+    if ((*block)->summary.empty()) continue;
+    bytes += (*block)->summary.size();
     SummaryReader reader((*block)->summary);
     std::size_t position = 0;
-    if (matcher.begin(reader.names())) {
+    const std::size_t before = found.size();
+    if (matcher.begin(reader)) {
       for (CallRow row; reader.next(row); ++position)
         if (row.id >= range.first && row.id <= range.second && matcher.call(row) && matcher.target(row.name(Name::provider), row.name(Name::model)))
           found.push_back({row.id, (*block)->key, position});
     }
     if (!reader.good()) return std::unexpected(damaged_block());
+    if (!filter.error.empty() && !reader.tells_errors() && found.size() > before)
+      if (auto kept = keep_error(tx, (*block)->key, filter.error, found, before); !kept) return std::unexpected(kept.error());
   }
   keep_newest(found, limit);
-  return found;
+  return out;
 }
 
 Result<CallRecord> record_at(std::span<const std::string_view> records, std::size_t position) {
   if (position >= records.size()) return std::unexpected(damaged_block());
   return decode_call(records[position]);
+}
+
+// The rollups outlive the blocks up to `last`: they are made before those go, and from then on only change by differences.
+Result<void> keep_rollups(store::Tx& tx, std::string_view last) {
+  const auto id = id_from_bytes(last);
+  if (!id) return std::unexpected(damaged_block());
+  const std::int64_t until = floor_to(id->unix_ms() / 1'000, 60) + 60;
+  if (auto made = roll_before(tx, until); !made) return made;
+  auto state = rollup_state(tx, Lock::change);
+  if (!state || state->calls_from >= until) return state ? Result<void>{} : std::unexpected(state.error());
+  state->calls_from = until;
+  return set_rollup_state(tx, *state);
 }
 
 }  // namespace
@@ -70,15 +115,16 @@ Result<CallRecord> get_call(store::Tx& tx, Id id) {
   return record_at(*records, (*place)->position);
 }
 
-Result<std::vector<CallRecord>> list_calls(store::Tx& tx, const CallFilter& filter, std::size_t limit, std::optional<Id> before) {
+Result<CallPage> search_calls(store::Tx& tx, const CallFilter& filter, std::size_t limit, std::optional<Id> before, SearchBound bound) {
   limit = std::min<std::size_t>(limit, 1000);
+  CallPage page{.searched_to = filter.from};
   const auto range = page_of(filter, before);
-  if (!range || limit == 0) return std::vector<CallRecord>{};
-  auto found = find_newest(tx, filter, limit, *range);
+  if (!range || limit == 0) return page;
+  auto found = find_newest(tx, filter, limit, *range, bound);
   if (!found) return std::unexpected(found.error());
-  std::vector<CallRecord> out(found->size());
+  page.calls.resize(found->calls.size());
   std::map<BlockKey, std::vector<std::size_t>> by_block;
-  for (std::size_t i = 0; i < found->size(); ++i) by_block[(*found)[i].block].push_back(i);
+  for (std::size_t i = 0; i < found->calls.size(); ++i) by_block[found->calls[i].block].push_back(i);
   for (const auto& [block, wanted] : by_block) {
     auto details = read_details(tx, block);
     if (!details) return std::unexpected(details.error());
@@ -86,12 +132,21 @@ Result<std::vector<CallRecord>> list_calls(store::Tx& tx, const CallFilter& filt
     auto records = unpack_details(*details, plain);
     if (!records) return std::unexpected(records.error());
     for (const std::size_t i : wanted) {
-      auto record = record_at(*records, (*found)[i].position);
+      auto record = record_at(*records, found->calls[i].position);
       if (!record) return std::unexpected(record.error());
-      out[i] = std::move(*record);
+      page.calls[i] = std::move(*record);
     }
   }
-  return out;
+  if (page.calls.size() == limit) page.next = page.calls.back().id;
+  else if (found->stopped) page.next = after_id(*found->stopped);
+  if (page.next) page.searched_to = WallTime(std::chrono::milliseconds(page.next->unix_ms()));
+  return page;
+}
+
+Result<std::vector<CallRecord>> list_calls(store::Tx& tx, const CallFilter& filter, std::size_t limit, std::optional<Id> before) {
+  auto page = search_calls(tx, filter, limit, before, {.blocks = SIZE_MAX, .bytes = SIZE_MAX});
+  if (!page) return std::unexpected(page.error());
+  return std::move(page->calls);
 }
 
 Result<std::uint64_t> delete_calls(store::Tx& tx, WallTime before, std::size_t limit) {
@@ -107,8 +162,9 @@ Result<std::uint64_t> delete_calls(store::Tx& tx, WallTime before, std::size_t l
     last = r.string(0);
   }
   if (calls == 0) return 0;
-  auto gone = tx.run("DELETE FROM call_blocks WHERE last_id <= $1", {store::Value::bytes(last)});
-  if (!gone) return std::unexpected(gone.error());
+  if (auto kept = keep_rollups(tx, last); !kept) return std::unexpected(kept.error());
+  for (const char* sql : {"DELETE FROM call_blocks WHERE last_id <= $1", "DELETE FROM call_zones WHERE last_id <= $1"})
+    if (auto gone = tx.run(sql, {store::Value::bytes(last)}); !gone) return std::unexpected(gone.error());
   return calls;
 }
 

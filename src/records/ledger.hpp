@@ -27,8 +27,11 @@ std::string nano_to_usd(Int128 nano);    // "1234.000000001"
 struct CallFilter {
   WallTime from{};
   WallTime to = WallTime::max();
-  std::string key_id, user, feature, team, route, operation, provider, model;
+  std::string key_id, user, feature, team, route, operation, provider, model, error;
   std::optional<CallStatus> status;
+  std::optional<CacheState> cache;
+  std::optional<std::int64_t> min_cost_nano, max_cost_nano;      // of what the call incurred; inclusive, as are
+  std::optional<std::uint64_t> min_latency_us, max_latency_us;   // these
 };
 
 enum class GroupBy : std::uint8_t { key, user, feature, team, model, provider, route, operation, hour, day, status };
@@ -56,6 +59,18 @@ Result<std::vector<UsageRow>> usage(store::Tx& tx, const UsageQuery& query);
 Result<CallRecord> get_call(store::Tx& tx, Id id);
 // Newest first; `before` is the cursor: the last id of the page before. At most 1000.
 Result<std::vector<CallRecord>> list_calls(store::Tx& tx, const CallFilter& filter, std::size_t limit, std::optional<Id> before = {});
+
+// How much a page of a search may read before it ends with what it has; about a quarter of a second.
+struct SearchBound {
+  std::size_t blocks = 60'000, bytes = std::size_t{32} << 20;    // looked at by their zones; read, of summaries
+};
+struct CallPage {
+  std::vector<CallRecord> calls;
+  std::optional<Id> next;                // the cursor of the page that follows; nothing: that was all
+  WallTime searched_to{};                // no match from here on is missing in the pages so far
+};
+// As `list_calls`, but for filters that few calls match: it ends, maybe without any call, when it has searched enough.
+Result<CallPage> search_calls(store::Tx& tx, const CallFilter& filter, std::size_t limit, std::optional<Id> before = {}, SearchBound bound = {});
 
 // Adds calls; one whose id is there already is left alone, unless `record` knows more of it: then the record replaces it and the
 // difference is charged. Updates budget_spend in step. Returns the number added or replaced. Used by the importer.

@@ -9,6 +9,7 @@
 #include "records/budgets.hpp"
 #include "records/ledger.hpp"
 #include "records/ledger_scan.hpp"
+#include "records/rollups_store.hpp"
 
 namespace ballast::records {
 
@@ -89,6 +90,23 @@ Result<void> insert(store::Tx& tx, std::span<const CallBlock> blocks) {
   return {};
 }
 
+// With what is derived of them: what the migration to blocks must not do, which comes before those tables. `removed`: the summary of the
+// block that they replace.
+Result<void> insert_told(store::Tx& tx, std::span<const CallBlock> blocks, std::string_view removed = {}) {
+  if (auto done = insert(tx, blocks); !done) return done;
+  std::vector<std::string> ids;
+  ids.reserve(2 * blocks.size());
+  store::Batch zones(3);
+  for (const CallBlock& b : blocks) {
+    const std::string& last = ids.emplace_back(to_bytes(b.last));
+    const std::string& first = ids.emplace_back(to_bytes(b.first));
+    zones.add({store::Value::bytes(last), store::Value::bytes(first), store::Value::bytes(b.zone)});
+  }
+  if (zones.size() > 0)
+    if (auto done = tx.run_many("INSERT INTO call_zones (last_id, first_id, zone) VALUES ($1, $2, $3)", zones); !done) return std::unexpected(done.error());
+  return note_blocks(tx, blocks, removed);
+}
+
 // Rewrites a block without those of its calls of which `calls` know more; what they were charged goes to `refunds`, the ids of the others
 // to `stay`.
 Result<void> take_out(store::Tx& tx, const BlockKey& key, const std::vector<const EncodedCall*>& calls, std::vector<BudgetCharge>& refunds,
@@ -117,11 +135,13 @@ Result<void> take_out(store::Tx& tx, const BlockKey& key, const std::vector<cons
 }  // namespace
 
 Result<void> replace_block(store::Tx& tx, const BlockKey& key, std::string_view details, std::span<const EncodedCall> calls) {
-  auto gone = tx.run("DELETE FROM call_blocks WHERE last_id = $1 AND first_id = $2 AND details = $3",
+  auto gone = tx.run("DELETE FROM call_blocks WHERE last_id = $1 AND first_id = $2 AND details = $3 RETURNING summary",
                      {store::Value::bytes(key.last), store::Value::bytes(key.first), store::Value::bytes(details)});
   if (!gone) return std::unexpected(gone.error());
-  if (gone->affected() != 1) return std::unexpected(store::make_error(store::Fault::unavailable, "another node changed the ledger at the same place"));
-  return insert(tx, pack(calls));
+  if (gone->size() != 1) return std::unexpected(store::make_error(store::Fault::unavailable, "another node changed the ledger at the same place"));
+  auto zone = tx.run("DELETE FROM call_zones WHERE last_id = $1 AND first_id = $2", {store::Value::bytes(key.last), store::Value::bytes(key.first)});
+  if (!zone) return std::unexpected(zone.error());
+  return insert_told(tx, pack(calls), (*gone)[0].bytes(0));
 }
 
 PreparedCalls prepare_calls(std::vector<EncodedCall> calls) {
@@ -164,7 +184,7 @@ Result<std::uint64_t> add_prepared(store::Tx& tx, const PreparedCalls& prepared,
       return add_prepared(tx, prepare_calls(std::move(rest)), true);
     }
   }
-  if (auto added = insert(tx, prepared.blocks); !added) return std::unexpected(added.error());
+  if (auto added = insert_told(tx, prepared.blocks); !added) return std::unexpected(added.error());
   if (auto spent = add_spend(tx, prepared.charges); !spent) return std::unexpected(spent.error());
   return prepared.calls.size();
 }

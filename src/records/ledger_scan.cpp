@@ -7,10 +7,8 @@ namespace ballast::records {
 namespace {
 
 constexpr std::size_t kLargestPage = 64;   // blocks, about 1 MB of summaries
+constexpr std::size_t kLargestZonePage = 2'048, kZonesAtOnce = 1'024;
 constexpr Id kLastId{UINT64_MAX, UINT64_MAX};
-
-Id after(Id id) { return {id.high + (id.low == UINT64_MAX), id.low + 1}; }
-Id before(Id id) { return {id.high - (id.low == 0), id.low - 1}; }
 
 // The last id that a block may end with when it begins at `id`.
 Id end_of_span(Id id) {
@@ -19,6 +17,9 @@ Id end_of_span(Id id) {
 }
 
 }  // namespace
+
+Id after_id(Id id) { return {id.high + (id.low == UINT64_MAX), id.low + 1}; }
+Id before_id(Id id) { return {id.high - (id.low == 0), id.low - 1}; }
 
 BlockScan::BlockScan(Order order, Id from, Id to) : order_(order), low_(from), high_(end_of_span(to)), to_(to) {}
 
@@ -48,13 +49,58 @@ Result<const BlockScan::Block*> BlockScan::next(store::Tx& tx) {
   const auto last = id_from_bytes(row.bytes(0));
   if (!last) return std::unexpected(damaged_block());
   if (order_ == Order::ascending) {
-    low_ = after(*last);
+    low_ = after_id(*last);
     more_ = more_ && *last != kLastId;
   } else {
-    high_ = before(*last);
+    high_ = before_id(*last);
     more_ = more_ && *last != Id{};
   }
   block_ = {{row.string(0), row.string(1)}, row.bytes(2), *last};
+  return &block_;
+}
+
+ZoneScan::ZoneScan(const CallFilter& filter, Id from, Id to)
+    : probe_(filter), all_(BlockScan::Order::descending, from, to), low_(from), high_(end_of_span(to)), to_(to) {}
+
+Result<void> ZoneScan::read_page(store::Tx& tx) {
+  const std::string low = to_bytes(low_), high = to_bytes(high_), to = to_bytes(to_);
+  auto rows = tx.run("SELECT b.last_id, b.first_id, z.zone FROM call_blocks AS b LEFT JOIN call_zones AS z ON z.last_id = b.last_id AND z.first_id = b.first_id "
+                     "WHERE b.last_id >= $1 AND b.last_id <= $2 AND b.first_id <= $3 ORDER BY b.last_id DESC, b.first_id DESC LIMIT $4",
+                     {store::Value::bytes(low), store::Value::bytes(high), store::Value::bytes(to), page_});
+  if (!rows) return std::unexpected(rows.error());
+  rows_ = std::move(*rows);
+  at_ = 0;
+  more_ = rows_.size() == page_;
+  page_ = std::min(page_ * 2, kLargestZonePage);
+  return {};
+}
+
+Result<const BlockScan::Block*> ZoneScan::next(store::Tx& tx) {
+  if (probe_.idle()) {
+    ++blocks_;
+    return all_.next(tx);
+  }
+  for (;;) {
+    if (at_ == rows_.size()) {
+      if (!more_ || low_ > high_) return nullptr;
+      if (auto read = read_page(tx); !read) return std::unexpected(read.error());
+      if (rows_.empty()) return nullptr;
+    }
+    const store::Row row = rows_[at_++];
+    const auto last = id_from_bytes(row.bytes(0));
+    if (!last) return std::unexpected(damaged_block());
+    high_ = before_id(*last);
+    more_ = more_ && *last != Id{};
+    ++blocks_;
+    block_ = {{row.string(0), row.string(1)}, {}, *last};
+    if (row.null(2) || probe_.may_match(row.bytes(2))) break;
+    if (blocks_ % kZonesAtOnce == 0) return &block_;   // without a summary: whoever searches may stop here
+  }
+  auto summary = tx.run("SELECT summary FROM call_blocks WHERE last_id = $1 AND first_id = $2", {store::Value::bytes(block_.key.last), store::Value::bytes(block_.key.first)});
+  if (!summary) return std::unexpected(summary.error());
+  if (summary->empty()) return std::unexpected(store::make_error(store::Fault::unavailable, "another node changed the ledger at the same place"));
+  summary_ = std::move(*summary);
+  block_.summary = summary_[0].bytes(0);
   return &block_;
 }
 
@@ -89,18 +135,19 @@ std::optional<std::pair<Id, Id>> ids_of(const CallFilter& f) {
   if (f.to == WallTime::max()) return std::pair(from, kLastId);
   const Id to = first_id(f.to);
   if (to <= from) return std::nullopt;
-  return std::pair(from, before(to));
+  return std::pair(from, before_id(to));
 }
 
 std::optional<std::pair<Id, Id>> page_of(const CallFilter& f, std::optional<Id> cursor) {
   auto range = ids_of(f);
   if (!range || (cursor && !*cursor)) return std::nullopt;
-  if (cursor) range->second = std::min(range->second, before(*cursor));
+  if (cursor) range->second = std::min(range->second, before_id(*cursor));
   if (range->second < range->first) return std::nullopt;
   return range;
 }
 
-CallMatcher::CallMatcher(const CallFilter& f) : status_(f.status) {
+CallMatcher::CallMatcher(const CallFilter& f)
+    : filter_(f), bounded_(f.cache || f.min_cost_nano || f.max_cost_nano || f.min_latency_us || f.max_latency_us) {
   const auto range = ids_of(f);
   none_ = !range;
   if (range) std::tie(from_, to_) = *range;
@@ -113,13 +160,17 @@ CallMatcher::CallMatcher(const CallFilter& f) : status_(f.status) {
   want(texts_, Name::team, f.team);
   want(texts_, Name::route, f.route);
   want(texts_, Name::operation, f.operation);
+  want(texts_, Name::error, f.error);
   want(targets_, Name::provider, f.provider);
   want(targets_, Name::model, f.model);
 }
 
-bool CallMatcher::begin(std::span<const std::string_view> names) {
+bool CallMatcher::begin(const SummaryReader& block) {
+  const auto names = block.names();
+  any_error_ = !block.tells_errors();
   for (std::vector<Wanted>* list : {&texts_, &targets_}) {
     for (Wanted& w : *list) {
+      if (w.name == Name::error && any_error_) continue;
       const auto at = std::find(names.begin(), names.end(), *w.text);
       if (at == names.end()) return false;
       w.number = static_cast<std::uint32_t>(at - names.begin());
@@ -128,9 +179,17 @@ bool CallMatcher::begin(std::span<const std::string_view> names) {
   return !none_;
 }
 
+bool CallMatcher::within(const CallRow& row) const {
+  const Amounts& a = row.amounts;
+  const CallFilter& f = filter_;
+  return (!f.cache || row.cache == *f.cache) && (!f.min_cost_nano || a.incurred_nano >= *f.min_cost_nano) &&
+         (!f.max_cost_nano || a.incurred_nano <= *f.max_cost_nano) && (!f.min_latency_us || a.latency_us >= *f.min_latency_us) &&
+         (!f.max_latency_us || a.latency_us <= *f.max_latency_us);
+}
+
 bool CallMatcher::call(const CallRow& row) const {
-  return row.id >= from_ && row.id <= to_ && (!status_ || row.status == *status_) &&
-         std::all_of(texts_.begin(), texts_.end(), [&](const Wanted& w) { return row.name(w.name) == w.number; });
+  return row.id >= from_ && row.id <= to_ && (!filter_.status || row.status == *filter_.status) && (!bounded_ || within(row)) &&
+         std::all_of(texts_.begin(), texts_.end(), [&](const Wanted& w) { return row.name(w.name) == w.number || (any_error_ && w.name == Name::error); });
 }
 
 bool CallMatcher::target(std::uint32_t provider, std::uint32_t model) const {

@@ -7,9 +7,14 @@
 
 #include "records/call_block.hpp"
 #include "records/ledger.hpp"
+#include "records/zones.hpp"
 #include "store/database.hpp"
 
 namespace ballast::records {
+
+// The next id and the one before.
+Id after_id(Id id);
+Id before_id(Id id);
 
 struct BlockKey {
   std::string last, first;   // ids as bytes
@@ -39,6 +44,25 @@ class BlockScan {
   store::Rows rows_;
   Block block_;
 };
+// As BlockScan, newest first, of those whose zones may match.
+class ZoneScan {
+ public:
+  ZoneScan(const CallFilter& filter, Id from, Id to);
+  // Now and then a block without a summary: no match is newer than it but in those before.
+  Result<const BlockScan::Block*> next(store::Tx& tx);
+  std::size_t blocks() const { return blocks_; }   // looked at so far
+
+ private:
+  Result<void> read_page(store::Tx& tx);
+  const ZoneProbe probe_;
+  BlockScan all_;                // where there is nothing to probe for
+  Id low_, high_;
+  const Id to_;
+  std::size_t page_ = 64, at_ = 0, blocks_ = 0;
+  bool more_ = true;
+  store::Rows rows_, summary_;
+  BlockScan::Block block_;
+};
 // Where a call is; nullopt: the ledger does not hold it.
 struct CallPlace {
   BlockKey block;
@@ -59,9 +83,9 @@ Id first_id(WallTime t);
 class CallMatcher {
  public:
   explicit CallMatcher(const CallFilter& filter);
-  // To be told each block's names. False: none of its calls can match.
-  bool begin(std::span<const std::string_view> names);
-  // Time, status and all texts but provider and model.
+  // To be told of each block. False: none of its calls can match. Of a block that does not tell errors, calls of any error are taken.
+  bool begin(const SummaryReader& block);
+  // All but provider and model.
   bool call(const CallRow& row) const;
   // Provider and model, of the call or of an attempt.
   bool target(std::uint32_t provider, std::uint32_t model) const;
@@ -72,9 +96,10 @@ class CallMatcher {
     const std::string* text;
     std::uint32_t number = 0;    // in the block
   };
+  bool within(const CallRow& row) const;
+  const CallFilter& filter_;
   Id from_, to_;
-  bool none_ = false;
-  std::optional<CallStatus> status_;
+  bool none_ = false, bounded_ = false, any_error_ = false;
   std::vector<Wanted> texts_, targets_;
 };
 

@@ -61,7 +61,7 @@ class UsageSum {
 
   Result<void> add(std::string_view summary) {
     SummaryReader reader(summary);
-    if (matcher_.begin(reader.names())) {
+    if (matcher_.begin(reader)) {
       names_ = reader.names();
       numbers_.assign(names_.size(), UINT64_MAX);
       for (CallRow row; reader.next(row);)
@@ -110,10 +110,6 @@ class UsageSum {
     sums.incurred_nano += a.incurred_nano;
     sums.billed_nano += a.billed_nano;
     sums.latency_us += a.latency_us;
-  }
-
-  static bool is_hit(CacheState c) {
-    return c == CacheState::hit || c == CacheState::semantic_hit || c == CacheState::stale || c == CacheState::joined || c == CacheState::replay;
   }
 
   std::uint64_t group(GroupBy by, const CallRow& row, std::uint32_t provider, std::uint32_t model) {

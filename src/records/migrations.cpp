@@ -99,6 +99,21 @@ CREATE INDEX effects_by_n ON effects (job, n);
 CREATE INDEX effects_by_place ON effects (job, place) WHERE place > 0;
 )sql";
 
+// rollups, rollup_users: what calls add up to (records/rollups), by level (0 minute, 1 hour, 2 day) and start. rollup_dirty: rows that are to
+// be made anew. call_zones: of each block what a search skips it by (records/zones).
+constexpr std::string_view kNinth = R"sql(
+CREATE TABLE rollups (
+  level {int} NOT NULL, start_s {int} NOT NULL, calls {int} NOT NULL, sums {blob} NOT NULL, cells {blob}, PRIMARY KEY (level, start_s)) {table};
+CREATE TABLE rollup_users (
+  level {int} NOT NULL, start_s {int} NOT NULL, shard {int} NOT NULL, shards {int} NOT NULL, users {blob} NOT NULL,
+  PRIMARY KEY (level, start_s, shard)) {table};
+CREATE TABLE rollup_dirty (level {int} NOT NULL, start_s {int} NOT NULL, seq {int} NOT NULL, PRIMARY KEY (level, start_s)) {clustered};
+CREATE TABLE rollup_state (
+  n {int} NOT NULL PRIMARY KEY, noted {int} NOT NULL, calls_from {int} NOT NULL, minutes_from {int} NOT NULL, hours_from {int} NOT NULL) {table};
+INSERT INTO rollup_state (n, noted, calls_from, minutes_from, hours_from) VALUES (1, 0, 0, 0, 0);
+CREATE TABLE call_zones (last_id {blob} NOT NULL, first_id {blob} NOT NULL, zone {blob} NOT NULL, PRIMARY KEY (last_id, first_id)) {clustered};
+)sql";
+
 // sessions: who is signed in to the dashboard (records/sessions).
 constexpr std::string_view kTenth = R"sql(
 CREATE TABLE sessions (
@@ -122,6 +137,7 @@ constexpr store::Migration kMigrations[] = {
     {"records", 6, "values of runs", kSixth},
     {"records", 7, "effects of runs", kSeventh},
     {"records", 8, "the order of a run's effects", kEighth},
+    {"records", 9, "rollups and zones", kNinth},
     {"records", 10, "sessions of the dashboard", kTenth},
     {"records", 12, "recorded messages of calls", kTwelfth},
 };

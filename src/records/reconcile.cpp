@@ -30,7 +30,7 @@ Result<void> add_open(store::Tx& tx, const BlockScan::Block& block, std::pair<Id
   SummaryReader reader(block.summary);
   std::vector<std::size_t> wanted;
   std::size_t position = 0;
-  if (matcher.begin(reader.names())) {
+  if (matcher.begin(reader)) {
     for (CallRow row; reader.next(row); ++position)
       if (!row.told && row.id >= range.first && row.id <= range.second && matcher.call(row) &&
           matcher.target(row.name(Name::provider), row.name(Name::model)))

@@ -31,6 +31,9 @@ class Sketch {
  public:
   void add(std::uint64_t value, std::uint64_t times = 1);
   void add(const Sketch& other);
+  void subtract(const Sketch& other);          // what was added before
+  // Behind the last one; false: it is not, or there is no such bucket.
+  bool add_bucket(std::uint64_t bucket, std::uint64_t times);
   std::uint64_t count() const { return count_; }
   std::uint64_t quantile(double q) const;      // the middle of its bucket; 0 when empty
   std::uint64_t at_most(std::uint64_t value) const;   // how many are surely not above it: whole buckets
@@ -60,6 +63,8 @@ struct Figures {
   Sketch latency;                              // of all calls, µs
   Sketch first_token;                          // of those that had one
   Figures& operator+=(const Figures& o);
+  Figures& operator-=(const Figures& o);       // of what was added before
+  friend bool operator==(const Figures&, const Figures&) = default;
 };
 
 struct SeriesQuery {
@@ -67,7 +72,7 @@ struct SeriesQuery {
   Duration step{};                             // a whole number of minutes; zero: one bucket
   std::vector<std::pair<Dimension, std::string>> where;   // all must hold
   std::optional<Dimension> by;                 // nothing: one group named ""
-  std::size_t groups = 10;                     // the largest by calls over the range; the others are added up as "other"; at most 1,000
+  std::size_t groups = 10;                     // the largest by calls over the range, equal ones by name; the others are added up as "other"; at most 1,000
   bool errors = false;                         // fill Series::errors too
 };
 struct SeriesGroup {
@@ -85,8 +90,11 @@ struct Series {
   std::vector<std::pair<std::string, std::uint64_t>> errors;   // by name, most frequent first
 };
 inline constexpr std::size_t kMostBuckets = 2000;
-// Exact at this moment but for calls still in the journal. Asked with Dimension::user, or from or to within a minute, it reads blocks or the
-// users' rollups (by hour) as fits. caller_invalid_request names step, from or groups; caller_too_large where a range would cost more than a second.
+inline constexpr std::size_t kMostCharted = 100'000;   // groups times buckets
+// Exact at this moment but for calls still in the journal. Two things of `where` and `by` together read larger rows than one does; the user
+// with anything beside it, and times within a minute, read the calls' blocks.
+// caller_invalid_request names step, from, groups or where: also where minutes are asked of a time of which only hours are left.
+// caller_too_large: it would read too much, narrow it.
 Result<Series> range(store::Tx& tx, const SeriesQuery& query);
 
 // How long each kind is kept; zero: for ever.
@@ -94,12 +102,14 @@ struct RollupRetention {
   Duration minutes = std::chrono::hours(24 * 14), hours = std::chrono::hours(24 * 180), days{};
 };
 
-// Makes what is noted into rollups. One at a time is enough; several do no harm.
+// Makes what is noted into rollups. One at a time is enough; several, on several nodes too, do no harm.
 class Roller {
  public:
   explicit Roller(store::Database& database) : database_(database) {}
-  // All minutes noted that ended before `now`, and the hours and days above them; returns how many minutes were made. Blocking: not for a loop.
-  Result<std::size_t> roll(WallTime now);
+  // The minutes noted that ended before `now`, oldest first, and the hours and days above them; returns how many minutes were made, `most` of
+  // them at most. Short transactions of low priority. Blocking: not for a loop.
+  Result<std::size_t> roll(WallTime now, std::size_t most = SIZE_MAX);
+  // Deletes what is older, in whole hours and days, and never before the level above it is made.
   Result<void> retire(const RollupRetention& keep, WallTime now);
 
  private:

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "../../support/records_samples.hpp"
 #include "base/random.hpp"
 
@@ -41,6 +43,9 @@ std::vector<CallRecord> varied(std::size_t n) {
       c.attempts[0].outcome = "provider_error";
     }
     if (i % 7 == 0) c.attempts.clear();
+    if (i % 4 == 1) c.error = "provider_error", c.http_status = 502, c.first_token_us = 0;
+    if (i % 8 == 2) c.saved_nano = static_cast<std::int64_t>(i) * 1'000;
+    if (i % 9 == 0 && c.attempts.size() == 1) c.attempts[0].outcome = "provider_timeout";
   }
   return out;
 }
@@ -70,6 +75,12 @@ TEST(CallBlock, KeepsEveryRecordAndWhatIsSummedUp) {
       EXPECT_EQ(row.amounts.billed_nano, c.billed_nano);
       EXPECT_EQ(row.amounts.tokens, (std::array<std::uint64_t, 6>{c.usage.input, c.usage.cached, c.usage.cache_write, c.usage.output, c.usage.reasoning, c.usage.images}));
       EXPECT_EQ(row.amounts.latency_us, c.latency_us);
+      EXPECT_EQ(row.first_token_us, c.first_token_us);
+      EXPECT_EQ(row.saved_nano, c.saved_nano);
+      EXPECT_EQ(row.http_status, c.http_status);
+      EXPECT_EQ(row.name(Name::error) == kNoName ? "" : reader.names()[row.name(Name::error)], c.error);
+      EXPECT_EQ(row.attempted, c.attempts.size());
+      EXPECT_EQ(row.attempts_failed, std::ranges::count_if(c.attempts, [](const AttemptRecord& a) { return a.outcome != "ok"; }));
       ASSERT_EQ(row.attempts.size(), c.attempts.size() > 1 ? c.attempts.size() : 0) << n;
       if (row.attempts.empty()) continue;
       EXPECT_TRUE(row.attempts[0].failed);
@@ -123,7 +134,7 @@ TEST(CallBlock, DamageIsNoticedOrHarmlessNeverACrash) {
     SummaryReader reader(summary);
     std::size_t n = 0;
     for (CallRow row; reader.next(row); ++n)
-      for (const std::uint32_t name : row.names) EXPECT_LT(name, reader.names().size());
+      for (const std::uint32_t name : row.names) EXPECT_TRUE(name < reader.names().size() || name == kNoName);
     return reader.good() ? n : 0;
   };
   EXPECT_EQ(read(block.summary), 40u);

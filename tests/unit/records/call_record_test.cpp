@@ -76,7 +76,10 @@ TEST(CallRecord, ReadInPlaceItSaysTheSame) {
 }
 
 TEST(CallRecord, EveryTruncationIsRefused) {
-  const std::string whole = bytes_of(test::sample_call(1));
+  CallRecord call = test::sample_call(1);
+  call.saved_nano = 77'000;
+  EXPECT_EQ(*decode_call(bytes_of(call)), call);
+  const std::string whole = bytes_of(call);
   CallView view;
   for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(decode_call(std::string_view(whole).substr(0, n))) << n;
   for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(read_call(std::string_view(whole).substr(0, n), view)) << n;
