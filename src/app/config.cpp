@@ -41,6 +41,11 @@ void read_ledger(const ConfigNode& node, LedgerConfig& ledger) {
   node.done();
 }
 
+void read_retention(const ConfigNode& node, RetentionConfig& retention) {
+  retention.messages = node.duration("messages", retention.messages);
+  node.done();
+}
+
 void read_log(const ConfigNode& node, LogConfig& log) {
   log.level = *log::level_from(node.choice("level", {"debug", "info", "warn", "error", "off"}, "info"));
   log.file = node.string("file", log.file);
@@ -129,6 +134,7 @@ bool is_page_name(std::string_view name) {
 
 void read_sections(const ConfigNode& root, Config& config) {
   read_ledger(root.get("ledger"), config.ledger);
+  read_retention(root.get("retention"), config.retention);
   read_log(root.get("log"), config.log);
   read_telemetry(root.get("telemetry"), config.telemetry);
   read_http(root.get("limits_http"), config.http);

@@ -49,6 +49,11 @@ struct LedgerConfig {
   Duration retention{};                        // zero: calls stay in the ledger for ever
 };
 
+// How long things are kept; zero: for ever.
+struct RetentionConfig {
+  Duration messages = std::chrono::hours(24 * 7);   // of calls, where routes record them
+};
+
 struct LogConfig {
   log::Level level = log::Level::info;
   std::string file = "-";
@@ -134,6 +139,7 @@ struct Config {
   std::uint64_t cache_bytes = 256u << 20;
   std::string tls_cert, tls_key, ca_file;
   LedgerConfig ledger;
+  RetentionConfig retention;
   LogConfig log;
   TelemetryConfig telemetry;
   HttpConfig http;
@@ -175,6 +181,7 @@ namespace parse {
 ProviderConfig provider(const std::string& name, const ConfigNode& node);
 llm::ModelOverride model(const std::string& name, const ConfigNode& node);
 gateway::Route route(const std::string& name, const ConfigNode& node, const std::filesystem::path& folder);   // of the file
+std::shared_ptr<const gateway::RecordRule> record(const ConfigNode& route);   // its `record`; null: nothing is kept
 ClassifierConfig classifier(const ConfigNode& node, const std::filesystem::path& folder);
 gateway::LimitRule limit(const ConfigNode& node);
 WebhookConfig webhooks(const ConfigNode& node);

@@ -154,6 +154,7 @@ gateway::Route parse::route(const std::string& name, const ConfigNode& node, con
   r.queue = queue(node.get("queue"));
   r.degrade = degrade(node.get("degrade"));
   r.structured = structured(node.get("structured"), folder, name);
+  r.record = record(node);
   if (node.choice("on_content_filter", {"fail", "next"}, "fail") == "next") r.on_content_filter = gateway::OnContentFilter::next;
   node.done();
   return r;

@@ -181,9 +181,10 @@ Result<void> Runtime::open_doors() {
   if (auto opened = open_telemetry(); !opened) return opened;
   breakers_ = std::make_unique<gateway::Breakers>(clock_, gateway::Breakers::Options{.breaker = config_.breakers, .seed = os_seed()});
   cache_ = std::make_unique<gateway::ResponseCache>(clock_, gateway::ResponseCache::Options{.max_bytes = config_.cache_bytes});
+  recorder_ = std::make_unique<gateway::Recorder>(*database_, clock_, metrics_, gateway::Recorder::Options{.retention = config_.retention.messages});
   const gateway::World world{.clock = clock_, .keys = *keys_, .breakers = *breakers_, .cache = *cache_, .idempotency = *idempotency_,
                              .journal = *journal_, .metrics = metrics_, .spans = spans_.get(),
-                             .trace_sample = config_.telemetry.sample, .loops = loops_->size()};
+                             .trace_sample = config_.telemetry.sample, .loops = loops_->size(), .recorder = recorder_.get()};
   gateway_ = std::make_unique<gateway::Gateway>(world, setup_of(wired_));
   server::export_state(metrics_, *gateway_, *database_);
   auto shop = Workshop::open(config_, {*loops_, *database_, metrics_, *gateway_});
@@ -243,6 +244,7 @@ Result<void> Runtime::reload(Config config) {
   }
   pages_.use(std::move(*pages));
   log::set_level(config.log.level);
+  recorder_->retention(config.retention.messages);
   config_ = std::move(config);
   return {};
 }
@@ -351,6 +353,7 @@ Runtime::~Runtime() {
   api_.reset();
   workshop_.reset();
   gateway_.reset();
+  recorder_.reset();                       // writes what waits
   spans_.reset();
   retired_.clear();
   wired_.reset();

@@ -15,6 +15,7 @@
 #include "app/workshop.hpp"
 #include "base/metrics.hpp"
 #include "gateway/gateway.hpp"
+#include "gateway/recorder.hpp"
 #include "net/client.hpp"
 #include "net/server.hpp"
 #include "records/audit_anchors.hpp"
@@ -87,6 +88,7 @@ class Runtime {
   std::unique_ptr<gateway::ResponseCache> cache_;
   std::unique_ptr<gateway::IdempotencyStore> idempotency_store_;
   std::unique_ptr<gateway::Idempotency> idempotency_;
+  std::unique_ptr<gateway::Recorder> recorder_;
   std::unique_ptr<server::OtlpExporter> spans_;   // null: no traces
   WiredPtr wired_;
   std::unique_ptr<gateway::Gateway> gateway_;

@@ -41,6 +41,7 @@ json::object shape(const SchemaKey& key) {
       return {{"enum", std::move(words)}};
     }
     case Form::object: return object_of(key.keys);
+    case Form::choice_or_object: return {{"anyOf", json::array{shape({.name = {}, .form = Form::choice, .about = {}, .words = key.words}), object_of(key.keys)}}};
     case Form::map: {
       json::object map{{"type", "object"}, {"additionalProperties", object_of(key.keys)}};
       if (key.name != "models" || key.example.contains('/')) return map;

@@ -14,6 +14,7 @@ enum class Form : unsigned char {
                                            // delay: a duration, {uniform: [a, b]} or {median, sigma}
   choice,                                  // `words` separated by '|'
   object,                                  // `keys`
+  choice_or_object,                        // one of `words`, or `keys`
   map,                                     // free names, each an object of `keys`
   map_text,                                // free names, each a string
   map_or_text,                             // free names, each a string or an object of `keys`

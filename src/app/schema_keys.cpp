@@ -181,6 +181,20 @@ constexpr K structured[] = {
     {"stream", choice, "Streams: watch tells what can still become the JSON; hold sends nothing before the whole is judged.", "hold", "watch", "watch|hold"},
     {"schema", text, "File of a JSON Schema, beside this one: for calls that bring none.", "schemas/order.json"},
 };
+constexpr K redact[] = {
+    {"name", text, "Stands in brackets for what was taken out; of a-z, 0-9 and _.", "national_id", {}, {}, {}, true},
+    {"pattern", text, "A regular expression (ECMA-262).", "\"[A-Z]{2}[0-9]{7}\"", {}, {}, {}, true},
+};
+constexpr K record[] = {
+    {"mode", choice, "Which calls: none, some, or all.", "full", "sampled", "off|sampled|full"},
+    {"share", number, "Mode sampled: how many of them.", "0.1", "0.01"},
+    {"errors", boolean, "Mode sampled: failed calls too, whichever they are.", "false", "true"},
+    {"max_bytes", size, "Of request and of reply, as kept; what is longer is cut. 1MB at most.", "64KB", "256KB"},
+    {"redact", list_or_text, "What is taken out before anything is written: all, none, secrets, email, phone, card, iban, ip, ssn, and patterns of one's own. Secrets always are.", {}, "[all]", {}, redact},
+};
+constexpr K retention[] = {
+    {"messages", duration, "Recorded messages of calls; 0s keeps them.", "30d", "7d"},
+};
 constexpr K direct[] = {
     {"retries", object, "Attempts, deadline and waiting.", {}, {}, {}, retries},
     {"hedge", object, "A second attempt beside a slow one.", {}, {}, {}, hedge},
@@ -190,6 +204,7 @@ constexpr K direct[] = {
     {"on_content_filter", choice, "What a provider's safety refusal does: end the call, or try the next target.", "next", "fail", "fail|next"},
     {"degrade", object, "When every target failed.", {}, {}, {}, degrade},
     {"structured", object, "Answers that must be JSON: judged, put right, asked for again.", {}, {}, {}, structured},
+    {"record", choice_or_object, "Whether messages of its calls are kept: off, sampled, full, or more exactly.", {}, "off", "off|sampled|full", record},
 };
 constexpr K ask[] = {
     {"model", text, "PROVIDER/MODEL: a small one.", "sim/sim-small", {}, {}, {}, true},
@@ -205,7 +220,7 @@ constexpr K routes[] = {
     {"classifier", text, "Strategies intent, and complexity where the caller declares none: what tells what the last user's message wants.", "mails"},
     {"unsure_below", number, "A label of less confidence is not gone by.", "0.7", "0.5"},
     {"ask", object, "A small model that is asked once where the classifier is unsure, within the call's own budget.", {}, {}, {}, ask},
-    direct[0], direct[1], direct[2], direct[3], direct[4], direct[5], direct[6], direct[7],
+    direct[0], direct[1], direct[2], direct[3], direct[4], direct[5], direct[6], direct[7], direct[8],
 };
 constexpr K classifiers[] = {
     {"examples", examples, "Labelled texts: a file beside this one (.tsv, .csv, .jsonl), a list of files, or texts by label; at most 20,000.", "mails.tsv", {}, {}, {}, true},
@@ -292,6 +307,7 @@ constexpr K root[] = {
     {"cache_size", size, "Memory of the response cache.", "64MB", "256MB"},
     {"tls", object, "Certificates.", {}, {}, {}, tls},
     {"ledger", object, "Durability of the record of every call.", {}, {}, {}, ledger},
+    {"retention", object, "How long things are kept.", {}, {}, {}, retention},
     {"log", object, "JSON lines.", {}, {}, {}, logging},
     {"telemetry", object, "Traces.", {}, {}, {}, telemetry},
     {"limits_http", object, "What a client may send, and how slowly.", {}, {}, {}, limits_http},

@@ -94,6 +94,7 @@ Result<void> wire_routes(const Config& config, const llm::PriceBook& prices, Wir
       for (const auto& m : prices.models(p.kind)) add(m);
     providers.push_back(std::move(models));
   }
+  made.setup.records_messages = config.direct.record || std::ranges::any_of(config.routes, [](const gateway::Route& r) { return r.record != nullptr; });
   auto routes = config.routes;
   if (auto ok = give_classifiers(made.classifiers, routes); !ok) return ok;
   auto table = gateway::RouteTable::create(std::move(routes), config.aliases, std::move(providers), config.direct);

@@ -44,6 +44,7 @@ struct Call {
   std::string_view user;                               // x-ballast-user
   std::string_view feature;                            // x-ballast-feature
   std::string_view complexity;                         // x-ballast-complexity: the declared class
+  std::string_view record;                             // x-ballast-record: "off" keeps its messages from being recorded; else empty
   CacheControl cache;                                  // cache-control: of the exact cache, for this call
   std::string_view idempotency_key;
   std::string_view traceparent;

@@ -27,6 +27,8 @@
 
 namespace ballast::gateway {
 
+class Recorder;                                  // recorder.hpp
+
 // What outlives every reload. Borrowed; all of it outlives the Gateway.
 struct World {
   const Clock& clock;
@@ -39,6 +41,7 @@ struct World {
   trace::SpanSink* spans = nullptr;              // null: no traces
   double trace_sample = 1.0;                     // of calls that bring no trace context
   unsigned loops = 1;
+  Recorder* recorder = nullptr;                  // null: no messages are kept
 };
 
 class Gateway {

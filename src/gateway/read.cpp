@@ -131,6 +131,7 @@ Result<Asked> read_request(const Scene& scene, Trail& trail) {
     return fail(ErrorCode::caller_invalid_request, "is not understood: send the body as it is", "content-encoding");
   if (!call.complexity.empty() && !complexity_from(call.complexity))
     return fail(ErrorCode::caller_invalid_request, "must be simple, medium or hard", "x-ballast-complexity");
+  if (!call.record.empty() && call.record != "off") return fail(ErrorCode::caller_invalid_request, "can only be off", "x-ballast-record");
 
   Asked asked{.who = std::move(*who)};
   if (auto ok = read_facts(scene, asked); !ok) return fail(std::move(ok.error()));

@@ -189,6 +189,7 @@ void go_where_answered(const Scene& scene, Asked& asked) {
 Task<void> walk(const Scene& scene, Trail& trail) {
   auto asked = read_request(scene, trail);
   if (!asked) co_return co_await refuse(scene, nullptr, nullptr, asked.error(), trail);
+  if (scene.recording) scene.recording->arm(asked->route->record, scene.call, trail.record.id);
 
   go_where_answered(scene, *asked);
   auto admission = co_await admit(scene, *asked, trail);
@@ -279,7 +280,8 @@ Task<void> Gateway::serve(const Call& call, ReplySink& sink) {
   Trail trail(here.ids.next(arrived), world_.clock.mono(), arrived, call);
   begin_trace(world_, here, call, trail);
   room_->metrics.in_flight.add(1);
-  const Scene scene{world_, *held, here, room_->metrics, call, sink};
+  const auto recording = held->records_messages && world_.recorder ? std::make_unique<RecordingSink>(sink) : nullptr;
+  const Scene scene{world_, *held, here, room_->metrics, call, recording ? *recording : sink, recording.get()};
   std::string escaped;
   try {
     co_await walk(scene, trail);
@@ -288,6 +290,7 @@ Task<void> Gateway::serve(const Call& call, ReplySink& sink) {
   }
   room_->metrics.in_flight.add(-1);
   if (!escaped.empty()) co_await answer_escaped(scene, std::move(escaped), trail);
+  if (recording) recording->finish(call, trail.record, *world_.recorder);
 }
 
 }  // namespace ballast::gateway

@@ -13,6 +13,7 @@
 #include "gateway/gateway.hpp"
 #include "gateway/plan.hpp"
 #include "gateway/prompt_tokens.hpp"
+#include "gateway/recording_sink.hpp"
 #include "gateway/relay.hpp"
 #include "gateway/road_metrics.hpp"
 #include "gateway/stream.hpp"
@@ -43,6 +44,7 @@ struct Scene {
   const RoadMetrics& metrics;
   const Call& call;
   ReplySink& sink;
+  RecordingSink* recording = nullptr;             // the same sink, where some route records messages
 
   MonoTime now() const { return world.clock.mono(); }
   unsigned loop() const { return sink.loop().index(); }

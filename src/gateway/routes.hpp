@@ -25,6 +25,7 @@ class Model;
 namespace ballast::gateway {
 
 struct Demand;                             // structured.hpp
+struct RecordRule;                         // recorder.hpp
 
 enum class Strategy : std::uint8_t { ordered, weighted, least_latency, cheapest, complexity, context, intent };
 enum class Complexity : std::uint8_t { simple, medium, hard };
@@ -99,6 +100,7 @@ struct Route {
   OnContentFilter on_content_filter = OnContentFilter::fail;
   DegradeOptions degrade;
   StructuredOptions structured;
+  std::shared_ptr<const RecordRule> record;   // of the messages of its calls; null: none is kept
   bool direct = false;                     // made for a "provider/model" or a bare model, not configured
 };
 using RoutePtr = std::shared_ptr<const Route>;

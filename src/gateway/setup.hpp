@@ -39,6 +39,7 @@ struct Setup {
   Duration drain_on_disconnect = std::chrono::seconds(10);   // how long an abandoned answer is read on for its usage
   std::size_t max_reply_bytes = 64u << 20;
   bool access_log = true;
+  bool records_messages = false;                 // some route does
 };
 using SetupPtr = std::shared_ptr<const Setup>;
 

@@ -38,7 +38,7 @@ gateway::Call call_of(const net::Exchange& exchange, llm::Wire wire, llm::Operat
   const auto& h = exchange.request().headers;
   return {.wire = wire, .operation = operation, .body = exchange.body(), .content_type = h.get("content-type"),
           .secret = secret_of(exchange.request()), .user = h.get("x-ballast-user"), .feature = h.get("x-ballast-feature"),
-          .complexity = h.get("x-ballast-complexity"), .cache = cache_control_of(h), .idempotency_key = h.get("idempotency-key"),
+          .complexity = h.get("x-ballast-complexity"), .record = h.get("x-ballast-record"), .cache = cache_control_of(h), .idempotency_key = h.get("idempotency-key"),
           .traceparent = h.get("traceparent"), .tracestate = h.get("tracestate"), .content_encoding = h.get("content-encoding"),
           .anthropic_beta = h.get("anthropic-beta")};
 }

@@ -32,9 +32,10 @@ std::string object_sample(std::span<const SchemaKey> keys, const SchemaKey* want
 }
 std::string sample(const SchemaKey& key) {
   switch (key.form) {
-    case Form::object: return object_sample(key.keys, nullptr);
+    case Form::object:
+    case Form::choice_or_object: return object_sample(key.keys, nullptr);
     case Form::list: return "[" + object_sample(key.keys, nullptr) + "]";
-    case Form::list_or_text: return key.name == "targets" ? "[sim/sim-small]" : "[sk-example-1234567890]";
+    case Form::list_or_text: return key.name == "targets" ? "[sim/sim-small]" : key.name == "redact" ? "[email]" : "[sk-example-1234567890]";
     case Form::map: return fmt::format("{{{}: {}}}", key.example, object_sample(key.keys, nullptr));
     case Form::map_or_text: return fmt::format("{{{}: {}}}", key.example, object_sample(key.keys, nullptr));
     case Form::map_text: return fmt::format("{{{}: sim/sim-small}}", key.example);
@@ -81,7 +82,7 @@ TEST(Schema, EveryKeyTheParserAsksForIsInIt) {
   walk(config_schema(), "", [](const std::string& o) { return o; },
        [&](const std::string&, const SchemaKey& key, auto, const Wrap&) { known.insert(std::string(key.name)); });
   const std::regex asked(R"re((?:\.|\b)(?:string|integer|boolean|number|duration|size|money|rate|choice|list|strings|get|has|require|map|maybe_\w+|time)\((?:node, |item, )?"(\w+)")re");
-  for (const char* file : {"src/app/config.cpp", "src/app/config_policy.cpp", "src/app/config_providers.cpp", "src/llm/simulator/options.cpp"}) {
+  for (const char* file : {"src/app/config.cpp", "src/app/config_policy.cpp", "src/app/config_record.cpp", "src/app/config_providers.cpp", "src/llm/simulator/options.cpp"}) {
     const std::string text = read(file);
     ASSERT_FALSE(text.empty()) << file;
     for (std::sregex_iterator at(text.begin(), text.end(), asked), end; at != end; ++at)
