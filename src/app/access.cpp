@@ -95,6 +95,54 @@ Result<std::pair<int, std::string>> Access::send(std::string_view method, const 
   return answer;
 }
 
+namespace {
+
+constexpr Duration kSilence = std::chrono::minutes(2);   // between two pieces of a long answer
+
+Error refusal_of(int status, const std::string& text) {
+  const auto document = parse_json(text);
+  return {status == 404 ? ErrorCode::caller_not_found : ErrorCode::caller_forbidden,
+          document ? message_of(*document, status) : fmt::format("the server answered {}", status), document ? field_of(*document) : std::string()};
+}
+
+Task<Result<std::uint64_t>> fetch_pieces(net::Client& client, net::Loop& loop, const net::Url& url, std::string_view key,
+                                         const std::function<bool(std::string_view)>& take) {
+  net::ClientRequest request{.method = "GET", .url = &url};
+  if (!key.empty()) request.headers.put("authorization", fmt::format("Bearer {}", key));
+  auto response = co_await client.send(loop, request, {.connect = std::chrono::seconds(2), .headers = kSilence}, nullptr);
+  if (!response) co_return fail(std::move(response.error()));
+  if (const int status = (*response)->head().status; status != 200) {
+    auto text = co_await (*response)->read_all(1u << 20, loop.clock().mono() + kSilence);
+    co_return fail(refusal_of(status, text.value_or("")));
+  }
+  for (std::uint64_t bytes = 0;;) {
+    const auto piece = co_await (*response)->read_some(loop.clock().mono() + kSilence);
+    if (!piece) co_return fail(piece.error());
+    if (piece->empty()) co_return bytes;
+    bytes += piece->size();
+    if (!take(*piece)) co_return fail(ErrorCode::internal_unavailable, "what came could not be written");
+  }
+}
+
+Task<void> download_and_tell(net::Client& client, net::Loop& loop, const net::Url& url, std::string_view key,
+                             const std::function<bool(std::string_view)>& take, Result<std::uint64_t>& answer, std::binary_semaphore& done) {
+  answer = co_await fetch_pieces(client, loop, url, key, take);
+  done.release();
+}
+
+}  // namespace
+
+Result<std::uint64_t> Access::download(const std::string& target, const std::function<bool(std::string_view)>& take) {
+  const auto url = net::parse_url(server_ + target, "--server");
+  if (!url) return fail(url.error());
+  Result<std::uint64_t> answer = fail(ErrorCode::internal_error, "no answer");
+  std::binary_semaphore done(0);
+  net::Loop& loop = loops_->at(0);
+  loop.post([&] { detach(download_and_tell(*client_, loop, *url, key_, take, answer, done), [](std::exception_ptr) { std::terminate(); }); });
+  done.acquire();
+  return answer;
+}
+
 Result<json::value> Access::call(std::string_view method, const std::string& target, std::optional<json::value> body) {
   const auto answer = send(method, target, body ? to_json(*body) : std::string());
   if (!answer) return fail(answer.error());

@@ -39,6 +39,9 @@ class Access {
   // The same, for who reads every answer: status and body. An error only where none came, whose head is awaited for `patience`.
   Result<std::pair<int, std::string>> send(std::string_view method, const std::string& target, const std::string& body,
                                            Duration patience = std::chrono::seconds(30));
+  // GET of what may be long: `take` gets it piece by piece, on another thread while this one waits; false: enough. Returns how many bytes came; an
+  // error also where the server broke off.
+  Result<std::uint64_t> download(const std::string& target, const std::function<bool(std::string_view)>& take);
   const Config& config() const { return config_; }
 
  private:

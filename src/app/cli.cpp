@@ -37,6 +37,7 @@ int command_line(int argc, const char* const* argv) {
   add_inbox(app, run);
   add_backup(app, run);
   add_erase(app, run);
+  add_export(app, run);
   add_simulate(app, run);
   add_version(app, run);
   try {

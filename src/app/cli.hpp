@@ -35,6 +35,7 @@ void add_schedules(CLI::App& app, Run& run);
 void add_inbox(CLI::App& app, Run& run);
 void add_backup(CLI::App& app, Run& run);     // and restore
 void add_erase(CLI::App& app, Run& run);
+void add_export(CLI::App& app, Run& run);
 void add_usage(CLI::App& app, Run& run);
 void add_query(CLI::App& app, Run& run);
 void add_schema(CLI::App& app, Run& run);

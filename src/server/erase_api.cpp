@@ -4,7 +4,9 @@
 
 #include "base/log.hpp"
 #include "base/random.hpp"
+#include "gateway/recorder.hpp"
 #include "records/erase.hpp"
+#include "records/messages.hpp"
 #include "server/job_json.hpp"
 #include "server/job_records.hpp"
 #include "server/reply.hpp"
@@ -16,7 +18,8 @@ namespace ballast::server {
 
 namespace {
 
-constexpr std::size_t kRowsRead = 20'000, kJobsErased = 500, kBlocksRead = 256;
+constexpr std::size_t kRowsRead = 20'000, kJobsErased = 500, kBlocksRead = 256, kMessagesErased = 500;
+constexpr Duration kRecorderEnds = std::chrono::seconds(10);
 constexpr Duration kBatchesEnd = std::chrono::seconds(10);
 constexpr int kTries = 5;                                // of a block that the importer rewrites meanwhile
 constexpr store::ReadOptions kPatient{.limit = std::chrono::minutes(2)};
@@ -61,6 +64,7 @@ class Erasure {
     if (auto gone = co_await erase_jobs(jobs_.ended); !gone) co_return std::unexpected(std::move(gone.error()));
     if (auto gone = co_await erase_jobs(jobs_.live); !gone) co_return std::unexpected(std::move(gone.error()));
     if (auto gone = co_await erase_calls(); !gone) co_return std::unexpected(std::move(gone.error()));
+    if (auto gone = co_await erase_messages(); !gone) co_return std::unexpected(std::move(gone.error()));
     parts_.gateway.world().cache.clear();
     // What those that were cancelled under way have said since.
     if (auto gone = co_await erase_jobs(jobs_.live); !gone) co_return std::unexpected(std::move(gone.error()));
@@ -122,6 +126,31 @@ class Erasure {
       std::ranges::move(page->blocks, std::back_inserter(blocks_));
       after = std::move(page->next);
     } while (!after.last.empty());
+    co_await recorded();
+    const auto messages = co_await db().read(exchange_.loop(), [&](store::Tx& tx) { return records::count_messages_of(tx, wish_.user); }, kPatient);
+    if (!messages) co_return std::unexpected(messages.error());
+    messages_ = *messages;
+    co_return Result<void>{};
+  }
+
+  // What the recorder has in hand comes to the database first, or it would come after the erasure.
+  Task<void> recorded() {
+    if (auto* recorder = parts_.gateway.world().recorder) co_await recorder->settled(exchange_.loop(), kRecorderEnds);
+  }
+
+  Task<Result<void>> erase_messages() {
+    co_await recorded();
+    messages_ = 0;
+    for (std::uint64_t gone = kMessagesErased; gone == kMessagesErased;) {
+      const auto done = co_await db().write(exchange_.loop(), [&](store::Tx& tx) -> Result<std::uint64_t> {
+        if (auto on = records::overwrite_deleted(tx, true); !on) return std::unexpected(on.error());
+        auto erased = records::delete_messages_of(tx, wish_.user, kMessagesErased);
+        if (auto off = records::overwrite_deleted(tx, false); erased && !off) return std::unexpected(off.error());
+        return erased;
+      }, kGently);
+      if (!done) co_return std::unexpected(done.error());
+      messages_ += gone = *done;
+    }
     co_return Result<void>{};
   }
 
@@ -191,7 +220,7 @@ class Erasure {
   }
 
   json::object figures() const {
-    json::object o{{"jobs", jobs_.all.size()}, {"live", jobs_.live.size()}, {"schedules", schedules_.size()}, {"calls", calls_}};
+    json::object o{{"jobs", jobs_.all.size()}, {"live", jobs_.live.size()}, {"schedules", schedules_.size()}, {"calls", calls_}, {"messages", messages_}};
     if (wish_.dry_run) {
       o["batches"] = live_batches_;
       o["dry_run"] = true;
@@ -231,7 +260,7 @@ class Erasure {
   std::vector<records::BlockKey> blocks_;
   work::ErasedJobs erased_;
   work::ErasedFiles files_;
-  std::uint64_t calls_ = 0, replies_ = 0, windows_ = 0, active_keys_ = 0, live_batches_ = 0;
+  std::uint64_t calls_ = 0, replies_ = 0, windows_ = 0, active_keys_ = 0, live_batches_ = 0, messages_ = 0;
 };
 
 }  // namespace

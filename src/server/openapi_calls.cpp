@@ -8,6 +8,7 @@ namespace {
 constexpr Parameter kUser{"x-ballast-user", "header", "Whom the call is for: limits, budgets and usage are kept by user."};
 constexpr Parameter kFeature{"x-ballast-feature", "header", "The feature that calls."};
 constexpr Parameter kComplexity{"x-ballast-complexity", "header", "simple, medium or hard: for routes that choose by it."};
+constexpr Parameter kRecord{"x-ballast-record", "header", "off: no message of this call is recorded, whatever its route says."};
 constexpr Parameter kIdempotency{"idempotency-key", "header", "The same key and body give the same answer, billed once."};
 constexpr Parameter kCache{"cache-control", "header", "Of the exact cache, for this call (RFC 9111): no-cache, no-store, max-age=N, only-if-cached."};
 constexpr Parameter kFrom{"from", "query", "Calls from this time on (RFC 3339, UTC)."};
@@ -17,11 +18,11 @@ constexpr Parameter kTo{"to", "query", "Calls before this time."};
 
 const Operations& call_operations() {
   static const Operations all = {
-      {"post", "/v1/chat/completions", "models", "OpenAI chat completions", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
-      {"post", "/v1/responses", "models", "OpenAI responses", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
-      {"post", "/v1/messages", "models", "Anthropic messages", "Anthropic's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
+      {"post", "/v1/chat/completions", "models", "OpenAI chat completions", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kRecord, kCache, kIdempotency}, true},
+      {"post", "/v1/responses", "models", "OpenAI responses", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kRecord, kCache, kIdempotency}, true},
+      {"post", "/v1/messages", "models", "Anthropic messages", "Anthropic's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kRecord, kCache, kIdempotency}, true},
       {"post", "/v1/messages/count_tokens", "models", "Estimate a prompt's tokens", "An estimate: the reply header x-ballast-estimate says by which encoding, or bytes/4.", {}, true},
-      {"post", "/v1beta/models/{model}:generateContent", "models", "Gemini generate", "Gemini's request and reply.", {{"model", "path", "A route, an alias or provider/model."}, kUser, kFeature, kComplexity, kCache, kIdempotency}, true},
+      {"post", "/v1beta/models/{model}:generateContent", "models", "Gemini generate", "Gemini's request and reply.", {{"model", "path", "A route, an alias or provider/model."}, kUser, kFeature, kComplexity, kRecord, kCache, kIdempotency}, true},
       {"post", "/v1beta/models/{model}:streamGenerateContent", "models", "Gemini generate, streamed", "Server-sent events.", {{"model", "path", "A route, an alias or provider/model."}}, true},
       {"post", "/v1beta/models/{model}:countTokens", "models", "Estimate a prompt's tokens, as Gemini asks", "", {{"model", "path", "A route, an alias or provider/model."}}, true},
       {"post", "/v1/embeddings", "models", "Embeddings", "Passed through with accounting.", {kUser, kFeature}, true},
@@ -43,6 +44,9 @@ const Operations& call_operations() {
         {"key", "query", "A key's id."}, {"user", "query", ""}, {"feature", "query", ""}, {"team", "query", ""}, {"model", "query", ""},
         {"provider", "query", ""}, {"route", "query", ""}, {"operation", "query", ""}, {"limit", "query", "Rows, at most 10000."}, {"offset", "query", ""}}},
       {"get", "/api/calls", "records", "Calls, newest first", "With their attempts and decisions.", {kFrom, kTo, {"limit", "query", "At most 1000."}, {"before", "query", "The `next` of the page before."}}},
+      {"get", "/api/calls/{id}/messages", "records", "What a call was asked and answered", "Where its route records messages, redacted as it says; 404 where none are kept, and why. Who may see the call may see them; each look is in the audit trail.", {{"id", "path", "x-ballast-call-id of the reply."}}},
+      {"get", "/api/calls/export", "records", "Calls as lines, newest first", "Streamed: JSON lines as /api/calls has them, or CSV (RFC 4180; what a spreadsheet would take for a formula has an apostrophe before it). A connection that is cut is an export that failed. Filters as /api/calls.", {kFrom, kTo, {"format", "query", "jsonl (default) or csv."}}},
+      {"get", "/api/export/user", "records", "Everything that is kept of a user", "Streamed: lines of {kind, id, at, data}: keys, calls, messages, jobs, stages, effects, approvals, webhooks, events. Scope admin; told in the audit trail.", {{"user", "query", "As jobs and calls name him."}, {"format", "query", "jsonl (default) or csv."}}},
       {"get", "/api/decisions/{id}", "records", "Why a call went the way it went", "The call, its attempts, its cost and each step's decision.", {{"id", "path", "x-ballast-call-id of the reply."}}},
       {"post", "/api/session", "session", "Sign in", "For the dashboard: the key goes in once, a cookie (HttpOnly, SameSite=Strict) comes back. It counts for /api/ and /v1/ alone; all but GET and HEAD then want the header x-ballast-csrf.", {}, true},
       {"get", "/api/session", "session", "Who is signed in", "By the cookie, or by a header's key: then without csrf.", {}},

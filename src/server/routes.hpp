@@ -8,6 +8,8 @@ Task<bool> models_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> session_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> keys_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> records_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> messages_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> export_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> budgets_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> jobs_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> dead_api(net::Exchange& exchange, const Parts& parts);

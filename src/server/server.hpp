@@ -3,6 +3,8 @@
 //   models_api     /v1/chat/completions, /v1/responses, /v1/messages, /v1/embeddings, /v1/images/*, /v1beta/models/*
 //   keys_api       /api/keys                 admin
 //   records_api    /api/usage, /api/decisions/{id}, /api/calls
+//   messages_api   /api/calls/{id}/messages
+//   export_api     /api/calls/export, /api/export/user
 //   budgets_api    /api/budgets/unknown, /api/budgets/reconcile
 //   jobs_api       /api/jobs, /api/queues
 //   events_api     /api/jobs/{id}/events
