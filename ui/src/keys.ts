@@ -16,7 +16,8 @@ const kSequenceMs = 1500
 
 export function typing(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement)) return false
-  return target.isContentEditable || ['INPUT', 'TEXTAREA', 'SELECT'].includes(target.tagName)
+  if (target instanceof HTMLInputElement) return !['checkbox', 'radio', 'button', 'submit'].includes(target.type)
+  return target.isContentEditable || ['TEXTAREA', 'SELECT'].includes(target.tagName)
 }
 
 // The shortcut that `key` completes after `before`, the newest list first.
@@ -29,6 +30,8 @@ export function find(lists: Shortcut[][], before: string, key: string): Shortcut
 }
 
 function pressed(event: KeyboardEvent) {
+  // Out of a field, back to the letters.
+  if (event.key === 'Escape' && typing(event.target) && !document.querySelector('dialog[open]')) (event.target as HTMLElement).blur()
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || event.defaultPrevented) return
   if (document.querySelector('dialog[open]')) return
   const now = Date.now()

@@ -9,6 +9,7 @@ const kPhrases: Record<string, string> = {
   admitted: 'limits let it in, at an estimate of {tokens_estimated} tokens',
   limit_refused: 'a limit refused it: {why}',
   cache_miss: 'not in the cache',
+  cache_bypassed: 'past the cache, as {by} asked',
   cache_hit: 'answered from the cache; call {of} made that answer',
   idempotent_replay: 'the same Idempotency-Key was used before: the answer of call {of} was given again',
   idempotency_refused: 'its Idempotency-Key was refused: {why}',
@@ -79,10 +80,15 @@ export function plain(value: unknown): string {
 }
 
 function facts(step: Facts): Facts {
-  const ceiling = step.ceiling_nano
-  const known: Facts = { ...step }
-  if (typeof ceiling === 'number' && Number.isSafeInteger(ceiling)) known.ceiling = money(usdOf(BigInt(ceiling)))
-  for (const [name, value] of Object.entries(step)) if (name.endsWith('_usd')) known[name] = `$${plain(value)}`
+  const known: Facts = {}
+  for (const [name, value] of Object.entries(step)) {
+    const whole = typeof value === 'number' && Number.isSafeInteger(value) ? value : null
+    // Units are told with the figure; what is nothing is not told.
+    if (name !== 'at_us' && whole !== null && name.endsWith('_us')) known[name.slice(0, -3)] = micros(whole)
+    else if (whole !== null && name.endsWith('_nano')) known[name.slice(0, -5)] = whole === 0 ? '' : money(usdOf(BigInt(whole)))
+    else if (name.endsWith('_usd')) known[name] = `$${plain(value)}`
+    else known[name] = name === 'http_status' && value === 0 ? '' : value
+  }
   return known
 }
 
@@ -91,7 +97,7 @@ export function tell(step: Facts): Told {
   const known = facts(step)
   let phrase = Object.hasOwn(kPhrases, name) ? kPhrases[name]! : ''
   if (name === 'route' && plain(step.route) === '') phrase = 'asked for “{model}” by name; key “{key}”'
-  const used = new Set(['step', 'at_us', 'ceiling_nano', 'ceiling'])
+  const used = new Set(['step', 'at_us'])
   const words = phrase
     ? phrase.replace(/\{(\w+)\}/g, (_, fact: string) => {
         used.add(fact)
@@ -104,7 +110,7 @@ export function tell(step: Facts): Told {
   }
   const more = Object.entries(known)
     .filter(([fact, value]) => !used.has(fact) && plain(value) !== '')
-    .map(([fact, value]): [string, string] => [fact, clip(plain(value), 300)])
+    .map(([fact, value]): [string, string] => [fact.replaceAll('_', ' '), clip(plain(value), 300)])
   return {
     at: typeof step.at_us === 'number' ? micros(step.at_us) : '',
     words: name === 'route' && step.stream === true ? `${words}; a stream` : words,

@@ -22,7 +22,11 @@ describe('a step in words', () => {
       ],
       tone: 'plain',
     }))
-  it('keeps facts that its words leave out', () => expect(tell({ step: 'retry', target: 't', why: 'w', wait_us: 9 }).more).toEqual([['wait_us', '9']]))
+  it('keeps facts that its words leave out', () => expect(tell({ step: 'retry', target: 't', why: 'w', wait_us: 9 }).more).toEqual([['wait', '9 µs']]))
+  it('tells figures in their units, and nothing of nothing', () =>
+    expect(tell({ step: 'attempt', target: 't', outcome: 'x', http_status: 0, incurred_nano: 243_000, billed_nano: 0 }).more).toEqual([
+      ['incurred', '$0.000243'],
+    ]))
   it('is not fooled by names of objects’ own', () => expect(tell({ step: 'constructor' }).words).toBe('constructor'))
   it('does not grow with what strangers write', () => expect(tell({ step: 'warning', text: 'x'.repeat(10_000) }).words.length).toBeLessThan(400))
   it('tells failure by colour', () =>
