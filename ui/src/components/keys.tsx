@@ -13,15 +13,16 @@ type Doing = { what: 'new' } | { what: 'change' | 'rotate' | 'revoke'; key: Key 
 
 export function KeysPanel() {
   const [all, setAll] = useState(false)
-  const { data, error, reload } = useApi<Keys>('/api/keys', { revoked: all ? 'true' : '' })
   const [doing, setDoing] = useState<Doing | null>(null)
   const [secret, setSecret] = useState<KeyWithSecret | null>(null)
-  const { why } = useMay()
+  const { may, why } = useMay()
+  const { data, error, reload } = useApi<Keys>(may ? '/api/keys' : null, { revoked: all ? 'true' : '' })
   const made = (key: KeyWithSecret | null) => {
     setDoing(null)
     setSecret(key)
     invalidate('/api/keys')
   }
+  if (!may) return null
   return (
     <Panel
       title="Keys"

@@ -36,7 +36,8 @@ interface Setup {
 }
 
 export default function PlaygroundPage() {
-  const models = useApi<Models>('/v1/models')
+  const { may } = useMay('call')
+  const models = useApi<Models>(may ? '/v1/models' : null)
   const [model, setModel] = useParam('model')
   const [setup, setSetup] = useState<Omit<Setup, 'model'>>({ system: '', temperature: '', most: '', user: '', fresh: true })
   const chosen = model || models.data?.data[0]?.id || ''
