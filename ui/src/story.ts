@@ -28,6 +28,8 @@ const kPhrases: Record<string, string> = {
   intent_not_asked: 'did not ask {target} what it wants: {why}',
   counted: 'its prompt was counted for the {for} of {of}: {tokens} tokens ({by})',
   counted_beyond: 'its prompt was counted for the {for} of {of}: more than {tokens} tokens ({by})',
+  hedge: 'slow: asked {target} as well',
+  waited: 'a limit made it wait {us}',
   held: 'held up to {ceiling} against its budgets',
   plan: 'planned to try {order} ({strategy})',
   warning: '{text}',
@@ -84,7 +86,7 @@ function facts(step: Facts): Facts {
   for (const [name, value] of Object.entries(step)) {
     const whole = typeof value === 'number' && Number.isSafeInteger(value) ? value : null
     // Units are told with the figure; what is nothing is not told.
-    if (name !== 'at_us' && whole !== null && name.endsWith('_us')) known[name.slice(0, -3)] = micros(whole)
+    if (name !== 'at_us' && whole !== null && /(^|_)us$/.test(name)) known[name.slice(0, -3) || name] = micros(whole)
     else if (whole !== null && name.endsWith('_nano')) known[name.slice(0, -5)] = whole === 0 ? '' : money(usdOf(BigInt(whole)))
     else if (name.endsWith('_usd')) known[name] = `$${plain(value)}`
     else known[name] = name === 'http_status' && value === 0 ? '' : value

@@ -9,6 +9,7 @@ describe('a step in words', () => {
     ],
     [{ step: 'route', at_us: 20, model: 'openai/gpt-5', route: '', key: 'web' }, 'asked for “openai/gpt-5” by name; key “web”'],
     [{ step: 'plan', order: ['a/b', 'c/d'], strategy: 'cheapest' }, 'planned to try a/b, c/d (cheapest)'],
+    [{ step: 'waited', us: 1_200_000 }, 'a limit made it wait 1.20 s'],
     [{ step: 'held', ceiling_nano: 1_500_000_000 }, 'held up to $1.50 against its budgets'],
     [{ step: 'fail_over', from: 'a/b', to: 'c/d', why: 'provider_timeout' }, 'a/b failed (provider_timeout); went on to c/d'],
   ])('%j', (step, words) => expect(tell(step).words).toBe(words))

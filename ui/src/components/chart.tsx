@@ -50,7 +50,8 @@ function useWidth(): [React.RefObject<HTMLDivElement | null>, number] {
   useEffect(() => {
     const element = ref.current
     if (!element) return
-    const observer = new ResizeObserver((entries) => setWidth(Math.floor(entries[0]?.contentRect.width ?? 0)))
+    // Hidden for a moment it has no width, and keeps what it drew.
+    const observer = new ResizeObserver((entries) => setWidth((now) => Math.floor(entries[0]?.contentRect.width ?? 0) || now))
     observer.observe(element)
     setWidth(Math.floor(element.clientWidth))
     return () => observer.disconnect()
