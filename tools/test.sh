@@ -52,7 +52,7 @@ for stage in $stages; do
       if tools/build.sh asan; then run_ctest build/asan asan; else broken+=(asan-build); fi ;;
     e2e)
       say "end to end: real sockets, real processes${OFFLINE:+ (OFFLINE: without the SDKs)}"
-      suites=(tests/e2e)
+      suites=(tests/e2e tests/ui)
       [ -n "${OFFLINE:-}" ] || [ ! -d tests/sdk ] || suites+=(tests/sdk)
       # A test mostly waits, so several processes share them out. Long runs measure, and have the machine to themselves.
       at_once=()

@@ -11,6 +11,8 @@ class Sharing(LoadScopeScheduling):
         file = nodeid.partition("::")[0]
         if file.endswith("test_bad_input.py"):
             return file                             # one gateway sees the whole table
+        if "ui/" in file:
+            return "ui"                             # one busy server, one browser
         if file.endswith("test_sdks.py"):
             return nodeid.rpartition("-")[0]        # an SDK runs all its scenarios once; the last word is the scenario
         return nodeid
