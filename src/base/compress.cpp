@@ -1,5 +1,6 @@
 #include "base/compress.hpp"
 
+#include <zlib.h>
 #include <zstd.h>
 
 #include <cstdint>
@@ -79,6 +80,21 @@ std::optional<std::string> unpack(std::string_view packed, std::size_t most) {
 std::optional<std::size_t> unpacked_size(std::string_view packed) {
   const auto h = read_head(packed);
   return h ? std::optional<std::size_t>(h->size) : std::nullopt;
+}
+
+std::string gzip(std::string_view plain) {
+  constexpr int window_and_gzip_head = 15 + 16, memory = 8;
+  z_stream z{};
+  if (::deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, window_and_gzip_head, memory, Z_DEFAULT_STRATEGY) != Z_OK) throw std::bad_alloc();
+  std::string out(::deflateBound(&z, plain.size()), '\0');
+  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(plain.data()));   // zlib's type lacks the const: it only reads
+  z.avail_in = static_cast<uInt>(plain.size());
+  z.next_out = reinterpret_cast<Bytef*>(out.data());
+  z.avail_out = static_cast<uInt>(out.size());
+  ::deflate(&z, Z_FINISH);                             // ends in one call: there is room for the longest
+  out.resize(z.total_out);
+  ::deflateEnd(&z);
+  return out;
 }
 
 }  // namespace ballast

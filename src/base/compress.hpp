@@ -18,4 +18,7 @@ std::optional<std::string> unpack(std::string_view packed, std::size_t most);
 // What `packed` says its plain form takes, in bytes; nothing where that cannot be read. To be believed only of what `pack` made.
 std::optional<std::size_t> unpacked_size(std::string_view packed);
 
+// For the wire: one member as HTTP's content-encoding gzip has it (RFC 1952), at zlib's level 6.
+std::string gzip(std::string_view plain);
+
 }  // namespace ballast

@@ -7,6 +7,7 @@
 
 #include "base/hash.hpp"
 #include "base/text.hpp"
+#include "base/trace.hpp"
 
 namespace ballast::metrics {
 
@@ -25,6 +26,45 @@ std::uint64_t Counter::value() const {
 
 Histogram::~Histogram() {
   for (auto& s : shards_) delete s.load(std::memory_order_relaxed);
+  delete examples_.load(std::memory_order_relaxed);
+}
+
+void Histogram::remember(const Exemplar& e) {
+  Examples* kept = examples_.load(std::memory_order_acquire);
+  if (!kept) {
+    auto fresh = std::make_unique<Examples>();
+    if (examples_.compare_exchange_strong(kept, fresh.get(), std::memory_order_acq_rel)) kept = fresh.release();
+  }
+  Example& x = (*kept)[example_of(e.value)];
+  auto sequence = x.sequence.load(std::memory_order_relaxed);
+  if (sequence % 2 || !x.sequence.compare_exchange_strong(sequence, sequence + 1, std::memory_order_acquire, std::memory_order_relaxed)) return;
+  std::atomic_thread_fence(std::memory_order_release);
+  x.value.store(e.value, std::memory_order_relaxed);
+  x.trace_high.store(e.trace_high, std::memory_order_relaxed);
+  x.trace_low.store(e.trace_low, std::memory_order_relaxed);
+  x.span.store(e.span, std::memory_order_relaxed);
+  x.due.store((e.at.time_since_epoch() + exemplar_age).count(), std::memory_order_relaxed);
+  x.sequence.store(sequence + 2, std::memory_order_release);
+}
+
+std::vector<Exemplar> Histogram::exemplars() const {
+  std::vector<Exemplar> out;
+  const Examples* kept = examples_.load(std::memory_order_acquire);
+  if (!kept) return out;
+  constexpr int tries = 100;                             // a writer is done in some ns, unless it was put to sleep: then it is left out
+  for (const Example& x : *kept)
+    for (int i = 0; i < tries; ++i) {
+      const auto before = x.sequence.load(std::memory_order_acquire);
+      const auto due = x.due.load(std::memory_order_relaxed);
+      const Exemplar e{.value = x.value.load(std::memory_order_relaxed), .trace_high = x.trace_high.load(std::memory_order_relaxed),
+                       .trace_low = x.trace_low.load(std::memory_order_relaxed), .span = x.span.load(std::memory_order_relaxed),
+                       .at = WallTime(Duration(due) - exemplar_age)};
+      std::atomic_thread_fence(std::memory_order_acquire);
+      if (before % 2 || x.sequence.load(std::memory_order_relaxed) != before) continue;
+      if (due != 0) out.push_back(e);
+      break;
+    }
+  return out;
 }
 
 Histogram::Shard* Histogram::add_shard() {
@@ -239,6 +279,25 @@ void Registry::gauge_from(std::string_view name, std::string_view help, std::fun
   e.read = std::move(read);
 }
 
+void Registry::each(const std::function<void(const Series&)>& visit) const {
+  std::lock_guard lock(mutex_);
+  for (const auto& e : entries_) {
+    const auto tell = [&](LabelValues values, std::variant<std::uint64_t, double, const Histogram*> value) {
+      visit({.name = e->name, .help = e->help, .labels = e->labels, .values = values, .shape = e->shape, .value = value});
+    };
+    if (e->counters) e->counters->each([&](LabelValues v, const Counter& c) { tell(v, c.value()); });
+    if (e->gauges) e->gauges->each([&](LabelValues v, const Gauge& g) { tell(v, g.value()); });
+    if (e->histograms) e->histograms->each([&](LabelValues v, const Histogram& h) { tell(v, &h); });
+    if (e->read) tell({}, e->read());
+  }
+}
+
+// Divides by a whole number where that is what the scale means: 131071 × 1e-9 would print as 0.00013107100000000002.
+double scaled(std::uint64_t v, double scale) {
+  if (scale < 1) return static_cast<double>(v) / std::round(1 / scale);
+  return static_cast<double>(v) * scale;
+}
+
 // ---- Exposition
 
 std::string_view content_type(Format format) {
@@ -273,7 +332,7 @@ class Writer {
   }
 
   void sample(std::string_view name, std::string_view suffix, std::span<const std::string> names, LabelValues values, double value,
-              std::string_view le = {}) {
+              std::string_view le = {}, std::string_view example = {}) {
     out_ += name;
     out_ += suffix;
     char separator = '{';
@@ -295,8 +354,10 @@ class Writer {
     if (separator == ',') out_ += '}';
     out_ += ' ';
     out_ += number(value);
+    out_ += example;
     out_ += '\n';
   }
+  Format format() const { return format_; }
 
   static std::string number(double v) {
     if (std::isnan(v)) return "NaN";
@@ -324,22 +385,31 @@ class Writer {
   std::string out_;
 };
 
-// Divides by a whole number where that is what the scale means: 131071 × 1e-9 would print as 0.00013107100000000002.
-double scaled(std::uint64_t v, double scale) {
-  if (scale < 1) return static_cast<double>(v) / std::round(1 / scale);
-  return static_cast<double>(v) * scale;
+// Of a bucket's line, as OpenMetrics has it: # {trace_id="…",span_id="…"} value seconds.
+std::string example_text(const Exemplar& e, double scale) {
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(e.at.time_since_epoch()).count();
+  return " # {trace_id=\"" + trace::trace_id_hex({.trace_high = e.trace_high, .trace_low = e.trace_low}) + "\",span_id=\"" + trace::span_id_hex(e.span) +
+         "\"} " + Writer::number(scaled(e.value, scale)) + ' ' + Writer::number(static_cast<double>(ms) / 1000);
 }
 
 void write_histogram(Writer& w, std::string_view name, std::span<const std::string> labels, LabelValues values, const Histogram& h, Shape shape) {
   const auto s = h.snapshot();
+  const auto examples = w.format() == Format::openmetrics ? h.exemplars() : std::vector<Exemplar>();
+  auto example = examples.begin();
+  // The last of those below `limit` that no smaller bucket has: the dearest.
+  const auto example_below = [&](std::uint64_t limit) {
+    std::string text;
+    for (; example != examples.end() && example->value < limit; ++example) text = example_text(*example, shape.scale);
+    return text;
+  };
   std::uint64_t below = 0;
   std::size_t next = 0;
   for (unsigned bit = shape.first_bit; bit <= std::min(shape.last_bit, Histogram::max_bits); ++bit) {
     const auto limit = std::uint64_t{1} << bit;
     for (; next < Histogram::bucket_count && Histogram::lower_bound_of(next) < limit; ++next) below += s.buckets[next];
-    w.sample(name, "_bucket", labels, values, static_cast<double>(below), Writer::bound(scaled(limit - 1, shape.scale)));
+    w.sample(name, "_bucket", labels, values, static_cast<double>(below), Writer::bound(scaled(limit - 1, shape.scale)), example_below(limit));
   }
-  w.sample(name, "_bucket", labels, values, static_cast<double>(s.count), "+Inf");
+  w.sample(name, "_bucket", labels, values, static_cast<double>(s.count), "+Inf", example_below(~std::uint64_t{0}));
   w.sample(name, "_sum", labels, values, scaled(s.sum, shape.scale));
   w.sample(name, "_count", labels, values, static_cast<double>(s.count));
 }

@@ -19,6 +19,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -51,6 +52,13 @@ class Gauge {
 
  private:
   alignas(64) std::atomic<double> value_{0};
+};
+
+// One thing that was measured, by which a reader comes from a figure to its trace.
+struct Exemplar {
+  std::uint64_t value = 0;                             // as it was recorded
+  std::uint64_t trace_high = 0, trace_low = 0, span = 0;
+  WallTime at{};
 };
 
 // A log-linear histogram of non-negative integers (nanoseconds, bytes, tokens): 16 buckets per power of two. A quantile is off by
@@ -87,6 +95,17 @@ class Histogram {
   }
   void record(Duration d) { record(d.count() > 0 ? static_cast<std::uint64_t>(d.count()) : 0); }
 
+  // Records `e.value` and keeps `e` as the example of its power of two, where the one kept is `exemplar_age` older. No lock is taken and
+  // nothing waits: of two threads that would keep one at once, one does. 3 KB once the first is kept.
+  void record(const Exemplar& e) {
+    record(e.value);
+    const Examples* kept = examples_.load(std::memory_order_acquire);
+    if (!kept || e.at.time_since_epoch().count() >= (*kept)[example_of(e.value)].due.load(std::memory_order_relaxed)) remember(e);
+  }
+  static constexpr Duration exemplar_age = std::chrono::seconds(1);
+  // Those kept, of the smaller values first.
+  std::vector<Exemplar> exemplars() const;
+
   struct Snapshot {
     std::array<std::uint64_t, bucket_count> buckets{};
     std::uint64_t count = 0;
@@ -100,8 +119,21 @@ class Histogram {
     std::array<std::atomic<std::uint64_t>, bucket_count> buckets{};
     std::atomic<std::uint64_t> sum{0};
   };
+  // A sequence lock: odd while it is written. A reader that met a writer reads again.
+  struct alignas(64) Example {
+    std::atomic<std::uint64_t> sequence{0};
+    std::atomic<std::int64_t> due{0};                  // when another may take the place, in ns; 0: empty
+    std::atomic<std::uint64_t> value{0}, trace_high{0}, trace_low{0}, span{0};
+  };
+  using Examples = std::array<Example, max_bits + 2>;  // by the width of the value; the last one for all beyond
+  static constexpr std::size_t example_of(std::uint64_t v) {
+    const auto width = static_cast<std::size_t>(std::bit_width(v));
+    return width <= max_bits ? width : max_bits + 1;
+  }
   Shard* add_shard();
+  void remember(const Exemplar& e);
   std::array<std::atomic<Shard*>, shard_count> shards_{};
+  std::atomic<Examples*> examples_{nullptr};
 };
 
 using LabelValues = std::span<const std::string_view>;
@@ -149,6 +181,17 @@ inline constexpr Shape usd_shape{.scale = 1e-9};
 inline constexpr Shape bytes_shape{.scale = 1, .first_bit = 6, .last_bit = 26};
 inline constexpr Shape tokens_shape{.scale = 1, .first_bit = 2, .last_bit = 21};
 
+// One series as an exporter sees it. Borrowed: all of it ends with the visit.
+struct Series {
+  std::string_view name, help;
+  std::span<const std::string> labels;
+  LabelValues values;
+  Shape shape;
+  std::variant<std::uint64_t, double, const Histogram*> value;   // a counter in the shape's small unit, a gauge, a histogram
+};
+// `v` in the unit of the metric's name.
+double scaled(std::uint64_t v, double scale);
+
 enum class Format : unsigned char { prometheus, openmetrics };
 std::string_view content_type(Format format);
 // What an Accept header asks for.
@@ -170,7 +213,10 @@ class Registry {
   // Read when scraped, on the scraping thread; `read` is thread-safe and outlives the registry's last `expose`.
   void gauge_from(std::string_view name, std::string_view help, std::function<double()> read);
 
-  // Every metric, sorted by name. Prometheus text 0.0.4, or OpenMetrics 1.0 with its `# EOF`.
+  // Every series, sorted by the metric's name.
+  void each(const std::function<void(const Series&)>& visit) const;
+
+  // Every metric, sorted by name. Prometheus text 0.0.4, or OpenMetrics 1.0 with its exemplars and `# EOF`.
   std::string expose(Format format = Format::prometheus) const;
 
  private:

@@ -1,11 +1,13 @@
 // What the process says about itself: log lines, metrics, traces. And the queue between its threads.
 #include <gtest/gtest.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
+#include "base/compress.hpp"
 #include "base/json.hpp"
 #include "base/log.hpp"
 #include "base/metrics.hpp"
@@ -293,6 +295,74 @@ n_tokens_count 1
 )");
   EXPECT_EQ(metrics::format_for("application/openmetrics-text;version=1.0.0,text/plain;q=0.5"), metrics::Format::openmetrics);
   EXPECT_EQ(metrics::format_for("*/*"), metrics::Format::prometheus);
+}
+
+TEST(Metrics, OpenMetricsShowsAnExampleOfEachBucketAndPrometheusTextNone) {
+  metrics::Registry registry;
+  auto& h = registry.histogram("n_tokens", "Tokens", {.first_bit = 2, .last_bit = 3});
+  const auto at = WallTime(1795233672345ms);
+  h.record(metrics::Exemplar{.value = 1, .trace_low = 1, .span = 1, .at = at});
+  h.record(metrics::Exemplar{.value = 5, .trace_high = 0xab, .trace_low = 2, .span = 2, .at = at});
+  h.record(metrics::Exemplar{.value = 6, .trace_low = 3, .span = 3, .at = at + 999ms});   // too soon after the other
+  h.record(metrics::Exemplar{.value = 900, .trace_low = 4, .span = 4, .at = at});
+  h.record(std::uint64_t{900});
+  EXPECT_EQ(registry.expose(metrics::Format::openmetrics),
+R"(# HELP n_tokens Tokens
+# TYPE n_tokens histogram
+n_tokens_bucket{le="3.0"} 1 # {trace_id="00000000000000000000000000000001",span_id="0000000000000001"} 1 1795233672.345
+n_tokens_bucket{le="7.0"} 3 # {trace_id="00000000000000ab0000000000000002",span_id="0000000000000002"} 5 1795233672.345
+n_tokens_bucket{le="+Inf"} 5 # {trace_id="00000000000000000000000000000004",span_id="0000000000000004"} 900 1795233672.345
+n_tokens_sum 1812
+n_tokens_count 5
+# EOF
+)");
+  EXPECT_EQ(registry.expose().find("trace_id"), std::string::npos);
+  h.record(metrics::Exemplar{.value = 7, .trace_low = 5, .span = 5, .at = at + 1s});
+  EXPECT_NE(registry.expose(metrics::Format::openmetrics).find("\"} 7 1795233673.345"), std::string::npos);
+}
+
+// What is read was written together: the ids and the time all say the value.
+TEST(Histogram, AnExampleIsNeverTorn) {
+  metrics::Histogram h;
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> writers;
+  for (std::uint64_t t = 0; t < 3; ++t)
+    writers.emplace_back([&, t] {
+      for (std::uint64_t i = 1; !stop; ++i) {
+        const std::uint64_t v = 1'000'000 + (i * 3 + t) % 40'000;
+        h.record(metrics::Exemplar{.value = v, .trace_high = v + 1, .trace_low = v + 2, .span = v + 3, .at = WallTime(std::chrono::seconds(i))});
+      }
+    });
+  std::size_t seen = 0;
+  for (const auto end = std::chrono::steady_clock::now() + 20s; seen < 20'000 && std::chrono::steady_clock::now() < end;)
+    for (const auto& e : h.exemplars()) {
+      ++seen;
+      ASSERT_EQ(e.trace_high, e.value + 1);
+      ASSERT_EQ(e.trace_low, e.value + 2);
+      ASSERT_EQ(e.span, e.value + 3);
+    }
+  stop = true;
+  for (auto& w : writers) w.join();
+  EXPECT_GE(seen, 20'000u);
+}
+
+TEST(Gzip, IsReadBackByAnyone) {
+  std::string text;
+  for (int i = 0; i < 10'000; ++i) text += std::to_string(i) + ",";
+  const auto packed = gzip(text);
+  EXPECT_LT(packed.size(), text.size() / 2);
+  std::string plain(text.size(), '\0');
+  z_stream z{};
+  ASSERT_EQ(::inflateInit2(&z, 15 + 16), Z_OK);
+  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
+  z.avail_in = static_cast<uInt>(packed.size());
+  z.next_out = reinterpret_cast<Bytef*>(plain.data());
+  z.avail_out = static_cast<uInt>(plain.size());
+  EXPECT_EQ(::inflate(&z, Z_FINISH), Z_STREAM_END);
+  EXPECT_EQ(z.total_out, text.size());
+  ::inflateEnd(&z);
+  EXPECT_EQ(plain, text);
+  EXPECT_FALSE(gzip("").empty());
 }
 
 // ---- Traces
