@@ -54,15 +54,6 @@ void read_log(const ConfigNode& node, LogConfig& log) {
   node.done();
 }
 
-void read_telemetry(const ConfigNode& node, TelemetryConfig& telemetry) {
-  telemetry.otlp = node.string("otlp");
-  if (!telemetry.otlp.empty() && !telemetry.otlp.starts_with("http://") && !telemetry.otlp.starts_with("https://"))
-    node.get("otlp").problem("must be an http:// or https:// URL, for example http://127.0.0.1:4318");
-  telemetry.sample = node.number("sample", telemetry.sample);
-  if (telemetry.sample < 0 || telemetry.sample > 1) node.get("sample").problem("must be between 0 and 1");
-  node.done();
-}
-
 void read_http(const ConfigNode& node, HttpConfig& http) {
   http.body = node.size("body", http.body);
   http.header = node.size("header", http.header);
@@ -132,11 +123,11 @@ bool is_page_name(std::string_view name) {
   return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_'; });
 }
 
-void read_sections(const ConfigNode& root, Config& config) {
+void read_sections(const ConfigNode& root, const EnvLookup& environment, Config& config) {
   read_ledger(root.get("ledger"), config.ledger);
   read_retention(root.get("retention"), config.retention);
   read_log(root.get("log"), config.log);
-  read_telemetry(root.get("telemetry"), config.telemetry);
+  config.telemetry = parse::telemetry(root.get("telemetry"), environment);
   read_http(root.get("limits_http"), config.http);
   read_breakers(root.get("breakers"), config.breakers);
   read_idempotency(root.get("idempotency"), config.idempotency);
@@ -194,7 +185,7 @@ Result<Config> parse_config_text(std::string_view text, std::string file, const 
   config.file = std::move(file);
   config.direct.name = "direct";
   read_top(*root, config);
-  read_sections(*root, config);
+  read_sections(*root, environment, config);
   root->done();
   config.auto_providers = !root->has("providers");
   if (config.auto_providers) config.providers = providers_from_environment(environment);

@@ -20,6 +20,7 @@
 #include "gateway/breakers.hpp"
 #include "gateway/budgets.hpp"
 #include "gateway/credentials.hpp"
+#include "gateway/genai.hpp"
 #include "gateway/idempotency.hpp"
 #include "gateway/limits.hpp"
 #include "gateway/routes.hpp"
@@ -62,7 +63,14 @@ struct LogConfig {
 
 struct TelemetryConfig {
   std::string otlp;                            // empty: none
+  std::vector<std::pair<std::string, std::string>> headers;   // of the collector; may hold secrets
+  bool gzip = false;
   double sample = 1.0;
+  Duration metrics_every = std::chrono::seconds(60);          // zero: none are sent
+  bool delta = false;
+  bool explicit_buckets = false;               // of the histograms; else exponential ones
+  std::vector<std::pair<std::string, std::string>> resource;  // service.name is always there
+  gateway::GenaiNames genai = gateway::GenaiNames::both;
 };
 
 struct HttpConfig {
@@ -186,6 +194,7 @@ ClassifierConfig classifier(const ConfigNode& node, const std::filesystem::path&
 gateway::LimitRule limit(const ConfigNode& node);
 WebhookConfig webhooks(const ConfigNode& node);
 BatchConfig batches(const ConfigNode& node);
+TelemetryConfig telemetry(const ConfigNode& node, const EnvLookup& environment);
 gateway::BudgetRule budget(const ConfigNode& node);
 KeyConfig key(const ConfigNode& node);
 // Names that lead nowhere: targets of unknown providers, aliases of unknown routes, keys of unknown routes.

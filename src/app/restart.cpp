@@ -21,6 +21,13 @@ std::vector<std::string> needs_restart(const Config& a, const Config& b) {
   compare("log.file", a.log.file, b.log.file);
   compare("telemetry.otlp", a.telemetry.otlp, b.telemetry.otlp);
   compare("telemetry.sample", a.telemetry.sample, b.telemetry.sample);
+  compare("telemetry.headers", a.telemetry.headers, b.telemetry.headers);
+  compare("telemetry.gzip", a.telemetry.gzip, b.telemetry.gzip);
+  compare("telemetry.metrics_every", a.telemetry.metrics_every, b.telemetry.metrics_every);
+  compare("telemetry.temporality", a.telemetry.delta, b.telemetry.delta);
+  compare("telemetry.histograms", a.telemetry.explicit_buckets, b.telemetry.explicit_buckets);
+  compare("telemetry.resource", a.telemetry.resource, b.telemetry.resource);
+  compare("telemetry.genai", a.telemetry.genai, b.telemetry.genai);
   compare("limits_http.body", a.http.body, b.http.body);
   compare("limits_http.header", a.http.header, b.http.header);
   compare("limits_http.header_timeout", a.http.header_timeout, b.http.header_timeout);

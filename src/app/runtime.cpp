@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <fstream>
 #include <thread>
 
@@ -17,6 +18,7 @@
 #include "server/key_rows.hpp"
 #include "server/work_door.hpp"
 #include "server/state_metrics.hpp"
+#include "server/work_metrics.hpp"
 
 namespace ballast::app {
 
@@ -168,11 +170,34 @@ Result<void> Runtime::open_idempotency() {
 }
 
 Result<void> Runtime::open_telemetry() {
-  if (config_.telemetry.otlp.empty()) return {};
-  auto url = server::otlp_traces_url(config_.telemetry.otlp);
-  if (!url) return fail(std::move(url.error()));
-  server::OtlpOptions options{.url = std::move(*url), .service_version = kVersion, .seed = os_seed()};
-  spans_ = std::make_unique<server::OtlpExporter>(loops_->at(0), *client_, metrics_, std::move(options));
+  const TelemetryConfig& t = config_.telemetry;
+  if (t.otlp.empty()) return {};
+  server::OtlpResource resource{.attributes = t.resource, .version = std::string(kVersion)};
+  const auto told = [&](std::string_view name) { return std::ranges::any_of(t.resource, [&](const auto& a) { return a.first == name; }); };
+  if (!told("service.version")) resource.attributes.emplace_back("service.version", kVersion);
+  if (!told("service.instance.id")) resource.attributes.emplace_back("service.instance.id", to_string(new_id(clock_.wall()), "node"));
+  const auto sending = [&](std::string_view signal) -> Result<server::OtlpSending> {
+    auto url = server::otlp_url(t.otlp, signal);
+    if (!url) return fail(std::move(url.error()));
+    return server::OtlpSending{.url = std::move(*url), .headers = t.headers, .gzip = t.gzip, .seed = os_seed()};
+  };
+  auto traces = sending("traces");
+  if (!traces) return fail(std::move(traces.error()));
+  spans_ = std::make_unique<server::OtlpExporter>(loops_->at(0), *client_, metrics_, server::OtlpOptions{.sending = std::move(*traces), .resource = resource});
+  if (t.metrics_every == Duration::zero()) return {};
+  auto figures = sending("metrics");
+  if (!figures) return fail(std::move(figures.error()));
+  genai_ = std::make_unique<gateway::GenaiMetrics>();
+  server::OtlpMetricsOptions options{
+      .sending = std::move(*figures),
+      .resource = std::move(resource),
+      .shape = {.temporality = t.delta ? server::Temporality::delta : server::Temporality::cumulative,
+                .histograms = t.explicit_buckets ? server::HistogramForm::explicit_bounds : server::HistogramForm::exponential,
+                .genai_names = t.genai,
+                .started = clock_.wall()},
+      .every = t.metrics_every,
+      .refresh = [this](Scheduler& here) { return server::refresh_work_metrics(here, workshop_->door()); }};
+  figures_ = std::make_unique<server::OtlpMetrics>(loops_->at(0), *client_, metrics_, genai_.get(), std::move(options));
   return {};
 }
 
@@ -184,7 +209,8 @@ Result<void> Runtime::open_doors() {
   recorder_ = std::make_unique<gateway::Recorder>(*database_, clock_, metrics_, gateway::Recorder::Options{.retention = config_.retention.messages});
   const gateway::World world{.clock = clock_, .keys = *keys_, .breakers = *breakers_, .cache = *cache_, .idempotency = *idempotency_,
                              .journal = *journal_, .metrics = metrics_, .spans = spans_.get(),
-                             .trace_sample = config_.telemetry.sample, .loops = loops_->size(), .recorder = recorder_.get()};
+                             .trace_sample = config_.telemetry.sample, .genai_names = config_.telemetry.genai, .genai = genai_.get(),
+                             .loops = loops_->size(), .recorder = recorder_.get()};
   gateway_ = std::make_unique<gateway::Gateway>(world, setup_of(wired_));
   server::export_state(metrics_, *gateway_, *database_);
   auto shop = Workshop::open(config_, {*loops_, *database_, metrics_, *gateway_});
@@ -199,6 +225,7 @@ Result<void> Runtime::open_doors() {
   api_ = std::make_unique<server::Api>(std::move(parts));
   loops_->start();
   workshop_->start();
+  if (figures_) figures_->start();
   journal_->start_importer(*database_);
   anchors_->start(*database_);
   const HttpConfig& http = config_.http;
@@ -332,6 +359,12 @@ void Runtime::drop_old_calls() {
   }
 }
 
+// What waits for it, each within `patience`.
+void Runtime::tell_collector(Duration patience) {
+  if (spans_) spans_->shut_down(patience);
+  if (figures_) figures_->shut_down(patience);
+}
+
 bool Runtime::drain(Duration patience) {
   if (!listener_) return true;
   api_->draining(true);
@@ -341,19 +374,21 @@ bool Runtime::drain(Duration patience) {
   listener_.reset();
   note_key_use();
   note_session_use();
-  if (spans_) spans_->shut_down(std::min<Duration>(patience, std::chrono::seconds(2)));
+  tell_collector(std::min<Duration>(patience, std::chrono::seconds(2)));
   return clean;
 }
 
 Runtime::~Runtime() {
   drain(Duration::zero());
-  if (spans_) spans_->shut_down(Duration::zero());
+  tell_collector(Duration::zero());
   if (workshop_) workshop_->drain(Duration::zero());
   if (loops_) loops_->stop();
   api_.reset();
   workshop_.reset();
   gateway_.reset();
   recorder_.reset();                       // writes what waits
+  figures_.reset();
+  genai_.reset();
   spans_.reset();
   retired_.clear();
   wired_.reset();

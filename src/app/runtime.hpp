@@ -21,6 +21,7 @@
 #include "records/audit_anchors.hpp"
 #include "records/journal.hpp"
 #include "server/otlp.hpp"
+#include "server/otlp_metrics.hpp"
 #include "server/pages.hpp"
 #include "server/server.hpp"
 #include "server/sessions.hpp"
@@ -58,6 +59,7 @@ class Runtime {
   Result<void> first_start();
   Result<void> open_idempotency();
   Result<void> open_telemetry();
+  void tell_collector(Duration patience);
   Result<void> open_doors();
   Result<std::string> journal_id() const;
   void sync_keys();
@@ -90,6 +92,8 @@ class Runtime {
   std::unique_ptr<gateway::Idempotency> idempotency_;
   std::unique_ptr<gateway::Recorder> recorder_;
   std::unique_ptr<server::OtlpExporter> spans_;   // null: no traces
+  std::unique_ptr<gateway::GenaiMetrics> genai_;  // null: no metrics are sent
+  std::unique_ptr<server::OtlpMetrics> figures_;  // as above
   WiredPtr wired_;
   std::unique_ptr<gateway::Gateway> gateway_;
   std::unique_ptr<Workshop> workshop_;

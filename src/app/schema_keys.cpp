@@ -21,7 +21,15 @@ constexpr K logging[] = {
     {"prompts", boolean, "Only false: prompts and answers are never logged.", "false", "false"},
 };
 constexpr K telemetry[] = {
-    {"otlp", text, "Base URL of an OpenTelemetry collector (OTLP over HTTP); empty: no traces.", "http://127.0.0.1:4318"},
+    {"otlp", text, "Base URL of an OpenTelemetry collector (OTLP over HTTP, JSON); empty: nothing is sent. Absent: OTEL_EXPORTER_OTLP_ENDPOINT.", "http://127.0.0.1:4318"},
+    {"headers", map_text, "Header fields of every request to it; values may be ${VARIABLE} and are never shown. Absent: OTEL_EXPORTER_OTLP_HEADERS.", "x-api-key"},
+    {"gzip", boolean, "Requests to it are compressed. Absent: whether OTEL_EXPORTER_OTLP_COMPRESSION is gzip.", "true", "false"},
+    {"metrics_every", duration, "How often metrics are sent; 0: never.", "30s", "60s"},
+    {"temporality", choice, "Of the metrics that are sent: since the start, or since the last that arrived.", "delta", "cumulative", "cumulative|delta"},
+    {"histograms", choice, "Their form where the conventions prescribe none: exponential ones are finer, explicit bounds are read by every backend.", "explicit", "exponential", "exponential|explicit"},
+    {"service_name", text, "The resource's service.name. Absent: OTEL_SERVICE_NAME, or ballast.", "ai-gateway", "ballast"},
+    {"resource", map_text, "Further attributes of the resource, beside those of OTEL_RESOURCE_ATTRIBUTES.", "deployment.environment.name"},
+    {"genai", choice, "Which names of OpenTelemetry's GenAI conventions are written: docs/telemetry.md has them. Absent: newer where OTEL_SEMCONV_STABILITY_OPT_IN says gen_ai_latest_experimental, else both.", "newer", "both", "newer|older|both"},
     {"sample", number, "Share of the calls without a trace context that are traced.", "0.1", "1.0"},
 };
 constexpr K limits_http[] = {
@@ -309,7 +317,7 @@ constexpr K root[] = {
     {"ledger", object, "Durability of the record of every call.", {}, {}, {}, ledger},
     {"retention", object, "How long things are kept.", {}, {}, {}, retention},
     {"log", object, "JSON lines.", {}, {}, {}, logging},
-    {"telemetry", object, "Traces.", {}, {}, {}, telemetry},
+    {"telemetry", object, "Traces and metrics for a collector.", {}, {}, {}, telemetry},
     {"limits_http", object, "What a client may send, and how slowly.", {}, {}, {}, limits_http},
     {"providers", map, "Who serves models; absent: the simulator, those with a key in the environment, and model servers found on this machine.", "openai", {}, {}, providers},
     {"probe_local", boolean, "Without providers: look at start for Ollama, llama.cpp, vLLM and LM Studio at their usual ports of this machine.", "false", "true"},

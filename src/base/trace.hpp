@@ -36,7 +36,7 @@ SpanContext new_trace(Random& random, double ratio);
 // A span below `parent`, in its trace and with its sampling.
 SpanContext child_of(const SpanContext& parent, Random& random);
 
-using Attribute = std::pair<std::string_view, std::variant<std::string, std::int64_t, double, bool>>;  // key: a literal
+using Attribute = std::pair<std::string_view, std::variant<std::string, std::int64_t, double, bool, std::vector<std::string>>>;  // key: a literal
 
 enum class Kind : unsigned char { internal, server, client };
 

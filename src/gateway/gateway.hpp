@@ -19,6 +19,7 @@
 #include "gateway/breakers.hpp"
 #include "gateway/cache.hpp"
 #include "gateway/call.hpp"
+#include "gateway/genai.hpp"
 #include "gateway/idempotency.hpp"
 #include "gateway/keys.hpp"
 #include "gateway/setup.hpp"
@@ -40,6 +41,8 @@ struct World {
   metrics::Registry& metrics;
   trace::SpanSink* spans = nullptr;              // null: no traces
   double trace_sample = 1.0;                     // of calls that bring no trace context
+  GenaiNames genai_names = GenaiNames::both;     // of the spans' attributes
+  GenaiMetrics* genai = nullptr;                 // null: nobody exports them
   unsigned loops = 1;
   Recorder* recorder = nullptr;                  // null: no messages are kept
 };

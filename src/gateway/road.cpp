@@ -231,6 +231,8 @@ Task<void> walk(const Scene& scene, Trail& trail) {
   Answer answer;
   if (plan->question) co_await ask_question(scene, *asked, *plan, trail, answer);
   if (answer.end) co_await attempt_all(scene, *asked, *plan, make_lane, lane, trail, answer);
+  trail.finish = answer.finish;
+  trail.streamed = answer.streamed;
   const auto& used = trail.record.usage;
   if (!answer.end && !answer.dispatched)
     admission->refund();                 // nothing went out: a refused call consumes nothing

@@ -250,6 +250,14 @@ Task<void> settle(const Scene& scene, const Asked* asked, Planned* plan, Trail& 
 void note_budget(const Scene& scene, const Asked& asked, Trail& trail);
 void note_outcome(Trail& trail, const Error& error, int http_status);
 
+// `spans.cpp`: what is told of a settled call: its spans, if it is sampled and somebody takes them, and the conventions' metrics likewise.
+void emit_spans(const Scene& scene, const Trail& trail);
+void count_genai(const Scene& scene, const Trail& trail);
+// Records; a sampled call becomes the figure's example, with `span`.
+void measure(metrics::Histogram& histogram, std::uint64_t value, const Trail& trail, const trace::SpanContext& span);
+// Of an attempt; of the call where it has none.
+const trace::SpanContext& span_of(const Trail& trail, std::size_t attempt);
+
 // `degrade.cpp`: when nothing answered: stale, template, or the error in the caller's shape.
 struct Degraded {
   std::string body;                               // a whole reply in the caller's wire

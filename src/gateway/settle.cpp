@@ -38,14 +38,16 @@ void log_access(std::string& line, const Trail& trail) {
   log::access(line);
 }
 
-void count(const RoadMetrics& m, const records::CallRecord& r) {
+void count(const RoadMetrics& m, const Trail& trail) {
+  const auto& r = trail.record;
   const std::string_view route = r.route.empty() ? std::string_view("direct") : std::string_view(r.route);
   m.calls.with({route, r.api, r.status == records::CallStatus::ok ? std::string_view("ok") : std::string_view(r.error)}).add();
-  m.duration.with({route}).record(r.latency_us * 1000);
-  if (r.first_token_us) m.first_token.with({route}).record(r.first_token_us * 1000);
-  for (const auto& a : r.attempts) {
+  measure(m.duration.with({route}), r.latency_us * 1000, trail, trail.span);
+  if (r.first_token_us) measure(m.first_token.with({route}), r.first_token_us * 1000, trail, trail.span);
+  for (std::size_t i = 0; i < r.attempts.size(); ++i) {
+    const auto& a = r.attempts[i];
     m.attempts.with({a.provider, a.model, a.outcome}).add();
-    m.attempt_duration.with({a.provider, a.model}).record(a.latency_us * 1000);
+    measure(m.attempt_duration.with({a.provider, a.model}), a.latency_us * 1000, trail, span_of(trail, i));
     m.incurred.with({a.provider, a.model}).add(static_cast<std::uint64_t>(std::max<std::int64_t>(a.incurred_nano, 0)));
     const auto tokens = [&](std::string_view kind, std::uint64_t n) {
       if (n) m.tokens.with({a.provider, a.model, kind}).add(n);
@@ -56,50 +58,6 @@ void count(const RoadMetrics& m, const records::CallRecord& r) {
     tokens("output", a.usage.output);
     tokens("reasoning", a.usage.reasoning);
   }
-}
-
-trace::SpanRecord span_of(const Trail& trail, const trace::SpanContext& context, std::uint64_t parent, const Clock& clock) {
-  const auto& r = trail.record;
-  trace::SpanRecord span{.context = context, .parent = parent, .name = r.operation + " " + r.requested_model, .kind = trace::Kind::server,
-                         .start = r.arrived, .end = clock.wall(), .failed = r.status != records::CallStatus::ok, .error = r.error};
-  auto& a = span.attributes;
-  const auto number = [&](std::string_view key, std::uint64_t v) { a.emplace_back(key, static_cast<std::int64_t>(v)); };
-  a.emplace_back("gen_ai.operation.name", r.operation);
-  a.emplace_back("gen_ai.request.model", r.requested_model);
-  a.emplace_back("ballast.call.id", trail.call_id);
-  a.emplace_back("ballast.route", r.route);
-  a.emplace_back("ballast.served_by", r.served_by);
-  a.emplace_back("ballast.key", r.key_name);
-  number("ballast.cost.incurred_nano_usd", static_cast<std::uint64_t>(r.incurred_nano));
-  number("gen_ai.usage.input_tokens", r.usage.input + r.usage.cached + r.usage.cache_write);
-  number("gen_ai.usage.output_tokens", r.usage.output + r.usage.reasoning);
-  if (!r.error.empty()) a.emplace_back("error.type", r.error);
-  return span;
-}
-
-trace::SpanRecord span_of(const records::AttemptRecord& at, const trace::SpanContext& context, std::uint64_t parent, std::string_view operation) {
-  trace::SpanRecord span{.context = context, .parent = parent, .name = std::string(operation) + " " + at.model, .kind = trace::Kind::client,
-                         .start = at.started, .end = at.started + std::chrono::microseconds(at.latency_us), .failed = at.outcome != "ok",
-                         .error = at.outcome == "ok" ? std::string() : at.outcome};
-  auto& a = span.attributes;
-  a.emplace_back("gen_ai.operation.name", std::string(operation));
-  a.emplace_back("gen_ai.provider.name", at.provider);
-  a.emplace_back("gen_ai.system", at.provider);               // the older name
-  a.emplace_back("gen_ai.request.model", at.model);
-  a.emplace_back("gen_ai.usage.input_tokens", static_cast<std::int64_t>(at.usage.input + at.usage.cached + at.usage.cache_write));
-  a.emplace_back("gen_ai.usage.output_tokens", static_cast<std::int64_t>(at.usage.output + at.usage.reasoning));
-  a.emplace_back("http.response.status_code", static_cast<std::int64_t>(at.http_status));
-  if (span.failed) a.emplace_back("error.type", at.outcome);
-  return span;
-}
-
-void emit_spans(const Scene& scene, const Trail& trail) {
-  auto* sink = scene.world.spans;
-  if (!sink || !trail.span.sampled) return;
-  const auto& attempts = trail.record.attempts;
-  for (std::size_t i = 0; i < attempts.size() && i < trail.attempt_spans.size(); ++i)
-    sink->emit(span_of(attempts[i], trail.attempt_spans[i], trail.span.span, trail.record.operation));
-  sink->emit(span_of(trail, trail.span, trail.parent_span, scene.world.clock));
 }
 
 }  // namespace
@@ -130,7 +88,8 @@ Task<void> settle(const Scene& scene, const Asked* asked, Planned* plan, Trail& 
   r.decision = trail.decision.take();
   const auto written = scene.world.journal.outcome(scene.loop(), r);
   if (!written) log::error("journal_outcome_failed", {{"call", trail.call_id}, {"error", written.error().message}});
-  count(scene.metrics, r);
+  count(scene.metrics, trail);
+  count_genai(scene, trail);
   if (scene.setup.access_log) log_access(scene.here.scratch, trail);
   if (scene.setup.ledger == LedgerMode::strict && !r.attempts.empty()) {
     const auto synced = co_await scene.world.journal.sync(scene.sink.loop());

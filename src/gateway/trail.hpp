@@ -28,6 +28,8 @@ struct Trail {
   trace::SpanContext span;               // the call's own; invalid: not traced
   std::uint64_t parent_span = 0;         // the caller's
   std::vector<trace::SpanContext> attempt_spans;   // by attempt
+  llm::FinishReason finish = llm::FinishReason::none;   // of the answer
+  bool streamed = false;                 // the answer came in pieces
   std::optional<Duration> age;           // of an answer from memory, since it was stored
   std::optional<BudgetLeft> budget;      // the tightest of those that bind the call
   std::string_view structured;           // what became of the JSON that was asked for, for the x-ballast-structured header; static

@@ -1,11 +1,10 @@
 // OtlpExporter: finished spans to an OpenTelemetry collector, by OTLP/HTTP with JSON bodies
-// (https://opentelemetry.io/docs/specs/otlp/, version 1.x: hex ids, 64-bit integers as strings, enums as numbers).
+// (hex ids, 64-bit integers as strings, enums as numbers).
 //
 //   emit (any thread) → bounded queue → one task on one loop: a batch a second, or sooner when one is full → POST /v1/traces
 //
 // Telemetry never costs a call anything: `emit` is a push to a lock-free ring, and what does not fit is dropped and counted.
-// One request is under way at a time. 429, 502, 503, 504 and lost connections are tried again, after Retry-After or an
-// exponential backoff with jitter; any other refusal, or the last attempt, gives the batch up and says so in the log.
+// `OtlpSender` says what is tried again; a batch that is given up is counted and told in the log.
 #pragma once
 #include <memory>
 #include <span>
@@ -17,29 +16,20 @@
 #include "base/metrics.hpp"
 #include "base/scheduler.hpp"
 #include "base/trace.hpp"
-#include "net/transport.hpp"
+#include "server/otlp_sender.hpp"
 
 namespace ballast::server {
 
 struct OtlpOptions {
-  net::Url url;                                        // of the traces, see `otlp_traces_url`
-  std::vector<std::pair<std::string, std::string>> headers;   // a collector's key; sent, never logged
-  std::string service_name = "ballast";
-  std::string service_version;
+  OtlpSending sending;                                 // to the collector's traces
+  OtlpResource resource;
   std::size_t queue = 8192;                            // spans; rounded up to a power of two
   std::size_t batch = 512;                             // spans a request
   Duration every = std::chrono::seconds(1);            // the longest a span waits for company
-  Duration timeout = std::chrono::seconds(10);         // one attempt
-  unsigned attempts = 5;
-  Duration backoff = std::chrono::seconds(1);          // doubled each time, half of it chance
-  Duration max_backoff = std::chrono::seconds(30);     // also of what a collector asks for
-  std::uint64_t seed = 1;                              // of the jitter
 };
-// "http://127.0.0.1:4318" → "http://127.0.0.1:4318/v1/traces", as OTEL_EXPORTER_OTLP_ENDPOINT is read. caller_invalid_request.
-Result<net::Url> otlp_traces_url(std::string_view endpoint);
 
 // The body of one request. Pure.
-std::string otlp_json(std::span<const trace::SpanRecord> spans, std::string_view service_name, std::string_view service_version);
+std::string otlp_json(std::span<const trace::SpanRecord> spans, const OtlpResource& resource);
 
 class OtlpExporter final : public trace::SpanSink {
  public:

@@ -33,7 +33,7 @@ Task<void> metrics(net::Exchange& exchange, const Parts& parts) {
   const auto who = require_scope(exchange, parts, gateway::Scope::read);
   const bool local = exchange.peer().starts_with("127.") || exchange.peer().starts_with("[::1]");
   if (!who && !local) co_return co_await reply_problem(exchange, who.error());
-  if (parts.work) co_await refresh_work_metrics(exchange, *parts.work);
+  if (parts.work) co_await refresh_work_metrics(exchange.loop(), *parts.work);
   const auto format = metrics::format_for(exchange.request().headers.get("accept"));
   co_await reply_text(exchange, 200, metrics::content_type(format), parts.metrics.expose(format));
 }

@@ -10,10 +10,10 @@ constexpr std::size_t kMostDead = 10'000;                // counted; so many are
 
 }  // namespace
 
-Task<void> refresh_work_metrics(net::Exchange& exchange, WorkDoor& door) {
-  const auto dead = co_await door.engine().database().read(exchange.loop(), [](store::Tx& tx) { return work::count_dead(tx, kMostDead); },
+Task<void> refresh_work_metrics(Scheduler& here, WorkDoor& door) {
+  const auto dead = co_await door.engine().database().read(here, [](store::Tx& tx) { return work::count_dead(tx, kMostDead); },
                                                            {.limit = std::chrono::milliseconds(1000)});
-  (void)co_await door.ask(exchange, [&]() -> Task<bool> {
+  (void)co_await on_loop(door.engine().home(), here, [&]() -> Task<bool> {
     work::Engine& engine = door.engine();
     if (auto* meter = engine.meter()) {
       meter->publish(engine.board(), engine.home().clock().mono());

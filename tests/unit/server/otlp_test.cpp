@@ -25,7 +25,7 @@ trace::SpanRecord attempt_span(std::uint64_t id = 0x00f067aa0ba902b7) {
           .failed = true,
           .error = "provider_overloaded",
           .attributes = {{"gen_ai.provider.name", std::string("openai \"eu\"")}, {"gen_ai.usage.input_tokens", std::int64_t{9'007'199'254'740'993}},
-                         {"ballast.ratio", 0.5}, {"ballast.cached", true}},
+                         {"ballast.ratio", 0.5}, {"ballast.cached", true}, {"gen_ai.response.finish_reasons", std::vector<std::string>{"stop"}}},
           .events = {{.at = WallTime(1'767'225'600'100'000'000ns), .name = "first_token"}}};
 }
 
@@ -39,7 +39,7 @@ std::size_t spans_in(const std::string& body) {
 
 TEST(OtlpJson, IsTheProtocolsJsonEncoding) {
   const trace::SpanRecord spans[] = {attempt_span()};
-  const auto document = parse_json(otlp_json(spans, "ballast", "1.0"));
+  const auto document = parse_json(otlp_json(spans, {.attributes = {{"service.name", "ballast"}, {"service.version", "1.0"}}, .version = "1.0"}));
   ASSERT_TRUE(document);
   const auto& resource = document->at("resourceSpans").at(0).at("resource").at("attributes");
   EXPECT_EQ(resource, *parse_json(R"([{"key":"service.name","value":{"stringValue":"ballast"}},{"key":"service.version","value":{"stringValue":"1.0"}}])"));
@@ -48,7 +48,8 @@ TEST(OtlpJson, IsTheProtocolsJsonEncoding) {
     "name":"chat gpt-5-mini","kind":3,"startTimeUnixNano":"1767225600000000001","endTimeUnixNano":"1767225600250000000",
     "attributes":[{"key":"gen_ai.provider.name","value":{"stringValue":"openai \"eu\""}},
                   {"key":"gen_ai.usage.input_tokens","value":{"intValue":"9007199254740993"}},
-                  {"key":"ballast.ratio","value":{"doubleValue":0.5}},{"key":"ballast.cached","value":{"boolValue":true}}],
+                  {"key":"ballast.ratio","value":{"doubleValue":0.5}},{"key":"ballast.cached","value":{"boolValue":true}},
+                  {"key":"gen_ai.response.finish_reasons","value":{"arrayValue":{"values":[{"stringValue":"stop"}]}}}],
     "events":[{"timeUnixNano":"1767225600100000000","name":"first_token"}],
     "status":{"code":2,"message":"provider_overloaded"}})"));
 }
@@ -57,7 +58,7 @@ TEST(OtlpJson, ARootHasNoParentAndASuccessNoStatus) {
   trace::SpanRecord span{.context = {.trace_low = 1, .span = 2, .sampled = true}, .name = "chat", .kind = trace::Kind::server};
   span.attributes.emplace_back("x", std::numeric_limits<double>::infinity());
   span.attributes.emplace_back("y", std::string("\xff"));
-  const auto document = parse_json(otlp_json({&span, 1}, "ballast", ""));
+  const auto document = parse_json(otlp_json({&span, 1}, {}));
   ASSERT_TRUE(document);
   const auto& at = only_span(*document);
   EXPECT_FALSE(at.contains("parentSpanId"));
@@ -67,10 +68,10 @@ TEST(OtlpJson, ARootHasNoParentAndASuccessNoStatus) {
   EXPECT_EQ(at.at("attributes").at(1).at("value").at("stringValue"), json::value("\xef\xbf\xbd"));
 }
 
-TEST(OtlpUrl, IsTheEndpointsTraces) {
-  for (const char* endpoint : {"http://127.0.0.1:4318", "http://127.0.0.1:4318/"}) EXPECT_EQ(to_string(*otlp_traces_url(endpoint)), "http://127.0.0.1:4318/v1/traces");
-  EXPECT_EQ(to_string(*otlp_traces_url("https://collector.example/otlp")), "https://collector.example/otlp/v1/traces");
-  EXPECT_EQ(otlp_traces_url("collector:4318").error().field, "telemetry.otlp");
+TEST(OtlpUrl, IsTheEndpointsSignal) {
+  for (const char* endpoint : {"http://127.0.0.1:4318", "http://127.0.0.1:4318/"}) EXPECT_EQ(to_string(*otlp_url(endpoint, "traces")), "http://127.0.0.1:4318/v1/traces");
+  EXPECT_EQ(to_string(*otlp_url("https://collector.example/otlp", "metrics")), "https://collector.example/otlp/v1/metrics");
+  EXPECT_EQ(otlp_url("collector:4318", "traces").error().field, "telemetry.otlp");
 }
 
 // A collector behind a scripted transport, in simulated time.
@@ -106,7 +107,7 @@ struct Scripted final : net::Transport {
 struct SimWorld {
   explicit SimWorld(OtlpOptions options = {}) : exporter(loop, transport, metrics, with_url(std::move(options))) {}
   static OtlpOptions with_url(OtlpOptions o) {
-    o.url = *otlp_traces_url("http://collector:4318");
+    o.sending.url = *otlp_url("http://collector:4318", "traces");
     return o;
   }
   Duration since(std::size_t i) const { return transport.at[i] - transport.at[i - 1]; }
@@ -167,7 +168,7 @@ TEST(OtlpExporter, GivesUpOnARefusalAtOnceAndOnTroubleAfterItsAttempts) {
   EXPECT_EQ(refused.transport.bodies.size(), 1u);
   EXPECT_EQ(refused.exporter.stats().failed, 1u);
 
-  SimWorld down({.attempts = 3});
+  SimWorld down({.sending = {.attempts = 3}});
   down.transport.scripts = {{0}, {502}, {503}, {200, "", R"({"partialSuccess":{"rejectedSpans":"1","errorMessage":"too old"}})"}};
   down.exporter.emit(attempt_span());
   down.loop.run_to_rest();
@@ -199,7 +200,7 @@ struct Collector final : net::Handler {
 struct RealWorld {
   explicit RealWorld(OtlpOptions options = {}) : loops(2, clock), client(loops, {}), server(loops, {}, collector) {
     loops.start();
-    options.url = *otlp_traces_url("http://127.0.0.1:" + std::to_string(server.port()));
+    options.sending.url = *otlp_url("http://127.0.0.1:" + std::to_string(server.port()), "traces");
     exporter = std::make_unique<OtlpExporter>(loops.at(1), client, metrics, std::move(options));
   }
   ~RealWorld() { exporter.reset(); }
@@ -213,7 +214,7 @@ struct RealWorld {
 };
 
 TEST(OtlpExporter, SpansOfEveryThreadReachACollectorBeforeTheShutdownReturns) {
-  RealWorld w({.headers = {{"x-key", "secret"}}});
+  RealWorld w({.sending = {.headers = {{"x-key", "secret"}}}});
   std::vector<std::thread> threads;
   for (std::uint64_t t = 1; t <= 4; ++t)
     threads.emplace_back([&w, t] {
@@ -243,7 +244,7 @@ TEST(OtlpExporter, SpansOfEveryThreadReachACollectorBeforeTheShutdownReturns) {
 }
 
 TEST(OtlpExporter, AShutdownDoesNotWaitForACollectorThatIsDown) {
-  RealWorld w({.backoff = 60s, .max_backoff = 60s});
+  RealWorld w({.sending = {.backoff = 60s, .max_backoff = 60s}});
   w.collector.status = 503;
   w.exporter->emit(attempt_span());
   const auto before = w.clock.mono();
@@ -257,7 +258,7 @@ TEST(OtlpExporter, UnusedItNeedsNoLoop) {
   net::LoopGroup loops(1, clock);
   net::Client client(loops, {});
   metrics::Registry metrics;
-  OtlpExporter exporter(loops.at(0), client, metrics, {.url = *otlp_traces_url("http://127.0.0.1:4318")});
+  OtlpExporter exporter(loops.at(0), client, metrics, {.sending = {.url = *otlp_url("http://127.0.0.1:4318", "traces")}});
   EXPECT_TRUE(exporter.shut_down(1s));
 }
 
