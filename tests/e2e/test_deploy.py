@@ -30,6 +30,6 @@ def test_the_configuration_of_the_compose_file_is_good():
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (apt-get install prometheus)")
 def test_prometheus_takes_the_alert_rules_and_they_fire_when_they_should():
     folder = ROOT / "deploy" / "prometheus"
-    for arguments in (["check", "config", "prometheus.yaml"], ["test", "rules", "ballast-jobs.test.yaml"]):
+    for arguments in (["check", "config", "prometheus.yaml"], ["test", "rules", "ballast.test.yaml", "ballast-jobs.test.yaml"]):
         done = subprocess.run(["promtool", *arguments], cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
