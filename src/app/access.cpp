@@ -6,6 +6,7 @@
 #include <semaphore>
 
 #include "app/cli.hpp"
+#include "app/progress.hpp"
 #include "records/journal.hpp"
 #include "records/migrations.hpp"
 
@@ -175,7 +176,7 @@ Result<void> Access::open_database() {
   return {};
 }
 
-Result<std::unique_ptr<Access>> Access::open(const AccessFlags& flags, int& code) {
+Result<std::unique_ptr<Access>> Access::open(const AccessFlags& flags, int& code, Without without) {
   code = kFailed;
   auto access = std::unique_ptr<Access>(new Access);
   auto config = load_config(flags.config, system_environment());
@@ -199,6 +200,10 @@ Result<std::unique_ptr<Access>> Access::open(const AccessFlags& flags, int& code
     return access;
   }
   if (!flags.server.empty()) return fail(alive.error());
+  if (without == Without::nothing) {
+    std::fprintf(stderr, "no server answers at %s; from the configuration alone\n", access->server_.c_str());
+    return fail(alive.error());
+  }
   std::fprintf(stderr, "no server answers at %s; from the database itself\n", access->server_.c_str());
   if (auto opened = access->open_database(); !opened) return fail(std::move(opened.error()));
   return access;
@@ -212,12 +217,15 @@ Result<void> need_server(Access& access) {
 int ask_and_tell(const AccessFlags& flags, const std::function<Result<json::value>(Access&)>& ask,
                  const std::function<void(const json::value&)>& tell) {
   int code = kFailed;
+  std::optional<Progress> progress(std::in_place, "waiting for the answer", flags.json);
   auto access = Access::open(flags, code);
   if (!access) {
+    progress.reset();
     complain(access.error());
     return code;
   }
   const auto answer = ask(**access);
+  progress.reset();
   if (!answer) {
     complain(answer.error());
     const std::string& field = answer.error().field;

@@ -28,8 +28,10 @@ void add_access_flags(CLI::App& command, AccessFlags& flags);
 // Blocking; for command-line tools only.
 class Access {
  public:
+  // What is left where no server answers: the database, which is brought up to date for that; or nothing, which is an error.
+  enum class Without : std::uint8_t { database, nothing };
   // With --server there is no falling back. Errors: the configuration's, or the database's. `code` is the exit code then.
-  static Result<std::unique_ptr<Access>> open(const AccessFlags& flags, int& code);
+  static Result<std::unique_ptr<Access>> open(const AccessFlags& flags, int& code, Without without = Without::database);
   ~Access();
 
   // Non-null: no server answers, work here.
@@ -43,6 +45,7 @@ class Access {
   // error also where the server broke off.
   Result<std::uint64_t> download(const std::string& target, const std::function<bool(std::string_view)>& take);
   const Config& config() const { return config_; }
+  const std::string& server() const { return server_; }     // its base URL
 
  private:
   Access() = default;

@@ -4,6 +4,7 @@
 
 #include "app/cli.hpp"
 #include "app/config.hpp"
+#include "app/progress.hpp"
 #include "app/table.hpp"
 #include "records/audit.hpp"
 #include "records/audit_anchors.hpp"
@@ -96,7 +97,9 @@ int verify(const Flags& flags) {
   }
   std::vector<std::string> files = records::anchors_files(opened->folder);
   files.insert(files.end(), flags.anchors.begin(), flags.anchors.end());
+  std::optional<Progress> progress(std::in_place, "reading the trail", flags.json);
   const auto report = records::verify_audit(*opened->database, files, asked);
+  progress.reset();
   if (!report) return unchecked(report.error());
   if (!flags.chain.empty() && report->clean() && report->chains + report->anchored_heads == 0)
     return unchecked(fail(ErrorCode::caller_not_found, "there is no audit chain " + flags.chain, "--chain").error());

@@ -1,10 +1,9 @@
 #include <CLI/CLI.hpp>
-#include <unistd.h>
-
 #include <iostream>
 
 #include "app/backup.hpp"
 #include "app/cli.hpp"
+#include "app/progress.hpp"
 
 namespace ballast::app {
 
@@ -13,23 +12,6 @@ namespace {
 struct Flags {
   std::string config, to, from;
   bool force = false, json = false;
-};
-
-// A line on standard error now and then, while it takes long.
-class Progress {
- public:
-  void operator()(std::string_view what, std::uint64_t done, std::uint64_t all) {
-    const MonoTime now = clock_.mono();
-    if (now < next_) return;
-    next_ = now + std::chrono::seconds(2);
-    if (all > done) std::cerr << fmt::format("{}: {} %\n", what, done * 100 / all);
-    else if (done > 0) std::cerr << fmt::format("{}: {} MB\n", what, done >> 20);
-    else std::cerr << fmt::format("{}…\n", what);
-  }
-
- private:
-  const SystemClock clock_;
-  MonoTime next_ = clock_.mono() + std::chrono::seconds(2);
 };
 
 std::uint64_t bytes_of(const BackupManifest& m) {
@@ -56,7 +38,7 @@ int with_config(const Flags& flags, const std::function<Result<json::object>(con
     complain(config.error());
     return kBadConfig;
   }
-  Progress progress;
+  Progress progress("backup", flags.json, Unit::bytes);
   const auto done = act(*config, std::ref(progress));
   if (!done) return fail_with(done.error());
   std::cout << (flags.json ? to_json(*done) : line(*done)) << '\n';

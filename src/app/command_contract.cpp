@@ -5,6 +5,7 @@
 
 #include "app/access.hpp"
 #include "app/cli.hpp"
+#include "app/progress.hpp"
 #include "app/contract.hpp"
 #include "app/contract_report.hpp"
 #include "app/document.hpp"
@@ -178,8 +179,10 @@ int record(const Flags& flags) {
   if (!access) return could_not_run(access.error());
   Asker asker(**access, contract, patience);
   Recorder recorder;
+  std::optional<Progress> progress(std::in_place, "asking", flags.access.json);
   for (std::size_t i = 0; i < contract.inputs.size(); ++i)
     for (unsigned n = 0; n < flags.samples; ++n) {
+      (*progress)("asking", i * flags.samples + n, contract.inputs.size() * flags.samples);
       const auto outcome = asker.ask(contract.inputs[i]);
       if (outcome.kind != Outcome::Kind::answer)
         return could_not_run({.code = ErrorCode::caller_invalid_request,
@@ -187,6 +190,7 @@ int record(const Flags& flags) {
                               .field = fmt::format("input {}", i + 1)});
       recorder.add(outcome.observed);
     }
+  progress.reset();
   contract.answer = recorder.schema(contract.is_flow, *declared, flags.open);
   std::ofstream file(flags.file, std::ios::binary | std::ios::trunc);
   if (!(file << indented(contract_document(contract)) && file.flush()))
@@ -257,7 +261,9 @@ int verify(const Flags& flags) {
       .name = contract->name, .results = {}, .unavailable = access ? std::string() : describe(access.error())};
   if (access) {
     Asker asker(**access, *contract, patience);
+    Progress progress("asking", flags.access.json);
     for (const auto& one : *cases) {
+      progress("asking", report.results.size(), cases->size());
       const auto outcome = asker.ask(one.input);
       if (outcome.kind == Outcome::Kind::unavailable) {
         report.unavailable = fmt::format("{}: {}", one.name, outcome.message);

@@ -5,6 +5,7 @@
 #include "app/access.hpp"
 #include "app/backup.hpp"
 #include "app/cli.hpp"
+#include "app/progress.hpp"
 #include "app/table.hpp"
 #include "store/scrub.hpp"
 
@@ -40,11 +41,15 @@ int scrub(const Flags& f) {
     return kBadConfig;
   }
   const auto known = all_migrations();
-  if (const auto done = store::scrub_database(config->database, known); !done) {
+  std::optional<Progress> progress(std::in_place, "rewriting the database's files", f.access.json);
+  const auto done = store::scrub_database(config->database, known);
+  progress.reset();
+  if (!done) {
     complain(done.error());
     return kFailed;
   }
-  std::cout << "nothing of what was deleted is left in the database's files\n";
+  if (f.access.json) std::cout << to_json(json::object{{"scrubbed", true}}) << '\n';
+  else std::cout << "nothing of what was deleted is left in the database's files\n";
   return kOk;
 }
 

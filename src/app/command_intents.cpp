@@ -8,6 +8,7 @@
 
 #include "app/classifiers.hpp"
 #include "app/cli.hpp"
+#include "app/progress.hpp"
 #include "base/json.hpp"
 #include "classify/classify.hpp"
 
@@ -86,11 +87,16 @@ int train(const Flags& flags) {
   const auto examples = read_example_files(flags.examples);
   if (!examples) return refuse(examples.error());
   const auto start = std::chrono::steady_clock::now();
+  std::optional<Progress> progress(std::in_place, "training", flags.json);
   const auto trained = classify::train(*examples, {.out_of_scope_label = flags.out_of_scope,
                                                    .false_refusals = flags.false_refusals,
                                                    .folds = flags.folds,
                                                    .seed = flags.seed,
-                                                   .progress = [](std::string_view what) { fmt::print(stderr, "{}\n", what); }});
+                                                   .progress = [&](std::string_view what) {
+                                                     (*progress)(what, 0, 0);
+                                                     if (!progress->shown() && !flags.json) fmt::print(stderr, "{}\n", what);
+                                                   }});
+  progress.reset();
   if (!trained) return refuse(trained.error());
   const double took = seconds_since(start);
   const auto bytes = trained->model.to_bytes();
@@ -125,8 +131,10 @@ int test(const Flags& flags) {
   const auto examples = read_example_files(flags.examples);
   if (!examples) return refuse(examples.error());
   if (examples->empty()) return refuse({.code = ErrorCode::caller_invalid_request, .message = "no examples", .field = flags.examples.front()});
+  std::optional<Progress> progress(std::in_place, "testing", flags.json);
   const auto report = classify::test(*model, *examples);
   const double us = time_of(*model, *examples);
+  progress.reset();
   if (flags.json) {
     auto told = to_object(report);
     told["microseconds"] = us;

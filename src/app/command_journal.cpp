@@ -3,6 +3,7 @@
 
 #include "app/cli.hpp"
 #include "app/config.hpp"
+#include "app/progress.hpp"
 #include "app/table.hpp"
 #include "base/text.hpp"
 #include "records/migrations.hpp"
@@ -48,10 +49,12 @@ int import_rejected(const Flags& flags) {
     return kBadConfig;
   }
   const std::string folder = config->data_dir + "/journal";
+  std::optional<Progress> progress(std::in_place, "importing", flags.json);
   auto database = store::open_database(config->database);
   if (database)
     if (auto migrated = (*database)->migrate(records::migrations()); !migrated) database = fail(std::move(migrated.error()));
   auto report = database ? records::import_rejected(folder, **database) : Result<records::RejectedReport>(fail(database.error()));
+  progress.reset();
   if (!report) {
     complain(report.error());
     return kFailed;

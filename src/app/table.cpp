@@ -1,5 +1,9 @@
 #include "app/table.hpp"
 
+#include <unistd.h>
+
+#include "app/terminal.hpp"
+
 namespace ballast::app {
 
 namespace {
@@ -67,42 +71,60 @@ std::vector<Column> columns_of(const json::array& rows) {
     const auto* row = rows[r].if_object();
     if (!row) continue;
     for (const auto& [name, value] : *row) {
-      auto at = std::ranges::find(columns, name, &Column::name);
-      if (at == columns.end()) at = columns.insert(at, Column{.name = std::string(name), .width = width_of(name)});
+      const std::string label = one_line(name);
+      auto at = std::ranges::find(columns, label, &Column::name);
+      if (at == columns.end()) at = columns.insert(at, Column{.name = label, .width = display_width(label)});
       at->cells.resize(r + 1);
-      at->cells[r] = plain(value);
+      at->cells[r] = one_line(plain(value));
       at->number = at->number && (value.is_number() || name.ends_with("_usd"));
       at->empty = at->empty && at->cells[r].empty();
-      at->width = std::max(at->width, width_of(at->cells[r]));
+      at->width = std::max(at->width, display_width(at->cells[r]));
     }
   }
   std::erase_if(columns, [](const Column& c) { return c.empty; });
   return columns;
 }
 
-void put(std::string& out, const Column& c, std::string_view text) {
-  const std::string pad(c.width - width_of(text), ' ');
-  if (c.number) out.append(pad).append(text);
-  else out.append(text).append(pad);
-  out += "  ";
+constexpr std::size_t kLeast = 8, kGap = 2;      // a column is not cut below that
+
+// The widest give way until all fit, or none can.
+void narrow(std::vector<Column>& columns, std::size_t most) {
+  const auto total = [&] {
+    std::size_t sum = 0;
+    for (const auto& c : columns) sum += c.width + kGap;
+    return sum > 0 ? sum - kGap : 0;
+  };
+  for (std::size_t width = total(); width > most;) {
+    const auto widest = std::ranges::max_element(columns, {}, [](const Column& c) { return c.number ? 0 : c.width; });   // a number that is cut says something else
+    if (widest->number || widest->width <= kLeast) return;
+    std::size_t second = kLeast;
+    for (const auto& c : columns)
+      if (!c.number && c.width < widest->width) second = std::max(second, c.width);
+    const std::size_t cut = std::min(width - most, widest->width - std::min(second, widest->width - 1));
+    widest->width -= cut;
+    width -= cut;
+  }
 }
 
 }  // namespace
 
-std::string table(const json::array& rows) {
-  const auto columns = columns_of(rows);
+std::string table(const json::array& rows, std::optional<std::size_t> window) {
+  auto columns = columns_of(rows);
+  if (window && !columns.empty()) narrow(columns, *window);
   std::string out;
-  const auto end_line = [&] {
+  const auto line = [&](auto cell) {
+    for (const auto& c : columns) out += padded(cell(c), c.width, c.number) + std::string(kGap, ' ');
     while (out.ends_with(' ')) out.pop_back();
     out += '\n';
   };
-  for (const auto& c : columns) put(out, c, c.name);
-  end_line();
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    for (const auto& c : columns) put(out, c, r < c.cells.size() ? std::string_view(c.cells[r]) : std::string_view());
-    end_line();
-  }
+  line([](const Column& c) -> std::string_view { return c.name; });
+  for (std::size_t r = 0; r < rows.size(); ++r) line([r](const Column& c) { return r < c.cells.size() ? std::string_view(c.cells[r]) : std::string_view(); });
   return out;
+}
+
+std::string table(const json::array& rows) {
+  const auto window = window_of(STDOUT_FILENO);
+  return table(rows, window ? std::optional(window->columns) : std::nullopt);
 }
 
 }  // namespace ballast::app

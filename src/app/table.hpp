@@ -1,5 +1,6 @@
 // Printing JSON to people.
 #pragma once
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,7 +10,10 @@
 namespace ballast::app {
 
 // A list of flat objects as aligned columns, numbers to the right. Columns that are empty everywhere are left out.
+// On a terminal the widest columns of text are cut with "…" until a row fits the window; elsewhere nothing is. Cells are made harmless for terminals.
 std::string table(const json::array& rows);
+// Of a window so wide; nothing: as wide as it gets.
+std::string table(const json::array& rows, std::optional<std::size_t> window);
 // A scalar as text; a list of scalars with commas.
 std::string plain(const json::value& value);
 // At most `most` characters (not bytes) of `text`, the last three of them "..." where it is longer. Never cuts a character in two.
