@@ -3,6 +3,8 @@
 
 #include "app/approvers.hpp"
 #include "app/cli.hpp"
+#include "app/command_readiness.hpp"
+#include "app/readiness_facts.hpp"
 #include "app/schema.hpp"
 #include "app/table.hpp"
 #include "app/wiring.hpp"
@@ -16,7 +18,8 @@ namespace {
 
 struct Flags {
   std::string config, database;
-  bool json = false, schema = false, stored_keys = false;
+  bool json = false, schema = false, stored_keys = false, production = false;
+  ProductionFlags ready;                 // for --production
 };
 
 json::array providers_of(const Config& config, const Wired& wired) {
@@ -186,10 +189,34 @@ Approvers approvers_of(const Flags& flags, const Config& config, json::array& wa
   return found;
 }
 
+// What readiness judges of it; what is wrong with it is told.
+std::variant<server::ConfiguredFacts, int> configured(const Flags& flags) {
+  Mistakes mistakes;
+  auto config = load_config(flags.config, system_environment(), &mistakes);
+  if (!config) return refuse(flags, mistakes);
+  const SystemClock clock;
+  llm::Simulator nowhere(llm::default_sim_config(), clock);
+  llm::SimTransport network(nowhere);
+  auto wired = wire(*config, network, clock, nullptr);
+  if (!wired) return refuse(flags, {ConfigMistake{.file = config->file, .field = wired.error().field, .message = wired.error().message}});
+  work::FlowFindings found;
+  const auto flows = work::load_flows(config->flows, system_environment(), found);
+  if (!flows) return refuse(flags, found.errors);
+  std::vector<work::FlowPtr> all;
+  for (const auto& [name, flow] : *flows) all.push_back(flow);
+  return configured_facts(*config, **wired, all);
+}
+
 int check(const Flags& flags) {
   if (flags.schema) {
     std::cout << schema_text();
     return kOk;
+  }
+  if (flags.production || !flags.ready.record.empty()) {
+    ProductionFlags ready = flags.ready;
+    ready.access.config = flags.config;
+    ready.access.json = flags.json;
+    return check_production(ready, [&] { return configured(flags); });
   }
   Mistakes mistakes;
   auto config = load_config(flags.config, system_environment(), &mistakes);
@@ -251,6 +278,11 @@ void add_check(CLI::App& app, Run& run) {
   command->add_flag("--json", flags->json, "Print JSON.");
   command->add_flag("--schema", flags->schema, "Print the JSON Schema of the file, for editors.");
   auto* stored = command->add_option("--database", flags->database, "Read the keys in this database, too, to say who may approve (default: the configuration's). Changes nothing in it.")->expected(0, 1);
+  command->add_flag("--production", flags->production, "Go through the production checklist instead: with the running server's help, else from the configuration alone. Exit code 1 if a line failed.");
+  command->add_option("--server", flags->ready.access.server, "With --production: base URL of the server (default: the configuration's `listen`).")->envname("BALLAST_SERVER");
+  command->add_option("--key", flags->ready.access.key, "With --production: a key of scope read (default: the configuration's `admin_key`).")->envname("BALLAST_ADMIN_KEY");
+  command->add_option("--record", flags->ready.record, "Tell what no figure shows, on a day: load_test=2026-11-20. It is told in the audit trail.");
+  command->add_option("--note", flags->ready.note, "With --record: what was done.");
   command->callback([&run, flags, stored] {
     flags->stored_keys = stored->count() > 0;
     run = [flags] { return check(*flags); };

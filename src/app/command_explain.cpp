@@ -5,6 +5,7 @@
 #include "app/cli.hpp"
 #include "app/story.hpp"
 #include "records/ledger.hpp"
+#include "server/feedback_json.hpp"
 
 namespace ballast::app {
 
@@ -27,9 +28,15 @@ Result<json::value> find(Access& access, const std::string& call) {
   if (!db) return access.call("GET", "/api/decisions/" + net::percent_encode(call));
   const auto id = parse_id(call, "call");
   if (!id) return fail(ErrorCode::caller_invalid_request, fmt::format("\"{}\" is not a call's id (call_ and 26 characters)", call));
-  const auto record = db->read_now([&](store::Tx& tx) { return records::get_call(tx, *id); });
+  const auto record = db->read_now([&](store::Tx& tx) -> Result<std::string> {
+    const auto found = records::get_call(tx, *id);
+    if (!found) return std::unexpected(found.error());
+    const auto feedback = records::feedback_of(tx, to_string(*id, "call"));
+    if (!feedback) return std::unexpected(feedback.error());
+    return server::with_feedback(records::to_json(*found), *feedback);
+  });
   if (!record) return fail(record.error());
-  return parse_json(records::to_json(*record));
+  return parse_json(*record);
 }
 
 // What was asked and answered, as it is kept.

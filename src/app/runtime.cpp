@@ -8,9 +8,11 @@
 
 #include "app/backup.hpp"
 #include "app/cli.hpp"
+#include "app/readiness_facts.hpp"
 #include "app/restart.hpp"
 #include "base/log.hpp"
 #include "records/budgets.hpp"
+#include "records/feedback.hpp"
 #include "records/idempotency.hpp"
 #include "records/ledger.hpp"
 #include "records/migrations.hpp"
@@ -222,7 +224,9 @@ Result<void> Runtime::open_doors() {
   server::Parts parts{*gateway_, *database_, metrics_, clock_, kVersion, &workshop_->door(), &workshop_->links(), &pages_};
   parts.sessions = sessions_.get();
   parts.tls = !config_.tls_cert.empty();
+  parts.configured = &configured_;
   api_ = std::make_unique<server::Api>(std::move(parts));
+  note_configured();
   loops_->start();
   workshop_->start();
   if (figures_) figures_->start();
@@ -273,8 +277,11 @@ Result<void> Runtime::reload(Config config) {
   log::set_level(config.log.level);
   recorder_->retention(config.retention.messages);
   config_ = std::move(config);
+  note_configured();
   return {};
 }
+
+void Runtime::note_configured() { configured_.put(configured_facts(config_, *wired_, workshop_->door().flows().all())); }
 
 void Runtime::sync_keys() {
   const auto rows = database_->read_now([](store::Tx& tx) { return records::list_keys(tx, true); });
@@ -345,6 +352,9 @@ void Runtime::sweep() {
       [&](store::Tx& tx) { return records::sweep_idempotent(tx, now, 10'000); }, {.priority = store::Priority::low});
   if (!swept) log::warn("idempotency_not_swept", {{"why", swept.error().message}});
   retention_due_ = config_.ledger.retention > Duration::zero();
+  if (!retention_due_) return;
+  const auto forgotten = database_->write_now([&](store::Tx& tx) { return records::delete_feedback(tx, now - config_.ledger.retention, 10'000); }, {.priority = store::Priority::low});
+  if (!forgotten) log::warn("old_feedback_not_deleted", {{"why", forgotten.error().message}});
 }
 
 // In short transactions, a tenth of a second of them a tick: faster than calls come, and never long in the way of anything.

@@ -23,6 +23,7 @@
 #include "server/otlp.hpp"
 #include "server/otlp_metrics.hpp"
 #include "server/pages.hpp"
+#include "server/readiness.hpp"
 #include "server/server.hpp"
 #include "server/sessions.hpp"
 #include "store/database.hpp"
@@ -68,6 +69,7 @@ class Runtime {
   void note_session_use();
   void sweep();                            // once a minute
   void drop_old_calls();
+  void note_configured();                  // for readiness
 
   struct Retired {                             // a setup that calls under way may still use
     std::weak_ptr<const Wired> wired;
@@ -99,6 +101,7 @@ class Runtime {
   std::unique_ptr<Workshop> workshop_;
   server::Pages pages_;
   std::unique_ptr<server::Sessions> sessions_;
+  server::ConfiguredNow configured_;
   std::unique_ptr<server::Api> api_;
   std::unique_ptr<net::Server> listener_;
   std::vector<Retired> retired_;

@@ -1,6 +1,7 @@
 #include "app/story.hpp"
 
 #include "app/table.hpp"
+#include "app/terminal.hpp"
 
 namespace ballast::app {
 
@@ -8,7 +9,7 @@ namespace {
 
 std::string text(const json::object& o, std::string_view name) {
   const auto* v = o.if_contains(name);
-  return v ? plain(*v) : std::string();
+  return v ? one_line(plain(*v)) : std::string();
 }
 double number(const json::object& o, std::string_view name) {
   const auto* v = o.if_contains(name);
@@ -125,6 +126,18 @@ void attempts(std::string& out, const json::array& list) {
   }
 }
 
+void verdicts(std::string& out, const json::array& list) {
+  if (list.empty()) return;
+  out += "\nwhat was said of it\n";
+  for (const auto& item : list) {
+    const auto* f = item.if_object();
+    if (!f) continue;
+    const std::string user = text(*f, "user"), score = text(*f, "score"), comment = text(*f, "comment");
+    out += fmt::format("  {}  {}{}{}{}\n", text(*f, "at"), text(*f, "verdict"), score.empty() ? "" : ", score " + score, user.empty() ? "" : ", by " + user,
+                       comment.empty() ? "" : ": " + comment);
+  }
+}
+
 }  // namespace
 
 std::string tell(const json::value& record) {
@@ -139,6 +152,7 @@ std::string tell(const json::value& record) {
     for (const auto& step : decision->get_array())
       if (const auto* o = step.if_object()) out += fmt::format("  {:>9}  {}\n", time_text(number(*o, "at_us")), in_words(*o));
   }
+  if (const auto* list = r->if_contains("feedback"); list && list->is_array()) verdicts(out, list->get_array());
   const auto* charges = r->if_contains("charges");
   if (charges && charges->is_object() && !charges->get_object().empty()) {
     out += "\ncharged to budgets\n";

@@ -128,6 +128,21 @@ CREATE TABLE recorded_messages (
 CREATE INDEX recorded_messages_by_user ON recorded_messages (user_id, call_id) WHERE user_id <> '';
 )sql";
 
+// feedback: what people say of calls and jobs (records/feedback). Found by what was judged, by its time, and by who gave it.
+// readiness_evidence: what people have done that no figure shows (records/evidence).
+constexpr std::string_view kEleventh = R"sql(
+CREATE TABLE feedback (
+  subject {text} NOT NULL, user_id {text} NOT NULL, id {blob} NOT NULL, call_id {blob} NOT NULL, at_us {int} NOT NULL, given_us {int} NOT NULL,
+  good {int} NOT NULL, score {real}, comment {text} NOT NULL, key_id {text} NOT NULL, subject_key {text} NOT NULL, subject_user {text} NOT NULL,
+  feature {text} NOT NULL, team {text} NOT NULL, route {text} NOT NULL, provider {text} NOT NULL, model {text} NOT NULL, incurred {int} NOT NULL,
+  PRIMARY KEY (subject, user_id)) {table};
+CREATE INDEX feedback_by_time ON feedback (at_us);
+CREATE INDEX feedback_by_giver ON feedback (user_id) WHERE user_id <> '';
+CREATE INDEX feedback_by_asker ON feedback (subject_user) WHERE subject_user <> '';
+CREATE TABLE readiness_evidence (
+  line {text} NOT NULL PRIMARY KEY, at_us {int} NOT NULL, note {text} NOT NULL, actor {text} NOT NULL, told_us {int} NOT NULL) {clustered};
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"records", 1, "calls, attempts, budgets, keys, idempotency", kFirst},
     {"records", 2, "calls in blocks", kSecond},
@@ -139,6 +154,7 @@ constexpr store::Migration kMigrations[] = {
     {"records", 8, "the order of a run's effects", kEighth},
     {"records", 9, "rollups and zones", kNinth},
     {"records", 10, "sessions of the dashboard", kTenth},
+    {"records", 11, "verdicts of users, and what people have proven", kEleventh},
     {"records", 12, "recorded messages of calls", kTwelfth},
 };
 

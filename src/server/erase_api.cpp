@@ -6,6 +6,7 @@
 #include "base/random.hpp"
 #include "gateway/recorder.hpp"
 #include "records/erase.hpp"
+#include "records/feedback.hpp"
 #include "records/messages.hpp"
 #include "server/job_json.hpp"
 #include "server/job_records.hpp"
@@ -216,6 +217,9 @@ class Erasure {
     files_ = *files;
     const auto keys = co_await db().write(exchange_.loop(), [&](store::Tx& tx) { return records::erase_from_keys(tx, wish_.user, pseudonym_, active_keys_); }, kGently);
     if (!keys) co_return std::unexpected(keys.error());
+    const auto verdicts = co_await db().write(exchange_.loop(), [&](store::Tx& tx) { return records::erase_feedback(tx, wish_.user, pseudonym_); }, kGently);
+    if (!verdicts) co_return std::unexpected(verdicts.error());
+    feedback_ = *verdicts;
     co_return Result<void>{};
   }
 
@@ -233,6 +237,7 @@ class Erasure {
     o["batches"] = files_.batches;
     o["replies"] = replies_;
     o["budget_windows"] = windows_;
+    o["feedback"] = feedback_;
     o["chains_retired"] = erased_.chains;
     o["active_keys"] = active_keys_;
     o["pseudonym"] = pseudonym_;
@@ -260,7 +265,7 @@ class Erasure {
   std::vector<records::BlockKey> blocks_;
   work::ErasedJobs erased_;
   work::ErasedFiles files_;
-  std::uint64_t calls_ = 0, replies_ = 0, windows_ = 0, active_keys_ = 0, live_batches_ = 0, messages_ = 0;
+  std::uint64_t calls_ = 0, replies_ = 0, windows_ = 0, feedback_ = 0, active_keys_ = 0, live_batches_ = 0, messages_ = 0;
 };
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include "base/text.hpp"
 #include "net/url.hpp"
 #include "records/ledger.hpp"
+#include "server/await_call.hpp"
+#include "server/feedback_json.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
 #include "server/usage_json.hpp"
@@ -61,7 +63,9 @@ Task<void> usage(net::Exchange& exchange, const Parts& parts) {
   co_await reply_json(exchange, 200, usage_json(*rows, *q));
 }
 
-Task<Result<records::CallRecord>> find_call(net::Exchange& exchange, const Parts& parts, Id id) {
+}  // namespace
+
+Task<Result<records::CallRecord>> await_call(net::Exchange& exchange, const Parts& parts, Id id) {
   const MonoTime give_up = parts.clock.mono() + kImportPatience;
   for (;;) {
     auto found = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::get_call(tx, id); });
@@ -72,16 +76,20 @@ Task<Result<records::CallRecord>> find_call(net::Exchange& exchange, const Parts
   }
 }
 
+namespace {
+
 Task<void> decision(net::Exchange& exchange, const Parts& parts, std::string name) {
   const auto who = require_scope(exchange, parts, gateway::Scope::usage);
   if (!who) co_return co_await reply_problem(exchange, who.error());
   const auto id = parse_id(name, "call");
   if (!id) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "a call's id looks like call_01k…", "id"});
-  auto record = co_await find_call(exchange, parts, *id);
+  auto record = co_await await_call(exchange, parts, *id);
   if (record && !who->key->scopes.has(gateway::Scope::read) && record->key_id != who->key_id())
     record = fail(ErrorCode::caller_not_found, "no such call");
   if (!record) co_return co_await reply_problem(exchange, record.error());
-  const std::string text = records::to_json(*record);
+  const auto feedback = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::feedback_of(tx, to_string(*id, "call")); });
+  if (!feedback) co_return co_await reply_problem(exchange, feedback.error());
+  const std::string text = with_feedback(records::to_json(*record), *feedback);
   co_await reply_text(exchange, 200, "application/json", text);
 }
 

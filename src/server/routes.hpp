@@ -10,6 +10,8 @@ Task<bool> keys_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> records_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> messages_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> export_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> feedback_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> readiness_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> budgets_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> jobs_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> dead_api(net::Exchange& exchange, const Parts& parts);

@@ -49,6 +49,10 @@ Task<void> Api::handle(net::Exchange& exchange) {
   if (messages) co_return;
   const bool exported = co_await export_api(exchange, parts_);
   if (exported) co_return;
+  const bool feedback = co_await feedback_api(exchange, parts_);
+  if (feedback) co_return;
+  const bool readiness = co_await readiness_api(exchange, parts_);
+  if (readiness) co_return;
   const bool budgets = co_await budgets_api(exchange, parts_);
   if (budgets) co_return;
   if (parts_.work) {

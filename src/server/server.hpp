@@ -6,6 +6,8 @@
 //   messages_api   /api/calls/{id}/messages
 //   export_api     /api/calls/export, /api/export/user
 //   budgets_api    /api/budgets/unknown, /api/budgets/reconcile
+//   feedback_api   /api/feedback
+//   readiness_api  /api/readiness
 //   jobs_api       /api/jobs, /api/queues
 //   events_api     /api/jobs/{id}/events
 //   flows_api      /api/flows, /api/jobs/{id}/stages
@@ -39,6 +41,7 @@ namespace ballast::server {
 class WorkDoor;                                  // work_door.hpp
 class Pages;                                     // pages.hpp
 class Sessions;                                  // sessions.hpp
+class ConfiguredNow;                             // readiness.hpp
 
 // Borrowed; all of it outlives the Api.
 struct Parts {
@@ -52,6 +55,7 @@ struct Parts {
   const Pages* pages = nullptr;                  // null: none are served
   Sessions* sessions = nullptr;                  // null: nobody signs in, cookies say nothing
   bool tls = false;                              // this server speaks it: cookies are for it alone
+  const ConfiguredNow* configured = nullptr;     // null only in tests of other routes
 };
 
 class Api final : public net::Handler {
