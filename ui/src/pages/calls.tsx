@@ -1,5 +1,5 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
-import { get, Problem, type Query } from '../api/client'
+import { get, Problem, type Query, url } from '../api/client'
 import { useApi } from '../api/query'
 import type { CallRow, CallRows, Series } from '../api/types'
 import { Badge, Button, Empty, ErrorBox, Loading, Money, Page, Panel, Status, Text, Time } from '../components/basic'
@@ -253,6 +253,12 @@ function List({ range, filters, tail }: { range: Range; filters: Filters; tail: 
       actions={
         <>
           {tail && missed > 0 ? <span className="muted small">{count(missed)} came too fast to show</span> : null}
+          {['csv', 'jsonl'].map((format) => (
+            <a key={format} className="button button-small" download href={url('/api/calls/export', { format, from, to, ...filters })}>
+              <span className="hidden">These calls as </span>
+              {format.toUpperCase()}
+            </a>
+          ))}
           <Button small disabled={busy} onClick={again}>
             {!tail && fresh.length > 0 ? `Show ${fresh.length >= kTail ? `${kTail}+` : fresh.length} new` : 'Read anew'}
           </Button>
