@@ -225,6 +225,8 @@ const reads = {
     silences,
     false_alarm_rate: 0.4,
   }),
+  '/api/dead': () => ({ groups: [], jobs: 7, more: false }),
+  '/api/approvals': () => ({ approvals: [] }),
   '/api/feedback': () => ({ rows: [], recent: [{ id: 'fb_1', at: new Date().toISOString(), call: id('call', 1), verdict: 'bad', comment: kHostile[0] }] }),
   '/api/breakers': () => ({
     breakers: [

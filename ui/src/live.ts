@@ -105,9 +105,9 @@ const kReads: Record<string, string[]> = {
   dead: ['/api/dead', '/api/overview'],
 }
 // What changed on the server is read anew where it is on screen.
-export function useLiveRefresh(): void {
+export function useLiveRefresh(on: boolean): void {
   useLive((event) => {
     if (event.name === 'state') for (const path of kReads[event.data.what] ?? []) invalidate(path)
     if (event.name === 'alert') invalidate('/api/alerts')
-  })
+  }, on)
 }

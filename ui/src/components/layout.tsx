@@ -2,12 +2,12 @@
 
 import { type ReactNode, useEffect, useMemo, useState } from 'react'
 import { useApi } from '../api/query'
-import type { Alerts } from '../api/types'
+import type { Alerts, Approvals, DeadGroups } from '../api/types'
 import { activeShortcuts, useShortcuts } from '../keys'
 import { useLiveRefresh, useOnline } from '../live'
 import { kPages, type PageEntry } from '../pages'
 import { go, Link, usePath } from '../router'
-import { scopesOf, useSession, useSessionHand } from '../session'
+import { scopesOf, useMay, useSession, useSessionHand } from '../session'
 import { setTheme, type Theme, useTheme } from '../theme'
 import { Button } from './basic'
 import { Dialog } from './dialog'
@@ -25,7 +25,7 @@ export function Layout({ children }: { children: ReactNode }) {
   const path = usePath()
   const [open, setOpen] = useState(false)
   const [help, setHelp] = useState(false)
-  useLiveRefresh()
+  useLiveRefresh(useMay('read').may)
   // biome-ignore lint/correctness/useExhaustiveDependencies: the drawer closes when the page changes
   useEffect(() => setOpen(false), [path])
   const shortcuts = useMemo(
@@ -121,8 +121,13 @@ function Group({ title, pages, path }: { title: string; pages: PageEntry[]; path
 
 // How many things wait, beside the pages' names.
 function useCounts(): Record<string, number> {
-  const alerts = useApi<Alerts>('/api/alerts', { state: 'firing', limit: 100 }, { refreshMs: 30_000 }).data?.alerts.length ?? 0
-  return { alerts }
+  const seldom = { refreshMs: 30_000 }
+  const reads = useMay('read').may
+  const decides = useMay('approve').may
+  const alerts = useApi<Alerts>(reads ? '/api/alerts' : null, { state: 'firing', limit: 100 }, seldom).data?.alerts.length ?? 0
+  const dead = useApi<DeadGroups>(reads ? '/api/dead' : null, {}, seldom).data?.jobs ?? 0
+  const approvals = useApi<Approvals>(decides ? '/api/approvals' : null, { limit: 1000 }, seldom).data?.approvals.length ?? 0
+  return { alerts, dead, approvals }
 }
 
 const kThemes: [Theme, string, string][] = [
