@@ -33,6 +33,8 @@ constexpr std::array prefixes = {
     Prefix{"r8_", 10},  Prefix{"ya29.", 8}, Prefix{"eyJ", 20},  Prefix{"whsec_", 8},  Prefix{"glpat-", 8},      Prefix{"pplx-", 8},
 };
 
+constexpr std::size_t least_token = 8;                     // of all of them
+
 // Names whose value is a credential. `key` alone only with "=" (a query string), or half of all prose would go.
 constexpr std::array<std::string_view, 20> names = {
     "api_key",  "api-key", "apikey", "x-api-key", "x-goog-api-key", "authorization", "proxy-authorization",
@@ -53,14 +55,14 @@ std::size_t scheme(std::string_view text) {
 std::size_t assignment(std::string_view text) {
   const auto word = text.substr(0, run(text, [](char c) { return is_alnum(c) || c == '_' || c == '-'; }));
   if (word.empty()) return 0;
-  bool only_equals = iequals(word, "key");
-  bool named = only_equals;
-  for (const auto name : names) named = named || iequals(word, name);
-  if (!named) return 0;
   std::size_t at = word.size();
   at += run(text.substr(at), is_quote);
   at += run(text.substr(at), is_blank);
-  if (at >= text.size() || !(text[at] == '=' || (text[at] == ':' && !only_equals))) return 0;
+  if (at >= text.size() || (text[at] != '=' && text[at] != ':')) return 0;   // most words: before any name is compared
+  const bool only_equals = iequals(word, "key");
+  bool named = only_equals;
+  for (const auto name : names) named = named || iequals(word, name);
+  if (!named || (only_equals && text[at] == ':')) return 0;
   ++at;
   at += run(text.substr(at), is_blank);
   at += run(text.substr(at), is_quote);
@@ -128,6 +130,7 @@ std::string redact(std::string_view text) {
     const auto token = run(text, is_token);
     bool hidden = false;
     for (const auto& p : prefixes) {
+      if (token < least_token) break;
       if (token < p.least || !text.starts_with(p.text)) continue;
       copy(p.text.size());
       hide(token - p.text.size());
