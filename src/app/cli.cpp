@@ -21,6 +21,7 @@ int command_line(int argc, const char* const* argv) {
   add_check(app, run);
   add_explain(app, run);
   add_feedback(app, run);
+  add_top(app, run);
   add_keys(app, run);
   add_journal(app, run);
   add_usage(app, run);

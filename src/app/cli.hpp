@@ -24,6 +24,7 @@ void add_serve(CLI::App& app, Run& run);
 void add_check(CLI::App& app, Run& run);
 void add_explain(CLI::App& app, Run& run);
 void add_feedback(CLI::App& app, Run& run);
+void add_top(CLI::App& app, Run& run);
 void add_keys(CLI::App& app, Run& run);
 void add_journal(CLI::App& app, Run& run);
 void add_budgets(CLI::App& app, Run& run);
