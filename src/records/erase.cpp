@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <map>
 
+#include "base/compress.hpp"
 #include "records/ledger_import.hpp"
+#include "records/rollups_store.hpp"
 
 namespace ballast::records {
 
@@ -39,6 +41,32 @@ Result<void> rename_windows(store::Tx& tx, const Windows& windows) {
     if (auto gone = tx.run("DELETE FROM budget_spend WHERE window_id = $1", {from}); !gone) return std::unexpected(gone.error());
   }
   return {};
+}
+
+// A shard of the users of a rollup.
+struct Shard {
+  int level;
+  std::int64_t start;
+  std::size_t shard, shards;
+};
+
+Result<void> save_shard(store::Tx& tx, const Shard& at, const Section& section) {
+  const std::string packed = ballast::pack(encode_section(section));
+  auto saved = tx.run("INSERT INTO rollup_users (level, start_s, shard, shards, users) VALUES ($1, $2, $3, $4, $5) "
+                      "ON CONFLICT (level, start_s, shard) DO UPDATE SET users = excluded.users", {at.level, at.start, at.shard, at.shards, Value::bytes(packed)});
+  return saved ? Result<void>{} : std::unexpected(saved.error());
+}
+
+Result<void> add_to_shard(store::Tx& tx, const Shard& at, std::string_view user, const Figures& figures) {
+  auto rows = tx.run("SELECT users FROM rollup_users WHERE level = $1 AND start_s = $2 AND shard = $3", {at.level, at.start, at.shard});
+  if (!rows) return std::unexpected(rows.error());
+  Section section;
+  if (!rows->empty()) {
+    auto plain = unpack_column((*rows)[0].bytes(0));
+    if (!plain || !decode_section(*plain, section)) return std::unexpected(damaged_rollup());
+  }
+  section[std::string(user)] += figures;
+  return save_shard(tx, at, section);
 }
 
 }  // namespace
@@ -102,6 +130,34 @@ Result<ErasedCalls> erase_from_block(store::Tx& tx, const BlockKey& key, std::st
   for (const std::int64_t n : *gone) erased.replies += static_cast<std::uint64_t>(n);
   erased.windows = windows.size();
   return erased;
+}
+
+Result<ErasedRollups> erase_from_rollups(store::Tx& tx, std::string_view user, std::string_view pseudonym, std::pair<int, std::int64_t> after, std::size_t limit) {
+  auto rows = tx.run("SELECT level, start_s, shard, shards, users FROM rollup_users WHERE (level > $1 OR (level = $1 AND start_s > $2)) AND shard = ($3 & (shards - 1)) "
+                     "ORDER BY level, start_s LIMIT $4", {after.first, after.second, stable_hash(user) & (kMostShards - 1), limit});
+  if (!rows) return std::unexpected(rows.error());
+  ErasedRollups out;
+  for (const store::Row r : *rows) {
+    const int level = static_cast<int>(r.integer(0));
+    const std::int64_t start = r.integer(1);
+    if (rows->size() == limit) out.next = {level, start};
+    auto plain = unpack_column(r.bytes(4));
+    Section section;
+    if (!plain || !decode_section(*plain, section)) return std::unexpected(damaged_rollup());
+    const auto his = section.find(user);
+    if (his == section.end()) continue;
+    const Figures figures = std::move(his->second);
+    section.erase(his);
+    const auto shards = static_cast<std::size_t>(r.integer(3)), there = shard_of(pseudonym, shards);
+    if (there == static_cast<std::size_t>(r.integer(2))) section[std::string(pseudonym)] += figures;
+    else if (auto moved = add_to_shard(tx, {level, start, there, shards}, pseudonym, figures); !moved) return std::unexpected(moved.error());
+    if (auto saved = save_shard(tx, {level, start, static_cast<std::size_t>(r.integer(2)), shards}, section); !saved) return std::unexpected(saved.error());
+    // Who is making a row of this one just now has read the name: let him read again.
+    if (auto again = tx.run("UPDATE rollup_dirty SET seq = seq + 1 WHERE start_s <= $1 AND start_s > $1 - 86400", {start}); !again)
+      return std::unexpected(again.error());
+    ++out.rows;
+  }
+  return out;
 }
 
 Result<std::uint64_t> erase_from_keys(store::Tx& tx, std::string_view user, std::string_view pseudonym, std::uint64_t& active) {

@@ -104,6 +104,7 @@ CREATE INDEX effects_by_place ON effects (job, place) WHERE place > 0;
 constexpr std::string_view kNinth = R"sql(
 CREATE TABLE rollups (
   level {int} NOT NULL, start_s {int} NOT NULL, calls {int} NOT NULL, sums {blob} NOT NULL, cells {blob}, PRIMARY KEY (level, start_s)) {table};
+CREATE INDEX rollups_wide ON rollups (start_s) WHERE cells IS NULL;
 CREATE TABLE rollup_users (
   level {int} NOT NULL, start_s {int} NOT NULL, shard {int} NOT NULL, shards {int} NOT NULL, users {blob} NOT NULL,
   PRIMARY KEY (level, start_s, shard)) {table};

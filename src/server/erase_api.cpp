@@ -19,7 +19,7 @@ namespace ballast::server {
 
 namespace {
 
-constexpr std::size_t kRowsRead = 20'000, kJobsErased = 500, kBlocksRead = 256, kMessagesErased = 500;
+constexpr std::size_t kRowsRead = 20'000, kJobsErased = 500, kBlocksRead = 256, kMessagesErased = 500, kRollupsErased = 256;
 constexpr Duration kRecorderEnds = std::chrono::seconds(10);
 constexpr Duration kBatchesEnd = std::chrono::seconds(10);
 constexpr int kTries = 5;                                // of a block that the importer rewrites meanwhile
@@ -207,6 +207,17 @@ class Erasure {
       windows_ += done->windows;
     }
     calls_ = calls;
+    for (std::pair<int, std::int64_t> after{0, INT64_MIN};;) {
+      const auto rollups = co_await db().write(exchange_.loop(), [&](store::Tx& tx) -> Result<records::ErasedRollups> {
+        if (auto on = records::overwrite_deleted(tx, true); !on) return std::unexpected(on.error());
+        auto erased = records::erase_from_rollups(tx, wish_.user, pseudonym_, after, kRollupsErased);
+        if (auto off = records::overwrite_deleted(tx, false); erased && !off) return std::unexpected(off.error());
+        return erased;
+      }, kGently);
+      if (!rollups) co_return std::unexpected(rollups.error());
+      if (!rollups->next) break;
+      after = *rollups->next;
+    }
     const auto files = co_await db().write(exchange_.loop(), [&](store::Tx& tx) -> Result<work::ErasedFiles> {
       if (auto on = records::overwrite_deleted(tx, true); !on) return std::unexpected(on.error());
       auto erased = work::erase_files(tx, keys_);

@@ -390,6 +390,32 @@ TEST_P(RollupsTest, ARangeIsExactAtAnyMoment) {
   EXPECT_EQ(static_cast<std::uint64_t>(total->at(0).output), series->total.tokens.output);
 }
 
+// Also where his calls are gone: what is left of them is not left under his name.
+TEST_P(RollupsTest, AnErasedUsersNameIsInNoRow) {
+  std::vector<CallRecord> calls;
+  for (std::uint64_t i = 0; i < 1'400; ++i) {
+    calls.push_back(test::sample_call(i, static_cast<std::int64_t>(i) * 500));
+    calls.back().user = i % 3 == 0 ? "alice" : fmt::format("u{}", i);
+  }
+  add(calls);
+  roll(at(2 * kDay));
+  ASSERT_TRUE(database().write_now([](store::Tx& tx) { return delete_calls(tx, at(kDay), 1'000'000); }));
+  std::uint64_t rows = 0;
+  for (std::pair<int, std::int64_t> after{0, INT64_MIN};;) {
+    const auto erased = database().write_now([&](store::Tx& tx) { return erase_from_rollups(tx, "alice", "gone-1", after, 3); });
+    ASSERT_TRUE(erased) << describe(erased.error());
+    rows += erased->rows;
+    if (!erased->next) break;
+    after = *erased->next;
+  }
+  EXPECT_EQ(rows, 12u + 1 + 1) << "minutes, the hour, the day";
+  for (CallRecord& c : calls)
+    if (c.user == "alice") c.user = "gone-1";
+  for (const Duration step : {Duration(std::chrono::minutes(1)), Duration(std::chrono::hours(24))})
+    expect_exact({.from = at(0), .to = at(kDay / 2), .step = step, .by = Dimension::user, .groups = 5}, calls, "renamed");
+  expect_exact({.from = at(0), .to = at(kDay / 2), .where = {{Dimension::user, "alice"}}}, calls, "none");
+}
+
 TEST_P(RollupsTest, ANoteThatMovedIsNotTaken) {
   add({test::sample_call(1, 0)});
   const auto notes = database().read_now([](store::Tx& tx) { return rollup_notes(tx, 0, INT64_MAX, 10); });
