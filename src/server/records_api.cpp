@@ -1,6 +1,7 @@
 // What happened: usage, decisions, calls. Read from the ledger; admin and read keys see all, usage keys their own.
 #include "base/config_node.hpp"
 #include "base/log.hpp"
+#include "base/money.hpp"
 #include "base/text.hpp"
 #include "net/url.hpp"
 #include "records/ledger.hpp"
@@ -8,6 +9,7 @@
 #include "server/feedback_json.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
+#include "server/stat_json.hpp"
 #include "server/usage_json.hpp"
 
 namespace ballast::server {
@@ -93,12 +95,68 @@ Task<void> decision(net::Exchange& exchange, const Parts& parts, std::string nam
   co_await reply_text(exchange, 200, "application/json", text);
 }
 
+// One of an enumeration's names; `into` stays as it is if absent.
+template <class E>
+Result<void> query_name(const net::RequestHead& request, std::string_view name, int values, std::optional<E>& into) {
+  const std::string text = query(request, name);
+  if (text.empty()) return {};
+  std::string all;
+  for (int i = 0; i < values; ++i) {
+    const auto value = static_cast<E>(i);
+    if (records::to_string(value) == text) {
+      into = value;
+      return {};
+    }
+    all.append(i ? ", " : "").append(records::to_string(value));
+  }
+  return fail(ErrorCode::caller_invalid_request, "must be one of " + all, std::string(name));
+}
+
+// What a search of calls may ask beyond what usage may.
+Result<records::CallFilter> read_search(const net::RequestHead& request, const gateway::Principal& who) {
+  auto f = read_filter(request, who);
+  if (!f) return f;
+  f->error = query(request, "error");
+  if (auto ok = query_name(request, "status", 4, f->status); !ok) return fail(std::move(ok.error()));
+  if (auto ok = query_name(request, "cache", 8, f->cache); !ok) return fail(std::move(ok.error()));
+  for (const auto& [name, into] : {std::pair("min_cost", &f->min_cost_nano), {"max_cost", &f->max_cost_nano}}) {
+    const std::string text = query(request, name);
+    if (text.empty()) continue;
+    const auto cost = money_from_usd(text, name);
+    if (!cost) return fail(cost.error());
+    *into = cost->nano;
+  }
+  for (const auto& [name, into] : {std::pair("min_latency", &f->min_latency_us), {"max_latency", &f->max_latency_us}}) {
+    constexpr std::size_t longest = 100'000'000'000;   // ms: three years
+    const auto ms = query_count(request, name, longest + 1, 0, longest);
+    if (!ms) return fail(ms.error());
+    if (*ms <= longest) *into = *ms * 1'000;
+  }
+  return f;
+}
+
+// A page's list: short rows, at once, and no more searching than one waits for.
+Task<void> call_rows(net::Exchange& exchange, const Parts& parts, records::CallFilter filter, std::size_t limit, std::optional<Id> before) {
+  const auto page = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::search_calls(tx, filter, limit, before); });
+  if (!page) co_return co_await reply_problem(exchange, page.error());
+  json::array rows;
+  for (const records::CallRecord& call : page->calls) rows.push_back(call_row_json(call));
+  json::object body{{"calls", std::move(rows)}};
+  if (page->next) body["next"] = to_string(*page->next, "call");
+  body["searched_to"] = to_rfc3339(page->searched_to);
+  co_await reply_json(exchange, 200, std::move(body));
+}
+
 Task<void> calls(net::Exchange& exchange, const Parts& parts) {
-  const auto who = require_scope(exchange, parts, gateway::Scope::usage);
-  if (!who) co_return co_await reply_problem(exchange, who.error());
-  co_await catch_up(exchange, parts);
   const auto& request = exchange.request();
-  const auto filter = read_filter(request, *who);
+  const std::string view = query(request, "view");
+  // A page's key may be one that only reads.
+  auto who = require_scope(exchange, parts, view == "row" ? gateway::Scope::read : gateway::Scope::usage);
+  if (!who && view == "row") who = require_scope(exchange, parts, gateway::Scope::usage);
+  if (!who) co_return co_await reply_problem(exchange, who.error());
+  if (!view.empty() && view != "row") co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "row, or nothing", "view"});
+  if (view.empty()) co_await catch_up(exchange, parts);
+  const auto filter = read_search(request, *who);
   const auto limit = query_count(request, "limit", 100, 1, 1000);
   if (!filter || !limit) co_return co_await reply_problem(exchange, filter ? limit.error() : filter.error());
   std::optional<Id> before;
@@ -106,6 +164,7 @@ Task<void> calls(net::Exchange& exchange, const Parts& parts) {
     before = parse_id(cursor, "call");
     if (!before) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "not a call's id", "before"});
   }
+  if (!view.empty()) co_return co_await call_rows(exchange, parts, *filter, *limit, before);
   const auto rows = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::list_calls(tx, *filter, *limit, before); });
   if (!rows) co_return co_await reply_problem(exchange, rows.error());
   std::string body = "{\"calls\":[";

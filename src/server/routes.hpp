@@ -8,6 +8,7 @@ Task<bool> models_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> session_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> keys_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> records_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> series_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> messages_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> export_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> feedback_api(net::Exchange& exchange, const Parts& parts);

@@ -45,6 +45,8 @@ Task<void> Api::handle(net::Exchange& exchange) {
   if (state) co_return;
   const bool records = co_await records_api(exchange, parts_);
   if (records) co_return;
+  const bool series = co_await series_api(exchange, parts_);
+  if (series) co_return;
   const bool messages = co_await messages_api(exchange, parts_);
   if (messages) co_return;
   const bool exported = co_await export_api(exchange, parts_);
