@@ -42,6 +42,9 @@ void read_ledger(const ConfigNode& node, LedgerConfig& ledger) {
 }
 
 void read_retention(const ConfigNode& node, RetentionConfig& retention) {
+  retention.rollups.minutes = node.duration("minutes", retention.rollups.minutes);
+  retention.rollups.hours = node.duration("hours", retention.rollups.hours);
+  retention.rollups.days = node.duration("days", retention.rollups.days);
   retention.messages = node.duration("messages", retention.messages);
   node.done();
 }

@@ -27,6 +27,7 @@
 #include "llm/prices.hpp"
 #include "llm/provider.hpp"
 #include "llm/simulator/simulator.hpp"
+#include "records/rollups.hpp"
 #include "work/batches.hpp"
 #include "work/off_peak.hpp"
 #include "work/provider_batches.hpp"
@@ -53,6 +54,7 @@ struct LedgerConfig {
 // How long things are kept; zero: for ever.
 struct RetentionConfig {
   Duration messages = std::chrono::hours(24 * 7);   // of calls, where routes record them
+  records::RollupRetention rollups;            // minutes, hours, days
 };
 
 struct LogConfig {

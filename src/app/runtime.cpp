@@ -16,6 +16,7 @@
 #include "records/idempotency.hpp"
 #include "records/ledger.hpp"
 #include "records/migrations.hpp"
+#include "records/rollups.hpp"
 #include "server/key_changes.hpp"
 #include "server/key_rows.hpp"
 #include "server/work_door.hpp"
@@ -342,6 +343,22 @@ void Runtime::tick() {
   if (ticks_ % 60 == 0) sweep();
   if (ticks_ % 5 == 0) workshop_->sweep(clock_.wall());
   drop_old_calls();
+  roll_up();
+}
+
+// Some minutes at a time: what a new version finds in an old ledger takes many ticks. A minute is given a moment for its last calls to be imported.
+void Runtime::roll_up() {
+  constexpr std::size_t minutes = 16;
+  const WallTime now = clock_.wall() - std::chrono::seconds(2);
+  const MonoTime until = clock_.mono() + std::chrono::milliseconds(250);
+  records::Roller roller(*database_);
+  while (clock_.mono() < until) {
+    const auto rolled = roller.roll(now, minutes);
+    if (!rolled) log::warn("calls_not_rolled_up", {{"why", rolled.error().message}});
+    if (!rolled || *rolled < minutes) break;
+  }
+  if (ticks_ % 600 != 0) return;
+  if (auto retired = roller.retire(config_.retention.rollups, now); !retired) log::warn("rollups_not_deleted", {{"why", retired.error().message}});
 }
 
 void Runtime::sweep() {

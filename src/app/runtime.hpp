@@ -69,6 +69,7 @@ class Runtime {
   void note_session_use();
   void sweep();                            // once a minute
   void drop_old_calls();
+  void roll_up();
   void note_configured();                  // for readiness
 
   struct Retired {                             // a setup that calls under way may still use

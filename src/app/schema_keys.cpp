@@ -14,6 +14,12 @@ constexpr K ledger[] = {
     {"max", size, "Of all journal files; beyond it (a long database outage) calls are refused.", "1GB", "16GB"},
     {"retention", duration, "Calls older than this leave the ledger; 0 keeps them.", "90d", "0"},
 };
+constexpr K retention[] = {
+    {"minutes", duration, "Calls added up by minute; 0 keeps them. Of older times charts have whole hours.", "7d", "14d"},
+    {"hours", duration, "Calls added up by hour; 0 keeps them. Of older times charts have whole days.", "365d", "180d"},
+    {"days", duration, "Calls added up by day; 0 keeps them.", "1825d", "0"},
+    {"messages", duration, "Recorded messages of calls; 0s keeps them.", "30d", "7d"},
+};
 constexpr K logging[] = {
     {"level", choice, "Least level that is written.", "debug", "info", "debug|info|warn|error|off"},
     {"file", text, "\"-\" for standard output, \"stderr\", or a path; SIGHUP reopens it.", "/var/log/ballast.log", "-"},
@@ -200,9 +206,6 @@ constexpr K record[] = {
     {"max_bytes", size, "Of request and of reply, as kept; what is longer is cut. 1MB at most.", "64KB", "256KB"},
     {"redact", list_or_text, "What is taken out before anything is written: all, none, secrets, email, phone, card, iban, ip, ssn, and patterns of one's own. Secrets always are.", {}, "[all]", {}, redact},
 };
-constexpr K retention[] = {
-    {"messages", duration, "Recorded messages of calls; 0s keeps them.", "30d", "7d"},
-};
 constexpr K direct[] = {
     {"retries", object, "Attempts, deadline and waiting.", {}, {}, {}, retries},
     {"hedge", object, "A second attempt beside a slow one.", {}, {}, {}, hedge},
@@ -315,7 +318,7 @@ constexpr K root[] = {
     {"cache_size", size, "Memory of the response cache.", "64MB", "256MB"},
     {"tls", object, "Certificates.", {}, {}, {}, tls},
     {"ledger", object, "Durability of the record of every call.", {}, {}, {}, ledger},
-    {"retention", object, "How long things are kept.", {}, {}, {}, retention},
+    {"retention", object, "How long things are kept; calls themselves: ledger.retention.", {}, {}, {}, retention},
     {"log", object, "JSON lines.", {}, {}, {}, logging},
     {"telemetry", object, "Traces and metrics for a collector.", {}, {}, {}, telemetry},
     {"limits_http", object, "What a client may send, and how slowly.", {}, {}, {}, limits_http},
