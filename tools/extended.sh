@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make extended`: what is too long for every change. ThreadSanitizer on the unit tests, the whole end-to-end suite with
-# its long runs, the durable road's jobs and runs killed 500 times each on both databases, then FUZZ_SECONDS (60) of each fuzz target.
+# its long runs, the durable road's jobs and runs killed 500 times each on both databases, then ten minutes of
+# importing and rolling up, and FUZZ_SECONDS (60) of each fuzz target.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 rc=0
@@ -16,5 +17,7 @@ EXTENDED=1 RUN_KILLS=200 tools/test.sh || rc=1
 echo "== durable work, killed 500 times each"
 BALLAST_KILLS=500 BALLAST_SIM_STEPS=20000000 BALLAST_LONG_MAPS=1 \
   build/release/tests/test_work --gtest_filter='*WorkKill.*:*RunKill.*:WorkBoardSim.*:*WorkMaps.*' || rc=1
+echo "== ten minutes of 5,000 records a second, imported and rolled up: in time, and in the same memory"
+build/release/bench/bench_records_rollup soak sqlite "${SOAK_SECONDS:-600}" 5000 || rc=1
 tools/fuzz.sh || rc=1
 exit $rc
