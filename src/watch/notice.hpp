@@ -26,6 +26,14 @@ struct Grouping {
   Duration wait = std::chrono::seconds(10), interval = std::chrono::minutes(5), repeat = std::chrono::hours(4);
 };
 
+// What the configuration says.
+struct Options {
+  std::vector<Rule> rules = default_rules();
+  std::vector<Receiver> receivers;
+  Grouping grouping;
+  Duration retention = std::chrono::hours(24 * 90);   // of resolved alerts
+};
+
 struct Notice {
   std::string rule;
   std::vector<Alert> firing, resolved;

@@ -41,7 +41,7 @@ std::vector<Rule> default_rules() {
       {.name = "error_burst", .kind = Kind::error_burst, .severity = Severity::page, .by = {"all", "provider", "model", "route"}, .factor = 5, .threshold = 0.25, .least = 5},
       {.name = "errors_fast", .kind = Kind::error_budget, .severity = Severity::page, .by = {"all", "route"}, .least = 10, .objective = 0.99, .burns = fast},
       {.name = "errors_slow", .kind = Kind::error_budget, .severity = Severity::ticket, .by = {"all", "route"}, .least = 10, .objective = 0.99, .burns = slow},
-      {.name = "latency_rise", .kind = Kind::latency_rise, .severity = Severity::ticket, .by = {"all", "provider", "model"}, .factor = 1.6, .threshold = 0.3, .least = 12},
+      {.name = "latency_rise", .kind = Kind::latency_rise, .severity = Severity::ticket, .by = {"all", "provider", "model"}, .factor = 1.6, .threshold = 0.35, .least = 12},
       {.name = "latency_fast", .kind = Kind::latency_budget, .severity = Severity::page, .by = {"all", "route"}, .least = 10, .objective = 0.95, .bound = 2min, .burns = fast},
       {.name = "latency_slow", .kind = Kind::latency_budget, .severity = Severity::ticket, .by = {"all", "route"}, .least = 10, .objective = 0.95, .bound = 2min, .burns = slow},
       {.name = "cache_collapse", .kind = Kind::cache_collapse, .severity = Severity::ticket, .by = {"all"}, .factor = 0.3, .threshold = 0.1, .least = 30},

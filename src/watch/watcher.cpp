@@ -210,21 +210,13 @@ void Watcher::publish() const {
     }
 }
 
-Result<void> Watcher::test(const std::string& receiver) {
+Result<Watcher::Trial> Watcher::trial(const std::string& receiver, WallTime now) const {
   const Options options = this->options();
   const auto r = std::ranges::find(options.receivers, receiver, &Receiver::name);
   if (r == options.receivers.end()) return fail(ErrorCode::caller_not_found, "there is no receiver of that name under alerts.receivers", "receiver");
-  const WallTime now = world_.clock.wall();
   const Notice notice{.rule = "test", .firing = {{.rule = "test", .severity = r->least, .state = State::firing, .title = "a test: nothing is wrong", .detail = "sent by hand", .since = now, .updated = now}},
                       .resolved = {}};
-  const std::string body = r->type == Receiver::Type::slack ? slack_body(notice) : webhook_body(notice, now);
-  auto owed = world_.database.write_now([&](store::Tx& tx) -> Result<bool> {
-    if (auto done = world_.outlet.owe(tx, *r, "alert.test", body, now); !done) return fail(std::move(done.error()));
-    return true;
-  });
-  if (!owed) return fail(std::move(owed.error()));
-  world_.outlet.poke();
-  return {};
+  return Trial{world_.outlet, *r, r->type == Receiver::Type::slack ? slack_body(notice) : webhook_body(notice, now), now};
 }
 
 }  // namespace ballast::watch

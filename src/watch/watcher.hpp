@@ -20,14 +20,6 @@
 
 namespace ballast::watch {
 
-// What the configuration says.
-struct Options {
-  std::vector<Rule> rules = default_rules();
-  std::vector<Receiver> receivers;
-  Grouping grouping;
-  Duration retention = std::chrono::hours(24 * 90);   // of resolved alerts
-};
-
 // Where a notice goes: it is owed from this transaction on, and is delivered at least once. Implemented above this floor.
 class Outlet {
  public:
@@ -62,8 +54,16 @@ class Watcher {
   Options options() const;                             // any thread
   // Called with every alert that changed, on the watcher's thread, after it is kept. Set before `start`.
   void on_change(std::function<void(const Alert&)> tell) { tell_ = std::move(tell); }
-  // A notice by way of trial. caller_not_found: no such receiver.
-  Result<void> test(const std::string& receiver);
+  // A notice by way of trial, to be owed in a transaction of the caller's; `poke` then. caller_not_found: no such receiver. Any thread.
+  struct Trial {
+    Outlet& outlet;
+    Receiver receiver;
+    std::string body;
+    WallTime at;
+    Result<void> owe(store::Tx& tx) const { return outlet.owe(tx, receiver, "alert.test", body, at); }
+  };
+  Result<Trial> trial(const std::string& receiver, WallTime now) const;
+  void poke() { world_.outlet.poke(); }
 
   // One look; for tests, and what the thread does. False: another one watches.
   Result<bool> look();

@@ -184,9 +184,11 @@ TEST_P(WatcherTest, OldResolvedAlertsGo) {
 
 TEST_P(WatcherTest, AReceiverCanBeTried) {
   auto w = watcher();
-  ASSERT_TRUE(w->test("ops"));
+  const auto trial = w->trial("ops", clock.now);
+  ASSERT_TRUE(trial);
+  ASSERT_TRUE(database().write_now([&](store::Tx& tx) -> Result<bool> { auto done = trial->owe(tx); return done ? Result<bool>(true) : fail(done.error()); }));
   EXPECT_EQ(box.sent.back(), "ops alert.test");
-  EXPECT_EQ(w->test("nobody").error().code, ErrorCode::caller_not_found);
+  EXPECT_EQ(w->trial("nobody", clock.now).error().code, ErrorCode::caller_not_found);
 }
 
 BALLAST_ON_BOTH_DATABASES(WatcherTest);
