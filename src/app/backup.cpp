@@ -11,6 +11,7 @@
 #include "records/audit.hpp"
 #include "records/audit_anchors.hpp"
 #include "records/migrations.hpp"
+#include "watch/rows.hpp"
 #include "work/job_rows.hpp"
 
 namespace ballast::app {
@@ -173,6 +174,7 @@ void tell_trail(const Config& config, const BackupManifest& manifest) {
 std::vector<store::Migration> all_migrations() {
   std::vector<store::Migration> out(records::migrations().begin(), records::migrations().end());
   out.insert(out.end(), work::migrations().begin(), work::migrations().end());
+  out.insert(out.end(), watch::migrations().begin(), watch::migrations().end());
   return out;
 }
 

@@ -26,6 +26,7 @@ int command_line(int argc, const char* const* argv) {
   add_journal(app, run);
   add_usage(app, run);
   add_budgets(app, run);
+  add_alerts(app, run);
   add_query(app, run);
   add_schema(app, run);
   add_intents(app, run);

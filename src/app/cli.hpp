@@ -28,6 +28,7 @@ void add_top(CLI::App& app, Run& run);
 void add_keys(CLI::App& app, Run& run);
 void add_journal(CLI::App& app, Run& run);
 void add_budgets(CLI::App& app, Run& run);
+void add_alerts(CLI::App& app, Run& run);
 void add_audit(CLI::App& app, Run& run);
 void add_jobs(CLI::App& app, Run& run);
 void add_runs(CLI::App& jobs, Run& run);         // beneath `jobs`

@@ -142,6 +142,7 @@ std::vector<std::string> warnings_of(const Config& config, const Wired& wired) {
   std::vector<std::string> out;
   const auto spending = spending_providers(config);
   if (!spending.empty() && config.budgets.empty()) out.push_back("no budget limits what the providers with a key may cost");
+  if (!spending.empty() && config.alerts.receivers.empty()) out.push_back("alerts go to the log and the page alone: name a receiver under alerts.receivers");
   if (!config.require_key) out.push_back("calls without a key are let in (require_key: false)");
   if (!config.budgets.empty())
     for (const auto& row : routes_of(config, wired))

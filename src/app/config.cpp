@@ -143,6 +143,7 @@ void read_sections(const ConfigNode& root, const EnvLookup& environment, Config&
     config.pages[name] = (beside / node.as_string()).string();
   }
   config.webhooks = parse::webhooks(root.get("webhooks"));
+  config.alerts = parse::alerts(root.get("alerts"), config.webhooks);
   config.batches = parse::batches(root.get("batches"));
   config.probe_local = root.boolean("probe_local", true);
   for (const auto& [name, node] : root.map("providers")) config.providers.push_back(parse::provider(name, node));

@@ -28,6 +28,7 @@
 #include "llm/provider.hpp"
 #include "llm/simulator/simulator.hpp"
 #include "records/rollups.hpp"
+#include "watch/notice.hpp"
 #include "work/batches.hpp"
 #include "work/off_peak.hpp"
 #include "work/provider_batches.hpp"
@@ -160,6 +161,7 @@ struct Config {
   std::string datasets = "datasets";           // the folder of datasets
   std::map<std::string, std::string> pages;    // folders of static files, by the name that stands in /pages/NAME/
   WebhookConfig webhooks;
+  watch::Options alerts;
   BatchConfig batches;
   bool auto_providers = false;                 // no file names any: those of the environment, and of this machine
   bool probe_local = true;                     // then look for model servers on this machine
@@ -195,6 +197,7 @@ std::shared_ptr<const gateway::RecordRule> record(const ConfigNode& route);   //
 ClassifierConfig classifier(const ConfigNode& node, const std::filesystem::path& folder);
 gateway::LimitRule limit(const ConfigNode& node);
 WebhookConfig webhooks(const ConfigNode& node);
+watch::Options alerts(const ConfigNode& node, const WebhookConfig& webhooks);
 BatchConfig batches(const ConfigNode& node);
 TelemetryConfig telemetry(const ConfigNode& node, const EnvLookup& environment);
 gateway::BudgetRule budget(const ConfigNode& node);

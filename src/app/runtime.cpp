@@ -219,12 +219,16 @@ Result<void> Runtime::open_doors() {
   auto shop = Workshop::open(config_, {*loops_, *database_, metrics_, *gateway_});
   if (!shop) return fail(std::move(shop.error()));
   workshop_ = std::move(*shop);
+  const auto holder = journal_id();
+  if (!holder) return fail(holder.error());
+  alarms_ = std::make_unique<Alarms>(config_, Alarms::Ground{*database_, metrics_, *gateway_, *workshop_, loops_->at(0), clock_, *holder});
   auto pages = server::read_pages(config_.pages);
   if (!pages) return fail(std::move(pages.error()));
   pages_.use(std::move(*pages));
   server::Parts parts{*gateway_, *database_, metrics_, clock_, kVersion, &workshop_->door(), &workshop_->links(), &pages_};
   parts.sessions = sessions_.get();
   parts.tls = !config_.tls_cert.empty();
+  parts.watcher = &alarms_->watcher();
   parts.configured = &configured_;
   api_ = std::make_unique<server::Api>(std::move(parts));
   note_configured();
@@ -233,6 +237,7 @@ Result<void> Runtime::open_doors() {
   if (figures_) figures_->start();
   journal_->start_importer(*database_);
   anchors_->start(*database_);
+  alarms_->start();
   const HttpConfig& http = config_.http;
   net::ServerOptions options{.address = config_.listen.host, .port = config_.listen.port};
   options.limits.head_bytes = http.header;
@@ -275,6 +280,7 @@ Result<void> Runtime::reload(Config config) {
     retired_.push_back(std::move(old));
   }
   pages_.use(std::move(*pages));
+  alarms_->reload(config);
   log::set_level(config.log.level);
   recorder_->retention(config.retention.messages);
   config_ = std::move(config);
@@ -396,6 +402,7 @@ bool Runtime::drain(Duration patience) {
   if (!listener_) return true;
   api_->draining(true);
   listener_->stop_accepting();
+  alarms_->stop();
   workshop_->drain(patience);
   const bool clean = listener_->drain(patience);
   listener_.reset();
@@ -407,10 +414,12 @@ bool Runtime::drain(Duration patience) {
 
 Runtime::~Runtime() {
   drain(Duration::zero());
+  if (alarms_) alarms_->stop();
   tell_collector(Duration::zero());
   if (workshop_) workshop_->drain(Duration::zero());
   if (loops_) loops_->stop();
   api_.reset();
+  alarms_.reset();
   workshop_.reset();
   gateway_.reset();
   recorder_.reset();                       // writes what waits

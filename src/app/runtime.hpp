@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "app/alarms.hpp"
 #include "app/config.hpp"
 #include "app/wiring.hpp"
 #include "app/workshop.hpp"
@@ -100,6 +101,7 @@ class Runtime {
   WiredPtr wired_;
   std::unique_ptr<gateway::Gateway> gateway_;
   std::unique_ptr<Workshop> workshop_;
+  std::unique_ptr<Alarms> alarms_;
   server::Pages pages_;
   std::unique_ptr<server::Sessions> sessions_;
   server::ConfiguredNow configured_;

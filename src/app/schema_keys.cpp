@@ -296,6 +296,39 @@ constexpr K webhooks[] = {
     {"allow", texts, "What may be reached beside the public internet: HOST, HOST:PORT, or addresses (10.0.0.0/8).", "[hooks.internal, 10.0.0.0/8]"},
     {"secrets", map, "By name. A job's webhook may name one ({url, secret}); \"default\" signs the others, which without it go unsigned.", "default", {}, {}, webhook_secrets},
 };
+constexpr K alert_receivers[] = {
+    {"type", choice, "webhook: {type, timestamp, data: {rule, firing, resolved}}, signed as other webhooks are; slack: {text, blocks}, as Slack's incoming webhooks and what imitates them take it.", "slack", "webhook", "webhook|slack"},
+    {"url", text, "Where it is posted; beyond the public internet only what webhooks.allow names.", "https://hooks.example.com/alerts", {}, {}, {}, true},
+    {"secret", text, "One of webhooks.secrets that signs; absent: \"default\", if there is one.", "default"},
+    {"severity", choice, "The least grave that is told.", "page", "ticket", "info|ticket|page"},
+    {"rules", texts, "Only alerts of these rules; absent: of all.", "[cost_spike]"},
+    {"resolved", boolean, "Tell the end, too.", "false", "true"},
+};
+constexpr K alert_rules[] = {
+    {"off", boolean, "The rule says nothing.", "true", "false"},
+    {"kind", choice, "Of a rule of your own; a rule of the default set has its kind.", "cost_spike", {},
+     "cost_spike|token_anomaly|traffic_rise|silence|error_burst|error_budget|latency_rise|latency_budget|cache_collapse|budget|budget_forecast|dead_letters|breaker_open|queue_age|price_missing|journal"},
+    {"severity", choice, "How grave its alerts are.", "page", "ticket", "info|ticket|page"},
+    {"by", texts, "What calls are judged by, each value alone: all (everything together), model, provider, route, key, team, user, feature, operation.", "[all, key]", "[all]"},
+    {"where", map_text, "Only what has these labels.", "model"},
+    {"for", duration, "The condition holds so long before it fires.", "1m", "0"},
+    {"resolve", duration, "And is gone so long before it is resolved.", "10m", "5m"},
+    {"factor", number, "Times what is usual (kinds with a baseline).", "4"},
+    {"floor", number, "And at least so much more than usual: dollars, tokens or calls.", "20"},
+    {"threshold", number, "A share or a count (kinds without a baseline).", "0.5"},
+    {"age", duration, "How old, how long open, how long silent.", "30m"},
+    {"least", integer, "Calls, or failures, below which nothing is said.", "20"},
+    {"objective", number, "error_budget, latency_budget: the share of calls that should be good.", "0.999"},
+    {"bound", duration, "latency_budget: what is slow. One value for all rules.", "30s"},
+};
+constexpr K alerts[] = {
+    {"rules", map, "By name: changes to the rules that are on by default, and rules of your own (docs/alerts.md).", "cost_spike", {}, {}, alert_rules},
+    {"receivers", map, "Who is told, beside the log and /api/alerts.", "ops", {}, {}, alert_receivers},
+    {"group_wait", duration, "New alerts of one rule are told together after this.", "30s", "10s"},
+    {"group_interval", duration, "Changes are told this often at most.", "1m", "5m"},
+    {"repeat_interval", duration, "What goes on firing is told again after this.", "1h", "4h"},
+    {"retention", duration, "How long resolved alerts are kept.", "30d", "90d"},
+};
 constexpr K keys[] = {
     {"name", text, "Its name in records.", "app", {}, {}, {}, true},
     {"value", text, "The secret, usually ${VARIABLE}; at least 16 characters.", "sk-app-0123456789abcdef", {}, {}, {}, true},
@@ -339,6 +372,7 @@ constexpr K root[] = {
     {"work", object, "Jobs.", {}, {}, {}, work},
     {"batches", object, "Files and batches (/v1/files, /v1/batches).", {}, {}, {}, batches},
     {"webhooks", object, "Who is told of a job's end.", {}, {}, {}, webhooks},
+    {"alerts", object, "Rules over calls, money, queues and providers, on from the first start; who is told.", {}, {}, {}, alerts},
     {"keys", list, "Keys of callers; further ones by `ballast keys` and /api/keys.", {}, {}, {}, keys},
 };
 

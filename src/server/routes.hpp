@@ -14,6 +14,7 @@ Task<bool> export_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> feedback_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> readiness_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> budgets_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> alerts_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> jobs_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> dead_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> approvals_api(net::Exchange& exchange, const Parts& parts);

@@ -57,6 +57,8 @@ Task<void> Api::handle(net::Exchange& exchange) {
   if (readiness) co_return;
   const bool budgets = co_await budgets_api(exchange, parts_);
   if (budgets) co_return;
+  const bool alerts = co_await alerts_api(exchange, parts_);
+  if (alerts) co_return;
   if (parts_.work) {
     const bool workers = co_await workers_api(exchange, parts_);
     if (workers) co_return;

@@ -16,6 +16,7 @@
 //   approve_api    /approve/{token}         approval links: no key, the link is one
 //   workers_api    /api/workers/*
 //   webhooks_api   /api/webhooks
+//   alerts_api     /api/alerts
 //   pages          /pages/NAME/             static files that the configuration names
 //   session_api    /api/session             signing in to the dashboard
 //   state_api      /api/breakers, /api/budgets, /api/providers, /metrics, /healthz, /readyz, /openapi.json
@@ -31,6 +32,10 @@
 #include "gateway/gateway.hpp"
 #include "net/server.hpp"
 #include "store/database.hpp"
+
+namespace ballast::watch {
+class Watcher;                                   // watcher.hpp
+}
 
 namespace ballast::work {
 class ApprovalLinks;                             // approval_links.hpp
@@ -56,6 +61,7 @@ struct Parts {
   Sessions* sessions = nullptr;                  // null: nobody signs in, cookies say nothing
   bool tls = false;                              // this server speaks it: cookies are for it alone
   const ConfiguredNow* configured = nullptr;     // null only in tests of other routes
+  watch::Watcher* watcher = nullptr;             // null: nothing is watched
 };
 
 class Api final : public net::Handler {
