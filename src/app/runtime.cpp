@@ -8,6 +8,7 @@
 
 #include "app/backup.hpp"
 #include "app/cli.hpp"
+#include "app/config_shown.hpp"
 #include "app/readiness_facts.hpp"
 #include "app/restart.hpp"
 #include "base/log.hpp"
@@ -226,7 +227,13 @@ Result<void> Runtime::open_doors() {
   if (!pages) return fail(std::move(pages.error()));
   pages_.use(std::move(*pages));
   server::Parts parts{*gateway_, *database_, metrics_, clock_, kVersion, &workshop_->door(), &workshop_->links(), &pages_};
+  shown_config_.use(shown_config(config_));
+  live_ = std::make_unique<server::Live>(*gateway_, *database_, &workshop_->door(), clock_, server::Live::Options{});
+  journal_->on_imported([live = live_.get()](const records::CallRecord& call) { live->call(call); });
   parts.sessions = sessions_.get();
+  parts.dashboard = &dashboard_;
+  parts.config = &shown_config_;
+  parts.live = live_.get();
   parts.tls = !config_.tls_cert.empty();
   parts.watcher = &alarms_->watcher();
   parts.configured = &configured_;
@@ -235,6 +242,7 @@ Result<void> Runtime::open_doors() {
   loops_->start();
   workshop_->start();
   if (figures_) figures_->start();
+  live_->start();
   journal_->start_importer(*database_);
   anchors_->start(*database_);
   alarms_->start();
@@ -281,6 +289,7 @@ Result<void> Runtime::reload(Config config) {
   }
   pages_.use(std::move(*pages));
   alarms_->reload(config);
+  shown_config_.use(shown_config(config));
   log::set_level(config.log.level);
   recorder_->retention(config.retention.messages);
   config_ = std::move(config);
@@ -403,6 +412,7 @@ bool Runtime::drain(Duration patience) {
   api_->draining(true);
   listener_->stop_accepting();
   alarms_->stop();
+  live_->stop();
   workshop_->drain(patience);
   const bool clean = listener_->drain(patience);
   listener_.reset();
@@ -414,6 +424,7 @@ bool Runtime::drain(Duration patience) {
 
 Runtime::~Runtime() {
   drain(Duration::zero());
+  if (live_) live_->stop();
   if (alarms_) alarms_->stop();
   tell_collector(Duration::zero());
   if (workshop_) workshop_->drain(Duration::zero());

@@ -21,12 +21,15 @@
 #include "net/server.hpp"
 #include "records/audit_anchors.hpp"
 #include "records/journal.hpp"
+#include "server/dashboard.hpp"
+#include "server/live.hpp"
 #include "server/otlp.hpp"
 #include "server/otlp_metrics.hpp"
 #include "server/pages.hpp"
 #include "server/readiness.hpp"
 #include "server/server.hpp"
 #include "server/sessions.hpp"
+#include "server/shown_config.hpp"
 #include "store/database.hpp"
 
 namespace ballast::app {
@@ -104,6 +107,9 @@ class Runtime {
   std::unique_ptr<Alarms> alarms_;
   server::Pages pages_;
   std::unique_ptr<server::Sessions> sessions_;
+  server::Dashboard dashboard_{server::built_ui()};
+  server::ShownConfig shown_config_;
+  std::unique_ptr<server::Live> live_;
   server::ConfiguredNow configured_;
   std::unique_ptr<server::Api> api_;
   std::unique_ptr<net::Server> listener_;

@@ -21,13 +21,6 @@ constexpr std::pair<std::string_view, std::string_view> kTypes[] = {
     {".json", "application/json"}, {".svg", "image/svg+xml"}, {".png", "image/png"}, {".jpg", "image/jpeg"}, {".webp", "image/webp"}, {".ico", "image/x-icon"},
     {".woff2", "font/woff2"}, {".txt", "text/plain; charset=utf-8"}};
 
-std::string_view type_of(const fs::path& path) {
-  const std::string extension = path.extension().string();
-  for (const auto& [ending, type] : kTypes)
-    if (extension == ending) return type;
-  return {};
-}
-
 bool hidden(const fs::path& relative) {
   for (const auto& part : relative)
     if (part.string().starts_with('.')) return true;
@@ -43,6 +36,13 @@ Result<std::string> whole_file(const fs::path& path) {
 
 }  // namespace
 
+std::string_view type_of_file(std::string_view name) {
+  const std::string extension = fs::path(name).extension().string();
+  for (const auto& [ending, type] : kTypes)
+    if (extension == ending) return type;
+  return {};
+}
+
 Result<Page> read_page(const std::string& folder) {
   Page page;
   std::size_t bytes = 0;
@@ -50,7 +50,7 @@ Result<Page> read_page(const std::string& folder) {
   for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
     std::error_code unknown;
     const fs::path relative = fs::path(at->path()).lexically_relative(folder);
-    const std::string_view type = type_of(at->path());
+    const std::string_view type = type_of_file(at->path().native());
     if (type.empty() || hidden(relative) || fs::is_symlink(at->symlink_status(unknown)) || !fs::is_regular_file(at->symlink_status(unknown))) continue;
     const auto size = fs::file_size(at->path(), unknown);
     bytes += unknown ? 0 : size;

@@ -42,6 +42,9 @@ class Pages {
   std::shared_ptr<const PageBook> book_ = std::make_shared<const PageBook>();
 };
 
+// The content type of a file's name; empty: of none that is served.
+std::string_view type_of_file(std::string_view name);
+
 // What every answer of a page carries: scripts, styles and requests of its own origin alone, nothing inline, no frames, no referrer.
 net::Headers headers_of(const PageFile& file);
 

@@ -55,6 +55,10 @@ Task<void> Api::handle(net::Exchange& exchange) {
   if (feedback) co_return;
   const bool readiness = co_await readiness_api(exchange, parts_);
   if (readiness) co_return;
+  const bool live = co_await live_api(exchange, parts_);
+  if (live) co_return;
+  const bool audit = co_await audit_api(exchange, parts_);
+  if (audit) co_return;
   const bool budgets = co_await budgets_api(exchange, parts_);
   if (budgets) co_return;
   const bool alerts = co_await alerts_api(exchange, parts_);
@@ -93,6 +97,8 @@ Task<void> Api::handle(net::Exchange& exchange) {
   if (keys) co_return;
   const bool pages = co_await pages_api(exchange, parts_);
   if (pages) co_return;
+  const bool dashboard = co_await dashboard_api(exchange, parts_);
+  if (dashboard) co_return;
   co_await no_route(exchange);
 }
 

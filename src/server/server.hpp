@@ -19,6 +19,9 @@
 //   alerts_api     /api/alerts
 //   pages          /pages/NAME/             static files that the configuration names
 //   session_api    /api/session             signing in to the dashboard
+//   audit_api      /api/audit, /api/config
+//   live_api       /api/live
+//   dashboard_api  /, /assets/*, the page's own addresses
 //   state_api      /api/breakers, /api/budgets, /api/providers, /metrics, /healthz, /readyz, /openapi.json
 //
 // Native routes answer errors as RFC 9457 problem details; the models' routes in their own API's shape.
@@ -47,6 +50,9 @@ class WorkDoor;                                  // work_door.hpp
 class Pages;                                     // pages.hpp
 class Sessions;                                  // sessions.hpp
 class ConfiguredNow;                             // readiness.hpp
+class Dashboard;                                 // dashboard.hpp
+class ShownConfig;                               // shown_config.hpp
+class Live;                                      // live.hpp
 
 // Borrowed; all of it outlives the Api.
 struct Parts {
@@ -59,6 +65,9 @@ struct Parts {
   const work::ApprovalLinks* links = nullptr;    // null: none are made or taken
   const Pages* pages = nullptr;                  // null: none are served
   Sessions* sessions = nullptr;                  // null: nobody signs in, cookies say nothing
+  const Dashboard* dashboard = nullptr;          // null: there is no page
+  const ShownConfig* config = nullptr;           // null: it is not shown
+  Live* live = nullptr;                          // null: nobody follows
   bool tls = false;                              // this server speaks it: cookies are for it alone
   const ConfiguredNow* configured = nullptr;     // null only in tests of other routes
   watch::Watcher* watcher = nullptr;             // null: nothing is watched

@@ -44,14 +44,32 @@ class Asked final : public net::Exchange {
     for (const auto piece : pieces) answer.append(piece);
     co_return Result<void>{};
   }
-  Task<Result<void>> start_stream(int, const net::Headers&, std::string_view) override { std::abort(); }
-  Task<Result<void>> write(net::Pieces) override { std::abort(); }
-  Task<Result<void>> finish(std::string_view) override { std::abort(); }
+  Task<Result<void>> start_stream(int code, const net::Headers& headers, std::string_view first) override {
+    status = code;
+    type = headers.get("content-type");
+    answer = first;
+    co_return Result<void>{};
+  }
+  // `on_write` sees each piece, and says whether the client still reads.
+  Task<Result<void>> write(net::Pieces pieces) override {
+    std::string all;
+    for (const auto piece : pieces) all.append(piece);
+    answer += all;
+    if (on_write && !on_write(all)) co_return fail(ErrorCode::caller_cancelled, "gone");
+    co_return Result<void>{};
+  }
+  Task<Result<void>> finish(std::string_view last) override {
+    answer.append(last);
+    finished = true;
+    co_return Result<void>{};
+  }
   void abort() override { std::abort(); }
   bool started() const override { return status != 0; }
   int status = 0;
   std::string type, answer, allow;
   net::Headers told;
+  std::function<bool(std::string_view)> on_write;
+  bool finished = false;
 
  private:
   Scheduler& loop_;

@@ -31,7 +31,13 @@ class Shapes {
   std::string fault(std::string_view method, std::string_view path, const json::value& answer) const {
     const auto* content = document_.at("paths").at(path).at(method).at("responses").at("200").get_object().if_contains("content");
     if (!content) return "the operation does not say what it answers";
-    json::object schema = content->at("application/json").at("schema").get_object();
+    return judge(content->at("application/json").at("schema").get_object(), answer);
+  }
+  // The same of one of the schemas.
+  std::string fault_of(std::string_view name, const json::value& value) const { return judge({{"$ref", "#/components/schemas/" + std::string(name)}}, value); }
+
+ private:
+  std::string judge(json::object schema, const json::value& answer) const {
     schema["components"] = document_.at("components");
     const auto compiled = schema::Schema::compile(schema);
     if (!compiled) return compiled.error().message;
@@ -39,7 +45,6 @@ class Shapes {
     return faults.empty() ? std::string() : faults.front().instance_path + ": " + faults.front().message;
   }
 
- private:
   json::value document_;
 };
 
