@@ -67,7 +67,7 @@ class Look:
         self.page.on("pageerror", lambda error: self.complaints.append(f"thrown: {error}"))
         self.page.on("request", self._asks)
         self.page.on("requestfailed", self._failed)
-        self.page.on("response", lambda r: r.status >= 400 and self.complaints.append(f"{r.status} {r.request.method} {r.url}"))
+        self.page.on("response", self._answered)
         return self
 
     def _said(self, message) -> None:
@@ -82,6 +82,11 @@ class Look:
         self.asked.append((request.method, where.path))
         if f"{where.scheme}://{where.netloc}" != self.site:
             self.complaints.append(f"asks another origin: {request.url}")
+
+    def _answered(self, response) -> None:
+        # That a call's messages are not kept is an answer.
+        if response.status >= 400 and not (response.status == 404 and response.url.endswith("/messages")):
+            self.complaints.append(f"{response.status} {response.request.method} {response.url}")
 
     def _failed(self, request) -> None:
         # What is not wanted any more, because the page went on, is no failure.
@@ -134,19 +139,41 @@ class Look:
         self.page.context.close()
 
 
+def new_look(chromium: Browser, site: str, name: str) -> Look:
+    width, height, colours = LOOKS[name]
+    context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=colours, reduced_motion="reduce", locale="en-GB", timezone_id="UTC")
+    context.set_default_timeout(15_000)
+    return Look(context.new_page(), site).watch()
+
+
 @pytest.fixture
 def look(chromium: Browser, site: str):
     """`look("phone")` is a browser of somebody; what went wrong in it fails the test at its end."""
     made: list[Look] = []
 
     def make(name: str = "light") -> Look:
-        width, height, colours = LOOKS[name]
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=colours, reduced_motion="reduce", locale="en-GB", timezone_id="UTC")
-        context.set_default_timeout(15_000)
-        made.append(Look(context.new_page(), site).watch())
+        made.append(new_look(chromium, site, name))
         return made[-1]
     yield make
     for each in made:
         each.close()
     wrong = [complaint for each in made for complaint in each.complaints]
+    assert not wrong, "\n".join(dict.fromkeys(wrong))
+
+
+@pytest.fixture(scope="session")
+def open_looks(chromium: Browser, site: str):
+    made = {name: new_look(chromium, site, name).sign_in() for name in LOOKS}
+    yield made
+    for each in made.values():
+        each.close()
+
+
+@pytest.fixture
+def looks(open_looks):
+    """An administrator's browsers, one for each look, which go from page to page; what went wrong in one fails the test."""
+    for each in open_looks.values():
+        each.complaints.clear()
+    yield open_looks
+    wrong = [f"{name}: {complaint}" for name, each in open_looks.items() for complaint in each.complaints]
     assert not wrong, "\n".join(dict.fromkeys(wrong))
