@@ -74,7 +74,7 @@ export function Table<T>({ label, columns, rows, id, to, onOpen, selected, empty
     shortcuts.focus(event.key === 'ArrowDown' ? 1 : -1)
   }
   return (
-    <div className={dim ? 'table-wrap dim' : 'table-wrap'}>
+    <div className={dim ? 'table-wrap dim' : 'table-wrap'} {...(opens ? {} : { tabIndex: 0, role: 'region', 'aria-label': label })}>
       <table
         ref={ref}
         className={['table', opens ? 'table-opens' : '', cards ? 'table-cards' : '', columns.length > 8 ? 'table-dense' : ''].filter(Boolean).join(' ')}

@@ -85,12 +85,21 @@ function sorted(layer: Slot[], side: 'up' | 'down'): Slot[] {
   return next
 }
 
-// How many pairs of edges between neighbouring layers cross.
+// How many pairs of edges between neighbouring layers cross: by their upper ends, each crosses those before it that end below it.
 function crossings(grid: readonly Slot[][]): number {
   let count = 0
-  for (const layer of grid) {
-    const ends = layer.flatMap((slot) => slot.down.map((to) => [slot.row, to.row] as const))
-    for (let i = 0; i < ends.length; i++) for (let j = i + 1; j < ends.length; j++) if ((ends[i]![0] - ends[j]![0]) * (ends[i]![1] - ends[j]![1]) < 0) count++
+  for (const [i, layer] of grid.entries()) {
+    const below = new Int32Array((grid[i + 1]?.length ?? 0) + 1)
+    let before = 0
+    for (const slot of [...layer].sort((a, b) => a.row - b.row)) {
+      for (const to of slot.down) {
+        let above = 0
+        for (let at = to.row + 1; at > 0; at -= at & -at) above += below[at]!
+        count += before - above
+      }
+      for (const to of slot.down) for (let at = to.row + 1; at < below.length; at += at & -at) below[at]!++
+      before += slot.down.length
+    }
   }
   return count
 }
