@@ -345,7 +345,7 @@ void CallJournal::State::probe() {
   sick = false;
 }
 
-void CallJournal::on_imported(std::function<void(const CallRecord&)> listener) {
+void CallJournal::on_imported(std::function<void(std::string_view)> listener) {
   std::lock_guard lock(state_->import_mutex);
   state_->listener = std::move(listener);
 }

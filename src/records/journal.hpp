@@ -71,8 +71,9 @@ class CallJournal {
   // Starts the background importer: a thread of the lowest ordinary priority. The database outlives `stop_importer`.
   void start_importer(store::Database& db);
   void stop_importer();                                    // after the batch in hand; idempotent
-  // Told each imported record after its transaction committed, on the importing thread: roll-ups, followers. Set before importing.
-  void on_imported(std::function<void(const CallRecord&)> listener);
+  // Told each imported call, as encoded, after its transaction committed, on the importing thread. Whoever wants more of it decodes it: most of
+  // the time nobody does. Set before importing.
+  void on_imported(std::function<void(std::string_view)> listener);
 
   struct Stats {
     std::uint64_t written_records = 0, written_bytes = 0;

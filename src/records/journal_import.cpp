@@ -313,8 +313,7 @@ void CallJournal::State::committed() {
 void CallJournal::State::tell(const PreparedCalls& stored) {
   imported.fetch_add(stored.calls.size(), std::memory_order_relaxed);
   if (!listener) return;
-  for (const EncodedCall& call : stored.calls)
-    if (const auto record = decode_call(call.bytes)) listener(*record);
+  for (const EncodedCall& call : stored.calls) listener(call.bytes);
 }
 
 void CallJournal::State::remove_finished_files() {

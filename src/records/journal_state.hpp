@@ -108,7 +108,7 @@ struct CallJournal::State {
   std::vector<std::string> removed_files;       // their positions can go
   bool positions_loaded = false;
   MonoTime abandoned_checked{};
-  std::function<void(const CallRecord&)> listener;
+  std::function<void(std::string_view)> listener;
   std::atomic<std::uint64_t> imported{0}, unknowns{0}, damaged{0}, import_errors{0}, in_flight{0};
   std::atomic<std::int64_t> level_ns{0};        // mono time when nothing was left to import
   std::mutex importer_mutex;

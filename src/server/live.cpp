@@ -180,7 +180,7 @@ void Live::leave(const std::shared_ptr<LiveFollower>& follower) {
   count_.store(all_.size());
 }
 
-void Live::call(const records::CallRecord& record) {
+void Live::call(std::string_view encoded) {
   if (count_.load(std::memory_order_relaxed) == 0) return;
   {
     const std::lock_guard hold(mutex_);
@@ -189,7 +189,9 @@ void Live::call(const records::CallRecord& record) {
       return;
     }
   }
-  std::string made = frame("call", live_call_json(record));
+  const auto record = records::decode_call(encoded);
+  if (!record) return;
+  std::string made = frame("call", live_call_json(*record));
   const std::lock_guard hold(mutex_);
   calls_.push_back(std::move(made));
 }

@@ -79,8 +79,8 @@ class Live {
   void leave(const std::shared_ptr<LiveFollower>& follower);
   std::size_t followers() const { return count_.load(std::memory_order_relaxed); }
 
-  // A call has entered the ledger.
-  void call(const records::CallRecord& record);
+  // A call has entered the ledger, as encoded: decoded only if somebody follows and this second still has room for it.
+  void call(std::string_view encoded);
   // Anything else that pages want to know at once: an event of this name.
   void tell(std::string_view event, const json::value& data);
   // A second has passed: what the thread does.

@@ -23,7 +23,12 @@ struct LiveHouse : House {
     return out;
   }
   void calls(std::uint64_t n) {
-    for (std::uint64_t i = 0; i < n; ++i) live.call(ballast::test::sample_call(i, 0));
+    for (std::uint64_t i = 0; i < n; ++i) call(ballast::test::sample_call(i, 0));
+  }
+  void call(const records::CallRecord& record) {
+    std::string encoded;
+    records::encode(encoded, record);
+    live.call(encoded);
   }
 };
 
@@ -101,7 +106,7 @@ TEST(Live, WhatIsToldIsAsDescribed) {
   const auto f = house.live.join(house.loop);
   auto hostile = ballast::test::sample_call(7, 0);
   hostile.user = "</script>\n\nevent: alert\ndata: {}\n";
-  house.live.call(hostile);
+  house.call(hostile);
   house.live.second();
   const std::string told = house.take(f);
   EXPECT_EQ(count(told, "alert"), 0u) << told;
