@@ -208,6 +208,7 @@ int soak(std::string_view kind, std::uint64_t seconds, std::uint64_t rate) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const std::vector<std::string> args(argv + 1, argv + argc);
   const auto arg = [&](std::size_t n, std::string_view fallback) { return n < args.size() ? args[n] : std::string(fallback); };
   if (arg(0, "") == "soak") return soak(arg(1, "sqlite"), std::strtoull(arg(2, "20").c_str(), nullptr, 10), std::strtoull(arg(3, "5000").c_str(), nullptr, 10));
