@@ -76,7 +76,7 @@ void together(const Traces& t, std::uint64_t first, int seeds, double thin, cons
 }
 
 void faults(const Traces& t, std::uint64_t first, int seeds, int half, double thin) {
-  for (const auto [when, from, at] : {std::tuple("night", 6.0, 20.5), {"peak", 0.0, 14.25}, {"first hour", 9.0, 0.6}})
+  for (const auto [when, from, at] : {std::tuple("night", 1.0, 2.0), {"peak", 12.5, 2.0}, {"first hour", 9.0, 0.6}})
     for (const Fault f : {Fault::prompt_bug, Fault::slow_provider, Fault::retry_storm, Fault::error_burst, Fault::cache_collapse}) {
       std::vector<double> delays;
       int missed = 0;

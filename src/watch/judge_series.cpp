@@ -109,11 +109,13 @@ std::optional<Finding> latency_rise(const Rule& rule, const Series& series) {
   const Latencies& usual = series.usual_latency();
   if (usual.count() < 50) return std::nullopt;
   const std::size_t slow = usual.bucket_at(0.9), middle = usual.bucket_at(0.5);
+  // What is known of minutes holds fewer of the slow calls than a day does.
+  const double threshold = series.known_for() < std::chrono::hours(1) ? rule.threshold * 6 / 7 : rule.threshold;
   for (const int horizon : {1, 2, 5}) {
     const Latencies now = series.fine(horizon).latency;
     const auto n = static_cast<double>(now.count());
     if (n < static_cast<double>(rule.least)) continue;
-    const double share = static_cast<double>(now.above(slow)) / n, bound = std::max(rule.threshold, 0.1 + 6 * std::sqrt(0.09 / n));
+    const double share = static_cast<double>(now.above(slow)) / n, bound = std::max(threshold, 0.1 + 6 * std::sqrt(0.09 / n));
     const auto median_ms = static_cast<double>(Latencies::upper_bound_of(now.bucket_at(0.5))) / 1000, usual_ms = static_cast<double>(Latencies::upper_bound_of(middle)) / 1000;
     if (share <= bound || median_ms < rule.factor * usual_ms) continue;
     // Longer answers take longer; that is no slowness.
