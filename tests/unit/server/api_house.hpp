@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "../../support/records_samples.hpp"
 #include "../../support/temp_dir.hpp"
 #include "../../support/waiting_loop.hpp"
