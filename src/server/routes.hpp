@@ -8,6 +8,7 @@ Task<bool> models_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> audit_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> dashboard_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> live_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> overview_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> session_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> keys_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> records_api(net::Exchange& exchange, const Parts& parts);

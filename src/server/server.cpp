@@ -55,6 +55,8 @@ Task<void> Api::handle(net::Exchange& exchange) {
   if (feedback) co_return;
   const bool readiness = co_await readiness_api(exchange, parts_);
   if (readiness) co_return;
+  const bool overview = co_await overview_api(exchange, parts_);
+  if (overview) co_return;
   const bool live = co_await live_api(exchange, parts_);
   if (live) co_return;
   const bool audit = co_await audit_api(exchange, parts_);

@@ -21,6 +21,7 @@
 //   session_api    /api/session             signing in to the dashboard
 //   audit_api      /api/audit, /api/config
 //   live_api       /api/live
+//   overview_api   /api/overview, /api/money
 //   dashboard_api  /, /assets/*, the page's own addresses
 //   state_api      /api/breakers, /api/budgets, /api/providers, /metrics, /healthz, /readyz, /openapi.json
 //

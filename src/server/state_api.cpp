@@ -1,5 +1,6 @@
 // How things stand: health, metrics, breakers, budgets, providers; and the description of the API itself.
 #include "net/url.hpp"
+#include "server/budget_json.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
 #include "server/work_metrics.hpp"
@@ -66,9 +67,7 @@ Task<void> budgets(net::Exchange& exchange, const Parts& parts) {
   const auto setup = parts.gateway.setup();
   json::array list;
   for (const auto& b : setup->budgets->status())
-    list.push_back(json::object{{"window", b.window}, {"budget", b.budget}, {"scope", gateway::to_string(b.scope)}, {"value", b.value},
-                                {"limit_usd", to_usd(b.limit)}, {"spent_usd", to_usd(b.spent)}, {"held_usd", to_usd(b.held)},
-                                {"remaining_usd", to_usd(b.remaining)}, {"window_end", to_rfc3339(b.window_end)}});
+    list.push_back(budget_json(b));
   json::array stopped;
   for (const auto& s : setup->budgets->stopped())
     stopped.push_back(json::object{{"model", s.model}, {"factor", s.factor}, {"times", s.times}, {"over_usd", to_usd(s.over)}});

@@ -1,0 +1,277 @@
+// /api/overview: how all of it is, in one answer. /api/money: what it costs, by what, and where the budgets come to.
+#include <algorithm>
+
+#include "base/config_node.hpp"
+#include "gateway/road_metrics.hpp"
+#include "server/approval_json.hpp"
+#include "server/budget_json.hpp"
+#include "server/forecast.hpp"
+#include "server/reply.hpp"
+#include "server/routes.hpp"
+#include "server/stat_json.hpp"
+#include "server/work_door.hpp"
+#include "work/approval_rows.hpp"
+
+namespace ballast::server {
+
+namespace {
+
+using records::Dimension;
+using std::chrono::hours;
+
+constexpr std::size_t kChartBuckets = 120, kModels = 5, kNamed = 50, kMostApprovals = 1'000, kMostDead = 10'000;
+constexpr std::size_t kForecast = 20;                    // budgets whose history is read: those nearest to their limits
+constexpr Duration kHistory = hours(24 * 9);
+
+struct Span {
+  WallTime from{}, to{};
+};
+Result<Span> span_of(const net::RequestHead& request, WallTime now, Duration usual) {
+  Span s{.from = {}, .to = now};
+  if (auto ok = query_time(request, "to", s.to); !ok) return fail(std::move(ok.error()));
+  s.from = s.to - usual;
+  if (auto ok = query_time(request, "from", s.from); !ok) return fail(std::move(ok.error()));
+  if (s.from >= s.to) return fail(ErrorCode::caller_invalid_request, "must be before to", "from");
+  return s;
+}
+
+Result<records::Series> series_of(store::Tx& tx, Span span, WallTime now, Duration step, std::optional<Dimension> by = {}, std::size_t groups = 10) {
+  records::SeriesQuery q{.from = span.from, .to = span.to, .step = step, .by = by, .groups = groups, .errors = !by};
+  widen_to_hours(q, now);
+  return records::range(tx, q);
+}
+Span before(Span s) { return {s.from - (s.to - s.from), s.from}; }
+
+json::array named_json(const records::Series& series) {
+  json::array out;
+  for (const auto& g : series.groups)
+    if (!g.rest) out.push_back(named_stat_json(g.name, g.total));
+  return out;
+}
+
+// ---- overview ----
+
+struct Work {
+  json::array queues;
+  std::uint64_t dead = 0, approvals = 0;
+};
+
+json::array queues_json(const work::Engine& engine, MonoTime now) {
+  json::array out;
+  for (const auto& name : engine.board().queues()) {
+    const auto f = engine.board().figures(name);
+    const double age = f.oldest_ready == work::kNever ? 0 : std::chrono::duration<double>(now - f.oldest_ready).count();
+    out.push_back(json::object{{"name", name}, {"ready", f.ready}, {"running", f.leased}, {"waiting", f.waiting}, {"delayed", f.delayed}, {"oldest_ready_seconds", age},
+                               {"paused", engine.board().rules(name).paused}});
+  }
+  return out;
+}
+
+Task<Result<Work>> work_now(net::Exchange& exchange, const Parts& parts, const gateway::Principal& who) {
+  Work out;
+  if (!parts.work) co_return out;
+  out.queues = co_await parts.work->ask(exchange, [&]() -> Task<json::array> { co_return queues_json(parts.work->engine(), parts.work->engine().home().clock().mono()); });
+  const auto counted = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) -> Result<std::pair<std::uint64_t, std::uint64_t>> {
+    const auto dead = work::count_dead(tx, kMostDead);
+    if (!dead) return fail(dead.error());
+    work::ApprovalFilter mine{.limit = kMostApprovals};
+    if (!who.admin()) mine.seen_by = decider_of(who);
+    const auto asked = work::list_approvals(tx, mine);
+    if (!asked) return fail(asked.error());
+    std::uint64_t n = 0;
+    for (const auto& d : *dead) n += d.jobs;
+    return std::pair(n, asked->approvals.size());
+  });
+  if (!counted) co_return fail(counted.error());
+  std::tie(out.dead, out.approvals) = *counted;
+  co_return out;
+}
+
+struct Seen {
+  records::Series all, models;
+  std::optional<records::Series> before;
+};
+
+json::object breakers_json(const gateway::Breakers& breakers) {
+  std::uint64_t open = 0, half_open = 0, closed = 0;
+  for (const auto& b : breakers.list()) {
+    ++(b.view.state == gateway::BreakerState::open ? open : b.view.state == gateway::BreakerState::half_open ? half_open : closed);
+  }
+  return {{"open", open}, {"half_open", half_open}, {"closed", closed}};
+}
+
+json::object overview_json(const Seen& seen, const Parts& parts, Work work) {
+  json::array buckets, budgets;
+  for (const auto& g : seen.all.groups)
+    for (const auto& f : g.buckets) buckets.push_back(stat_json(f));
+  for (const auto& b : parts.gateway.setup()->budgets->status()) budgets.push_back(budget_json(b));
+  const gateway::RoadMetrics road(parts.metrics);
+  return {{"from", to_rfc3339(seen.all.from)},
+          {"to", to_rfc3339(seen.all.to)},
+          {"step_seconds", std::chrono::duration_cast<std::chrono::seconds>(seen.all.step).count()},
+          {"starts", starts_json(seen.all)},
+          {"total", stat_json(seen.all.total)},
+          {"before", seen.before ? json::value(stat_json(seen.before->total)) : json::value(nullptr)},
+          {"buckets", std::move(buckets)},
+          {"errors", errors_json(seen.all)},
+          {"models", named_json(seen.models)},
+          {"in_flight", static_cast<std::int64_t>(std::max(0.0, road.in_flight.value()))},
+          {"budgets", std::move(budgets)},
+          {"breakers", breakers_json(parts.gateway.world().breakers)},
+          {"queues", std::move(work.queues)},
+          {"dead", work.dead},
+          {"approvals", work.approvals},
+          {"alerts", json::array{}}};
+}
+
+Task<void> overview(net::Exchange& exchange, const Parts& parts, const gateway::Principal& who) {
+  const WallTime now = parts.clock.wall();
+  const auto span = span_of(exchange.request(), now, hours(1));
+  if (!span) co_return co_await reply_problem(exchange, span.error());
+  const std::string compare = query(exchange.request(), "compare");
+  if (!compare.empty() && compare != "before") co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "must be before, or absent", "compare"});
+  const auto seen = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) -> Result<Seen> {
+    auto all = series_of(tx, *span, now, chart_step(span->from, span->to, kChartBuckets));
+    if (!all) return fail(std::move(all.error()));
+    auto models = series_of(tx, *span, now, {}, Dimension::model, kModels);
+    if (!models) return fail(std::move(models.error()));
+    Seen out{.all = std::move(*all), .models = std::move(*models), .before = {}};
+    if (compare.empty()) return out;
+    auto earlier = series_of(tx, before(*span), now, {});
+    if (!earlier) return fail(std::move(earlier.error()));
+    out.before = std::move(*earlier);
+    return out;
+  });
+  if (!seen) co_return co_await reply_problem(exchange, seen.error());
+  auto work = co_await work_now(exchange, parts, who);
+  if (!work) co_return co_await reply_problem(exchange, work.error());
+  co_await reply_json(exchange, 200, overview_json(*seen, parts, std::move(*work)));
+}
+
+// ---- money ----
+
+constexpr std::pair<std::string_view, Dimension> kBy[] = {{"model", Dimension::model}, {"key", Dimension::key},   {"user", Dimension::user},
+                                                          {"feature", Dimension::feature}, {"team", Dimension::team}, {"route", Dimension::route}};
+
+struct Bill {
+  records::Series days, before;
+  std::vector<records::Series> by;
+  std::vector<std::vector<std::int64_t>> history;        // of the budgets that are forecast, by hour
+};
+
+// Whose calls a budget counts; nothing: there is no telling.
+std::optional<std::vector<std::pair<Dimension, std::string>>> where_of(const gateway::BudgetStatus& b) {
+  using enum gateway::BudgetScope;
+  const auto slash = b.value.find('/');
+  switch (b.scope) {
+    case system: return std::vector<std::pair<Dimension, std::string>>{};
+    case key: return std::vector{std::pair(Dimension::key, b.value)};
+    case user: return std::vector{std::pair(Dimension::user, b.value)};
+    case feature: return std::vector{std::pair(Dimension::feature, b.value)};
+    case team: return std::vector{std::pair(Dimension::team, b.value)};
+    case model:
+      if (slash == std::string::npos) return std::vector{std::pair(Dimension::model, b.value)};
+      return std::vector{std::pair(Dimension::provider, b.value.substr(0, slash)), std::pair(Dimension::model, b.value.substr(slash + 1))};
+    case request: break;
+  }
+  return std::nullopt;
+}
+
+// Where its history cannot be read the forecast goes by the window alone.
+std::vector<std::int64_t> history_of(store::Tx& tx, const gateway::BudgetStatus& b, WallTime now) {
+  std::vector<std::int64_t> out;
+  auto where = where_of(b);
+  if (!where) return out;
+  const auto series = records::range(tx, {.from = std::chrono::floor<hours>(now - kHistory), .to = now, .step = hours(1), .where = std::move(*where)});
+  if (!series) return out;
+  for (const auto& g : series->groups)
+    for (const auto& f : g.buckets) out.push_back(f.incurred_nano);
+  return out;
+}
+
+// The one there is: all that was spent, in the hours since the window's start.
+std::vector<std::int64_t> evenly(const gateway::BudgetStatus& b, WallTime now) {
+  const auto start = parse_int<std::int64_t>(std::string_view(b.window).substr(b.window.rfind('|') + 1));
+  const WallTime from = std::min(start ? WallTime(std::chrono::seconds(*start)) : now, now - std::chrono::minutes(1));
+  const auto whole = std::max<std::int64_t>(1, (std::chrono::floor<hours>(now) - std::chrono::floor<hours>(from)) / hours(1) + 1);
+  const double rate = static_cast<double>(b.spent.nano) / std::max(std::chrono::duration<double>(now - from).count() / 3600, 1.0 / 60);
+  std::vector<std::int64_t> out(static_cast<std::size_t>(std::min<std::int64_t>(whole, 24)), static_cast<std::int64_t>(rate));
+  out.back() = static_cast<std::int64_t>(rate * std::chrono::duration<double>(now - std::chrono::floor<hours>(now)).count() / 3600);
+  return out;
+}
+
+json::array forecasts_json(const std::vector<gateway::BudgetStatus>& budgets, const Bill& bill, WallTime now) {
+  json::array out;
+  for (std::size_t i = 0; i < budgets.size(); ++i) {
+    const auto& b = budgets[i];
+    const auto history = i < bill.history.size() && !bill.history[i].empty() ? bill.history[i] : evenly(b, now);
+    const Forecast f = forecast(b.spent, b.limit, now, b.window_end, history);
+    json::object o = budget_json(b);
+    o["forecast_usd"] = to_usd(f.at_end);
+    o["forecast_at_limit"] = f.at_limit ? json::value(to_rfc3339(*f.at_limit)) : json::value(nullptr);
+    out.push_back(std::move(o));
+  }
+  return out;
+}
+
+json::object money_json(const Bill& bill, const Parts& parts, const std::vector<gateway::BudgetStatus>& budgets, WallTime now) {
+  json::array days, flows;
+  for (const auto& g : bill.days.groups)
+    for (std::size_t i = 0; i < g.buckets.size(); ++i) days.push_back(json::object{{"day", to_rfc3339(bill.days.starts[i]).substr(0, 10)}, {"total", stat_json(g.buckets[i])}});
+  json::object by;
+  for (std::size_t i = 0; i < bill.by.size(); ++i) by[kBy[i].first] = named_json(bill.by[i]);
+  // The calls of a flow's stages have its name for a feature, unless its job was given another.
+  for (std::size_t i = 0; parts.work && i < bill.by.size(); ++i)
+    for (const auto& g : bill.by[i].groups)
+      if (kBy[i].second == Dimension::feature && !g.rest && parts.work->flows().current(g.name)) flows.push_back(named_stat_json(g.name, g.total));
+  by["flow"] = std::move(flows);
+  return {{"from", to_rfc3339(bill.days.from)},
+          {"to", to_rfc3339(bill.days.to)},
+          {"total", stat_json(bill.days.total)},
+          {"before", stat_json(bill.before.total)},
+          {"days", std::move(days)},
+          {"by", std::move(by)},
+          {"saved", {{"cache_usd", to_usd({bill.days.total.saved_nano})}}},
+          {"budgets", forecasts_json(budgets, bill, now)}};
+}
+
+double share_of(const gateway::BudgetStatus& b) { return b.limit.nano > 0 ? static_cast<double>(b.spent.nano) / static_cast<double>(b.limit.nano) : 0; }
+
+Task<void> money(net::Exchange& exchange, const Parts& parts) {
+  const WallTime now = parts.clock.wall();
+  const auto span = span_of(exchange.request(), now, hours(24 * 30));
+  if (!span) co_return co_await reply_problem(exchange, span.error());
+  auto budgets = parts.gateway.setup()->budgets->status();
+  std::ranges::sort(budgets, std::greater{}, share_of);
+  const auto bill = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) -> Result<Bill> {
+    auto days = series_of(tx, *span, now, hours(24));
+    if (!days) return fail(std::move(days.error()));
+    auto earlier = series_of(tx, before(*span), now, {});
+    if (!earlier) return fail(std::move(earlier.error()));
+    Bill out{.days = std::move(*days), .before = std::move(*earlier), .by = {}, .history = {}};
+    for (const auto& [name, dimension] : kBy) {
+      auto by = series_of(tx, *span, now, {}, dimension, kNamed);
+      if (!by) return fail(std::move(by.error()));
+      out.by.push_back(std::move(*by));
+    }
+    for (std::size_t i = 0; i < std::min(kForecast, budgets.size()); ++i) out.history.push_back(history_of(tx, budgets[i], now));
+    return out;
+  });
+  if (!bill) co_return co_await reply_problem(exchange, bill.error());
+  co_await reply_json(exchange, 200, money_json(*bill, parts, budgets, now));
+}
+
+}  // namespace
+
+Task<bool> overview_api(net::Exchange& exchange, const Parts& parts) {
+  const auto& request = exchange.request();
+  const bool all = request.path == "/api/overview";
+  if (request.method != "GET" || (!all && request.path != "/api/money")) co_return false;
+  const auto who = require_scope(exchange, parts, gateway::Scope::read);
+  if (!who) co_await reply_problem(exchange, who.error());
+  else if (all) co_await overview(exchange, parts, *who);
+  else co_await money(exchange, parts);
+  co_return true;
+}
+
+}  // namespace ballast::server
