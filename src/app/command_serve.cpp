@@ -111,6 +111,7 @@ void welcome(std::ostream& out, const Runtime& runtime) {
   if (address.host == "0.0.0.0" || address.host == "::") address.host = "127.0.0.1";
   const std::string base = (config.tls_cert.empty() ? "http://" : "https://") + to_string(address);
   out << "\nballast " << kVersion << "\n  address    " << base << "   (OpenAI and Anthropic clients: base URL " << base << "/v1, " << base << ")\n";
+  out << "  dashboard  " << base << "/   (sign in with a key of scope admin or read)\n";
   out << "  config     " << (config.file.empty() ? "none: the simulator, and providers found in the environment and on this machine" : config.file) << '\n';
   if (!keys.app.empty()) out << "  key        " << keys.app << "   (calls; shown this once)\n";
   if (!keys.admin.empty()) out << "  admin key  " << keys.admin << "   (everything; shown this once)\n";

@@ -1,6 +1,7 @@
 #include "app/config_shown.hpp"
 
 #include "base/text.hpp"
+#include "gateway/recorder.hpp"
 
 namespace ballast::app {
 
@@ -64,6 +65,28 @@ json::array budgets(const Config& config) {
   return out;
 }
 
+// Where notices go, without what their URLs carry: a path of such a hook is a secret.
+json::object alerts(const Config& config) {
+  json::array rules, receivers;
+  for (const auto& r : config.alerts.rules) rules.push_back(json::value(r.name));
+  for (const auto& r : config.alerts.receivers)
+    receivers.push_back(json::object{{"name", r.name}, {"type", r.type == watch::Receiver::Type::slack ? "slack" : "webhook"}, {"least", watch::to_string(r.least)}});
+  return {{"rules", std::move(rules)}, {"receivers", std::move(receivers)}};
+}
+
+// Of the routes that keep messages, how.
+json::object recording(const Config& config) {
+  json::object out;
+  const auto note = [&](std::string_view name, const gateway::Route& route) {
+    if (!route.record) return;
+    const bool full = route.record->mode == gateway::RecordMode::full;
+    out[name] = full ? json::object{{"mode", "full"}} : json::object{{"mode", "sampled"}, {"share", route.record->share}, {"errors", route.record->errors}};
+  };
+  for (const auto& r : config.routes) note(r.name, r);
+  note("direct", config.direct);
+  return out;
+}
+
 }  // namespace
 
 json::object shown_config(const Config& config) {
@@ -83,10 +106,16 @@ json::object shown_config(const Config& config) {
           {"budgets", budgets(config)},
           {"keys", config.keys.size()},
           {"classifiers", std::move(classifiers)},
-          {"alerts", json::object{}},
+          {"alerts", alerts(config)},
           {"telemetry", {{"otlp", config.telemetry.otlp.empty() ? json::value(nullptr) : json::value(plain_url(config.telemetry.otlp))}, {"sample", config.telemetry.sample}}},
-          {"retention", {{"calls", span_or_null(config.ledger.retention)}, {"jobs", span_or_null(config.work.retention)}}},
-          {"recording", json::object{}}};
+          {"retention", {{"calls", span_or_null(config.ledger.retention)},
+                         {"minutes", span_or_null(config.retention.rollups.minutes)},
+                         {"hours", span_or_null(config.retention.rollups.hours)},
+                         {"days", span_or_null(config.retention.rollups.days)},
+                         {"messages", span_or_null(config.retention.messages)},
+                         {"alerts", span_or_null(config.alerts.retention)},
+                         {"jobs", span_or_null(config.work.retention)}}},
+          {"recording", recording(config)}};
 }
 
 }  // namespace ballast::app

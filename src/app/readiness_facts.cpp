@@ -58,6 +58,7 @@ server::ConfiguredFacts configured_facts(const Config& config, const Wired& wire
   out.wires = wires.size();
   out.limits = config.limits.size();
   out.budgets = config.budgets.size();
+  out.receivers = config.alerts.receivers.size();
   out.classifiers = config.classifiers.size();
   out.flows = flows.size();
   for (const auto& flow : flows) count_stages(flow->stages(), out);

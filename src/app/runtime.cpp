@@ -229,6 +229,7 @@ Result<void> Runtime::open_doors() {
   server::Parts parts{*gateway_, *database_, metrics_, clock_, kVersion, &workshop_->door(), &workshop_->links(), &pages_};
   shown_config_.use(shown_config(config_));
   live_ = std::make_unique<server::Live>(*gateway_, *database_, &workshop_->door(), clock_, server::Live::Options{});
+  alarms_->watcher().on_change([live = live_.get()](const watch::Alert& alert) { live->tell("alert", watch::alert_json(alert)); });
   journal_->on_imported([live = live_.get()](std::string_view call) { live->call(call); });
   parts.sessions = sessions_.get();
   parts.dashboard = &dashboard_;

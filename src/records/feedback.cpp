@@ -141,6 +141,11 @@ Result<std::vector<Feedback>> recent_feedback(store::Tx& tx, WallTime from, Wall
                        {unix_us(from), unix_us(to), std::min<std::size_t>(limit, 1000)}));
 }
 
+Result<std::vector<Feedback>> feedback_about(store::Tx& tx, std::string_view user, const std::pair<std::string, std::string>& after, std::size_t limit) {
+  return listed(tx.run("SELECT id, subject, at_us, user_id, good, score, comment, key_id, given_us, model, route FROM feedback WHERE (user_id = $1 OR subject_user = $1) "
+                       "AND (subject > $2 OR (subject = $2 AND user_id > $3)) ORDER BY subject, user_id LIMIT $4", {user, after.first, after.second, limit}));
+}
+
 std::optional<FeedbackBy> feedback_by_from(std::string_view name) {
   constexpr std::pair<std::string_view, FeedbackBy> known[] = {{"", FeedbackBy::all},         {"model", FeedbackBy::model},     {"provider", FeedbackBy::provider},
                                                                {"route", FeedbackBy::route},  {"feature", FeedbackBy::feature}, {"key", FeedbackBy::key},

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -49,6 +50,8 @@ struct Feedback {
 Result<Id> put_feedback(store::Tx& tx, const Feedback& feedback);
 // Of one subject, newest first, at most 100.
 Result<std::vector<Feedback>> feedback_of(store::Tx& tx, std::string_view subject);
+// Given by `user` or about what he asked, in order of subject and giver, after those two (both "": from the first).
+Result<std::vector<Feedback>> feedback_about(store::Tx& tx, std::string_view user, const std::pair<std::string, std::string>& after, std::size_t limit);
 // The newest given, of subjects of [from, to).
 Result<std::vector<Feedback>> recent_feedback(store::Tx& tx, WallTime from, WallTime to, std::size_t limit);
 

@@ -5,11 +5,13 @@
 #include "base/log.hpp"
 #include "gateway/recorder.hpp"
 #include "records/effects.hpp"
+#include "records/feedback.hpp"
 #include "records/ledger.hpp"
 #include "records/messages.hpp"
 #include "server/approval_json.hpp"
 #include "server/csv.hpp"
 #include "server/effect_json.hpp"
+#include "server/feedback_json.hpp"
 #include "server/job_json.hpp"
 #include "server/job_records.hpp"
 #include "server/reply.hpp"
@@ -26,7 +28,7 @@ namespace ballast::server {
 
 namespace {
 
-constexpr std::size_t kCallsRead = 500, kMessagesRead = 4, kJobsRead = 20'000, kEventsRead = 200, kApprovalsRead = 100;
+constexpr std::size_t kCallsRead = 500, kMessagesRead = 4, kVerdictsRead = 100, kJobsRead = 20'000, kEventsRead = 200, kApprovalsRead = 100;
 constexpr Duration kPatience = std::chrono::seconds(3);
 constexpr store::ReadOptions kPatient{.limit = std::chrono::minutes(2)};
 
@@ -153,7 +155,7 @@ class UserExport {
 
   Task<Result<void>> run() {
     using Part = Task<Result<void>> (UserExport::*)();
-    for (const Part part : {&UserExport::keys, &UserExport::calls, &UserExport::messages, &UserExport::jobs}) {
+    for (const Part part : {&UserExport::keys, &UserExport::calls, &UserExport::messages, &UserExport::verdicts, &UserExport::jobs}) {
       auto done = co_await (this->*part)();
       if (!done) co_return done;
     }
@@ -193,6 +195,19 @@ class UserExport {
       auto sent = co_await lines_.flush();
       if (!sent || page->size() < kMessagesRead) co_return sent;
       after = page->back().id;
+    }
+  }
+
+  // Those that he gave, and those on what he asked.
+  Task<Result<void>> verdicts() {
+    std::pair<std::string, std::string> after;
+    for (;;) {
+      auto page = co_await parts_.database.read(exchange_.loop(), [&](store::Tx& tx) { return records::feedback_about(tx, user_, after, kVerdictsRead); }, kPatient);
+      if (!page) co_return fail(std::move(page.error()));
+      for (const auto& f : *page) add("feedback", to_string(f.id, "fb"), f.given, feedback_json(f));
+      auto sent = co_await lines_.flush();
+      if (!sent || page->size() < kVerdictsRead) co_return sent;
+      after = {page->back().subject.name, page->back().user};
     }
   }
 

@@ -5,7 +5,7 @@
 #include "base/log.hpp"
 #include "base/thread.hpp"
 #include "net/sse.hpp"
-#include "server/live_call.hpp"
+#include "server/stat_json.hpp"
 #include "server/work_door.hpp"
 #include "work/approval_rows.hpp"
 
@@ -191,7 +191,7 @@ void Live::call(std::string_view encoded) {
   }
   const auto record = records::decode_call(encoded);
   if (!record) return;
-  std::string made = frame("call", live_call_json(*record));
+  std::string made = frame("call", call_row_json(*record));
   const std::lock_guard hold(mutex_);
   calls_.push_back(std::move(made));
 }

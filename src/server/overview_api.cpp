@@ -10,6 +10,7 @@
 #include "server/routes.hpp"
 #include "server/stat_json.hpp"
 #include "server/work_door.hpp"
+#include "watch/rows.hpp"
 #include "work/approval_rows.hpp"
 
 namespace ballast::server {
@@ -19,7 +20,7 @@ namespace {
 using records::Dimension;
 using std::chrono::hours;
 
-constexpr std::size_t kChartBuckets = 120, kModels = 5, kNamed = 50, kMostApprovals = 1'000, kMostDead = 10'000;
+constexpr std::size_t kChartBuckets = 120, kModels = 5, kNamed = 50, kMostApprovals = 1'000, kMostDead = 10'000, kMostAlerts = 50;
 constexpr std::size_t kForecast = 20;                    // budgets whose history is read: those nearest to their limits
 constexpr Duration kHistory = hours(24 * 9);
 
@@ -90,7 +91,18 @@ Task<Result<Work>> work_now(net::Exchange& exchange, const Parts& parts, const g
 struct Seen {
   records::Series all, models;
   std::optional<records::Series> before;
+  std::vector<watch::Alert> alerts;          // those that fire and are told
 };
+
+// The newest; what is silenced waits on the alerts' own page.
+Result<std::vector<watch::Alert>> firing(store::Tx& tx, WallTime now) {
+  auto alerts = watch::list_alerts(tx, watch::State::firing, 0, kMostAlerts);
+  if (!alerts) return alerts;
+  const auto silences = watch::silences(tx, now);
+  if (!silences) return fail(silences.error());
+  std::erase_if(*alerts, [&](const watch::Alert& a) { return std::ranges::any_of(*silences, [&](const auto& s) { return watch::matches(s, a); }); });
+  return alerts;
+}
 
 json::object breakers_json(const gateway::Breakers& breakers) {
   std::uint64_t open = 0, half_open = 0, closed = 0;
@@ -101,7 +113,8 @@ json::object breakers_json(const gateway::Breakers& breakers) {
 }
 
 json::object overview_json(const Seen& seen, const Parts& parts, Work work) {
-  json::array buckets, budgets;
+  json::array buckets, budgets, alerts;
+  for (const auto& a : seen.alerts) alerts.push_back(watch::alert_json(a));
   for (const auto& g : seen.all.groups)
     for (const auto& f : g.buckets) buckets.push_back(stat_json(f));
   for (const auto& b : parts.gateway.setup()->budgets->status()) budgets.push_back(budget_json(b));
@@ -121,7 +134,7 @@ json::object overview_json(const Seen& seen, const Parts& parts, Work work) {
           {"queues", std::move(work.queues)},
           {"dead", work.dead},
           {"approvals", work.approvals},
-          {"alerts", json::array{}}};
+          {"alerts", std::move(alerts)}};
 }
 
 Task<void> overview(net::Exchange& exchange, const Parts& parts, const gateway::Principal& who) {
@@ -135,7 +148,12 @@ Task<void> overview(net::Exchange& exchange, const Parts& parts, const gateway::
     if (!all) return fail(std::move(all.error()));
     auto models = series_of(tx, *span, now, {}, Dimension::model, kModels);
     if (!models) return fail(std::move(models.error()));
-    Seen out{.all = std::move(*all), .models = std::move(*models), .before = {}};
+    Seen out{.all = std::move(*all), .models = std::move(*models), .before = {}, .alerts = {}};
+    if (parts.watcher) {
+      auto alerts = firing(tx, now);
+      if (!alerts) return fail(std::move(alerts.error()));
+      out.alerts = std::move(*alerts);
+    }
     if (compare.empty()) return out;
     auto earlier = series_of(tx, before(*span), now, {});
     if (!earlier) return fail(std::move(earlier.error()));

@@ -309,7 +309,8 @@ TEST_P(JournalTest, TheBackgroundImporterFollowsManyLoopsAndTellsListeners) {
   std::mutex mutex;
   std::condition_variable done;
   std::uint64_t heard = 0;
-  journal().on_imported([&](const CallRecord&) {
+  journal().on_imported([&](std::string_view encoded) {
+    EXPECT_TRUE(decode_call(encoded));
     std::lock_guard lock(mutex);
     if (++heard == 4 * 500) done.notify_all();
   });

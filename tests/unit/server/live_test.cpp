@@ -2,7 +2,7 @@
 #include "server/live.hpp"
 
 #include "api_house.hpp"
-#include "server/live_call.hpp"
+#include "server/stat_json.hpp"
 #include "shapes.hpp"
 
 namespace ballast::server::test {

@@ -262,6 +262,8 @@ export interface components {
             charges: {
                 [key: string]: string;
             };
+            /** @description What was said of it, newest first; absent where nothing was. */
+            feedback?: components["schemas"]["Feedback"][];
             decision: components["schemas"]["DecisionStep"][];
         };
         /** @description Without view. */
@@ -456,7 +458,26 @@ export interface components {
             passed: number;
             failed: number;
             unproven: number;
+            not_applicable: number;
+            /**
+             * Format: date-time
+             * @description How far back the calls were looked at.
+             */
+            looked_back_to?: string;
             lines: components["schemas"]["ReadinessLine"][];
+        };
+        EvidenceRequest: {
+            /** @description One that a person may tell: load_test, evals, … */
+            line: string;
+            /** @description A day or a time; now if absent. */
+            at?: string;
+            note?: string;
+        };
+        Evidence: {
+            line: string;
+            /** Format: date-time */
+            at: string;
+            note: string;
         };
         AuditEntry: {
             chain: string;
@@ -556,6 +577,8 @@ export interface components {
         };
         FeedbackMade: {
             id: string;
+            /** @description It took the place of the user's verdict before. */
+            replaced: boolean;
         };
         FeedbackRow: {
             group: string;
@@ -564,25 +587,35 @@ export interface components {
             score: number | null;
             /** @description good of good and bad. */
             satisfaction: number | null;
+            /** @description With satisfaction_high: Wilson's interval at 95 %. */
+            satisfaction_low: number;
+            satisfaction_high: number;
+            /** @description Calls and jobs. */
+            judged: number;
+            /** @description Those with more good verdicts than bad. */
+            successful: number;
             incurred_usd: string;
             usd_per_good: string | null;
         };
+        Feedback: {
+            id: string;
+            call?: string;
+            job?: string;
+            /** @enum {string} */
+            verdict: "good" | "bad";
+            score: number | null;
+            comment: string;
+            /** @description Who judged. */
+            user: string;
+            key_id: string;
+            /** Format: date-time */
+            at: string;
+        };
         FeedbackList: {
             rows: components["schemas"]["FeedbackRow"][];
-            recent: ({
-                id: string;
-                /** Format: date-time */
-                at: string;
-                call?: string;
-                job?: string;
-                /** @enum {string} */
-                verdict: "good" | "bad";
-                score?: number | null;
-                comment?: string;
-                user?: string;
-            } & {
-                [key: string]: unknown;
-            })[];
+            recent: components["schemas"]["Feedback"][];
+            /** @description There: not all verdicts of the range are counted. */
+            cut?: string;
         };
         /** @enum {string} */
         BreakerState: "closed" | "open" | "half_open";
