@@ -270,7 +270,7 @@ function Standing({ data: { breakers, queues, dead, approvals } }: { data: Overv
     <Panel title="Standing">
       <div className="row standing">
         <Link to="/system">
-          <Badge tone={breakers.open > 0 ? 'bad' : 'good'}>{breakers.open} breakers open</Badge>
+          <Badge tone={breakers.open > 0 ? 'bad' : 'good'}>{breakers.open === 1 ? '1 breaker open' : `${breakers.open} breakers open`}</Badge>
         </Link>
         {breakers.half_open > 0 ? <Badge tone="warn">{breakers.half_open} half open</Badge> : null}
         <Badge>{breakers.closed} closed</Badge>
