@@ -39,8 +39,9 @@ TEST(Dashboard, AnAddressOfThePageGivesThePage) {
   }
   EXPECT_EQ(house.get("/", {}).status, 200) << "whatever is accepted";
   EXPECT_EQ(house.get("/calls", {{"accept", "application/json"}}).status, 404) << "a program is told that there is no such path";
-  for (const char* path : {"/api/nothing", "/v1/nothing", "/v1beta/x", "/pages/none/", "/approve/x", "/metrics/x", "/assets/nothing.js", "/api"})
+  for (const char* path : {"/api/nothing", "/v1/nothing", "/v1beta/x", "/pages/none/", "/metrics/x", "/assets/nothing.js", "/api"})
     EXPECT_EQ(house.get(path, {{"accept", kHtml}}).status, 404) << path;
+  EXPECT_EQ(house.get("/approve/x", {{"accept", kHtml}}).status, 405) << "a path of the API that this house does not serve";
   EXPECT_EQ(house.get("/", {{"accept", kHtml}}, "POST").status, 404);
   EXPECT_EQ(house.get("/openapi.json", {{"accept", kHtml}}).type, "application/json");
 }
