@@ -52,12 +52,15 @@ for stage in $stages; do
       if tools/build.sh asan; then run_ctest build/asan asan; else broken+=(asan-build); fi ;;
     e2e)
       say "end to end: real sockets, real processes${OFFLINE:+ (OFFLINE: without the SDKs)}"
-      suites=(tests/e2e tests/ui)
+      suites=(tests/e2e)
       [ -n "${OFFLINE:-}" ] || [ ! -d tests/sdk ] || suites+=(tests/sdk)
       # A test mostly waits, so several processes share them out. Long runs measure, and have the machine to themselves.
-      at_once=()
-      [ -n "${EXTENDED:-}" ] || ! "$python" -c 'import xdist' 2>/dev/null || at_once=(-n "${WORKERS:-4}")
-      run_pytest e2e -c tests/pytest.ini "${at_once[@]}" "${suites[@]}" ${EXTENDED:+--extended} ;;
+      at_once=() browsers=()
+      [ -n "${EXTENDED:-}" ] || ! "$python" -c 'import xdist' 2>/dev/null || { at_once=(-n "${WORKERS:-4}"); browsers=(-n 2); }
+      run_pytest e2e -c tests/pytest.ini "${at_once[@]}" "${suites[@]}" ${EXTENDED:+--extended}
+      # Apart from the others: what drives the browser keeps an event loop of its own in the test's thread.
+      say "the dashboard in a real browser"
+      run_pytest ui -c tests/pytest.ini "${browsers[@]}" tests/ui ${EXTENDED:+--extended} ;;
     *) echo "no such stage: $stage" >&2; exit 2 ;;
   esac
 done

@@ -38,8 +38,8 @@ def test_the_page_and_its_files(upstream, gateway):
 
 
 def test_the_configuration_is_shown_without_its_secrets(upstream, gateway):
-    g = gateway(one_provider(upstream, telemetry={"otlp": "http://me:hunter2@127.0.0.1:9/"}, webhooks={"secrets": [{"name": "main", "value": "whsec_" + "A" * 32}]},
-                             budgets=[{"name": "all", "scope": "system", "amount": "$5", "period": "day"}]))
+    g = gateway(one_provider(upstream, telemetry={"otlp": "http://me:hunter2@127.0.0.1:9/"}, webhooks={"secrets": {"main": {"value": "whsec_" + "A" * 32}}},
+                             budgets=[{"name": "all", "scope": "system", "amount": "$5", "per": "day"}]))
     shown = Page(g.port, ADMIN_KEY).get("/api/config")
     assert shown.status == 200
     values = shown.json()

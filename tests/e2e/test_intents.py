@@ -30,7 +30,7 @@ def intents(tmp_path):
 
 def test_trained_tested_and_asked(intents, tmp_path):
     done = intents("train", "--examples", "shop.tsv", "--examples", "more.csv", "--oos", "none", "--out", "shop.model", "--json")
-    assert done.returncode == 0 and "cross-validation, part 5 of 5" in done.stderr
+    assert done.returncode == 0 and done.stderr == "", "how far it is, a terminal alone is told"
     told = json.loads(done.stdout)
     assert (told["in_scope"], told["out_of_scope"], told["model"]["labels"]) == (10, 2, 2)
     assert 0 <= told["accuracy"] <= 1 and told["model"]["bytes"] == (tmp_path / "shop.model").stat().st_size

@@ -66,7 +66,7 @@ def test_a_key_that_reads_changes_nothing(upstream, gateway):
     tried = 0
     for method in ("post", "put", "patch", "delete"):
         for path in operations(document, method):
-            if path == "/api/session":
+            if path in ("/api/session", "/v1/messages/count_tokens"):   # counting changes nothing and calls nobody
                 continue
             for csrf in (True, False):
                 answer = page.ask(method.upper(), placed(path), {}, csrf=csrf)
@@ -102,7 +102,7 @@ def test_hostile_strings_stay_strings(upstream, gateway):
 
 def test_answers_are_as_the_document_says(upstream, gateway, tmp_path):
     """Held by `ballast schema check` to the schemas of /openapi.json, closed: a member that is not described is a fault."""
-    g = gateway(config(upstream, budgets=[{"name": "all", "scope": "system", "amount": "$5", "period": "day"}]))
+    g = gateway(config(upstream, budgets=[{"name": "all", "scope": "system", "amount": "$5", "per": "day"}]))
     assert g.app.chat("chat").succeeded()
     job = g.admin.post("/api/jobs", {"call": {"body": {"model": "chat", "messages": [{"role": "user", "content": "x"}]}}}).json()["id"]
     assert g.admin.put("/api/schedules/nightly", {"cron": "@daily", "job": {"task": "t"}}).status in (200, 201)

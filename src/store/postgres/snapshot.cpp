@@ -123,6 +123,8 @@ class Restoring final : public PostgresRestore {
     std::uint64_t done = 0;
     for (const TableCopy& table : copy.tables) {
       if (table.name == "schema_migrations") continue;
+      // A step may have put rows there itself.
+      if (auto emptied = connection_->simple("DELETE FROM \"" + table.name + "\""); !emptied) return std::unexpected(emptied.error());
       if (auto filled = fill(copy.folder, table); !filled) return filled;
       progress(++done, copy.tables.size());
     }
