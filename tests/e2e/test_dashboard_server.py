@@ -38,7 +38,7 @@ def test_the_page_and_its_files(upstream, gateway):
 
 
 def test_the_configuration_is_shown_without_its_secrets(upstream, gateway):
-    g = gateway(one_provider(upstream, telemetry={"otlp": "http://me:hunter2@127.0.0.1:9/"}, webhooks={"secrets": {"main": {"value": "whsec_" + "A" * 32}}},
+    g = gateway(one_provider(upstream, telemetry={"otlp": "http://127.0.0.1:9/", "headers": {"x-api-key": "hunter2"}}, webhooks={"secrets": {"main": {"value": "whsec_" + "A" * 32}}},
                              budgets=[{"name": "all", "scope": "system", "amount": "$5", "per": "day"}]))
     shown = Page(g.port, ADMIN_KEY).get("/api/config")
     assert shown.status == 200

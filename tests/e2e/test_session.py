@@ -101,7 +101,7 @@ def test_hostile_strings_stay_strings(upstream, gateway):
 
 
 def test_answers_are_as_the_document_says(upstream, gateway, tmp_path):
-    """Held by `ballast schema check` to the schemas of /openapi.json, closed: a member that is not described is a fault."""
+    """Held by `ballast schema validate` to the schemas of /openapi.json, closed: a member that is not described is a fault."""
     g = gateway(config(upstream, budgets=[{"name": "all", "scope": "system", "amount": "$5", "per": "day"}]))
     assert g.app.chat("chat").succeeded()
     job = g.admin.post("/api/jobs", {"call": {"body": {"model": "chat", "messages": [{"role": "user", "content": "x"}]}}}).json()["id"]
@@ -123,7 +123,7 @@ def test_answers_are_as_the_document_says(upstream, gateway, tmp_path):
         assert answer.status == 200, f"{path}: {answer.body[:300]}"
         (tmp_path / "schema.json").write_text(json.dumps({**content["application/json"]["schema"], "components": {"schemas": schemas}}))
         (tmp_path / "answer.json").write_bytes(answer.body)
-        judged = subprocess.run([binary(), "schema", "check", str(tmp_path / "schema.json"), str(tmp_path / "answer.json")], capture_output=True, text=True, timeout=60)
+        judged = subprocess.run([binary(), "schema", "validate", str(tmp_path / "schema.json"), str(tmp_path / "answer.json")], capture_output=True, text=True, timeout=60)
         assert judged.returncode == 0, f"{path}: {judged.stdout}{judged.stderr}\n{answer.body[:500]}"
         checked += 1
     assert checked >= 17, checked
