@@ -195,8 +195,8 @@ class Replay {
       count(minute[{"key", "k" + std::to_string(clients_[static_cast<std::size_t>(e.client)]->id)}], e);
       count(minute[{"model", "m" + std::to_string(model)}], e);
       count(minute[{"provider", model == 0 ? "p0" : "p1"}], e);
-      ended_.erase(ended_.begin());
       changed_.insert(e.minute);
+      ended_.erase(ended_.begin());
     }
     std::vector<watch::Minute> told;
     for (const auto m : changed_) {
