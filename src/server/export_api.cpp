@@ -9,6 +9,7 @@
 #include "records/ledger.hpp"
 #include "records/messages.hpp"
 #include "server/approval_json.hpp"
+#include "server/call_filter.hpp"
 #include "server/csv.hpp"
 #include "server/effect_json.hpp"
 #include "server/feedback_json.hpp"
@@ -16,7 +17,6 @@
 #include "server/job_records.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
-#include "server/usage_json.hpp"
 #include "work/approval_rows.hpp"
 #include "work/erase.hpp"
 #include "work/event_rows.hpp"
@@ -103,33 +103,24 @@ std::vector<std::string> call_fields(const records::CallRecord& c) {
           ms(c.first_token_us), n(c.attempts.size())};
 }
 
-Result<records::CallFilter> filter_of(const net::RequestHead& request, const gateway::Principal& who) {
-  records::CallFilter f;
-  for (const auto& [name, value] : kCallFilters) f.*value = query(request, name);
-  if (!who.key->scopes.has(gateway::Scope::read)) f.key_id = who.key_id();   // a key sees its own
-  if (auto ok = query_time(request, "from", f.from); !ok) return fail(std::move(ok.error()));
-  if (auto ok = query_time(request, "to", f.to); !ok) return fail(std::move(ok.error()));
-  return f;
-}
-
 template <class Add>
 Task<Result<void>> each_call_page(net::Exchange& exchange, const Parts& parts, const records::CallFilter& filter, Lines& lines, Add add) {
   std::optional<Id> before;
   for (;;) {
-    auto page = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::list_calls(tx, filter, kCallsRead, before); }, kPatient);
+    auto page = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::search_calls(tx, filter, kCallsRead, before); }, kPatient);
     if (!page) co_return fail(std::move(page.error()));
-    for (const auto& call : *page) add(call);
+    for (const auto& call : page->calls) add(call);
     auto sent = co_await lines.flush();
     if (!sent) co_return sent;
-    if (page->size() < kCallsRead) co_return Result<void>{};
-    before = page->back().id;
+    if (!page->next) co_return Result<void>{};
+    before = page->next;
   }
 }
 
 Task<void> export_calls(net::Exchange& exchange, const Parts& parts) {
   const auto who = require_scope(exchange, parts, gateway::Scope::usage);
   if (!who) co_return co_await reply_problem(exchange, who.error());
-  const auto filter = filter_of(exchange.request(), *who);
+  const auto filter = search_filter(exchange.request(), *who);
   const auto csv = wants_csv(exchange.request());
   if (!filter || !csv) co_return co_await reply_problem(exchange, filter ? csv.error() : filter.error());
   co_await catch_up(exchange, parts);

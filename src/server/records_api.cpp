@@ -1,11 +1,10 @@
 // What happened: usage, decisions, calls. Read from the ledger; admin and read keys see all, usage keys their own.
-#include "base/config_node.hpp"
 #include "base/log.hpp"
-#include "base/money.hpp"
 #include "base/text.hpp"
 #include "net/url.hpp"
 #include "records/ledger.hpp"
 #include "server/await_call.hpp"
+#include "server/call_filter.hpp"
 #include "server/feedback_json.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
@@ -19,18 +18,9 @@ namespace {
 // A call just answered reaches the ledger within a few hundred milliseconds; whoever asks at once is made to wait.
 constexpr Duration kImportPatience = std::chrono::seconds(3);
 
-Result<records::CallFilter> read_filter(const net::RequestHead& request, const gateway::Principal& who) {
-  records::CallFilter f;
-  for (const auto& [name, value] : kCallFilters) f.*value = query(request, name);
-  if (!who.key->scopes.has(gateway::Scope::read)) f.key_id = who.key_id();   // a key sees its own
-  if (auto ok = query_time(request, "from", f.from); !ok) return fail(std::move(ok.error()));
-  if (auto ok = query_time(request, "to", f.to); !ok) return fail(std::move(ok.error()));
-  return f;
-}
-
 Result<records::UsageQuery> read_usage(const net::RequestHead& request, const gateway::Principal& who) {
   records::UsageQuery q;
-  auto filter = read_filter(request, who);
+  auto filter = usage_filter(request, who);
   if (!filter) return fail(std::move(filter.error()));
   q.filter = std::move(*filter);
   auto by = usage_groups(query(request, "by"), "by");
@@ -95,46 +85,6 @@ Task<void> decision(net::Exchange& exchange, const Parts& parts, std::string nam
   co_await reply_text(exchange, 200, "application/json", text);
 }
 
-// One of an enumeration's names; `into` stays as it is if absent.
-template <class E>
-Result<void> query_name(const net::RequestHead& request, std::string_view name, int values, std::optional<E>& into) {
-  const std::string text = query(request, name);
-  if (text.empty()) return {};
-  std::string all;
-  for (int i = 0; i < values; ++i) {
-    const auto value = static_cast<E>(i);
-    if (records::to_string(value) == text) {
-      into = value;
-      return {};
-    }
-    all.append(i ? ", " : "").append(records::to_string(value));
-  }
-  return fail(ErrorCode::caller_invalid_request, "must be one of " + all, std::string(name));
-}
-
-// What a search of calls may ask beyond what usage may.
-Result<records::CallFilter> read_search(const net::RequestHead& request, const gateway::Principal& who) {
-  auto f = read_filter(request, who);
-  if (!f) return f;
-  f->error = query(request, "error");
-  if (auto ok = query_name(request, "status", 4, f->status); !ok) return fail(std::move(ok.error()));
-  if (auto ok = query_name(request, "cache", 8, f->cache); !ok) return fail(std::move(ok.error()));
-  for (const auto& [name, into] : {std::pair("min_cost", &f->min_cost_nano), {"max_cost", &f->max_cost_nano}}) {
-    const std::string text = query(request, name);
-    if (text.empty()) continue;
-    const auto cost = money_from_usd(text, name);
-    if (!cost) return fail(cost.error());
-    *into = cost->nano;
-  }
-  for (const auto& [name, into] : {std::pair("min_latency", &f->min_latency_us), {"max_latency", &f->max_latency_us}}) {
-    constexpr std::size_t longest = 100'000'000'000;   // ms: three years
-    const auto ms = query_count(request, name, longest + 1, 0, longest);
-    if (!ms) return fail(ms.error());
-    if (*ms <= longest) *into = *ms * 1'000;
-  }
-  return f;
-}
-
 // A page's list: short rows, at once, and no more searching than one waits for.
 Task<void> call_rows(net::Exchange& exchange, const Parts& parts, records::CallFilter filter, std::size_t limit, std::optional<Id> before) {
   const auto page = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::search_calls(tx, filter, limit, before); });
@@ -150,13 +100,11 @@ Task<void> call_rows(net::Exchange& exchange, const Parts& parts, records::CallF
 Task<void> calls(net::Exchange& exchange, const Parts& parts) {
   const auto& request = exchange.request();
   const std::string view = query(request, "view");
-  // A page's key may be one that only reads.
-  auto who = require_scope(exchange, parts, view == "row" ? gateway::Scope::read : gateway::Scope::usage);
-  if (!who && view == "row") who = require_scope(exchange, parts, gateway::Scope::usage);
+  const auto who = require_scope(exchange, parts, gateway::Scope::usage);
   if (!who) co_return co_await reply_problem(exchange, who.error());
   if (!view.empty() && view != "row") co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "row, or nothing", "view"});
   if (view.empty()) co_await catch_up(exchange, parts);
-  const auto filter = read_search(request, *who);
+  const auto filter = search_filter(request, *who);
   const auto limit = query_count(request, "limit", 100, 1, 1000);
   if (!filter || !limit) co_return co_await reply_problem(exchange, filter ? limit.error() : filter.error());
   std::optional<Id> before;

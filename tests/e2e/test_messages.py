@@ -133,6 +133,9 @@ def test_calls_are_exported_page_by_page(house):
     lines = [json.loads(line) for line in g.admin.get("/api/calls/export?route=quiet").body.decode().splitlines()]
     assert len(lines) == 520 == len({line["id"] for line in lines})
     assert [line["id"] for line in lines] == sorted((line["id"] for line in lines), reverse=True)
+    assert g.admin.get("/api/calls/export?route=quiet&status=failed").body == b"", "it is narrowed as the list beside it"
+    assert len(g.admin.get("/api/calls/export?route=quiet&status=ok&max_cost=1000").body.splitlines()) == len(lines)
+    assert g.admin.get("/api/calls/export?status=well").json()["field"] == "status"
     answer = g.admin.get("/api/calls/export?format=csv&route=quiet")
     assert answer.headers["content-type"].startswith("text/csv")
     rows = list(csv.DictReader(io.StringIO(answer.body.decode(), newline="")))
