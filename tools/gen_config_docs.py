@@ -16,7 +16,7 @@ One file, `ballast.yaml`, every section optional. `ballast serve` reads `--confi
 `./ballast.yaml` if it is there. With no file (or no `providers:`) there is the simulator, and every provider whose usual variable
 is in the environment: `OPENAI_API_KEY`, `ANTHROPIC_API_KEY`, `GEMINI_API_KEY`.
 
-- `${NAME}` is replaced from the environment, `${NAME:-default}` when it is unset or empty, `$${` is a literal `${`. It is replaced
+- `${NAME}` is replaced from the environment (or from a file: [deployment.md](deployment.md#secrets)), `${NAME:-default}` when it is unset or empty, `$${` is a literal `${`. It is replaced
   after parsing, so a secret cannot change the structure. An unset name is an error.
 - An unknown key is an error with line, column and the nearest right name. `ballast check` reports every mistake of a file at once
   and prints what would run; `ballast check --schema` prints a JSON Schema for editors, also in

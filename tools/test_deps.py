@@ -41,5 +41,12 @@ def test_nothing_missing_says_nothing(deps):
 
 def test_what_the_tests_need_is_asked_for_with_the_tests(deps):
     done = deps("test", **{"dpkg-query": "exit 1", "python3": "exit 1"})
+    assert " lintian" not in done.stderr
     for package in ("postgresql", "nginx", "redis-server", "nodejs", "npm", "python3-venv"):
         assert f" {package}" in done.stderr
+
+
+@pytest.mark.parametrize("kind, there, absent", [("package", ("clang-19", "dpkg-dev"), ("nginx", "lintian")), ("extended", ("dpkg-dev", "haproxy", "lintian"), ())])
+def test_each_kind_asks_for_its_own(deps, kind, there, absent):
+    asked = deps(kind, **{"dpkg-query": "exit 1", "python3": "exit 1"}).stderr
+    assert all(f" {p}" in asked for p in there) and not any(f" {p}" in asked for p in absent)

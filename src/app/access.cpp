@@ -1,6 +1,7 @@
 #include "app/access.hpp"
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <filesystem>
 #include <iostream>
 #include <semaphore>
@@ -107,10 +108,10 @@ Error refusal_of(int status, const std::string& text) {
 }
 
 Task<Result<std::uint64_t>> fetch_pieces(net::Client& client, net::Loop& loop, const net::Url& url, std::string_view key,
-                                         const std::function<bool(std::string_view)>& take) {
+                                         const std::function<bool(std::string_view)>& take, CancelToken cancel = nullptr) {
   net::ClientRequest request{.method = "GET", .url = &url};
   if (!key.empty()) request.headers.put("authorization", fmt::format("Bearer {}", key));
-  auto response = co_await client.send(loop, request, {.connect = std::chrono::seconds(2), .headers = kSilence}, nullptr);
+  auto response = co_await client.send(loop, request, {.connect = std::chrono::seconds(2), .headers = kSilence}, cancel);
   if (!response) co_return fail(std::move(response.error()));
   if (const int status = (*response)->head().status; status != 200) {
     auto text = co_await (*response)->read_all(1u << 20, loop.clock().mono() + kSilence);
@@ -142,6 +143,53 @@ Result<std::uint64_t> Access::download(const std::string& target, const std::fun
   loop.post([&] { detach(download_and_tell(*client_, loop, *url, key_, take, answer, done), [](std::exception_ptr) { std::terminate(); }); });
   done.acquire();
   return answer;
+}
+
+namespace {
+
+class StreamOfEvents final : public Follow {
+ public:
+  StreamOfEvents(net::Client& client, net::Loop& loop, net::Url url, std::string key, std::function<void(std::string_view)> take)
+      : client_(client), loop_(loop), url_(std::move(url)), key_(std::move(key)), take_([take = std::move(take)](std::string_view piece) { return take(piece), true; }) {
+    loop_.post([this] { detach(run(), [](std::exception_ptr) { std::terminate(); }); });
+  }
+  ~StreamOfEvents() override {
+    std::binary_semaphore told(0);
+    loop_.post([&] {
+      cancel_.cancel();
+      told.release();
+    });
+    told.acquire();
+    ended_.acquire();
+  }
+  bool over() const override { return over_.load(std::memory_order_acquire); }
+  std::string why() const override { return over() ? why_ : std::string(); }
+
+ private:
+  Task<void> run() {
+    const auto read = co_await fetch_pieces(client_, loop_, url_, key_, take_, &cancel_);
+    why_ = read ? "the server ended it" : read.error().message;
+    over_.store(true, std::memory_order_release);
+    ended_.release();
+  }
+
+  net::Client& client_;
+  net::Loop& loop_;
+  const net::Url url_;
+  const std::string key_;
+  const std::function<bool(std::string_view)> take_;
+  CancelSource cancel_;                  // of the loop alone
+  std::string why_;                      // written before over_
+  std::atomic<bool> over_{false};
+  std::binary_semaphore ended_{0};
+};
+
+}  // namespace
+
+std::unique_ptr<Follow> Access::follow(const std::string& target, std::function<void(std::string_view)> take) {
+  auto url = net::parse_url(server_ + target, "--server");
+  if (!url) return nullptr;
+  return std::make_unique<StreamOfEvents>(*client_, loops_->at(0), std::move(*url), key_, std::move(take));
 }
 
 Result<json::value> Access::call(std::string_view method, const std::string& target, std::optional<json::value> body) {
@@ -199,11 +247,7 @@ Result<std::unique_ptr<Access>> Access::open(const AccessFlags& flags, int& code
     std::fprintf(stderr, "from the server at %s\n", access->server_.c_str());
     return access;
   }
-  if (!flags.server.empty()) return fail(alive.error());
-  if (without == Without::nothing) {
-    std::fprintf(stderr, "no server answers at %s; from the configuration alone\n", access->server_.c_str());
-    return fail(alive.error());
-  }
+  if (!flags.server.empty() || without == Without::nothing) return fail(alive.error().code, fmt::format("no server answers at {}: {}", access->server_, alive.error().message));
   std::fprintf(stderr, "no server answers at %s; from the database itself\n", access->server_.c_str());
   if (auto opened = access->open_database(); !opened) return fail(std::move(opened.error()));
   return access;

@@ -25,6 +25,14 @@ struct AccessFlags {
 // --config, --server, --key, --json, with their environment variables.
 void add_access_flags(CLI::App& command, AccessFlags& flags);
 
+// A GET whose answer has no end.
+class Follow {
+ public:
+  virtual ~Follow() = default;                       // breaks it off; `take` is not called any more
+  virtual bool over() const = 0;                     // it was refused, or broke off
+  virtual std::string why() const = 0;               // in words, once it is over
+};
+
 // Blocking; for command-line tools only.
 class Access {
  public:
@@ -44,6 +52,8 @@ class Access {
   // GET of what may be long: `take` gets it piece by piece, on another thread while this one waits; false: enough. Returns how many bytes came; an
   // error also where the server broke off.
   Result<std::uint64_t> download(const std::string& target, const std::function<bool(std::string_view)>& take);
+  // A stream of events that comes while this thread goes on: `take` gets its pieces on another one. Gone with the Follow, which the Access outlives.
+  std::unique_ptr<Follow> follow(const std::string& target, std::function<void(std::string_view)> take);
   const Config& config() const { return config_; }
   const std::string& server() const { return server_; }     // its base URL
 

@@ -20,10 +20,11 @@ double usd(Money m) { return static_cast<double>(m.nano) * 1e-9; }
 Alarms::Alarms(const Config& config, Ground ground)
     : ground_(std::move(ground)), ids_(kIdsOfAlerts),
       watcher_({.database = ground_.database, .clock = ground_.clock, .metrics = ground_.metrics, .outlet = *this,
-                .minutes = [this](WallTime from, WallTime to, Duration step, const std::vector<std::string>& labels, std::size_t groups) {
-                  return ground_.database.read_now([&](store::Tx& tx) { return watch::read_minutes(tx, from, to, step, labels, groups); });
+                .minutes = [this](WallTime from, WallTime to, Duration step, const watch::Wanted& wanted, std::size_t groups) {
+                  return ground_.database.read_now([&](store::Tx& tx) { return watch::read_minutes(tx, from, to, step, wanted, groups); });
                 },
-                .gauges = [this] { return gauges(); }, .holder = ground_.holder},
+                .gauges = [this] { return gauges(); }, .mine = [this] { return ground_.node.holds(duty::alerts); },
+                .still_mine = [this](store::Tx& tx) { return ground_.node.duties().check(tx, duty::alerts); }},
                config.alerts) {}
 
 Result<void> Alarms::owe(store::Tx& tx, const watch::Receiver& receiver, const std::string& type, const std::string& body, WallTime now) {

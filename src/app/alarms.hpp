@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "app/config.hpp"
+#include "app/node.hpp"
 #include "app/workshop.hpp"
 #include "gateway/gateway.hpp"
 #include "net/loop.hpp"
@@ -21,11 +22,12 @@ class Alarms final : private watch::Outlet {
     Workshop& shop;
     net::Loop& work_loop;                  // the engine's
     const Clock& clock;
-    std::string holder;
+    const Node& node;
   };
   Alarms(const Config& config, Ground ground);
   void start() { watcher_.start(); }
   void stop() { watcher_.stop(); }         // before the loops stop
+  void hurry() { watcher_.hurry(); }       // this node watches from now on; any thread
   void reload(const Config& config) { watcher_.use(config.alerts); }
   watch::Watcher& watcher() { return watcher_; }
 

@@ -8,6 +8,7 @@
 
 #include "app/cli.hpp"
 #include "base/log.hpp"
+#include "cluster/members.hpp"
 #include "records/audit.hpp"
 #include "records/audit_anchors.hpp"
 #include "records/migrations.hpp"
@@ -174,6 +175,7 @@ void tell_trail(const Config& config, const BackupManifest& manifest) {
 std::vector<store::Migration> all_migrations() {
   std::vector<store::Migration> out(records::migrations().begin(), records::migrations().end());
   out.insert(out.end(), work::migrations().begin(), work::migrations().end());
+  out.insert(out.end(), cluster::migrations().begin(), cluster::migrations().end());
   out.insert(out.end(), watch::migrations().begin(), watch::migrations().end());
   return out;
 }

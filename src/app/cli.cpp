@@ -4,9 +4,13 @@
 #include <cstdio>
 #include <iostream>
 
+#include "app/migrate_store.hpp"
+#include "app/terminal.hpp"
+
 namespace ballast::app {
 
-void complain(const std::string& message) { std::fprintf(stderr, "ballast: %s\n", message.c_str()); }
+// Servers, files and models have a part in what is said: none of it steers the terminal.
+void complain(const std::string& message) { std::fprintf(stderr, "ballast: %s\n", one_line(message).c_str()); }
 void complain(const Error& error) {
   complain(error.field.empty() ? error.message : error.field + ": " + error.message);
 }
@@ -14,7 +18,7 @@ void complain(const Error& error) {
 int command_line(int argc, const char* const* argv) {
   CLI::App app("Ballast: one binary between an application and its models.", "ballast");
   app.require_subcommand(1);
-  app.footer("\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong configuration.\n"
+  app.footer("\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong configuration; of serve: 4 refused as a node, 75 taken for dead.\n"
              "Environment: BALLAST_CONFIG, BALLAST_SERVER, BALLAST_ADMIN_KEY stand for --config, --server, --key.");
   Run run;
   add_serve(app, run);
@@ -39,9 +43,12 @@ int command_line(int argc, const char* const* argv) {
   add_schedules(app, run);
   add_inbox(app, run);
   add_backup(app, run);
+  add_migrate_store(app, run);
   add_erase(app, run);
   add_export(app, run);
   add_simulate(app, run);
+  add_nodes(app, run);
+  add_health(app, run);
   add_version(app, run);
   try {
     app.parse(argc, argv);

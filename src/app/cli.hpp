@@ -1,7 +1,8 @@
 // The command line: one file per command, each adding itself to the parser.
 //
 // Exit codes: 0 done; 1 failed (the server said no, nothing was found, the machine refused); 2 wrong usage;
-// 3 the configuration is wrong. Answers go to standard output, everything else to standard error.
+// 3 the configuration is wrong; 4 (serve) this node may not join its installation, or know its database; 75 (serve) other nodes took this one for dead and
+// it did not start anew. Answers go to standard output, everything else to standard error.
 #pragma once
 #include <functional>
 #include <string>
@@ -14,7 +15,7 @@ class App;
 
 namespace ballast::app {
 
-inline constexpr int kOk = 0, kFailed = 1, kUsage = 2, kBadConfig = 3;
+inline constexpr int kOk = 0, kFailed = 1, kUsage = 2, kBadConfig = 3, kRefused = 4, kTakenForDead = 75;
 inline constexpr const char* kVersion = "0.1.0";
 
 // Set by the subcommand that was chosen; returns the exit code.
@@ -46,12 +47,14 @@ void add_intents(CLI::App& app, Run& run);
 void add_tokens(CLI::App& app, Run& run);
 void add_contract(CLI::App& app, Run& run);
 void add_simulate(CLI::App& app, Run& run);
+void add_nodes(CLI::App& app, Run& run);
+void add_health(CLI::App& app, Run& run);
 void add_version(CLI::App& app, Run& run);
 
 // Parses, runs the chosen command, never throws.
 int command_line(int argc, const char* const* argv);
 
-// "ballast: MESSAGE" on standard error.
+// "ballast: MESSAGE" on standard error, on one line and harmless for a terminal.
 void complain(const std::string& message);
 void complain(const Error& error);
 

@@ -98,6 +98,7 @@ int verify(const Flags& flags) {
   std::vector<std::string> files = records::anchors_files(opened->folder);
   files.insert(files.end(), flags.anchors.begin(), flags.anchors.end());
   std::optional<Progress> progress(std::in_place, "reading the trail", flags.json);
+  asked.progress = [&](std::uint64_t done, std::uint64_t all) { (*progress)("reading the trail", done, all); };
   const auto report = records::verify_audit(*opened->database, files, asked);
   progress.reset();
   if (!report) return unchecked(report.error());

@@ -2,6 +2,7 @@
 
 #include "app/acts.hpp"
 #include "app/table.hpp"
+#include "app/terminal.hpp"
 #include "base/text.hpp"
 #include "server/unknown_json.hpp"
 
@@ -54,13 +55,13 @@ Result<json::value> reconcile(Access& access, const Flags& f) {
 void print_unknown(const json::value& answer) {
   const auto* rows = rows_of(answer);
   std::cout << (rows && !rows->empty() ? table(*rows) : "every charge is settled\n");
-  if (const auto* next = answer.as_object().if_contains("next")) std::cerr << "there may be more: --before " << plain(*next) << '\n';
+  if (const auto* next = answer.as_object().if_contains("next")) std::cerr << "there may be more: --before " << one_line(plain(*next)) << '\n';
 }
 
 void print_reconciled(const json::value& answer) {
   const auto& o = answer.as_object();
-  std::cout << fmt::format("attempt {} of {} cost ${}, was charged ${}{}\n", plain(o.at("attempt")), plain(o.at("call")), plain(o.at("incurred_usd")),
-                           plain(o.at("was_usd")), o.at("already").as_bool() ? ": reconciled already, by " + plain(o.at("reconciled_by")) : "");
+  std::cout << one_line(fmt::format("attempt {} of {} cost ${}, was charged ${}{}", plain(o.at("attempt")), plain(o.at("call")), plain(o.at("incurred_usd")),
+                           plain(o.at("was_usd")), o.at("already").as_bool() ? ": reconciled already, by " + plain(o.at("reconciled_by")) : "")) << '\n';
 }
 
 using Act = ActOf<Flags>;

@@ -4,9 +4,11 @@
 #include "app/approvers.hpp"
 #include "app/cli.hpp"
 #include "app/command_readiness.hpp"
+#include "app/progress.hpp"
 #include "app/readiness_facts.hpp"
 #include "app/schema.hpp"
 #include "app/table.hpp"
+#include "app/terminal.hpp"
 #include "app/wiring.hpp"
 #include "query/dataset.hpp"
 #include "server/pages.hpp"
@@ -172,7 +174,7 @@ void section(const char* title, const json::array& rows) {
 int refuse(const Flags& flags, const Mistakes& mistakes) {
   json::array list;
   for (const auto& m : mistakes) {
-    std::cerr << to_string(m) << '\n';
+    std::cerr << one_line(to_string(m)) << '\n';
     const auto position = [](int n) { return n > 0 ? json::value(n) : json::value(nullptr); };
     list.push_back(json::object{{"file", m.file}, {"line", position(m.line)}, {"column", position(m.column)}, {"field", m.field}, {"message", m.message}});
   }
@@ -190,22 +192,55 @@ Approvers approvers_of(const Flags& flags, const Config& config, json::array& wa
   return found;
 }
 
-// What readiness judges of it; what is wrong with it is told.
-std::variant<server::ConfiguredFacts, int> configured(const Flags& flags) {
+// The configuration and what would run of it: providers are made, nothing is asked.
+struct Loaded {
+  SystemClock clock;
+  llm::Simulator nowhere{llm::default_sim_config(), clock};
+  llm::SimTransport network{nowhere};
+  Config config;
+  WiredPtr wired;
+};
+
+// Null: it is wrong, which is told, and `code` says how.
+std::unique_ptr<Loaded> load(const Flags& flags, int& code) {
+  auto out = std::make_unique<Loaded>();
   Mistakes mistakes;
   auto config = load_config(flags.config, system_environment(), &mistakes);
-  if (!config) return refuse(flags, mistakes);
-  const SystemClock clock;
-  llm::Simulator nowhere(llm::default_sim_config(), clock);
-  llm::SimTransport network(nowhere);
-  auto wired = wire(*config, network, clock, nullptr);
-  if (!wired) return refuse(flags, {ConfigMistake{.file = config->file, .field = wired.error().field, .message = wired.error().message}});
+  if (!config) {
+    code = refuse(flags, mistakes);
+    return nullptr;
+  }
+  out->config = std::move(*config);
+  // All that takes long is training its classifiers, part by part.
+  std::optional<Progress> progress(std::in_place, "training classifiers", flags.json);
+  unsigned done = 0, all = 0;
+  for (auto& [name, classifier] : out->config.classifiers) {
+    if (!classifier.model.empty()) continue;
+    all += classifier.training.folds + 1;
+    classifier.training.progress = [&](std::string_view) { (*progress)("training classifiers", done++, all); };
+  }
+  auto wired = wire(out->config, out->network, out->clock, nullptr);
+  progress.reset();
+  for (auto& [name, classifier] : out->config.classifiers) classifier.training.progress = nullptr;
+  if (!wired) {
+    code = refuse(flags, {ConfigMistake{.file = out->config.file, .field = wired.error().field, .message = wired.error().message}});
+    return nullptr;
+  }
+  out->wired = std::move(*wired);
+  return out;
+}
+
+// What readiness judges of it; what is wrong with it is told.
+std::variant<server::ConfiguredFacts, int> configured(const Flags& flags) {
+  int code = kBadConfig;
+  const auto loaded = load(flags, code);
+  if (!loaded) return code;
   work::FlowFindings found;
-  const auto flows = work::load_flows(config->flows, system_environment(), found);
+  const auto flows = work::load_flows(loaded->config.flows, system_environment(), found);
   if (!flows) return refuse(flags, found.errors);
   std::vector<work::FlowPtr> all;
   for (const auto& [name, flow] : *flows) all.push_back(flow);
-  return configured_facts(*config, **wired, all);
+  return configured_facts(loaded->config, *loaded->wired, all);
 }
 
 int check(const Flags& flags) {
@@ -219,53 +254,49 @@ int check(const Flags& flags) {
     ready.access.json = flags.json;
     return check_production(ready, [&] { return configured(flags); });
   }
-  Mistakes mistakes;
-  auto config = load_config(flags.config, system_environment(), &mistakes);
-  if (!config) return refuse(flags, mistakes);
-  const SystemClock clock;
-  llm::Simulator nowhere(llm::default_sim_config(), clock);
-  llm::SimTransport network(nowhere);
-  auto wired = wire(*config, network, clock, nullptr);
-  if (!wired) return refuse(flags, {ConfigMistake{.file = config->file, .field = wired.error().field, .message = wired.error().message}});
+  int code = kBadConfig;
+  const auto loaded = load(flags, code);
+  if (!loaded) return code;
+  const Config& config = loaded->config;
   json::array warnings, notes;
   Mistakes wrong;
-  const auto datasets = query::load_datasets(config->datasets, system_environment(), &wrong);
+  const auto datasets = query::load_datasets(config.datasets, system_environment(), &wrong);
   if (!datasets) return refuse(flags, wrong.empty() ? Mistakes{ConfigMistake{.file = datasets.error().field, .message = datasets.error().message}} : wrong);
-  if (auto pages = server::read_pages(config->pages); !pages) return refuse(flags, {ConfigMistake{.file = config->file, .field = pages.error().field, .message = pages.error().message}});
+  if (auto pages = server::read_pages(config.pages); !pages) return refuse(flags, {ConfigMistake{.file = config.file, .field = pages.error().field, .message = pages.error().message}});
   work::FlowFindings found;
-  auto world = world_of(approvers_of(flags, *config, warnings));
+  auto world = world_of(approvers_of(flags, config, warnings));
   world.dataset_exists = [&](std::string_view name) { return datasets->contains(name); };
-  world.classifier_exists = [&](std::string_view name) { return config->classifiers.contains(std::string(name)); };
-  const auto flows = work::load_flows(config->flows, system_environment(), found, world);
+  world.classifier_exists = [&](std::string_view name) { return config.classifiers.contains(std::string(name)); };
+  const auto flows = work::load_flows(config.flows, system_environment(), found, world);
   if (!flows) return refuse(flags, found.errors);
   for (const auto& w : found.warnings) warnings.push_back(json::value(to_string(w)));
   for (const auto& n : found.notes) notes.push_back(json::value(to_string(n) + (flags.stored_keys ? "" : "; --database reads them")));
   for (const auto& [name, dataset] : *datasets)
     for (const auto& w : dataset.warnings()) warnings.push_back(json::value(w));
-  for (const auto& w : warnings_of(*config, **wired)) warnings.push_back(json::value(w));
-  json::object out{{"ok", true}, {"file", config->file}, {"listen", to_string(config->listen)},
-                   {"database", config->database.starts_with("sqlite:") ? config->database : "postgres"},
-                   {"ledger", config->ledger.strict ? "strict" : "background"}};
-  out["providers"] = providers_of(*config, **wired);
-  out["routes"] = routes_of(*config, **wired);
-  out["limits"] = limits_of(*config);
-  out["budgets"] = budgets_of(*config);
-  out["keys"] = keys_of(*config);
+  for (const auto& w : warnings_of(config, *loaded->wired)) warnings.push_back(json::value(w));
+  json::object out{{"ok", true}, {"file", config.file}, {"listen", to_string(config.listen)},
+                   {"database", config.database.starts_with("sqlite:") ? config.database : "postgres"},
+                   {"ledger", config.ledger.strict ? "strict" : "background"}};
+  out["providers"] = providers_of(config, *loaded->wired);
+  out["routes"] = routes_of(config, *loaded->wired);
+  out["limits"] = limits_of(config);
+  out["budgets"] = budgets_of(config);
+  out["keys"] = keys_of(config);
   out["flows"] = flows_of(*flows);
-  out["classifiers"] = classifiers_of((*wired)->classifiers);
+  out["classifiers"] = classifiers_of(loaded->wired->classifiers);
   out["datasets"] = datasets_of(*datasets);
-  out["pages"] = pages_of(*config);
+  out["pages"] = pages_of(config);
   out["warnings"] = warnings;
   out["notes"] = notes;
   if (flags.json) {
     std::cout << to_json(out) << '\n';
     return kOk;
   }
-  std::cout << (config->file.empty() ? "no file: the simulator, and providers found in the environment" : config->file + ": good") << "\n"
+  std::cout << (config.file.empty() ? "no file: the simulator, and providers found in the environment" : config.file + ": good") << "\n"
             << "listens on " << plain(out["listen"]) << ", database " << plain(out["database"]) << ", ledger " << plain(out["ledger"]) << '\n';
   for (const char* name : {"providers", "routes", "limits", "budgets", "keys", "classifiers", "flows", "datasets", "pages"}) section(name, out[name].as_array());
-  for (const auto& w : warnings) std::cout << "\nwarning: " << plain(w);
-  for (const auto& n : notes) std::cout << "\nnote: " << plain(n);
+  for (const auto& w : warnings) std::cout << "\nwarning: " << one_line(plain(w));
+  for (const auto& n : notes) std::cout << "\nnote: " << one_line(plain(n));
   if (!warnings.empty() || !notes.empty()) std::cout << '\n';
   return kOk;
 }

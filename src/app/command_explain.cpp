@@ -4,6 +4,8 @@
 #include "app/access.hpp"
 #include "app/cli.hpp"
 #include "app/story.hpp"
+#include "app/table.hpp"
+#include "app/terminal.hpp"
 #include "records/ledger.hpp"
 #include "server/feedback_json.hpp"
 
@@ -43,8 +45,8 @@ Result<json::value> find(Access& access, const std::string& call) {
 std::string tell_messages(const json::value& kept) {
   const auto& o = kept.as_object();
   const auto yes = [&](std::string_view name) { return o.contains(name) && o.at(name).is_bool() && o.at(name).get_bool(); };
-  return fmt::format("recorded   {}{}{}{}\n\nrequest\n{}\n\nreply\n{}\n", o.at("recorded").as_string().c_str(), yes("redacted") ? ", redacted" : "",
-                     yes("truncated") ? ", cut" : "", yes("whole") ? "" : ", broken off", to_json(o.at("request")), to_json(o.at("reply")));
+  return fmt::format("recorded   {}{}{}{}\n\nrequest\n{}\n\nreply\n{}\n", one_line(plain(o.at("recorded"))), yes("redacted") ? ", redacted" : "",
+                     yes("truncated") ? ", cut" : "", yes("whole") ? "" : ", broken off", one_line(to_json(o.at("request"))), one_line(to_json(o.at("reply"))));
 }
 
 Result<json::value> find_messages(Access& access, const std::string& call) {

@@ -1,13 +1,13 @@
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
-#include <chrono>
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
 
 #include "app/access.hpp"
 #include "app/cli.hpp"
+#include "app/progress.hpp"
+#include "app/table.hpp"
 #include "net/url.hpp"
 #include "server/usage_json.hpp"
 
@@ -22,9 +22,9 @@ struct Flags {
   bool calls = false;
 };
 
-std::string target_of(const Flags& f) {
-  std::string out = f.calls ? "/api/calls/export?format=" + f.format : "/api/export/user?format=" + f.format + "&user=" + net::percent_encode(f.user);
-  if (!f.calls) return out;
+// The filters of --calls, as a query goes on.
+std::string search_of(const Flags& f) {
+  std::string out;
   const auto add = [&](const std::string& name, const std::string& value) {
     if (!value.empty()) out += "&" + name + "=" + net::percent_encode(value);
   };
@@ -35,28 +35,19 @@ std::string target_of(const Flags& f) {
   return out;
 }
 
-// Megabytes so far, on a terminal, once a second.
-class Progress {
- public:
-  explicit Progress(bool wanted) : wanted_(wanted && ::isatty(STDERR_FILENO) == 1) {}
-  void add(std::size_t bytes) {
-    bytes_ += bytes;
-    const auto now = std::chrono::steady_clock::now();
-    if (!wanted_ || now - told_ < std::chrono::seconds(1)) return;
-    told_ = now;
-    std::fprintf(stderr, "\r%.1f MB …", static_cast<double>(bytes_) / 1e6);
-    shown_ = true;
-  }
-  ~Progress() {
-    if (shown_) std::fputs("\r\033[K", stderr);
-  }
+std::string target_of(const Flags& f) {
+  return f.calls ? "/api/calls/export?format=" + f.format + search_of(f) : "/api/export/user?format=" + f.format + "&user=" + net::percent_encode(f.user);
+}
 
- private:
-  const bool wanted_;
-  bool shown_ = false;
-  std::uint64_t bytes_ = 0;
-  std::chrono::steady_clock::time_point told_ = std::chrono::steady_clock::now();
-};
+// How many calls the search has, which is how many lines come. Asked only where somebody sees it; nothing: it is not known.
+std::uint64_t calls_of(Access& access, const Flags& f) {
+  if (!f.calls) return 0;
+  const auto answer = access.call("GET", "/api/usage?limit=1" + search_of(f));
+  const auto* rows = answer ? rows_of(*answer) : nullptr;
+  const auto* row = rows && !rows->empty() ? rows->front().if_object() : nullptr;
+  const auto* calls = row ? row->if_contains("calls") : nullptr;
+  return calls && calls->is_number() ? static_cast<std::uint64_t>(std::clamp(calls->to_number<double>(), 0.0, 1e15)) : 0;
+}
 
 // Complete, or not there: written beside and renamed.
 Result<std::uint64_t> fetch(Access& access, const Flags& f) {
@@ -71,9 +62,11 @@ Result<std::uint64_t> fetch(Access& access, const Flags& f) {
   std::FILE* const into = to_file ? file.get() : stdout;
   Result<std::uint64_t> came;
   {
-    Progress progress(to_file);
+    Progress progress("exporting", f.access.json || (!to_file && answers_on_terminal()), f.calls ? Unit::things : Unit::bytes);
+    const std::uint64_t all = progress.shown() ? calls_of(access, f) : 0;
+    std::uint64_t done = 0;
     came = access.download(target_of(f), [&](std::string_view piece) {
-      progress.add(piece.size());
+      progress("exporting", done += f.calls ? static_cast<std::uint64_t>(std::ranges::count(piece, '\n')) : piece.size(), all);
       return std::fwrite(piece.data(), 1, piece.size(), into) == piece.size();
     });
   }

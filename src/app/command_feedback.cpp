@@ -2,6 +2,7 @@
 
 #include "app/acts.hpp"
 #include "app/table.hpp"
+#include "app/terminal.hpp"
 #include "base/text.hpp"
 #include "net/url.hpp"
 #include "server/feedback_json.hpp"
@@ -62,7 +63,7 @@ Result<json::value> report(Access& access, const Flags& f) {
 
 void print_judged(const json::value& answer) {
   const auto& o = answer.as_object();
-  std::cout << fmt::format("kept as {}{}\n", plain(o.at("id")), o.at("replaced").as_bool() ? ", in place of the verdict before" : "");
+  std::cout << fmt::format("kept as {}{}\n", one_line(plain(o.at("id"))), o.at("replaced").as_bool() ? ", in place of the verdict before" : "");
 }
 
 std::string percent(const json::value& share) { return share.is_number() ? fmt::format("{:.1f} %", share.to_number<double>() * 100) : std::string(); }
@@ -89,7 +90,7 @@ void print_report(const json::value& answer) {
     }
     std::cout << '\n' << table(newest);
   }
-  if (const auto* cut = o.if_contains("cut")) std::cerr << plain(*cut) << '\n';
+  if (const auto* cut = o.if_contains("cut")) std::cerr << one_line(plain(*cut)) << '\n';
 }
 
 int give(const Flags& f) {

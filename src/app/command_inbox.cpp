@@ -2,6 +2,7 @@
 
 #include "app/acts.hpp"
 #include "app/table.hpp"
+#include "app/terminal.hpp"
 #include "net/url.hpp"
 #include "server/approval_json.hpp"
 #include "work/approval_rows.hpp"
@@ -93,7 +94,7 @@ void print_list(const json::value& answer) {
     flat.push_back(std::move(line));
   }
   std::cout << (flat.empty() ? std::string("nothing is asked\n") : table(flat));
-  if (const auto* next = answer.as_object().if_contains("next")) std::cerr << "there may be more: --before " << plain(*next) << '\n';
+  if (const auto* next = answer.as_object().if_contains("next")) std::cerr << "there may be more: --before " << one_line(plain(*next)) << '\n';
 }
 
 void print_one(const json::value& answer) { std::cout << members(answer); }

@@ -9,6 +9,7 @@
 #include "app/classifiers.hpp"
 #include "app/cli.hpp"
 #include "app/progress.hpp"
+#include "app/terminal.hpp"
 #include "base/json.hpp"
 #include "classify/classify.hpp"
 
@@ -71,11 +72,11 @@ void print_report(const classify::Report& report) {
   fmt::print("\n{:>9} {:>9} {:>9}  label, worst first\n", "examples", "recall", "precision");
   for (std::size_t i = 0; i < std::min(kToldLabels, report.labels.size()); ++i) {
     const auto& f = report.labels[i];
-    fmt::print("{:>9} {:>8.1f}% {:>8.1f}%  {}\n", f.examples, f.recall() * 100, f.precision() * 100, f.label);
+    fmt::print("{:>9} {:>8.1f}% {:>8.1f}%  {}\n", f.examples, f.recall() * 100, f.precision() * 100, one_line(f.label));
   }
   fmt::print("\n{:>9}  taken for another\n", "examples");
   for (std::size_t i = 0; i < std::min(kToldLabels, report.confusions.size()); ++i)
-    fmt::print("{:>9}  {} → {}\n", report.confusions[i].count, report.confusions[i].truth, report.confusions[i].answer);
+    fmt::print("{:>9}  {} → {}\n", report.confusions[i].count, one_line(report.confusions[i].truth), one_line(report.confusions[i].answer));
 }
 
 int refuse(const Error& error) {
@@ -88,12 +89,13 @@ int train(const Flags& flags) {
   if (!examples) return refuse(examples.error());
   const auto start = std::chrono::steady_clock::now();
   std::optional<Progress> progress(std::in_place, "training", flags.json);
+  unsigned parts = 0;                    // begun: learning, then each part of the cross-validation
   const auto trained = classify::train(*examples, {.out_of_scope_label = flags.out_of_scope,
                                                    .false_refusals = flags.false_refusals,
                                                    .folds = flags.folds,
                                                    .seed = flags.seed,
                                                    .progress = [&](std::string_view what) {
-                                                     (*progress)(what, 0, 0);
+                                                     (*progress)("training", parts++, flags.folds + 1);
                                                      if (!progress->shown() && !flags.json) fmt::print(stderr, "{}\n", what);
                                                    }});
   progress.reset();
@@ -116,12 +118,14 @@ int train(const Flags& flags) {
 }
 
 // Microseconds a text, one after the other, the examples over again until there is something to measure.
-double time_of(const classify::Model& model, const std::vector<classify::Example>& examples) {
+double time_of(const classify::Model& model, const std::vector<classify::Example>& examples, Progress& progress) {
+  constexpr std::size_t kEnough = 2'000;
   std::size_t done = 0;
   const auto start = std::chrono::steady_clock::now();
   do {
     for (const auto& e : examples) done += !model.classify(e.text).label.empty();
-  } while (done < 2'000);
+    progress("measuring", done, std::max(kEnough, examples.size()));
+  } while (done < kEnough);
   return seconds_since(start) * 1e6 / static_cast<double>(done);
 }
 
@@ -133,7 +137,7 @@ int test(const Flags& flags) {
   if (examples->empty()) return refuse({.code = ErrorCode::caller_invalid_request, .message = "no examples", .field = flags.examples.front()});
   std::optional<Progress> progress(std::in_place, "testing", flags.json);
   const auto report = classify::test(*model, *examples);
-  const double us = time_of(*model, *examples);
+  const double us = time_of(*model, *examples, *progress);
   progress.reset();
   if (flags.json) {
     auto told = to_object(report);
@@ -148,8 +152,8 @@ int test(const Flags& flags) {
 
 void tell(const classify::Verdict& v, bool as_json) {
   if (!as_json) {
-    fmt::print("{}\t{:.3f}\t{}\n", v.out_of_scope ? "-" : v.label, v.confidence,
-               v.out_of_scope ? fmt::format("out of scope; nearest {}", v.label) : "in scope");
+    fmt::print("{}\t{:.3f}\t{}\n", v.out_of_scope ? "-" : one_line(v.label), v.confidence,
+               v.out_of_scope ? fmt::format("out of scope; nearest {}", one_line(v.label)) : "in scope");
     return;
   }
   json::array next;
@@ -160,12 +164,22 @@ void tell(const classify::Verdict& v, bool as_json) {
       << '\n';
 }
 
+void classify_lines(const classify::Model& model, bool as_json) {
+  const std::uint64_t all = bytes_behind(STDIN_FILENO);
+  std::uint64_t done = 0;
+  Progress progress("classifying", answers_on_terminal(), Unit::bytes);
+  for (std::string line; std::getline(std::cin, line);) {
+    progress("classifying", done += line.size() + 1, all);
+    tell(model.classify(line), as_json);
+  }
+}
+
 int classify_texts(const Flags& flags) {
   const auto model = read_intent_model(flags.model);
   if (!model) return refuse(model.error());
   for (const auto& text : flags.texts) tell(model->classify(text), flags.json);
   if (flags.texts.empty())
-    for (std::string line; std::getline(std::cin, line);) tell(model->classify(line), flags.json);
+    classify_lines(*model, flags.json);
   return kOk;
 }
 

@@ -2,6 +2,7 @@
 
 #include "app/acts.hpp"
 #include "app/table.hpp"
+#include "app/terminal.hpp"
 #include "base/text.hpp"
 #include "net/url.hpp"
 #include "server/effect_json.hpp"
@@ -169,7 +170,7 @@ void print_rows(const json::value& answer) {
     flat.push_back(std::move(line));
   }
   std::cout << (flat.empty() ? std::string("none\n") : table(flat));
-  if (const auto* next = answer.as_object().if_contains("next")) std::cerr << "there may be more: --before " << plain(*next) << '\n';
+  if (const auto* next = answer.as_object().if_contains("next")) std::cerr << "there may be more: --before " << one_line(plain(*next)) << '\n';
 }
 
 void print_one(const json::value& answer) { std::cout << members(answer); }

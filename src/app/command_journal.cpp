@@ -49,11 +49,11 @@ int import_rejected(const Flags& flags) {
     return kBadConfig;
   }
   const std::string folder = config->data_dir + "/journal";
-  std::optional<Progress> progress(std::in_place, "importing", flags.json);
+  std::optional<Progress> progress(std::in_place, "importing", flags.json, Unit::bytes);
   auto database = store::open_database(config->database);
   if (database)
     if (auto migrated = (*database)->migrate(records::migrations()); !migrated) database = fail(std::move(migrated.error()));
-  auto report = database ? records::import_rejected(folder, **database) : Result<records::RejectedReport>(fail(database.error()));
+  auto report = database ? records::import_rejected(folder, **database, [&](std::uint64_t done, std::uint64_t all) { (*progress)("importing", done, all); }) : Result<records::RejectedReport>(fail(database.error()));
   progress.reset();
   if (!report) {
     complain(report.error());

@@ -2,6 +2,7 @@
 
 #include "app/acts.hpp"
 #include "app/table.hpp"
+#include "app/terminal.hpp"
 #include "base/text.hpp"
 #include "server/key_changes.hpp"
 #include "server/key_rows.hpp"
@@ -114,7 +115,7 @@ void print(const json::value& answer, const Flags& f, Act act) {
     std::cout << "revoked " << f.id << '\n';
   } else if (const auto* o = answer.if_object()) {
     for (const auto& [name, value] : *o)
-      if (!plain(value).empty()) std::cout << fmt::format("{:<16} {}\n", std::string_view(name), plain(value));
+      if (!plain(value).empty()) std::cout << fmt::format("{:<16} {}\n", one_line(name), one_line(plain(value)));
     if (act == create || act == rotate) std::cout << "The secret is shown this once; only its hash is kept.\n";
   }
 }

@@ -4,8 +4,10 @@
 #include <sstream>
 
 #include "app/cli.hpp"
+#include "app/progress.hpp"
 #include "app/config.hpp"
 #include "app/table.hpp"
+#include "app/terminal.hpp"
 #include "query/answer.hpp"
 
 namespace ballast::app {
@@ -93,7 +95,7 @@ json::array objects_of(const query::Answer& answer) {
 
 void print_record(const query::Record& record) {
   const auto ms = [](Duration d) { return std::chrono::duration<double, std::milli>(d).count(); };
-  if (!record.sql.empty()) std::cout << "\nSQL         " << record.sql << "\nparameters  " << to_json(record.parameters) << '\n';
+  if (!record.sql.empty()) std::cout << "\nSQL         " << one_line(record.sql) << "\nparameters  " << one_line(to_json(record.parameters)) << '\n';
   std::cout << fmt::format("time        reading {:.2f} ms, building {:.2f} ms, running {:.2f} ms\n", ms(record.reading), ms(record.building), ms(record.running));
 }
 
@@ -117,7 +119,9 @@ int run_query(const Flags& flags) {
     return kUsage;
   }
   query::Record record{.dataset = dataset->name, .question = flags.question};
+  std::optional<Progress> progress(std::in_place, "asking " + dataset->name, flags.json);
   const auto answer = ask(flags, *dataset, *who, record);
+  progress.reset();
   if (!answer) record.refused = answer.error().message;
   if (flags.json) {
     json::object out{{"answer", answer ? json::value(query::to_json_value(*answer)) : json::value(nullptr)}, {"record", record.to_json_value()}};

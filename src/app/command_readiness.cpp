@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "app/cli.hpp"
+#include "app/progress.hpp"
 #include "app/table.hpp"
 #include "app/terminal.hpp"
 #include "base/text.hpp"
@@ -83,7 +84,9 @@ int check_production(const ProductionFlags& flags, const std::function<std::vari
   int code = kFailed;
   const auto access = Access::open(flags.access, code, Access::Without::nothing);
   if (access) {
+    std::optional<Progress> progress(std::in_place, "waiting for the server to look", flags.access.json);
     const auto answer = (*access)->call("GET", "/api/readiness");
+    progress.reset();
     if (answer) return tell(*answer, flags.access.json);
     complain(answer.error());
     return kFailed;
@@ -92,6 +95,7 @@ int check_production(const ProductionFlags& flags, const std::function<std::vari
     complain(access.error());
     return code;
   }
+  if (code != kBadConfig) complain(access.error().message + "; from the configuration alone");   // what is wrong with it is told below
   auto facts = configured();
   if (const int* wrong = std::get_if<int>(&facts)) return *wrong;
   return tell(server::readiness_json({.now = SystemClock().wall(), .configured = std::get<0>(std::move(facts)), .seen = {}, .evidence = {}}), flags.access.json);

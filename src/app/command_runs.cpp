@@ -3,6 +3,7 @@
 
 #include "app/acts.hpp"
 #include "app/table.hpp"
+#include "app/terminal.hpp"
 #include "net/url.hpp"
 #include "work/job.hpp"
 
@@ -107,7 +108,7 @@ void print_list(const json::value& answer, std::string_view list) {
 void print_members(const json::value& answer) { std::cout << members(answer); }
 
 void print_compared(const json::value& answer) {
-  for (const char* side : {"a", "b"}) std::cout << fmt::format("{}  {}\n", side, to_json(answer.at(side)));
+  for (const char* side : {"a", "b"}) std::cout << fmt::format("{}  {}\n", side, one_line(to_json(answer.at(side))));
   json::array rows;
   for (const auto& stage : answer.at("stages").as_array()) {
     const auto& o = stage.as_object();

@@ -1,4 +1,6 @@
 #include <CLI/CLI.hpp>
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -6,6 +8,8 @@
 
 #include "app/cli.hpp"
 #include "app/document.hpp"
+#include "app/progress.hpp"
+#include "app/terminal.hpp"
 #include "schema/schema.hpp"
 
 namespace ballast::app {
@@ -58,7 +62,7 @@ std::string line_of(const schema::Violation& v) {
   for (const char c : fmt::format("{}: {} ({})", v.instance_path.empty() ? "(root)" : v.instance_path, v.message, v.schema_path.empty() ? "/" : v.schema_path))
     if (static_cast<unsigned char>(c) >= 0x20) out += c;
     else out += fmt::format("\\x{:02x}", c);
-  return out;
+  return one_line(out);
 }
 
 // One answer; at most kMostErrors reasons.
@@ -70,7 +74,7 @@ struct Verdict {
 
 Verdict unusable(const Error& error) {
   const auto text = error.field.empty() ? error.message : error.field + ": " + error.message;
-  return {kUnusable, {{"valid", nullptr}, {"unusable", to_object(error)}}, "unusable: " + text};
+  return {kUnusable, {{"valid", nullptr}, {"unusable", to_object(error)}}, "unusable: " + one_line(text)};
 }
 
 Verdict judge(const schema::Schema& schema, const json::value& instance, bool reasons) {
@@ -146,7 +150,12 @@ int validate_lines(const Flags& flags, const schema::CompileOptions& options) {
   }
   Bulk bulk(flags, options);
   int worst = kValid;
+  std::error_code unknown;
+  const std::uint64_t size = flags.jsonl == "-" ? bytes_behind(STDIN_FILENO) : fs::file_size(flags.jsonl, unknown), all = unknown ? 0 : size;
+  std::uint64_t done = 0;
+  Progress progress("judging", answers_on_terminal(), Unit::bytes);
   for (std::string line; std::getline(in, line);) {
+    progress("judging", done += line.size() + 1, all);
     const auto verdict = bulk.judge_line(line);
     std::cout << (flags.json ? to_json(verdict.json) : verdict.text) << '\n';
     worst = std::max(worst, verdict.code);

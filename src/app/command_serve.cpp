@@ -1,5 +1,6 @@
 #include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,15 +11,18 @@
 #include "app/cli.hpp"
 #include "app/local_servers.hpp"
 #include "app/runtime.hpp"
+#include "app/start_anew.hpp"
 #include "base/log.hpp"
+#include "net/service_manager.hpp"
 
 namespace ballast::app {
 
 namespace {
 
 struct Flags {
-  std::string config, listen;
-  bool no_probe = false;
+  std::string config, listen, drain_notice;
+  Duration notice{};
+  bool no_probe = false, no_rejoin = false;
 };
 
 // SIGTERM, SIGINT and SIGHUP as readable events: blocked before any thread starts, so none of them is interrupted.
@@ -29,19 +33,25 @@ class Signals {
     for (const int s : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set_, s);
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
     fd_ = signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK);
+    woken_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   }
-  ~Signals() { if (fd_ >= 0) close(fd_); }
-  // The next signal within `milliseconds`, or 0.
+  ~Signals() {
+    for (const int fd : {fd_, woken_})
+      if (fd >= 0) close(fd);
+  }
+  // The next signal within `milliseconds`, or 0, at once where somebody called `wake`.
   int wait(int milliseconds) const {
-    pollfd p{.fd = fd_, .events = POLLIN, .revents = 0};
-    if (poll(&p, 1, milliseconds) <= 0) return 0;
+    pollfd p[] = {{.fd = fd_, .events = POLLIN, .revents = 0}, {.fd = woken_, .events = POLLIN, .revents = 0}};
+    if (poll(p, 2, milliseconds) <= 0) return 0;
+    if (eventfd_t n = 0; p[1].revents) eventfd_read(woken_, &n);
     signalfd_siginfo info{};
     return read(fd_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
   }
+  void wake() const { eventfd_write(woken_, 1); }        // any thread
 
  private:
   sigset_t set_{};
-  int fd_ = -1;
+  int fd_ = -1, woken_ = -1;
 };
 
 // Changes when the file does, also when it is replaced within one second.
@@ -135,28 +145,69 @@ void reload(Runtime& runtime, const Flags& flags) {
   else log::error("reload_refused", {{"why", done.error().message}, {"field", done.error().field}});
 }
 
+// /readyz says no and everybody is still served, so that a balancer turns away before the door closes. Another SIGTERM ends the wait.
+void announce(Runtime& runtime, const Signals& signals, Duration notice) {
+  runtime.announce_drain();
+  const auto until = std::chrono::steady_clock::now() + notice;
+  if (notice > Duration::zero()) log::info("drain_announced", {{"notice_ms", std::chrono::duration_cast<std::chrono::milliseconds>(notice)}});
+  for (auto left = notice; left > Duration::zero(); left = until - std::chrono::steady_clock::now()) {
+    const int wait = static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(std::min<Duration>(left, std::chrono::seconds(1))).count());
+    const int signal = signals.wait(wait);
+    if (signal == SIGTERM || signal == SIGINT) return;
+    if (signal == 0) runtime.tick();
+  }
+}
+
+// Other nodes go on with what this one had: it takes nothing new, ends what it streams, and comes back as a new one.
+int leave_for_dead(Runtime& runtime, const Signals& signals) {
+  net::tell_service_manager("STATUS=taken for dead by other nodes: ends what is under way, then starts anew");
+  log::error("taken_for_dead", {{"patience_ms", std::chrono::duration_cast<std::chrono::milliseconds>(runtime.config().drain)},
+                                {"what", "other nodes have this one's jobs and duties; it ends what is under way and starts anew"}});
+  runtime.drain(runtime.config().drain);
+  const int signal = signals.wait(0);
+  return signal == SIGTERM || signal == SIGINT ? kOk : kTakenForDead;
+}
+
 int run_until_told(Runtime& runtime, const Signals& signals, const Flags& flags) {
   Stamp seen = stamp_of(runtime.config().file);
+  runtime.on_lost([&signals] { signals.wake(); });
   for (;;) {
     const int signal = signals.wait(1000);
     if (signal == SIGTERM || signal == SIGINT) break;
+    if (runtime.lost()) return leave_for_dead(runtime, signals);
     const Stamp now = stamp_of(config_file(flags.config));
     if (signal == SIGHUP) log::reopen();
     if (signal == SIGHUP || (now != seen && now != Stamp{})) reload(runtime, flags);
     if (now != Stamp{}) seen = now;
     if (signal == 0) runtime.tick();
   }
+  net::tell_service_manager("STOPPING=1\nSTATUS=draining");
+  announce(runtime, signals, flags.notice);
   log::info("draining", {{"patience_ms", std::chrono::duration_cast<std::chrono::milliseconds>(runtime.config().drain)}});
   const bool clean = runtime.drain(runtime.config().drain);
   log::info("stopped", {{"clean", clean}});
   return kOk;
 }
 
-int serve(const Flags& flags) {
+int code_of(const Error& error) {
+  if (error.code == ErrorCode::caller_invalid_request) return kBadConfig;
+  const bool refused = error.code == ErrorCode::caller_conflict || error.code == ErrorCode::caller_too_large || store::fault_of(error) == store::Fault::schema;
+  return refused ? kRefused : kFailed;
+}
+
+int serve(Flags flags) {
   auto config = load(flags);
   if (!config) {
     complain(config.error());
     return kBadConfig;
+  }
+  if (!flags.drain_notice.empty()) {
+    const auto notice = parse_duration(flags.drain_notice, "--drain-notice");
+    if (!notice || *notice > std::chrono::minutes(10)) {
+      complain(notice ? Error{ErrorCode::caller_invalid_request, "is at most 10m", "--drain-notice"} : notice.error());
+      return kUsage;
+    }
+    flags.notice = *notice;
   }
   const Signals signals;
   if (auto started = log::start({.level = config->log.level, .file = config->log.file}); !started) {
@@ -171,13 +222,16 @@ int serve(const Flags& flags) {
       log::info("started", {{"version", kVersion}, {"port", (*runtime)->port()}, {"descriptors", descriptors}});
       log::flush();
       welcome(std::cout, **runtime);
+      const net::Watchdog watchdog((*runtime)->loops(), net::watchdog_period());
+      net::tell_service_manager(fmt::format("READY=1\nSTATUS=serving on port {}", (*runtime)->port()));
       code = run_until_told(**runtime, signals, flags);
     } else {
       complain(runtime.error());
-      code = runtime.error().code == ErrorCode::caller_invalid_request ? kBadConfig : kFailed;
+      code = code_of(runtime.error());
     }
   }
   log::stop();
+  if (code == kTakenForDead && !flags.no_rejoin) complain("cannot start anew: " + start_anew());
   return code;
 }
 
@@ -188,6 +242,9 @@ void add_serve(CLI::App& app, Run& run) {
   auto flags = std::make_shared<Flags>();
   command->add_option("-c,--config", flags->config, "Configuration file (default: ./ballast.yaml if there, else none).")->envname("BALLAST_CONFIG");
   command->add_option("-l,--listen", flags->listen, "ADDRESS:PORT, instead of the configuration's.");
+  command->add_option("--drain-notice", flags->drain_notice, "At SIGTERM: for so long /readyz says no and calls are still accepted, so that balancers turn away first (10m at most).")
+      ->envname("BALLAST_DRAIN_NOTICE")->default_str("0");
+  command->add_flag("--no-rejoin", flags->no_rejoin, "Taken for dead by other nodes: exit with 75 instead of starting anew in place.")->envname("BALLAST_NO_REJOIN");
   command->add_flag("--no-probe", flags->no_probe, "Do not look for model servers on this machine (as probe_local: false).");
   command->callback([&run, flags] { run = [flags] { return serve(*flags); }; });
 }

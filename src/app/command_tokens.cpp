@@ -3,7 +3,10 @@
 #include <iterator>
 #include <memory>
 
+#include <unistd.h>
+
 #include "app/cli.hpp"
+#include "app/progress.hpp"
 #include "base/json.hpp"
 #include "tokens/estimate.hpp"
 
@@ -68,8 +71,12 @@ int many_lines(const Flags& flags, const tokens::Basis& basis) {
   std::string out;
   std::vector<std::uint32_t> ids;
   std::size_t number = 0;
+  const std::uint64_t all = bytes_behind(STDIN_FILENO);
+  std::uint64_t done = 0;
+  Progress progress("counting", answers_on_terminal(), Unit::bytes);
   for (std::string line; std::getline(std::cin, line);) {
     ++number;
+    progress("counting", done += line.size() + 1, all);
     const auto text = text_of(line);
     out.clear();
     if (!text) {

@@ -5,6 +5,7 @@
 #include "app/access.hpp"
 #include "app/cli.hpp"
 #include "app/table.hpp"
+#include "app/terminal.hpp"
 #include "records/ledger.hpp"
 #include "server/usage_json.hpp"
 
@@ -71,7 +72,7 @@ int usage(const Flags& flags) {
     if (!rows) std::cout << to_json(answer) << '\n';
     else if (rows->empty()) std::cout << "no calls\n";
     else std::cout << table(*rows);
-    if (const auto* next = answer.as_object().if_contains("next_offset")) std::cerr << "there may be more: --offset " << plain(*next) << '\n';
+    if (const auto* next = answer.as_object().if_contains("next_offset")) std::cerr << "there may be more: --offset " << one_line(plain(*next)) << '\n';
   });
 }
 

@@ -9,7 +9,8 @@ namespace ballast::app {
 
 namespace {
 
-constexpr std::size_t kMostRules = 100, kMostReceivers = 20;
+constexpr std::size_t kMostRules = 100, kMostReceivers = 20, kMostBurns = 10;
+constexpr Duration kLongestBurn = std::chrono::hours(72);   // what a series knows by five minutes
 
 void read_labels(const ConfigNode& node, watch::Rule& rule) {
   if (const auto by = node.strings("by"); !by.empty()) rule.by = by;
@@ -17,6 +18,23 @@ void read_labels(const ConfigNode& node, watch::Rule& rule) {
     if (label != "all" && label != "model" && label != "provider" && label != "route" && label != "key" && label != "team" && label != "user" && label != "feature" && label != "operation")
       node.get("by").problem(fmt::format("\"{}\" is no label: all, model, provider, route, key, team, user, feature, operation", label));
   for (const auto& [name, value] : node.map("where")) rule.where[name] = value.as_string();
+}
+
+// Those of the file replace those of the default.
+void read_burns(const ConfigNode& node, watch::Rule& rule) {
+  const auto items = node.list("burns");
+  if (items.empty()) return;
+  if (rule.kind != watch::Kind::error_budget && rule.kind != watch::Kind::latency_budget) return node.get("burns").problem("belongs to the kinds error_budget and latency_budget");
+  if (items.size() > kMostBurns) return node.get("burns").problem(fmt::format("must be at most {}", kMostBurns));
+  rule.burns.clear();
+  for (const ConfigNode& item : items) {
+    const watch::Burn burn{item.require("rate").as_double(), item.require("over").as_duration(), item.require("now").as_duration()};
+    item.done();
+    if (burn.rate <= 0) item.get("rate").problem("must be above 0: how many times faster than the objective allows");
+    else if (burn.rate * (1 - rule.objective) >= 1) item.get("rate").problem(fmt::format("is never reached: with an objective of {:g} every call would have to be bad, and more", rule.objective));
+    if (burn.now < std::chrono::minutes(1) || burn.over <= burn.now || burn.over > kLongestBurn) item.problem("now must be at least 1m, over longer than now, and at most 72h");
+    rule.burns.push_back(burn);
+  }
 }
 
 void read_rule(const ConfigNode& node, watch::Rule& rule, bool own) {
@@ -38,6 +56,7 @@ void read_rule(const ConfigNode& node, watch::Rule& rule, bool own) {
   rule.objective = node.number("objective", rule.objective);
   if (node.has("objective") && (rule.objective <= 0 || rule.objective >= 1)) node.get("objective").problem("must be above 0 and below 1: the share of calls that should be good");
   rule.bound = node.duration("bound", rule.bound);
+  read_burns(node, rule);
   node.done();
 }
 

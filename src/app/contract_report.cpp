@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "app/terminal.hpp"
+
 namespace ballast::app {
 
 namespace {
@@ -25,9 +27,7 @@ std::string place(const Breach& breach) { return breach.path.empty() ? "(all)" :
 
 // On one line, whatever was found.
 std::string line_of(const ContractReport::Result& result, const Breach& breach) {
-  auto line = fmt::format("broken: {}: {}: {}; found {}", result.name, place(breach), breach.expected, breach.found);
-  std::ranges::replace_if(line, [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
-  return line;
+  return one_line(fmt::format("broken: {}: {}: {}; found {}", result.name, place(breach), breach.expected, breach.found));
 }
 
 }  // namespace

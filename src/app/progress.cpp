@@ -1,6 +1,7 @@
 #include "app/progress.hpp"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -44,6 +45,15 @@ std::string progress_line(const ProgressState& s, std::size_t columns) {
   }
   return fitted(out, columns);
 }
+
+std::uint64_t bytes_behind(int descriptor) {
+  struct stat info{};
+  if (fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) return 0;
+  const off_t at = std::max<off_t>(0, lseek(descriptor, 0, SEEK_CUR));
+  return info.st_size > at ? static_cast<std::uint64_t>(info.st_size - at) : 0;
+}
+
+bool answers_on_terminal() { return isatty(STDOUT_FILENO) == 1; }
 
 Progress::Progress(std::string_view what, bool quiet, Unit unit) : began_(clock_.mono()), since_(began_), state_{.what = std::string(what), .unit = unit} {
   if (!quiet && isatty(STDERR_FILENO)) drawer_ = std::thread([this] { draw_until_ended(); });

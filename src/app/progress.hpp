@@ -26,6 +26,11 @@ struct ProgressState {
 // At most `columns` wide. Pure.
 std::string progress_line(const ProgressState& state, std::size_t columns);
 
+// How many bytes a command may read from there until it is through; 0: that cannot be known (a pipe, a terminal).
+std::uint64_t bytes_behind(int descriptor);
+// Answers that are written while it goes on would run into the line: where they go to a terminal, nothing is shown.
+bool answers_on_terminal();
+
 class Progress {
  public:
   // `quiet`: never shown (--json).

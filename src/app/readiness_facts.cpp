@@ -51,7 +51,7 @@ server::ConfiguredFacts configured_facts(const Config& config, const Wired& wire
   look_at_routes(config, wired, out);
   std::set<std::string_view> wires;
   for (const auto& p : config.providers) {
-    out.outside = out.outside || p.kind != "simulator";
+    if (p.kind != "simulator") out.real.push_back(p.name);
     wires.insert(p.kind);
   }
   out.providers = config.providers.size();

@@ -8,6 +8,7 @@
 #include "app/cli.hpp"
 #include "base/hash.hpp"
 #include "records/audit.hpp"
+#include "work/homes.hpp"
 
 namespace ballast::app {
 
@@ -188,7 +189,7 @@ class Restoring {
     const records::AuditEntry entry{.actor = "command line", .action = std::string(records::audit::backup_restored), .subject = "backup", .arguments = sha256(manifest_.sha256),
                                     .outcome = to_json(json::object{{"manifest", manifest_.sha256}, {"made", manifest_.made}}), .at = {}};
     auto begun = (*database)->write_now([&](store::Tx& tx) -> Result<void> {
-      if (auto skipped = tx.run("UPDATE nodes SET epoch = epoch + $1", {kEpochsSkipped}); !skipped) return std::unexpected(skipped.error());
+      if (auto anew = work::disown_homes(tx, kEpochsSkipped); !anew) return anew;
       auto head = records::append_audit(tx, records::admin_chain("0"), std::span(&entry, 1), SystemClock().wall());
       return head ? Result<void>{} : std::unexpected(head.error());
     });

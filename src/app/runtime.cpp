@@ -17,12 +17,12 @@
 #include "records/idempotency.hpp"
 #include "records/ledger.hpp"
 #include "records/migrations.hpp"
-#include "records/rollups.hpp"
 #include "server/key_changes.hpp"
 #include "server/key_rows.hpp"
 #include "server/work_door.hpp"
 #include "server/state_metrics.hpp"
 #include "server/work_metrics.hpp"
+#include "store/moves.hpp"
 
 namespace ballast::app {
 
@@ -85,7 +85,11 @@ Result<void> Runtime::open_records() {
   auto database = store::open_database(config_.database);
   if (!database) return fail(std::move(database.error()));
   database_ = std::move(*database);
+  if (auto mine = cluster::Membership::belongs(*database_, config_.data_dir); !mine) return mine;
   if (auto migrated = database_->migrate(all_migrations()); !migrated) return migrated;
+  auto node = Node::join(config_, {*database_, metrics_, clock_});
+  if (!node) return fail(std::move(node.error()));
+  node_ = std::move(*node);
   auto journal = records::CallJournal::open({.directory = config_.data_dir + "/journal",
                                              .loops = loops_of(config_),
                                              .sync_every = ms(config_.ledger.sync_every),
@@ -93,7 +97,9 @@ Result<void> Runtime::open_records() {
                                              .max_bytes = config_.ledger.max});
   if (!journal) return fail(std::move(journal.error()));
   journal_ = std::move(*journal);
-  auto anchors = records::Anchorer::open({.directory = config_.data_dir + "/audit", .node = "0", .clock = &clock_});
+  // Once more: `migrate-store` may have ended between the first look and the journal's lock, which it holds meanwhile.
+  if (auto ours = database_->write_now([](store::Tx& tx) { return store::refuse_moved(tx); }); !ours) return ours;
+  auto anchors = records::Anchorer::open({.directory = config_.data_dir + "/audit", .node = node_->label(), .clock = &clock_});
   if (!anchors) return fail(std::move(anchors.error()));
   anchors_ = std::move(*anchors);
   auto imported = journal_->import_all(*database_);
@@ -217,12 +223,11 @@ Result<void> Runtime::open_doors() {
                              .loops = loops_->size(), .recorder = recorder_.get()};
   gateway_ = std::make_unique<gateway::Gateway>(world, setup_of(wired_));
   server::export_state(metrics_, *gateway_, *database_);
-  auto shop = Workshop::open(config_, {*loops_, *database_, metrics_, *gateway_});
+  if (!node_->membership().alone()) notifier_ = store::open_notifier(config_.database);
+  auto shop = Workshop::open(config_, {*loops_, *database_, metrics_, *gateway_, *node_, notifier_.get()});
   if (!shop) return fail(std::move(shop.error()));
   workshop_ = std::move(*shop);
-  const auto holder = journal_id();
-  if (!holder) return fail(holder.error());
-  alarms_ = std::make_unique<Alarms>(config_, Alarms::Ground{*database_, metrics_, *gateway_, *workshop_, loops_->at(0), clock_, *holder});
+  alarms_ = std::make_unique<Alarms>(config_, Alarms::Ground{*database_, metrics_, *gateway_, *workshop_, loops_->at(0), clock_, *node_});
   auto pages = server::read_pages(config_.pages);
   if (!pages) return fail(std::move(pages.error()));
   pages_.use(std::move(*pages));
@@ -232,21 +237,29 @@ Result<void> Runtime::open_doors() {
   alarms_->watcher().on_change([live = live_.get()](const watch::Alert& alert) { live->tell("alert", watch::alert_json(alert)); });
   journal_->on_imported([live = live_.get()](std::string_view call) { live->call(call); });
   parts.sessions = sessions_.get();
+  parts.refused = &refused_;
   parts.dashboard = &dashboard_;
   parts.config = &shown_config_;
   parts.live = live_.get();
+  parts.steps = &steps_;
   parts.tls = !config_.tls_cert.empty();
   parts.watcher = &alarms_->watcher();
   parts.configured = &configured_;
+  parts.members = &node_->membership();
+  parts.duties = &node_->duties();
   api_ = std::make_unique<server::Api>(std::move(parts));
   note_configured();
+  learn_from_others();
   loops_->start();
   workshop_->start();
   if (figures_) figures_->start();
   live_->start();
   journal_->start_importer(*database_);
-  anchors_->start(*database_);
+  anchors_->start(*database_, [this] { return anchors_last_ || node_->holds(duty::anchors); });
+  rollups_ = std::make_unique<records::RollupThread>(*database_, clock_, config_.retention.rollups);
+  rollups_->start([this] { return node_->holds(duty::rollups); });
   alarms_->start();
+  if (!node_->membership().alone()) knowledge_->start();
   const HttpConfig& http = config_.http;
   net::ServerOptions options{.address = config_.listen.host, .port = config_.listen.port};
   options.limits.head_bytes = http.header;
@@ -264,7 +277,24 @@ Result<void> Runtime::open_doors() {
   } catch (const std::runtime_error& e) {
     return fail(ErrorCode::internal_unavailable, fmt::format("cannot listen on {}: {}", to_string(config_.listen), e.what()));
   }
+  serve();
   return {};
+}
+
+// From here on others count on this node, and it may have to do what one of them does.
+void Runtime::serve() {
+  node_->serve({.engine = workshop_->engine(),
+                .work_loop = loops_->at(0),
+                .gained = [this](const std::string& name) {
+                  if (name == duty::alerts) alarms_->hurry();
+                },
+                .lost = [](const std::string&) {},
+                .adopt = [this](const cluster::Member& gone, cluster::Heirs::Told told) { workshop_->inherit(gone, std::move(told)); }});
+}
+
+void Runtime::announce_drain() {
+  api_->draining(true);
+  node_->announce();
 }
 
 Result<void> Runtime::reload(Config config) {
@@ -293,16 +323,23 @@ Result<void> Runtime::reload(Config config) {
   shown_config_.use(shown_config(config));
   log::set_level(config.log.level);
   recorder_->retention(config.retention.messages);
+  rollups_->keep(config.retention.rollups);
   config_ = std::move(config);
   note_configured();
   return {};
 }
 
+void Runtime::learn_from_others() {
+  knowledge_ = std::make_unique<Knowledge>(*database_, *breakers_, clock_, metrics_, Knowledge::Options{.slot = node_->membership().slot()});
+  knowledge_->on(cluster::Topic::keys, [this] { return sync_keys(); });
+  knowledge_->on(cluster::Topic::sessions, [this] { return follow_sessions(); });
+}
+
 void Runtime::note_configured() { configured_.put(configured_facts(config_, *wired_, workshop_->door().flows().all())); }
 
-void Runtime::sync_keys() {
+bool Runtime::sync_keys() {
   const auto rows = database_->read_now([](store::Tx& tx) { return records::list_keys(tx, true); });
-  if (!rows) return;
+  if (!rows) return false;
   std::vector<gateway::StoredKey> active;
   for (const auto& row : *rows) {
     if (row.revoked) {
@@ -313,6 +350,7 @@ void Runtime::sync_keys() {
   }
   if (!active.empty())
     if (auto put = keys_->put_all(std::move(active)); !put) log::warn("keys_not_loaded", {{"why", put.error().message}});
+  return true;
 }
 
 void Runtime::note_key_use() {
@@ -329,10 +367,11 @@ void Runtime::note_key_use() {
 }
 
 // Signed in, or out, on other nodes.
-void Runtime::follow_sessions() {
-  const WallTime asked = clock_.wall();
-  const auto rows = database_->read_now([&](store::Tx& tx) { return records::list_sessions(tx, asked, sessions_->options().most); });
-  if (rows) sessions_->follow(*rows, asked);
+bool Runtime::follow_sessions() {
+  sessions_->look();
+  const auto rows = database_->read_now([&](store::Tx& tx) { return records::list_sessions(tx, clock_.wall(), sessions_->options().most); });
+  if (rows) sessions_->follow(*rows);
+  return rows.has_value();
 }
 
 // Once a minute: what is in memory alone is lost by a crash, and shortens an idle session by as much.
@@ -352,34 +391,18 @@ void Runtime::tick() {
   ++ticks_;
   for (auto& old : retired_) carry_budgets(*old.budgets, *wired_->setup.budgets, old.carried);
   std::erase_if(retired_, [](const Retired& old) { return old.wired.expired(); });
-  if (ticks_ % 5 == 0 && !started_.database.starts_with("sqlite:")) {
-    sync_keys();
-    follow_sessions();
-  }
+  if (ticks_ % 5 == 0)
+    if (const auto told = server::tell_bursts(refused_, *database_, clock_.wall()); !told) log::warn("refused_keys_not_told", {{"why", told.error().message}});
   if (ticks_ % 60 == 0) sweep();
   if (ticks_ % 5 == 0) workshop_->sweep(clock_.wall());
   drop_old_calls();
-  roll_up();
-}
-
-// Some minutes at a time: what a new version finds in an old ledger takes many ticks. A minute is given a moment for its last calls to be imported.
-void Runtime::roll_up() {
-  constexpr std::size_t minutes = 16;
-  const WallTime now = clock_.wall() - std::chrono::seconds(2);
-  const MonoTime until = clock_.mono() + std::chrono::milliseconds(250);
-  records::Roller roller(*database_);
-  while (clock_.mono() < until) {
-    const auto rolled = roller.roll(now, minutes);
-    if (!rolled) log::warn("calls_not_rolled_up", {{"why", rolled.error().message}});
-    if (!rolled || *rolled < minutes) break;
-  }
-  if (ticks_ % 600 != 0) return;
-  if (auto retired = roller.retire(config_.retention.rollups, now); !retired) log::warn("rollups_not_deleted", {{"why", retired.error().message}});
 }
 
 void Runtime::sweep() {
   note_key_use();
   note_session_use();
+  retention_due_ = false;
+  if (!node_->holds(duty::sweeps)) return;
   const WallTime now = clock_.wall();
   const auto swept = database_->write_now(
       [&](store::Tx& tx) { return records::sweep_idempotent(tx, now, 10'000); }, {.priority = store::Priority::low});
@@ -410,11 +433,17 @@ void Runtime::tell_collector(Duration patience) {
 
 bool Runtime::drain(Duration patience) {
   if (!listener_) return true;
-  api_->draining(true);
+  announce_drain();
+  node_->rest();
   listener_->stop_accepting();
   alarms_->stop();
   live_->stop();
+  if (knowledge_) knowledge_->stop();
+  steps_.stop();
+  rollups_->stop();
   workshop_->drain(patience);
+  anchors_last_ = node_->holds(duty::anchors);
+  node_->hand_back();
   const bool clean = listener_->drain(patience);
   listener_.reset();
   note_key_use();
@@ -425,8 +454,14 @@ bool Runtime::drain(Duration patience) {
 
 Runtime::~Runtime() {
   drain(Duration::zero());
+  knowledge_.reset();
+  if (node_) {                             // a start that failed
+    node_->rest();
+    node_->hand_back();
+  }
   if (live_) live_->stop();
   if (alarms_) alarms_->stop();
+  rollups_.reset();
   tell_collector(Duration::zero());
   if (workshop_) workshop_->drain(Duration::zero());
   if (loops_) loops_->stop();
@@ -450,6 +485,7 @@ Runtime::~Runtime() {
   journal_.reset();
   if (anchors_) anchors_->stop();
   anchors_.reset();
+  node_.reset();                           // says that it is gone
   database_.reset();
 }
 

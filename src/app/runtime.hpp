@@ -1,6 +1,6 @@
 // Runtime: everything a serving process is made of, built once in order and taken down in the opposite one.
 //
-//   database → journal (imported) → budgets restored → keys → loops → gateway → listener
+//   database → a node of the installation → journal (imported) → budgets restored → keys → loops → gateway → listener
 //
 // The thread that started it drives it: `tick` about once a second, `reload`, `drain`. Everything else runs on the loops.
 #pragma once
@@ -12,6 +12,8 @@
 
 #include "app/alarms.hpp"
 #include "app/config.hpp"
+#include "app/knowledge.hpp"
+#include "app/node.hpp"
 #include "app/wiring.hpp"
 #include "app/workshop.hpp"
 #include "base/metrics.hpp"
@@ -21,16 +23,20 @@
 #include "net/server.hpp"
 #include "records/audit_anchors.hpp"
 #include "records/journal.hpp"
+#include "records/rollups_thread.hpp"
 #include "server/dashboard.hpp"
 #include "server/live.hpp"
+#include "server/steps.hpp"
 #include "server/otlp.hpp"
 #include "server/otlp_metrics.hpp"
 #include "server/pages.hpp"
 #include "server/readiness.hpp"
+#include "server/refused_keys.hpp"
 #include "server/server.hpp"
 #include "server/sessions.hpp"
 #include "server/shown_config.hpp"
 #include "store/database.hpp"
+#include "store/notifier.hpp"
 
 namespace ballast::app {
 
@@ -44,6 +50,7 @@ class Runtime {
 
   const Config& config() const { return config_; }
   std::uint16_t port() const { return listener_->port(); }
+  net::LoopGroup& loops() { return *loops_; }
   // Keys that this start made because there were none: their secrets, shown once. Empty otherwise.
   struct FirstKeys { std::string admin, app; };
   const FirstKeys& first_keys() const { return first_keys_; }
@@ -53,6 +60,11 @@ class Runtime {
   Result<void> reload(Config config);
   // Housekeeping: budgets of a retired setup, expired idempotency keys, old calls, keys made by other nodes.
   void tick();
+  // From now on /readyz says no, other nodes count on this one no more, and everything else goes on.
+  void announce_drain();
+  // Other nodes took this one for dead: it refuses to be given work, and has to be started anew. `tell`: when it happens, on a thread of its own.
+  bool lost() const { return node_->lost(); }
+  void on_lost(std::function<void()> tell) { node_->on_lost(std::move(tell)); }
   // Stops accepting, lets calls in flight end within `patience`, imports the journal. True if nothing was cut.
   bool drain(Duration patience);
 
@@ -66,15 +78,16 @@ class Runtime {
   Result<void> open_telemetry();
   void tell_collector(Duration patience);
   Result<void> open_doors();
+  void serve();
   Result<std::string> journal_id() const;
-  void sync_keys();
+  bool sync_keys();
   void note_key_use();
-  void follow_sessions();
+  bool follow_sessions();
   void note_session_use();
   void sweep();                            // once a minute
   void drop_old_calls();
-  void roll_up();
   void note_configured();                  // for readiness
+  void learn_from_others();                // what changed on other nodes
 
   struct Retired {                             // a setup that calls under way may still use
     std::weak_ptr<const Wired> wired;
@@ -88,7 +101,10 @@ class Runtime {
   metrics::Registry metrics_;
   FirstKeys first_keys_;
   std::unique_ptr<store::Database> database_;
+  std::unique_ptr<Node> node_;
+  std::atomic<bool> anchors_last_{false};          // as it ends: the duty is handed back, what it has seen is still anchored
   std::unique_ptr<records::Anchorer> anchors_;     // of the audit trail
+  std::unique_ptr<records::RollupThread> rollups_;
   std::unique_ptr<records::CallJournal> journal_;
   std::unique_ptr<net::LoopGroup> loops_;
   std::unique_ptr<net::Client> client_;
@@ -103,13 +119,17 @@ class Runtime {
   std::unique_ptr<server::OtlpMetrics> figures_;  // as above
   WiredPtr wired_;
   std::unique_ptr<gateway::Gateway> gateway_;
+  std::unique_ptr<store::Notifier> notifier_;     // null: this is the only node there can be
   std::unique_ptr<Workshop> workshop_;
   std::unique_ptr<Alarms> alarms_;
   server::Pages pages_;
   std::unique_ptr<server::Sessions> sessions_;
+  server::RefusedKeys refused_{metrics_, {}};
   server::Dashboard dashboard_{server::built_ui()};
   server::ShownConfig shown_config_;
   std::unique_ptr<server::Live> live_;
+  std::unique_ptr<Knowledge> knowledge_;
+  server::Steps steps_{server::Steps::Options{}};
   server::ConfiguredNow configured_;
   std::unique_ptr<server::Api> api_;
   std::unique_ptr<net::Server> listener_;

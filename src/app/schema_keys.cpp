@@ -304,6 +304,11 @@ constexpr K alert_receivers[] = {
     {"rules", texts, "Only alerts of these rules; absent: of all.", "[cost_spike]"},
     {"resolved", boolean, "Tell the end, too.", "false", "true"},
 };
+constexpr K alert_burns[] = {
+    {"rate", number, "Times faster than the objective allows.", "14.4", {}, {}, {}, true},
+    {"over", duration, "The long window: enough of it is spent; at most 72h.", "1h", {}, {}, {}, true},
+    {"now", duration, "The short window: it still goes on; at least 1m.", "5m", {}, {}, {}, true},
+};
 constexpr K alert_rules[] = {
     {"off", boolean, "The rule says nothing.", "true", "false"},
     {"kind", choice, "Of a rule of your own; a rule of the default set has its kind.", "cost_spike", {},
@@ -320,6 +325,7 @@ constexpr K alert_rules[] = {
     {"least", integer, "Calls, or failures, below which nothing is said.", "20"},
     {"objective", number, "error_budget, latency_budget: the share of calls that should be good.", "0.999"},
     {"bound", duration, "latency_budget: what is slow. One value for all rules.", "30s"},
+    {"burns", list, "error_budget, latency_budget: fires while the objective's budget burns so fast over both windows of one of them. In place of the default's.", {}, {}, {}, alert_burns},
 };
 constexpr K alerts[] = {
     {"rules", map, "By name: changes to the rules that are on by default, and rules of your own (docs/alerts.md).", "cost_spike", {}, {}, alert_rules},
@@ -345,7 +351,7 @@ constexpr K root[] = {
     {"data_dir", text, "Where the call journal is.", "/var/lib/ballast", ".ballast"},
     {"threads", integer, "Event loops; 0: one per core.", "2", "0"},
     {"admin_key", text, "The key with every right; absent: made at the first start.", "sk-admin-0123456789abcdef"},
-    {"require_key", boolean, "false: calls without a key are let in as \"anonymous\".", "false", "true"},
+    {"require_key", boolean, "false: model calls without a key are let in as \"anonymous\"; everything else still needs one.", "false", "true"},
     {"drain", duration, "At SIGTERM: how long calls in flight may take to end.", "10s", "30s"},
     {"read_on_disconnect", duration, "How long an abandoned answer is read on, to learn what it cost.", "5s", "10s"},
     {"cache_size", size, "Memory of the response cache.", "64MB", "256MB"},

@@ -2,6 +2,7 @@
 
 #include "app/table.hpp"
 #include "app/terminal.hpp"
+#include "base/money.hpp"
 
 namespace ballast::app {
 
@@ -26,19 +27,22 @@ std::string time_text(double us) {
   return fmt::format("{:.2f} s", us / 1'000'000);
 }
 
-// What a step is called in words, with {name} for its facts. A step that is not here is told by its facts.
+// What a step is called in words, with {name} for its facts: `{us}` is told as a time, `{ceiling_nano}` as dollars. A step that is not here is told
+// by its facts.
 struct Phrase {
   std::string_view step, words;
 };
 constexpr Phrase kPhrases[] = {
     {"route", "asked for \"{model}\", which is route \"{route}\"; key \"{key}\""},
     {"admitted", "limits let it in, at an estimate of {tokens_estimated} tokens"},
+    {"waited", "a limit made it wait {us}"},
     {"limit_refused", "a limit refused it: {why}"},
     {"cache_miss", "not in the cache"},
+    {"cache_bypassed", "past the cache, as {by} asked"},
     {"cache_hit", "answered from the cache; call {of} made that answer"},
     {"idempotent_replay", "the same Idempotency-Key was used before: the answer of call {of} was given again"},
     {"idempotency_refused", "its Idempotency-Key was refused: {why}"},
-    {"rested", "every target rested: waited for one"},
+    {"rested", "every target rested: waited {us} for one"},
     {"early_try", "nobody else to ask: {target} was asked although its breaker rests"},
     {"another_round", "all had failed ({why}); began again with {target}"},
     {"rounds_used_up", "all had failed ({why}), and so had too many other calls: no further round"},
@@ -53,7 +57,12 @@ constexpr Phrase kPhrases[] = {
     {"counted", "its prompt was counted for the {for} of {of}: {tokens} tokens ({by})"},
     {"counted_beyond", "its prompt was counted for the {for} of {of}: more than {tokens} tokens ({by})"},
     {"plan", "planned to try {order} ({strategy})"},
+    {"skipped", "left {target} out: {why}"},
+    {"warning", "{text}"},
+    {"held", "held up to {ceiling_nano} against its budgets"},
+    {"hedge", "slow: asked {target} as well"},
     {"attempt", "asked {target}: {outcome}"},
+    {"routing_saved", "at {than} it would have cost {would_cost_nano}: {saved_nano} saved"},
     {"settled", "settled: {outcome}"},
     {"retry", "{target} failed ({why}); tried again"},
     {"fail_over", "{from} failed ({why}); went on to {to}"},
@@ -65,7 +74,25 @@ constexpr Phrase kPhrases[] = {
     {"asked_again", "{target} was told what was wrong ({why}) and asked again"},
     {"passed_on", "the answer of {target} was passed on although it is {why}"},
     {"degraded", "every target failed ({why}); answered by {to}"},
+    {"truncated", "and {steps} more steps, which did not fit"},
+    {"unknown", "{why}"},
 };
+
+// The same step, where a fact that its words are made of is missing.
+std::string_view words_of(const Phrase& phrase, const json::object& step) {
+  if (phrase.step == "route" && text(step, "route").empty()) return "asked for \"{model}\" by name; key \"{key}\"";
+  if (phrase.step == "budget_refused" && !step.contains("target")) return "a budget has no room for up to {ceiling_nano}: {why}";
+  return phrase.words;
+}
+
+// A fact in its unit, which its name ends with.
+std::string fact_text(const json::object& step, std::string_view name) {
+  const auto* v = step.if_contains(name);
+  const bool figure = v && v->is_number();
+  if (figure && (name == "us" || name.ends_with("_us"))) return time_text(v->to_number<double>());
+  if (figure && v->is_int64() && name.ends_with("_nano")) return "$" + to_usd({v->get_int64()});
+  return text(step, name);
+}
 
 std::string in_words(const json::object& step) {
   const std::string name = text(step, "step");
@@ -74,16 +101,17 @@ std::string in_words(const json::object& step) {
   if (phrase == std::end(kPhrases)) {
     out = name;
     for (const auto& [fact, value] : step)
-      if (fact != "step" && fact != "at_us" && !plain(value).empty()) out += fmt::format("{} {} {}", out == name ? ":" : ",", std::string_view(fact), plain(value));
+      if (fact != "step" && fact != "at_us" && !plain(value).empty())
+        out += fmt::format("{} {} {}", out == name ? ":" : ",", one_line(fact), fact_text(step, fact));
     return out;
   }
-  std::string_view rest = phrase->words;
+  std::string_view rest = words_of(*phrase, step);
   while (!rest.empty()) {
     const auto open = rest.find('{');
     out += rest.substr(0, open);
     if (open == std::string_view::npos) break;
     const auto close = rest.find('}', open);
-    out += text(step, rest.substr(open + 1, close - open - 1));
+    out += fact_text(step, rest.substr(open + 1, close - open - 1));
     rest.remove_prefix(close + 1);
   }
   if (name == "route" && flag(step, "stream")) out += "; a stream";
@@ -99,8 +127,11 @@ void headline(std::string& out, const json::object& r) {
   const std::string error = text(r, "error"), served = text(r, "served_by");
   if (!served.empty()) out += fmt::format("served by  {}\n", served);
   if (!error.empty()) out += fmt::format("ended in   {} (HTTP {})\n", error, text(r, "http_status"));
-  out += fmt::format("cost       ${} incurred, ${} billed\n", text(r, "incurred_usd"), text(r, "billed_usd"));
-  if (const auto* tokens = r.if_contains("tokens")) out += fmt::format("tokens     {}\n", plain(*tokens));
+  out += fmt::format("cost       ${} incurred, ${} billed", text(r, "incurred_usd"), text(r, "billed_usd"));
+  for (const auto& [member, by] : {std::pair("saved_usd", "the cache"), std::pair("routing_saved_usd", "routing")})
+    if (r.contains(member)) out += fmt::format(", ${} saved by {}", text(r, member), by);
+  out += '\n';
+  if (const auto* tokens = r.if_contains("tokens")) out += fmt::format("tokens     {}\n", one_line(plain(*tokens)));
   out += fmt::format("took       {}", time_text(number(r, "latency_us")));
   if (number(r, "first_token_us") > 0) out += fmt::format(", first token after {}", time_text(number(r, "first_token_us")));
   out += '\n';
@@ -142,7 +173,7 @@ void verdicts(std::string& out, const json::array& list) {
 
 std::string tell(const json::value& record) {
   const auto* r = record.if_object();
-  if (!r) return to_json(record) + "\n";
+  if (!r) return one_line(to_json(record)) + "\n";
   std::string out;
   headline(out, *r);
   if (const auto* list = r->if_contains("attempts"); list && list->is_array()) attempts(out, list->get_array());
@@ -156,7 +187,7 @@ std::string tell(const json::value& record) {
   const auto* charges = r->if_contains("charges");
   if (charges && charges->is_object() && !charges->get_object().empty()) {
     out += "\ncharged to budgets\n";
-    for (const auto& [window, usd] : charges->get_object()) out += fmt::format("  {}  ${}\n", std::string_view(window), plain(usd));
+    for (const auto& [window, usd] : charges->get_object()) out += fmt::format("  {}  ${}\n", one_line(window), one_line(plain(usd)));
   }
   return out;
 }

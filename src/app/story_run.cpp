@@ -1,6 +1,7 @@
 // The story of one run.
 #include "app/story.hpp"
 #include "app/table.hpp"
+#include "app/terminal.hpp"
 
 namespace ballast::app {
 
@@ -13,13 +14,11 @@ const json::value* member(const json::object& o, std::string_view name) {
 
 std::string word(const json::object& o, std::string_view name) {
   const auto* v = member(o, name);
-  return v ? plain(*v) : std::string();
+  return v ? one_line(plain(*v)) : std::string();
 }
 
 void line(std::string& out, std::string_view name, std::string_view text) {
-  out += fmt::format("      {:<12}", name);
-  for (const char c : text) out += c == '\n' ? ' ' : c;
-  out += '\n';
+  out += fmt::format("      {:<12}{}\n", name, one_line(text));
 }
 
 std::string parameters(const json::value& list) {

@@ -44,7 +44,10 @@ std::string plain(const json::value& value) {
 
 std::string members(const json::value& object) {
   std::string out;
-  for (const auto& [name, value] : object.as_object()) out += fmt::format("{:14} {}\n", std::string_view(name), value.is_object() || value.is_array() ? to_json(value) : plain(value));
+  for (const auto& [name, value] : object.as_object()) {
+    const std::string label = one_line(name);
+    out += fmt::format("{} {}\n", padded(label, std::max<std::size_t>(14, display_width(label))), one_line(value.is_object() || value.is_array() ? to_json(value) : plain(value)));
+  }
   return out;
 }
 
@@ -87,14 +90,15 @@ std::vector<Column> columns_of(const json::array& rows) {
 
 constexpr std::size_t kLeast = 8, kGap = 2;      // a column is not cut below that
 
+std::size_t width_of(const std::vector<Column>& columns) {
+  std::size_t width = 0;
+  for (const auto& c : columns) width += c.width + kGap;
+  return width > 0 ? width - kGap : 0;
+}
+
 // The widest give way until all fit, or none can.
 void narrow(std::vector<Column>& columns, std::size_t most) {
-  const auto total = [&] {
-    std::size_t sum = 0;
-    for (const auto& c : columns) sum += c.width + kGap;
-    return sum > 0 ? sum - kGap : 0;
-  };
-  for (std::size_t width = total(); width > most;) {
+  for (std::size_t width = width_of(columns); width > most;) {
     const auto widest = std::ranges::max_element(columns, {}, [](const Column& c) { return c.number ? 0 : c.width; });   // a number that is cut says something else
     if (widest->number || widest->width <= kLeast) return;
     std::size_t second = kLeast;
@@ -106,11 +110,29 @@ void narrow(std::vector<Column>& columns, std::size_t most) {
   }
 }
 
+// Each row on lines of its own, a member a line: for windows too narrow for the columns side by side.
+std::string beneath_each_other(const std::vector<Column>& columns, std::size_t rows, std::size_t window) {
+  std::size_t label = 0;
+  for (const auto& c : columns) label = std::max(label, display_width(c.name));
+  label = std::min(label, std::max(kLeast, window / 2));
+  const std::size_t room = window > label + kGap ? window - label - kGap : 1;
+  std::string out;
+  for (std::size_t r = 0; r < rows; ++r) {
+    if (r > 0) out += '\n';
+    for (const auto& c : columns)
+      if (r < c.cells.size() && !c.cells[r].empty()) out += fmt::format("{}  {}\n", padded(c.name, label), c.number ? c.cells[r] : fitted(c.cells[r], room));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string table(const json::array& rows, std::optional<std::size_t> window) {
   auto columns = columns_of(rows);
-  if (window && !columns.empty()) narrow(columns, *window);
+  if (window && !columns.empty()) {
+    narrow(columns, *window);
+    if (width_of(columns) > *window) return beneath_each_other(columns, rows.size(), *window);
+  }
   std::string out;
   const auto line = [&](auto cell) {
     for (const auto& c : columns) out += padded(cell(c), c.width, c.number) + std::string(kGap, ' ');

@@ -1,5 +1,6 @@
 #include "app/workshop.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <semaphore>
 
@@ -21,16 +22,32 @@ constexpr std::size_t kSweptRows = 5'000, kSweptApprovals = 1'000;
 constexpr std::size_t kSweptFiles = 4;
 constexpr Duration kUnfinished = std::chrono::hours(24);  // an upload that has taken so long is none
 constexpr std::uint64_t kOrphanSweeps = 12;              // looks at all that is pending: once in so many sweeps
+constexpr Duration kAsksKept = std::chrono::minutes(1);  // much longer than anybody waits for an answer
 constexpr Duration kToldWithin = std::chrono::seconds(5);
+constexpr Duration kShareEvery = std::chrono::milliseconds(250);         // looks at who is hungry, and at what was given while this node is
+constexpr unsigned kReceiveAtLeast = 4;                                   // looks between two at what was given unasked: jobs of a concurrency key
 
-work::EngineOptions engine_options(const WorkConfig& config) {
-  return {.local_leases = config.concurrency, .max_live = config.max_jobs, .retention = config.retention};
+// With one node its number is 0, and all jobs are its own.
+work::EngineOptions engine_options(const WorkConfig& config, const Node& node) {
+  const cluster::Membership& member = node.membership();
+  return {.node = member.slot(), .boot = member.alone() ? std::string() : member.boot(), .shared = !member.alone(), .local_leases = config.concurrency, .max_live = config.max_jobs,
+          .retention = config.retention};
 }
 
 // Half of what this process may hold waits for one model at most, and a sixteenth of one tenant's.
 work::Pace::Options pace_options(const WorkConfig& config) {
   const auto leases = static_cast<std::uint32_t>(config.concurrency);
   return {.waiting = std::max(1u, leases / 2), .waiting_of_tenant = std::max(1u, leases / 16)};
+}
+
+work::DoorOptions door_options(const Workshop::Ground& ground, work::FlowBook& flows) {
+  const cluster::Membership& member = ground.node.membership();
+  if (member.alone()) return {.flows = &flows};
+  const auto company = [&member] {
+    const auto picture = member.picture();
+    return !picture || std::ranges::count_if(picture->members, &cluster::Picture::Seen::lives) > 1;
+  };
+  return {.shared = true, .company = company, .notifier = ground.notifier, .flows = &flows};
 }
 
 std::shared_ptr<const net::EgressPolicy> policy_of(const WebhookConfig& config) {
@@ -57,15 +74,24 @@ void run_on(net::Loop& loop, auto make) {
 Workshop::Workshop(const Config& config, Ground ground, work::ApprovalLinks links)
     : config_(config.work), ground_(ground), policy_(policy_of(config.webhooks)),
       guarded_(ground.loops, net::ClientOptions{.tls = {.ca_file = config.ca_file}, .egress = policy_}),
-      webhooks_(ground.loops.at(ground.loops.size() - 1), guarded_, ground.database, policy_, shown, {.seed = os_seed(), .deliverer = {}}), meter_(ground.metrics),
-      dispatch_(ground.loops.at(0), {.timeout = config_.timeout}), engine_(ground.loops.at(0), ground.database, engine_options(config_), os_seed()),
+      webhooks_(ground.loops.at(ground.loops.size() - 1), guarded_, ground.database, policy_, shown, {.node = ground.node.membership().slot(), .seed = os_seed(), .deliverer = {}}), meter_(ground.metrics),
+      dispatch_(ground.loops.at(0), {.timeout = config_.timeout}), engine_(ground.loops.at(0), ground.database, engine_options(config_, ground.node), os_seed()),
       pace_(ground.loops.at(0), pace_options(config_)), caller_(ground.gateway, ground.loops.at(0), pace_), flows_(system_environment()),
-      datasets_(ground_.loops.at(0), ground_.gateway.world().clock, ground_.gateway.world().keys), runner_(engine_, flows_),
-      schedules_(engine_, flows_), batches_(engine_, config.batches.options),
-      provider_batches_(ground.gateway, engine_, caller_, config.batches.provider), links_(std::move(links)),
-      door_(engine_, flows_, webhooks_, schedules_, batches_, config.batches.file_bytes) {
+      jobs_(engine_, door_options(ground, flows_)), ends_elsewhere_(engine_, &ends_),
+      datasets_(ground_.loops.at(0), ground_.gateway.world().clock, ground_.gateway.world().keys), runner_(jobs_, flows_),
+      schedules_(engine_, flows_), batches_(jobs_, config.batches.options),
+      provider_batches_(ground.gateway, jobs_, caller_, config.batches.provider), links_(std::move(links)),
+      door_(jobs_, flows_, webhooks_, schedules_, batches_, config.batches.file_bytes) {
   dispatch_.use(engine_);
+  schedules_.use(on_duty(duty::schedules));
+  batches_.use(on_duty(duty::batches));
+  provider_batches_.use(on_duty(duty::provider_batches));
   engine_.use(&meter_);
+  if (const auto& world = ground_.gateway.world(); world.spans) {
+    tracer_.emplace(*world.spans, work::JobTracer::Options{.sample = world.trace_sample, .newer_names = gateway::says_newer(world.genai_names), .seed = os_seed()});
+    engine_.use(&*tracer_);
+    runner_.use(&*tracer_);
+  }
   work::add_builtin_tasks(dispatch_);
   pace_.on_held([this](const std::string& model, const std::string& tenant, std::uint32_t most) { engine_.set_pace(model, tenant, most); });
   dispatch_.set_kind(work::JobKind::call, work::call_handler(caller_, engine_, config_.timeout, config.batches.off_peak, &provider_batches_));
@@ -84,10 +110,17 @@ Workshop::Workshop(const Config& config, Ground ground, work::ApprovalLinks link
   runner_.set_recovery(work::effects_recovery());
   engine_.on_ended([this](const work::Job& job) {
     if (webhooks_.wants(job.spec)) webhooks_.poke();
-    if (job.spec.origin == work::Origin::child && job.spec.parent) wakes_.spawn(wake_on_loop(job.spec.parent));
+    if (job.spec.origin == work::Origin::child && job.spec.parent) wakes_.spawn(tell_run(job.spec.parent));
     if (job.spec.kind == work::JobKind::flow && job.state != work::JobState::done && job.spec.origin != work::Origin::rollback)
       wakes_.spawn(runner_.called_off(job.id, fmt::format("the run is {}", to_string(job.state))));
   });
+}
+
+// Empty where there is one node.
+work::OnDuty Workshop::on_duty(const char* name) const {
+  const Node& node = ground_.node;
+  if (node.membership().alone()) return {};
+  return {.held = [&node, name] { return node.holds(name); }, .check = [&node, name](store::Tx& tx) { return node.duties().check(tx, name); }};
 }
 
 Result<std::unique_ptr<Workshop>> Workshop::open(const Config& config, Ground ground) {
@@ -95,7 +128,8 @@ Result<std::unique_ptr<Workshop>> Workshop::open(const Config& config, Ground gr
   if (!key) return fail(std::move(key.error()));
   auto shop = std::unique_ptr<Workshop>(new Workshop(config, ground, work::ApprovalLinks(*key)));
   if (auto loaded = shop->reload(config, SystemClock().wall()); !loaded) return fail(std::move(loaded.error()));
-  if (auto started = shop->engine_.start(shop->dispatch_, &shop->ends_); !started) return fail(std::move(started.error()));
+  const work::EndWriter* ends = shop->jobs_.shared() ? static_cast<const work::EndWriter*>(&shop->ends_elsewhere_) : &shop->ends_;
+  if (auto started = shop->engine_.start(shop->dispatch_, ends); !started) return fail(std::move(started.error()));
   if (auto started = shop->batches_.start(); !started) return fail(std::move(started.error()));
   if (auto started = shop->webhooks_.start(); !started) return fail(std::move(started.error()));
   if (auto started = shop->schedules_.start(); !started) return fail(std::move(started.error()));
@@ -122,9 +156,11 @@ void Workshop::start() {
   started_ = true;
   ground_.loops.at(0).post([this] {
     engine_.open();
+    jobs_.open();
     schedules_.open();
     batches_.open();
     provider_batches_.open();
+    if (jobs_.shared()) wakes_.spawn(share_work());
   });
   webhooks_.poke();
 }
@@ -137,19 +173,78 @@ void Workshop::drain(Duration patience) {
     co_await batches_.stop();
     co_await provider_batches_.stop();
     co_await engine_.drain(patience);
+    co_await jobs_.stop();
     co_await wakes_.join();
   });
   run_on(ground_.loops.at(ground_.loops.size() - 1), [&] { return webhooks_.drain(std::max(end - engine_.home().clock().mono(), Duration::zero())); });
 }
 
+namespace {
+
+// Who may be given jobs: those that live, serve and say what they could start.
+std::vector<work::Neighbour> neighbours_of(const cluster::Membership& me) {
+  std::vector<work::Neighbour> out;
+  const auto picture = me.picture();
+  if (!picture) return out;
+  for (const auto& seen : picture->members) {
+    if (!seen.lives || seen.member.state != cluster::MemberState::serving || seen.member.boot == me.boot()) continue;
+    const auto load = parse_json(seen.member.load, {.max_bytes = 1u << 20, .max_depth = 16});
+    const auto* said = load && load->is_object() ? load->get_object().if_contains("work") : nullptr;
+    const auto* o = said ? said->if_object() : nullptr;
+    const auto* epoch = o ? o->if_contains("epoch") : nullptr;
+    const auto* hunger = o ? o->if_contains("hunger") : nullptr;
+    boost::system::error_code wrong;
+    const auto number = epoch ? epoch->to_number<std::uint32_t>(wrong) : 0;
+    if (hunger && !wrong && number > 0) out.push_back({.epoch = number, .beat = seen.member.beats, .hunger = work::hunger_from(*hunger)});
+  }
+  return out;
+}
+
+}  // namespace
+
+// Jobs go to where somebody waits for them, and come from where nobody can start them.
+Task<void> Workshop::share_work() {
+  net::Loop& home = ground_.loops.at(0);
+  for (unsigned look = 0; !engine_.draining(); ++look) {
+    const bool hungry = engine_.hunger() != work::Hunger{};
+    if (hungry || look % kReceiveAtLeast == 0)
+      if (const auto came = co_await engine_.receive(); !came && !engine_.draining()) log::warn("work_not_received", {{"why", came.error().message}});
+    (void)co_await engine_.feed_hungry(neighbours_of(ground_.node.membership()));
+    co_await SleepUntil(home, home.clock().mono() + kShareEvery);
+  }
+}
+
+Task<void> Workshop::tell_run(work::JobId run) {
+  const auto told = co_await jobs_.child_ended(run);
+  if (!told) log::warn("run_not_woken", {{"run", to_string(run)}, {"why", told.error().message}});
+}
+
 Task<void> Workshop::wake_on_loop(work::JobId job) {
-  const auto woken = co_await engine_.wake_surely(job);
+  const auto woken = co_await jobs_.wake_surely({job});
   if (!woken) log::warn("run_not_woken", {{"run", to_string(job)}, {"why", woken.error().message}});
 }
 
 // From any thread.
 void Workshop::wake(work::JobId job) {
   ground_.loops.at(0).post([this, job] { wakes_.spawn(wake_on_loop(job)); });
+}
+
+void Workshop::inherit(const cluster::Member& gone, cluster::Heirs::Told told) {
+  ground_.loops.at(0).post([this, slot = gone.slot, boot = gone.boot, told = std::move(told)]() mutable {
+    if (!engine_.draining()) wakes_.spawn(inherit_on_loop(slot, std::move(boot), std::move(told)));
+  });
+}
+
+// The one place where what a dead node has left is taken over; it may be asked for twice, and by every node.
+Task<void> Workshop::inherit_on_loop(unsigned slot, std::string boot, cluster::Heirs::Told told) {
+  net::Loop& home = ground_.loops.at(0);
+  const auto jobs = co_await engine_.adopt(slot, boot);
+  const auto released = co_await ground_.database.write(home, [&](store::Tx& tx) { return work::release_outbox(tx, slot, home.clock().wall()); });
+  const bool done = jobs && released;
+  if (!done) log::warn("node_not_inherited", {{"slot", slot}, {"boot", boot}, {"why", (jobs ? released.error() : jobs.error()).message}});
+  if (jobs && *jobs > 0) log::info("node_inherited", {{"slot", slot}, {"boot", boot}, {"jobs", *jobs}});
+  if (released && *released > 0) webhooks_.poke();
+  told(done);
 }
 
 void Workshop::sweep_approvals(WallTime now) {
@@ -188,8 +283,9 @@ void Workshop::sweep_batches(WallTime now) {
 }
 
 void Workshop::sweep(WallTime now) {
-  sweep_batches(now);
   sweep_approvals(now);
+  if (!ground_.node.holds(duty::sweeps)) return;
+  sweep_batches(now);
   const auto write = [&](auto work) { return ground_.database.write_now(work, {.priority = store::Priority::low}); };
   const auto keys = write([&](store::Tx& tx) { return work::sweep_keys(tx, now, kSweptRows); });
   if (!keys) log::warn("job_keys_not_swept", {{"why", keys.error().message}});
@@ -197,6 +293,10 @@ void Workshop::sweep(WallTime now) {
   if (!signals) log::warn("events_not_swept", {{"why", signals.error().message}});
   const auto told = write([&](store::Tx& tx) { return work::sweep_outbox(tx, now - config_.retention, kSweptRows); });
   if (!told) log::warn("webhooks_not_swept", {{"why", told.error().message}});
+  if (jobs_.shared()) {
+    const auto asks = write([&](store::Tx& tx) { return work::sweep_asks(tx, tx.now() - kAsksKept, kSweptRows); });
+    if (!asks) log::warn("asks_not_swept", {{"why", asks.error().message}});
+  }
   const auto jobs = write([&](store::Tx& tx) { return work::sweep_jobs(tx, swept_to_, now, config_.retention, kSweptRows); });
   if (!jobs) return log::warn("jobs_not_swept", {{"why", jobs.error().message}});
   swept_to_ = jobs->next;

@@ -5,14 +5,17 @@
 
 #include "app/config.hpp"
 #include "app/datasets.hpp"
+#include "app/node.hpp"
 #include "net/client.hpp"
 #include "net/loop.hpp"
 #include "server/work_door.hpp"
 #include "work/approval_links.hpp"
 #include "work/batches.hpp"
 #include "work/dispatch.hpp"
+#include "work/door.hpp"
 #include "work/effect_journal.hpp"
 #include "work/flow_book.hpp"
+#include "work/job_trace.hpp"
 #include "work/meter.hpp"
 #include "work/model_call.hpp"
 #include "work/provider_batches.hpp"
@@ -30,6 +33,8 @@ class Workshop {
     store::Database& database;
     metrics::Registry& metrics;
     gateway::Gateway& gateway;
+    const Node& node;
+    store::Notifier* notifier = nullptr;     // null: there is nobody to tell
   };
   // Takes the node over and reads what is live: blocking, before the loops run.
   static Result<std::unique_ptr<Workshop>> open(const Config& config, Ground ground);
@@ -41,15 +46,22 @@ class Workshop {
   // Accepts and leases nothing more; waits until what runs has ended or was given back, and who is owed a webhook was told, if there is
   // time. From outside the loops; idempotent.
   void drain(Duration patience);
-  // Keys, jobs and webhooks whose time is over, a little at a time; approvals that expire or escalate, and runs that do not know of a decision yet.
+  // Keys, jobs and webhooks whose time is over, a little at a time, where this node has that duty. On every node approvals that expire or escalate, and
+  // its runs that do not know of a decision yet.
   void sweep(WallTime now);
+  // What a node that is gone has left: its webhooks in hand are due again. Any thread; `told` on the engine's loop.
+  void inherit(const cluster::Member& gone, cluster::Heirs::Told told);
   server::WorkDoor& door() { return door_; }
   const work::ApprovalLinks& links() const { return links_; }
   work::Engine& engine() { return engine_; }
 
  private:
   Workshop(const Config& config, Ground ground, work::ApprovalLinks links);
-  Task<void> wake_on_loop(work::JobId parent);
+  work::OnDuty on_duty(const char* name) const;
+  Task<void> share_work();
+  Task<void> tell_run(work::JobId run);
+  Task<void> wake_on_loop(work::JobId job);
+  Task<void> inherit_on_loop(unsigned slot, std::string boot, cluster::Heirs::Told told);
   void wake(work::JobId job);
   void sweep_approvals(WallTime now);
   void sweep_batches(WallTime now);
@@ -61,11 +73,14 @@ class Workshop {
   work::Webhooks webhooks_;
   const work::EffectCloser ends_{&webhooks_};
   work::Meter meter_;
+  std::optional<work::JobTracer> tracer_;    // none: nobody collects spans
   work::Dispatch dispatch_;
   work::Engine engine_;
   work::Pace pace_;
   work::ModelCaller caller_;
   work::FlowBook flows_;
+  work::Door jobs_;                          // to every job of the installation
+  const work::FamilyWriter ends_elsewhere_;
   DatasetShelf datasets_;
   work::Runner runner_;
   work::Schedules schedules_;

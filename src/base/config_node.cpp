@@ -68,7 +68,7 @@ std::optional<std::string> ConfigNode::Document::expand(const Item& at, std::str
       return;
     }
     ok = false;
-    complain(at.line, at.column, at.path, fmt::format("needs the environment variable {}, which is not set", s.name));
+    complain(at.line, at.column, at.path, fmt::format("needs the environment variable {0}, which is not set, nor is there a file of it ({0}_FILE, or a credential of that name)", s.name));
   });
   if (!ok) return std::nullopt;
   // What looks like a substitution and was not read as one is a slip of the pen.

@@ -39,7 +39,7 @@
 namespace ballast {
 
 using EnvLookup = std::function<std::optional<std::string>(std::string_view name)>;
-EnvLookup system_environment();                                             // getenv
+EnvLookup system_environment();  // getenv NAME; else the contents of the file that NAME_FILE names, else the credential NAME or ballast_NAME of systemd; 64 KB at most
 EnvLookup fixed_environment(std::map<std::string, std::string> values);    // tests
 
 // "600/m": so many per second, minute, hour or day.

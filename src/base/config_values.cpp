@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 
 #include "base/config_node.hpp"
 #include "base/text.hpp"
@@ -117,6 +118,8 @@ Result<WallTime> parse_time(std::string_view text, std::string_view field) {
   }
   const std::chrono::year_month_day date{std::chrono::year(y), std::chrono::month(mo), std::chrono::day(d)};
   if (!date.ok() || h > 23 || mi > 59 || s > 60) return refuse(text, shape, field);
+  // A time is 64 bits of nanoseconds: what others add to one must fit too.
+  if (y < 1970 || y > 2199) return refuse(text, "a time from 1970 to 2199", field);
   return WallTime(std::chrono::sys_days(date).time_since_epoch()) + std::chrono::hours(h) + std::chrono::minutes(mi) + std::chrono::seconds(s) + std::chrono::nanoseconds(ns);
 }
 
@@ -130,10 +133,31 @@ std::string format_duration(Duration d) {
   return fmt::format("{}ns", ns);
 }
 
+namespace {
+
+// A secret's file: whole, without the line's end that editors leave. Nothing where it cannot be read, or is no secret by its length.
+std::optional<std::string> secret_in(const std::string& file) {
+  constexpr std::size_t most = 64u << 10;
+  std::ifstream in(file, std::ios::binary);
+  std::string text(most + 1, '\0');
+  if (!in || (!in.read(text.data(), static_cast<std::streamsize>(text.size())) && !in.eof()) || in.gcount() > static_cast<std::streamsize>(most)) return std::nullopt;
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  if (text.ends_with('\n')) text.pop_back();
+  if (text.ends_with('\r')) text.pop_back();
+  return text;
+}
+
+}  // namespace
+
 EnvLookup system_environment() {
   return [](std::string_view name) -> std::optional<std::string> {
-    const char* v = std::getenv(std::string(name).c_str());
-    return v ? std::optional<std::string>(v) : std::nullopt;
+    const std::string variable(name);
+    if (const char* v = std::getenv(variable.c_str())) return std::string(v);
+    if (const char* file = std::getenv((variable + "_FILE").c_str())) return secret_in(file);
+    const char* folder = std::getenv("CREDENTIALS_DIRECTORY");
+    if (!folder || variable.find('/') != std::string::npos) return std::nullopt;
+    if (auto own = secret_in(fmt::format("{}/{}", folder, variable))) return own;
+    return secret_in(fmt::format("{}/ballast_{}", folder, variable));     // as LoadCredential=ballast:FOLDER names what is in the folder
   };
 }
 

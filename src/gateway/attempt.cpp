@@ -408,6 +408,7 @@ Task<void> exchange(Passage& p) {
   outcome.credential = grip->lease.bit();
   outcome.dispatched = true;
   outcome.record = grip->record;
+  trail.decision.moment(grip->started, "asking", {{"target", c.target->name}});
   return true;
 }
 

@@ -148,9 +148,9 @@ Task<void> attempt_all(const Scene& scene, const Asked& asked, Planned& plan, co
     course.tried |= outcome.credential;
     answer.dispatched = dispatched || outcome.dispatched || answer.end.has_value();
     if (asked.judged_by()) {
-      const Judgement now = judge_attempt({scene, asked, plan, course.at, outcome.record, *lane, trail, answer, correction});
-      if (now == Judgement::over) co_return;
-      if (now == Judgement::again) {
+      const Judgement verdict = judge_attempt({scene, asked, plan, course.at, outcome.record, *lane, trail, answer, correction});
+      if (verdict == Judgement::over) co_return;
+      if (verdict == Judgement::again) {
         course.tried = 0;
         continue;
       }

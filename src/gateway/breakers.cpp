@@ -107,7 +107,35 @@ BreakerView Breaker::view() const {
 
 void Breaker::reset() {
   const std::lock_guard hold(lock_);
+  ++resets_;
   close();
+}
+
+std::optional<std::uint64_t> Breaker::hear(MonoTime opened, MonoTime retry_at) {
+  const std::int64_t now = ns(clock_.mono());
+  const std::lock_guard hold(lock_);
+  if (state_ != BreakerState::closed || well_at_ >= ns(opened) || now >= ns(retry_at)) return std::nullopt;
+  // Nodes that heard the same do not all try at once.
+  retry_at_ = ns(retry_at) + static_cast<std::int64_t>(options_.jitter * jitter_() * static_cast<double>(ns(retry_at) - now));
+  down_since_ = opened_at_ = ns(opened);
+  early_at_ = now + options_.early_every.count();
+  state_ = BreakerState::open;
+  heard_ = true;
+  return ++epoch_;
+}
+
+std::optional<std::uint64_t> Breaker::unhear() {
+  const std::lock_guard hold(lock_);
+  if (!heard_) return std::nullopt;
+  close();
+  return epoch_;
+}
+
+std::optional<std::uint64_t> Breaker::hear_reset() {
+  const std::lock_guard hold(lock_);
+  if (state_ == BreakerState::closed) return std::nullopt;
+  close();
+  return epoch_;
 }
 
 Breaker::Listing Breaker::listing() const {
@@ -118,6 +146,9 @@ Breaker::Listing Breaker::listing() const {
   l.failures = failures_;
   l.opened = opened_;
   l.early_tries = early_tries_;
+  l.resets = resets_;
+  l.opened_at = MonoTime(Duration(opened_at_));
+  l.heard = heard_;
   if (last_error_) l.last_error = ballast::to_string(*last_error_);
   return l;
 }
@@ -129,6 +160,7 @@ void Breaker::report(Permit::Kind kind, std::uint64_t epoch, std::optional<Error
   const std::lock_guard hold(lock_);
   ++(failure ? failures_ : successes_);
   if (failure) last_error_ = failure;
+  else well_at_ = now;
   if (latency) average(latency_ns_, *latency);
   if (first_token) average(first_token_ns_, *first_token);
   if (epoch != epoch_) return;
@@ -175,6 +207,7 @@ bool Breaker::ratio_exceeded(std::int64_t now) const {
 
 void Breaker::open(std::int64_t now) {
   if (state_ == BreakerState::closed) down_since_ = now;
+  opened_at_ = now;
   double wait = static_cast<double>(options_.cool_down.count());
   for (unsigned i = 0; i < reopened_ && wait < static_cast<double>(options_.max_cool_down.count()); ++i) wait *= options_.growth;
   wait = std::min(wait, static_cast<double>(options_.max_cool_down.count()));
@@ -182,7 +215,7 @@ void Breaker::open(std::int64_t now) {
   retry_at_ = now + static_cast<std::int64_t>(wait);
   early_at_ = now + options_.early_every.count();
   state_ = BreakerState::open;
-  probe_out_ = false;
+  probe_out_ = heard_ = false;
   consecutive_ = 0;
   ++reopened_;
   ++opened_;
@@ -192,7 +225,7 @@ void Breaker::open(std::int64_t now) {
 
 void Breaker::close() {
   state_ = BreakerState::closed;
-  probe_out_ = false;
+  probe_out_ = heard_ = false;
   consecutive_ = 0;
   reopened_ = 0;
   ++epoch_;

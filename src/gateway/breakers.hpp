@@ -11,12 +11,16 @@
 // Only failures that speak of the target's health count (`classify_failure(code).blame == target`); anything else, and a
 // cancelled call, is neutral. Each breaker also keeps moving averages of latency and of time to first token.
 //
+// Hearsay: with several nodes, one that another node has opened rests here too, until that node's time is over, unless this node has had a success since
+// (`hear`). It is probed here as if it were this node's own, and closes when the other says so (`unhear`).
+//
 // Concurrency: thread-safe; a spinlock per breaker held for tens of nanoseconds. Breakers live as long as the set.
 // Bounds: `Options::max_targets`; further targets of a provider share that provider's overflow breaker.
 #pragma once
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -95,12 +99,20 @@ class Breaker {
   std::optional<Permit> try_early();
   BreakerView view() const;
   void reset();                                        // an operator's decision: closed, counts cleared
+  // By hearsay. Each returns `BreakerView::changes` as it made it; nothing: it changed nothing.
+  // Another node opened its own at `opened` and tries it again at `retry_at`.
+  std::optional<std::uint64_t> hear(MonoTime opened, MonoTime retry_at);
+  std::optional<std::uint64_t> unhear();               // the other node calls it again: closed, if it rests by hearsay
+  std::optional<std::uint64_t> hear_reset();           // an operator closed the other's
 
   struct Listing {
     std::string provider, model;
     BreakerView view;
     unsigned consecutive_failures = 0;
     std::uint64_t successes = 0, failures = 0, opened = 0, early_tries = 0;   // since start
+    std::uint64_t resets = 0;
+    MonoTime opened_at{};                              // when it is not closed: its last opening, here or elsewhere
+    bool heard = false;                                // it rests by hearsay
     std::string last_error;                            // the last counted failure's code, or empty
   };
   Listing listing() const;
@@ -127,12 +139,13 @@ class Breaker {
   BreakerState state_ = BreakerState::closed;
   bool probe_out_ = false;
   std::uint64_t epoch_ = 0;
+  bool heard_ = false;                                 // it rests since another node said so
   unsigned consecutive_ = 0;
   unsigned reopened_ = 0;                              // openings without a success in between
-  std::int64_t retry_at_ = 0, early_at_ = 0, down_since_ = 0;
+  std::int64_t retry_at_ = 0, early_at_ = 0, down_since_ = 0, opened_at_ = 0, well_at_ = std::numeric_limits<std::int64_t>::min();   // well: the last success
   Slot slots_[kSlots];
   std::int64_t latency_ns_ = -1, first_token_ns_ = -1;
-  std::uint64_t successes_ = 0, failures_ = 0, opened_ = 0, early_tries_ = 0;
+  std::uint64_t successes_ = 0, failures_ = 0, opened_ = 0, early_tries_ = 0, resets_ = 0;
   std::optional<ErrorCode> last_error_;
 };
 

@@ -13,6 +13,7 @@
 #include "base/task.hpp"
 #include "gateway/cache_control.hpp"
 #include "gateway/seat.hpp"
+#include "gateway/step_listener.hpp"
 #include "llm/provider.hpp"
 #include "llm/wire.hpp"
 
@@ -52,6 +53,7 @@ struct Call {
   std::string_view content_encoding;
   std::string_view anthropic_beta;                     // passed through to Anthropic targets
   const Principal* known = nullptr;                    // who asks, where that was proved otherwise (a page's session): `secret` is not looked at. Borrowed
+  StepListener* steps = nullptr;                       // hears the steps while they are taken; null: nobody does. Borrowed
   DurableCall* durable = nullptr;                      // null: over HTTP; else `secret` is not looked at. Borrowed, its seat is taken
 };
 

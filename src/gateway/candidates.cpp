@@ -120,7 +120,7 @@ void describe_target(const Scene& scene, const Asked& asked, Candidate& c, bool 
   c.breaker = &scene.world.breakers.of(target.provider, target.model);
   c.info = scene.here.prices.find(scene.setup.prices, target.provider, llm::to_string(c.access->spec.kind), target.model, now);
   c.view = view_of(c);
-  const bool priced = c.info && (c.info->priced || (asked.images && c.info->per_image));
+  const bool priced = is_priced(asked, c);
   c.view.priced_enough = priced || !budgeted;
   if (!priced) {
     if (budgeted)
@@ -173,6 +173,8 @@ bool room_for_all(const std::vector<Candidate>& all) {
 }
 
 }  // namespace
+
+bool is_priced(const Asked& asked, const Candidate& c) { return c.info && (c.info->priced || (asked.images && c.info->per_image)); }
 
 bool price_question(const Scene& scene, Question& question, Trail& trail) {
   const std::string_view names[] = {question.candidate.target->name};

@@ -30,13 +30,13 @@ Task<void> refuse(const Call& call, ReplySink& sink, const Error& error) {
 }  // namespace
 
 Task<void> Gateway::count_tokens(Call call, ReplySink& sink) {
-  auto who = call.known ? Result<Principal>(*call.known) : authenticate(sink.loop().index(), call.secret);
+  const auto held = setup();
+  const auto who = who_calls(world_, *held, sink.loop().index(), call);
   if (!who) co_return co_await refuse(call, sink, who.error());
   llm::FactsReader reader;
   const auto facts = reader.request(call.wire, call.body);
   if (!facts) co_return co_await refuse(call, sink, facts.error());
   const std::string_view asked = call.path_model.empty() ? std::string_view(facts->model) : call.path_model;
-  const auto held = setup();
   const auto basis = basis_of_asked(*held, asked, world_.clock.wall());
   const auto counted = basis.encoding ? Prompt(call.wire, call.body).count(basis) : std::nullopt;
   const auto by_bytes = (facts->text_bytes + kBytesPerToken - 1) / kBytesPerToken + facts->images * kImageTokens + facts->messages * kAroundMessage;

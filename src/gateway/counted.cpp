@@ -12,7 +12,7 @@ namespace {
 
 // For what, how many, by what.
 void tell(const Scene& scene, std::string_view why, std::string_view of, const tokens::Basis& basis, const PromptCount& n, Trail& trail) {
-  trail.decision.step(scene.now(), n.whole ? "counted" : "counted_beyond", {{"for", why}, {"of", of}, {"tokens", n.tokens}, {"by", basis.by}});
+  trail.decision.step(scene.now(), n.whole ? StepName("counted") : StepName("counted_beyond"), {{"for", why}, {"of", of}, {"tokens", n.tokens}, {"by", basis.by}});
 }
 
 llm::ModelInfoPtr info_of(const Scene& scene, const Target& target) {

@@ -23,26 +23,39 @@ void put(TextWriter& w, const Fact& f) {
   }
 }
 
+// `mark` goes before it: what parts it from the step before.
+void append_step(std::string& text, std::string_view mark, Duration since, std::string_view what, std::initializer_list<Fact> facts) {
+  std::size_t room = 24 + kNumberRoom + json_string_room(what);
+  for (const Fact& f : facts) room += room_of(f);
+  append_text(text, room, [&](TextWriter& w) {
+    w.put(mark).put("{\"at_us\":").number(std::chrono::duration_cast<std::chrono::microseconds>(since).count());
+    w.put(",\"step\":").json_string(what);
+    for (const Fact& f : facts) put(w, f);
+    w.put('}');
+  });
+}
+
 }  // namespace
 
-void DecisionLog::step(MonoTime now, std::string_view what, std::initializer_list<Fact> facts) {
+void DecisionLog::step(MonoTime now, StepName what, std::initializer_list<Fact> facts) {
   if (dropped_ > 0 || text_.size() > limit) {              // once one is missing, none follows: what is kept is a whole beginning
     ++dropped_;
     return;
   }
   const std::size_t before = text_.size();
-  std::size_t room = 24 + kNumberRoom + json_string_room(what);
-  for (const Fact& f : facts) room += room_of(f);
-  append_text(text_, room, [&](TextWriter& w) {
-    w.put(before == 0 ? '[' : ',').put("{\"at_us\":").number(std::chrono::duration_cast<std::chrono::microseconds>(now - started_).count());
-    w.put(",\"step\":").json_string(what);
-    for (const Fact& f : facts) put(w, f);
-    w.put('}');
-  });
+  append_step(text_, before == 0 ? "[" : ",", now - started_, what.text, facts);
   if (text_.size() > limit + kLongestText) {
     text_.resize(before);
     ++dropped_;
+    return;
   }
+  if (listener_) listener_->heard(std::string_view(text_).substr(before + 1));
+}
+
+void DecisionLog::tell(MonoTime now, std::string_view what, std::initializer_list<Fact> facts) const {
+  std::string text;
+  append_step(text, "", now - started_, what, facts);
+  listener_->heard(text);
 }
 
 std::string DecisionLog::take() {

@@ -115,17 +115,24 @@ Result<void> read_facts(const Scene& scene, Asked& asked) {
 
 }  // namespace
 
+Result<Principal> who_calls(const World& world, const Setup& setup, unsigned loop, const Call& call) {
+  if (call.durable) return call.durable->who;
+  if (call.known) return *call.known;
+  if (!call.secret.empty() || setup.require_key) return world.keys.authenticate(loop, call.secret, world.clock.wall());
+  static const auto nobody = std::make_shared<const KeyInfo>(KeyInfo{.id = "anonymous", .name = "anonymous"});
+  return Principal{.key = nobody, .user = {}, .feature = {}};
+}
+
 Result<Asked> read_request(const Scene& scene, Trail& trail) {
   const Call& call = scene.call;
-  auto who = call.durable ? Result<Principal>(call.durable->who)
-             : call.known ? Result<Principal>(*call.known)
-                          : scene.world.keys.authenticate(scene.loop(), call.secret, scene.world.clock.wall());
+  auto who = who_calls(scene.world, scene.setup, scene.loop(), call);
   if (!who) return fail(std::move(who.error()));
   auto& r = trail.record;
   r.key_id = who->key_id();
   r.key_name = who->key_name();
   r.team = who->team();
   if (auto ok = require(*who, Scope::call); !ok) return fail(std::move(ok.error()));
+  if (call.steps && call.steps->begins(r.key_id, trail.call_id)) trail.decision.tell_to(call.steps);
 
   if (!call.content_encoding.empty() && call.content_encoding != "identity")
     return fail(ErrorCode::caller_invalid_request, "is not understood: send the body as it is", "content-encoding");

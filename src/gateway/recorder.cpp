@@ -168,6 +168,7 @@ Task<void> Recorder::settled(Scheduler& loop, Duration patience) {
 
 void Recorder::run() {
   name_this_thread("recorder");
+  yield_this_thread();
   std::chrono::steady_clock::time_point swept{};
   for (;;) {
     std::vector<Recording> batch;

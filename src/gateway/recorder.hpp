@@ -1,7 +1,7 @@
 // Recorder: keeps what callers sent and what they were answered, of the calls that a route's `record` chose (records/messages).
 //
 // The road only copies bytes, of chosen calls, and hands them over when the call is over (`offer`, never blocking). All else is done by one
-// thread here: a stream is put together, texts are redacted, what is too large is cut, and it is packed and written in batches.
+// thread here, after the calls themselves: a stream is put together, texts are redacted, what is too large is cut, and it is packed and written in batches.
 // Bounded by calls and bytes: what has no room is dropped and counted (ballast_recordings_total{outcome}: kept, dropped, failed). Not part of
 // the ledger's promise: SIGKILL takes what is queued, a call that is not over is not recorded.
 // The same thread deletes what is older than the retention.

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "base/log.hpp"
+#include "base/redact.hpp"
 #include "base/secrets.hpp"
 #include "base/text.hpp"
 #include "schema/pattern.hpp"
@@ -92,29 +92,42 @@ Result<std::shared_ptr<const Redactor>> Redactor::create(std::uint8_t kinds, std
   return made;
 }
 
-std::string Redactor::own(std::string text) const {
+std::optional<std::string> Redactor::own(std::string_view in) const {
+  std::optional<std::string> text;
   for (const Pattern& p : own_) {
-    std::uint64_t steps = kSteps + 64 * text.size();
+    const std::string_view now = text ? *text : in;
+    std::uint64_t steps = kSteps + 64 * now.size();
     std::string out;
     std::size_t at = 0;
     for (;;) {
       std::size_t begin = 0, end = 0;
-      const auto found = p.pattern.find(text, at, steps, begin, end);
+      const auto found = p.pattern.find(now, at, steps, begin, end);
       if (found == schema::Pattern::Found::too_much) return p.unread;
       if (found == schema::Pattern::Found::no || end <= begin) break;
-      out.append(text, at, begin - at).append(p.mark);
+      out.append(now.substr(at, begin - at)).append(p.mark);
       at = end;
     }
-    if (at > 0) text = std::move(out.append(text, at));
+    if (at > 0) text = std::move(out.append(now.substr(at)));
   }
   return text;
 }
 
+std::optional<std::string> Redactor::changed(std::string_view in) const {
+  std::optional<std::string> out;
+  const auto then = [&](std::optional<std::string> next) {
+    if (next) out = std::move(next);
+  };
+  const auto now = [&] { return out ? std::string_view(*out) : in; };
+  if (in.contains(";base64,")) out = hide_media(in);
+  if ((kinds_ & static_cast<std::uint8_t>(Sensitive::secrets)) != 0) then(log::redacted(now()));
+  then(hide_forms(now(), kinds_));
+  then(own(now()));
+  return out;
+}
+
 std::string Redactor::text(std::string_view in) const {
-  std::string media;
-  if (in.contains(";base64,")) in = media = hide_media(in);
-  if ((kinds_ & static_cast<std::uint8_t>(Sensitive::secrets)) == 0) return own(hide_forms(in, kinds_));
-  return own(hide_forms(log::redact(in), kinds_));
+  auto out = changed(in);
+  return out ? std::move(*out) : std::string(in);
 }
 
 class Redactor::Walk {
@@ -143,9 +156,9 @@ class Redactor::Walk {
         s = to_json(*inner);
         return true;
       }
-    const std::string out = redactor_.text(text);
-    if (out == text) return false;
-    s = out;
+    const auto out = redactor_.changed(text);
+    if (!out || *out == text) return false;
+    s = *out;
     return true;
   }
 
@@ -169,7 +182,7 @@ class Redactor::Walk {
       } else {
         changed = value(member, nested, &o) || changed;
       }
-      renamed = renamed || redactor_.text(name) != std::string_view(name);
+      renamed = renamed || hidden_name(name);
     }
     if (!renamed) return changed;
     json::object other;
@@ -180,6 +193,11 @@ class Redactor::Walk {
     }
     o = std::move(other);
     return true;
+  }
+
+  bool hidden_name(std::string_view name) const {
+    const auto said = redactor_.changed(name);
+    return said && *said != name;
   }
 
   const Redactor& redactor_;

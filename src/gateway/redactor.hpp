@@ -16,6 +16,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,7 @@ class Redactor {
 
   // `in` is UTF-8.
   std::string text(std::string_view in) const;
+  std::optional<std::string> changed(std::string_view in) const;   // the same; nothing where nothing was replaced
   // The texts and member names of a document, also of JSON inside its texts. Media in base64 and long rows of numbers become notes of their
   // type and size. True: something was replaced.
   bool document(json::value& value) const;
@@ -49,13 +51,13 @@ class Redactor {
   struct Pattern;
   class Walk;
   Redactor();
-  std::string own(std::string text) const;
+  std::optional<std::string> own(std::string_view text) const;
 
   std::uint8_t kinds_ = kAll;
   std::vector<Pattern> own_;
 };
 
-// The pass over what has a form of its own: every kind but secrets (redactor_forms.cpp).
-std::string hide_forms(std::string_view in, std::uint8_t kinds);
+// The pass over what has a form of its own: every kind but secrets (redactor_forms.cpp). Nothing: nothing was replaced.
+std::optional<std::string> hide_forms(std::string_view in, std::uint8_t kinds);
 
 }  // namespace ballast::gateway

@@ -32,7 +32,7 @@ class Forms {
  public:
   Forms(std::string_view in, std::uint8_t kinds) : in_(in), kinds_(kinds) {}
 
-  std::string run() {
+  std::optional<std::string> run() {
     std::string out;
     std::size_t at = 0;
     while (at < in_.size()) {
@@ -49,8 +49,8 @@ class Forms {
         ++at;
       }
     }
-    out.append(in_.substr(done_));
-    return out;
+    if (done_ == 0) return std::nullopt;
+    return std::move(out.append(in_.substr(done_)));
   }
 
  private:
@@ -318,6 +318,6 @@ std::optional<Match> Forms::iban(std::size_t at) const {
 
 }  // namespace
 
-std::string hide_forms(std::string_view in, std::uint8_t kinds) { return Forms(in, kinds).run(); }
+std::optional<std::string> hide_forms(std::string_view in, std::uint8_t kinds) { return Forms(in, kinds).run(); }
 
 }  // namespace ballast::gateway

@@ -56,6 +56,7 @@ Task<Result<Admission>> admit(const Scene& scene, const Asked& asked, Trail& tra
   auto admitted = admit_seated(scene, asked, nullptr, trail);
   if (!admitted && asked.route->queue.wait > Duration::zero() && !admitted.error().never) {
     const MonoTime since = scene.now();
+    trail.decision.moment(since, "waiting", {{"why", admitted.error().error.message}});
     admitted = co_await scene.setup.queue->admit(subject, asked.weight.tokens(), asked.who.key_id(), asked.route->queue,
                                                  scene.sink.loop(), scene.sink.gone());
     trail.decision.step(scene.now(), "waited", {{"us", (scene.now() - since).count() / 1000}, {"admitted", admitted.has_value()}});
@@ -224,6 +225,7 @@ Task<void> walk(const Scene& scene, Trail& trail) {
     return std::make_unique<Lane>(Relay(shape, scene.here.facts),
                                   StreamOut(scene.sink, [&] {
                                     note_budget(scene, *asked, trail);
+                                    trail.decision.moment(scene.now(), "answering", {{"target", trail.record.served_by}});
                                     return reply_head(trail, 200, "text/event-stream", false);
                                   }));
   };
@@ -240,6 +242,7 @@ Task<void> walk(const Scene& scene, Trail& trail) {
     admission->settle(used.input + used.cached + used.cache_write + used.output + used.reasoning);
   if (!answer.end) co_return co_await give_up(scene, *asked, *plan, *memory, answer, *lane, trail);
 
+  note_routing_saved(scene, *asked, *plan, answer, trail);
   co_await remember(scene, *asked, *memory, answer, lane->relay, trail);
   co_await settle(scene, &*asked, &*plan, trail);
   co_await deliver(scene, answer, lane->out, trail);

@@ -75,6 +75,8 @@ struct Asked {
   JudgedBy judged_by() const { return {demand.get(), calls.get()}; }
 };
 Result<Asked> read_request(const Scene& scene, Trail& trail);
+// Whose call it is: where no key is needed (Setup::require_key) and none was sent, that of "anonymous", who may call and nothing else.
+Result<Principal> who_calls(const World& world, const Setup& setup, unsigned loop, const Call& call);
 LimitSubject limit_subject(const Asked& asked);
 
 // Step 2, `seat.cpp`: from the seat a durable call brought, or from the limits. `target` null: its caller's room.
@@ -151,6 +153,8 @@ Task<void> ask_question(const Scene& scene, const Asked& asked, Planned& plan, T
 // arranged anew by what is wanted.
 bool price_question(const Scene& scene, Question& question, Trail& trail);
 void go_by(const Route& route, const Needs& needs, Planned& plan);
+// Is it known what such a call costs there?
+bool is_priced(const Asked& asked, const Candidate& c);
 Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& trail);
 Result<void> hold_money(const Scene& scene, const Asked& asked, Planned& planned, Trail& trail);
 // What bounds the cost of an attempt on `c` from now on.
@@ -241,6 +245,8 @@ enum class Judgement : std::uint8_t { failed, over, again };   // failed: there 
 Judgement judge_attempt(const Judged& j);
 // After the last attempt failed, when an answer had been refused before: pass it on, or say what was wrong with it.
 void fall_back(const Judged& j);
+// `routing_saved.cpp`: of an answer that is paid for, what its route's dearest target would have cost more.
+void note_routing_saved(const Scene& scene, const Asked& asked, const Planned& plan, const Answer& answer, Trail& trail);
 // In `candidates.cpp`: every attempt from now on may cost so many tokens of prompt more.
 void raise_ceilings(const Asked& asked, Planned& planned, std::uint64_t bytes);
 

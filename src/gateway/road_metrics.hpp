@@ -15,6 +15,7 @@ struct RoadMetrics {
         incurred(r.counters("ballast_incurred_usd_total", "What providers charge", {"provider", "model"}, metrics::usd_shape)),
         cache(r.counters("ballast_cache_total", "Look-ups by state", {"state"})),
         saved(r.counter("ballast_cache_saved_usd_total", "What cache hits cost when they were made", metrics::usd_shape)),
+        routing_saved(r.counter("ballast_routing_saved_usd_total", "What answers would have cost more at the dearest target of their route", metrics::usd_shape)),
         intents(r.counters("ballast_intents_total", "Calls by what a route's classifier, or the model that was asked, said of them", {"route", "label", "by"})),
         rescues(r.counters("ballast_rescues_total", "Streams saved or lost after a provider failed", {"mode", "outcome"})),
         structured(r.counters("ballast_structured_total", "Answers judged against the JSON that was asked for", {"provider", "model", "ask", "verdict"})),
@@ -31,6 +32,7 @@ struct RoadMetrics {
   metrics::Family<metrics::Counter>& incurred;
   metrics::Family<metrics::Counter>& cache;
   metrics::Counter& saved;
+  metrics::Counter& routing_saved;
   metrics::Family<metrics::Counter>& intents;                // by: classifier, model, nobody (a model was to be asked and could not be, or said nothing usable)
   metrics::Family<metrics::Counter>& rescues;
   metrics::Family<metrics::Counter>& structured;             // ask: first, again; verdict: valid, repaired, truncated, wrong

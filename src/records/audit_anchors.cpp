@@ -222,6 +222,7 @@ struct Anchorer::State {
   std::condition_variable wake;
   bool stopping = false;
   store::Database* database = nullptr;
+  std::function<bool()> mine;
   std::thread thread;
 
   Result<void> find_end();
@@ -333,14 +334,15 @@ Result<std::size_t> Anchorer::anchor(store::Database& database) {
   return all;
 }
 
-void Anchorer::start(store::Database& database) {
+void Anchorer::start(store::Database& database, std::function<bool()> mine) {
   state_->database = &database;
+  state_->mine = std::move(mine);
   state_->thread = std::thread([this, &database] {
     name_this_thread("anchors");
     std::unique_lock lock(state_->mutex);
     while (!state_->wake.wait_for(lock, state_->options.every, [&] { return state_->stopping; })) {
       lock.unlock();
-      const auto done = anchor(database);
+      const auto done = !state_->mine || state_->mine() ? anchor(database) : Result<std::size_t>(0);
       if (!done && !std::exchange(state_->failing, true)) log::error("audit_not_anchored", {{"why", done.error().message}});
       if (done) state_->failing = false;
       lock.lock();
@@ -360,7 +362,7 @@ void Anchorer::State::end_thread() {
 void Anchorer::stop() {
   state_->end_thread();
   store::Database* database = std::exchange(state_->database, nullptr);
-  if (!database) return;
+  if (!database || (state_->mine && !state_->mine())) return;
   if (const auto done = anchor(*database); !done) log::error("audit_not_anchored", {{"why", done.error().message}});
   const std::lock_guard lock(state_->writing);
   state_->tell(true);

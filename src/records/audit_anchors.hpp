@@ -11,6 +11,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -97,7 +98,8 @@ class Anchorer {
   // Anchors every head that changed, on the calling thread (blocking). Returns how many. After an error everything may be tried again.
   Result<std::size_t> anchor(store::Database& database);
   // A thread that anchors every `every`; a failure is logged (`audit_not_anchored`), once until it succeeds. `database` outlives `stop`.
-  void start(store::Database& database);
+  // `mine`: asked before each turn, whether this process is the one that anchors, and by `stop` too; empty: it is.
+  void start(store::Database& database, std::function<bool()> mine = {});
   // Ends the thread, anchors what is left and tells the newest anchor.
   void stop();
 

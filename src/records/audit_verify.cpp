@@ -154,7 +154,18 @@ Result<void> end_chain(store::Database& db, ChainCheck& check, Findings& finding
   return {};
 }
 
-Result<void> check_entries(store::Database& db, const std::string& only, Findings& findings) {
+Result<std::uint64_t> entries_counted(store::Database& db, const std::string& only) {
+  return db.read_now([&](store::Tx& tx) -> Result<std::uint64_t> {
+    auto rows = tx.run("SELECT CAST(COALESCE(SUM(length), 0) AS BIGINT) FROM audit_heads WHERE $1 = '' OR chain = $1", {only});
+    if (!rows) return fail(rows.error());
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(0, (*rows)[0].integer(0)));
+  });
+}
+
+Result<void> check_entries(store::Database& db, const AuditVerification& asked, Findings& findings) {
+  const std::string& only = asked.chain;
+  const auto all = asked.progress ? entries_counted(db, only) : Result<std::uint64_t>(0);
+  if (!all) return fail(all.error());
   ChainCheck check;
   std::string chain = only;
   std::int64_t after = INT64_MIN;
@@ -169,6 +180,7 @@ Result<void> check_entries(store::Database& db, const std::string& only, Finding
       check.entry(p.row, p.head);
     }
     findings.report.entries += page->size();
+    if (asked.progress) asked.progress(findings.report.entries, *all);
     if (page->size() < kPage) break;
     chain = page->back().chain;
     after = page->back().row.seq;
@@ -359,7 +371,7 @@ Result<AuditReport> verify_audit(store::Database& database, std::span<const std:
   auto known = known_anchors(database);
   if (!known) return fail(known.error());
   AnchorsCheck anchors{database, asked, findings, std::move(*known)};
-  if (auto done = check_entries(database, asked.chain, findings); !done) return fail(done.error());
+  if (auto done = check_entries(database, asked, findings); !done) return fail(done.error());
   if (auto done = check_bare_heads(database, asked.chain, findings); !done) return fail(done.error());
   const auto waiting = database.read_now([](store::Tx& tx) { return unanchored_chains(tx); });
   if (!waiting) return fail(waiting.error());

@@ -8,6 +8,7 @@
 // May run beside writers, which it does not wait for.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -58,6 +59,7 @@ struct AuditVerification {
   std::string chain;                        // only this one; empty: all
   std::optional<Digest> expect;             // the hash of an anchor that must be in one of the files
   std::size_t most = 1000;
+  std::function<void(std::uint64_t done, std::uint64_t all)> progress = {};   // entries read, of those that the heads count; may be empty
 };
 // Blocking; for tools and threads of their own. Error: something could not be read; nothing is said about the trail then.
 Result<AuditReport> verify_audit(store::Database& database, std::span<const std::string> anchor_files, const AuditVerification& asked = {});

@@ -70,7 +70,7 @@ struct CallRow {
   bool told = true;                        // what each attempt cost was told by its provider
   Amounts amounts;
   std::uint64_t first_token_us = 0;
-  std::int64_t saved_nano = 0;
+  std::int64_t saved_nano = 0;              // as of CallRecord: the cache's or routing's
   std::uint16_t http_status = 200;
   std::uint32_t attempted = 0, attempts_failed = 0;
   std::vector<AttemptRow> attempts;        // empty when the call's only attempt is the call

@@ -417,7 +417,7 @@ std::string to_json(const CallRecord& c) {
   member(out, "tokens", c.usage);
   member(out, "incurred_usd", to_usd({c.incurred_nano}));
   member(out, "billed_usd", to_usd({c.billed_nano}));
-  if (c.saved_nano != 0) member(out, "saved_usd", to_usd({c.saved_nano}));
+  if (c.saved_nano != 0) member(out, is_hit(c.cache) ? "saved_usd" : "routing_saved_usd", to_usd({c.saved_nano}));
   member(out, "latency_us", static_cast<std::int64_t>(c.latency_us));
   member(out, "first_token_us", static_cast<std::int64_t>(c.first_token_us));
   out += ",\"attempts\":[";

@@ -94,7 +94,9 @@ struct CallRecord {
   TokenCounts usage;                     // what the caller sees
   std::int64_t incurred_nano = 0;        // all attempts: what the providers charge
   std::int64_t billed_nano = 0;          // the answer
-  std::int64_t saved_nano = 0;           // answered from the cache: what the answer cost when it was made
+  // What was not paid. Of an answer from the cache (is_hit): what it cost when it was made. Of any other: how much dearer its tokens are at the
+  // dearest of the targets that it could have gone to.
+  std::int64_t saved_nano = 0;
   std::uint64_t latency_us = 0;
   std::uint64_t first_token_us = 0;
   std::vector<AttemptRecord> attempts;

@@ -6,6 +6,7 @@
 #include "base/compress.hpp"
 #include "records/ledger_import.hpp"
 #include "records/rollups_store.hpp"
+#include "records/rollups_users.hpp"
 
 namespace ballast::records {
 
@@ -67,6 +68,18 @@ Result<void> add_to_shard(store::Tx& tx, const Shard& at, std::string_view user,
   }
   section[std::string(user)] += figures;
   return save_shard(tx, at, section);
+}
+
+// Two who erase at once change the same row, one after the other.
+Result<void> rename_in_user_calls(store::Tx& tx, Level level, std::int64_t start, std::string_view user, std::string_view pseudonym) {
+  auto rows = tx.run(store::Statement("SELECT calls FROM rollup_user_calls WHERE level = $1 AND start_s = $2",
+                                      "SELECT calls FROM rollup_user_calls WHERE level = $1 AND start_s = $2 FOR UPDATE"), {static_cast<int>(level), start});
+  if (!rows) return std::unexpected(rows.error());
+  if (rows->empty()) return {};
+  auto plain = unpack_column((*rows)[0].bytes(0));
+  UserCalls calls;
+  if (!plain || !calls.add(*plain)) return std::unexpected(damaged_rollup());
+  return calls.rename(user, pseudonym) ? save_user_calls(tx, level, start, pack_user_calls(calls)) : Result<void>{};
 }
 
 }  // namespace
@@ -152,6 +165,7 @@ Result<ErasedRollups> erase_from_rollups(store::Tx& tx, std::string_view user, s
     if (there == static_cast<std::size_t>(r.integer(2))) section[std::string(pseudonym)] += figures;
     else if (auto moved = add_to_shard(tx, {level, start, there, shards}, pseudonym, figures); !moved) return std::unexpected(moved.error());
     if (auto saved = save_shard(tx, {level, start, static_cast<std::size_t>(r.integer(2)), shards}, section); !saved) return std::unexpected(saved.error());
+    if (auto renamed = rename_in_user_calls(tx, static_cast<Level>(level), start, user, pseudonym); !renamed) return std::unexpected(renamed.error());
     // Who is making a row of this one just now has read the name: let him read again.
     if (auto again = tx.run("UPDATE rollup_dirty SET seq = seq + 1 WHERE start_s <= $1 AND start_s > $1 - 86400", {start}); !again)
       return std::unexpected(again.error());

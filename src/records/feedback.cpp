@@ -123,12 +123,13 @@ Result<Id> put_feedback(store::Tx& tx, const Feedback& f) {
   const std::string user = stored_text(f.user, 512), subject_user = stored_text(s.user, 512), feature = stored_text(s.feature, 512);
   auto rows = tx.run(
       "INSERT INTO feedback (subject, user_id, id, call_id, at_us, given_us, good, score, comment, key_id, subject_key, subject_user, feature, team, route, provider, model, incurred) "
-      "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT (subject, user_id) DO UPDATE SET "
+      "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18 WHERE (SELECT COUNT(*) FROM feedback WHERE subject = $1 AND user_id <> $2) < $19 "
+      "ON CONFLICT (subject, user_id) DO UPDATE SET "
       "given_us = excluded.given_us, good = excluded.good, score = excluded.score, comment = excluded.comment, key_id = excluded.key_id, incurred = excluded.incurred RETURNING id",
       {s.name, user, Value::bytes(id), Value::bytes(call), unix_us(s.at), unix_us(f.given), f.good, f.score, comment, f.key_id, s.key_id, subject_user, feature,
-       stored_text(s.team, 512), stored_text(s.route, 512), stored_text(s.provider, 512), stored_text(s.model, 512), s.incurred_nano});
+       stored_text(s.team, 512), stored_text(s.route, 512), stored_text(s.provider, 512), stored_text(s.model, 512), s.incurred_nano, kMostVerdicts});
   if (!rows) return std::unexpected(rows.error());
-  if (rows->empty()) return fail(ErrorCode::internal_error, "the verdict was not kept");
+  if (rows->empty()) return fail(ErrorCode::caller_conflict, fmt::format("{} have judged this: no more are heard", kMostVerdicts));
   return id_from_bytes((*rows)[0].bytes(0)).value_or(f.id);
 }
 

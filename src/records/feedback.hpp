@@ -21,6 +21,7 @@
 namespace ballast::records {
 
 inline constexpr std::size_t kMaxComment = 4000;         // bytes
+inline constexpr std::size_t kMostVerdicts = 1'000;       // on one call or job
 inline constexpr std::size_t kMostJudged = 20'000;       // verdicts in a report: the newest subjects of its range
 
 // What was judged, as it was then.
@@ -46,7 +47,7 @@ struct Feedback {
   WallTime given{};
 };
 
-// Returns the id it has: its own, or that of the verdict it replaced.
+// Returns the id it has: its own, or that of the verdict it replaced. caller_conflict where kMostVerdicts others have judged the subject.
 Result<Id> put_feedback(store::Tx& tx, const Feedback& feedback);
 // Of one subject, newest first, at most 100.
 Result<std::vector<Feedback>> feedback_of(store::Tx& tx, std::string_view subject);

@@ -23,7 +23,8 @@ Id before_id(Id id) { return {id.high - (id.low == 0), id.low - 1}; }
 
 BlockScan::BlockScan(Order order, Id from, Id to) : order_(order), low_(from), high_(end_of_span(to)), to_(to) {}
 
-Result<void> BlockScan::read_page(store::Tx& tx) {
+Result<bool> BlockScan::read_page(store::Tx& tx) {
+  if (!more_ || low_ > high_) return false;
   constexpr const char* ascending =
       "SELECT last_id, first_id, summary FROM call_blocks WHERE last_id >= $1 AND last_id <= $2 AND first_id <= $3 ORDER BY last_id, first_id LIMIT $4";
   constexpr const char* descending =
@@ -36,15 +37,17 @@ Result<void> BlockScan::read_page(store::Tx& tx) {
   at_ = 0;
   more_ = rows_.size() == page_;
   page_ = std::min(page_ * 2, kLargestPage);
-  return {};
+  return !rows_.empty();
 }
 
 Result<const BlockScan::Block*> BlockScan::next(store::Tx& tx) {
-  if (at_ == rows_.size()) {
-    if (!more_ || low_ > high_) return nullptr;
-    if (auto read = read_page(tx); !read) return std::unexpected(read.error());
-    if (rows_.empty()) return nullptr;
-  }
+  if (at_ == rows_.size())
+    if (auto read = read_page(tx); !read || !*read) return read ? Result<const Block*>(nullptr) : std::unexpected(read.error());
+  return next_read();
+}
+
+Result<const BlockScan::Block*> BlockScan::next_read() {
+  if (at_ == rows_.size()) return nullptr;
   const store::Row row = rows_[at_++];
   const auto last = id_from_bytes(row.bytes(0));
   if (!last) return std::unexpected(damaged_block());

@@ -33,9 +33,11 @@ class BlockScan {
   };
   // Null at the end.
   Result<const Block*> next(store::Tx& tx);
+  // The same in two steps, so that blocks can be looked at outside of the transaction that read them. False: there are no more.
+  Result<bool> read_page(store::Tx& tx);
+  Result<const Block*> next_read();        // null after the page's last
 
  private:
-  Result<void> read_page(store::Tx& tx);
   const Order order_;
   Id low_, high_;                // what is left of the range of last ids
   const Id to_;

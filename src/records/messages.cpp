@@ -25,21 +25,6 @@ std::string joined(const RecordedCall& call) {
   return out += call.reply;
 }
 
-Result<void> part(std::string_view packed, RecordedCall& into) {
-  const auto plain = unpack(packed, kHead + 2 * kMaxRecordedSide);
-  if (!plain || plain->size() < kHead) return damaged();
-  std::size_t size = 0;
-  for (const char c : plain->substr(0, kHead)) {
-    const auto digit = std::string_view("0123456789abcdef").find(c);
-    if (digit == std::string_view::npos) return damaged();
-    size = size * 16 + digit;
-  }
-  if (size > plain->size() - kHead) return damaged();
-  into.request = plain->substr(kHead, size);
-  into.reply = plain->substr(kHead + size);
-  return {};
-}
-
 #define COLUMNS "call_id, user_id, key_id, at_us, flags, packed"
 
 Result<RecordedCall> read(const store::Row& r) {
@@ -48,7 +33,7 @@ Result<RecordedCall> read(const store::Row& r) {
   const std::int64_t flags = r.integer(4);
   RecordedCall call{.id = *id, .user = r.string(1), .key_id = r.string(2), .at = WallTime(std::chrono::microseconds(r.integer(3))), .full = (flags & kFull) != 0,
                     .redacted = (flags & kRedacted) != 0, .truncated = (flags & kTruncated) != 0, .whole = (flags & kWhole) != 0, .request = {}, .reply = {}};
-  if (auto parted = part(r.bytes(5), call); !parted) return std::unexpected(std::move(parted.error()));
+  if (auto parted = unpack_messages(r.bytes(5), call); !parted) return std::unexpected(std::move(parted.error()));
   return call;
 }
 
@@ -62,6 +47,21 @@ Result<PackedMessages> pack_messages(RecordedCall call) {
   call.reply.clear();
   out.call = std::move(call);
   return out;
+}
+
+Result<void> unpack_messages(std::string_view packed, RecordedCall& into) {
+  const auto plain = unpack(packed, kHead + 2 * kMaxRecordedSide);
+  if (!plain || plain->size() < kHead) return damaged();
+  std::size_t size = 0;
+  for (const char c : plain->substr(0, kHead)) {
+    const auto digit = std::string_view("0123456789abcdef").find(c);
+    if (digit == std::string_view::npos) return damaged();
+    size = size * 16 + digit;
+  }
+  if (size > plain->size() - kHead) return damaged();
+  into.request = plain->substr(kHead, size);
+  into.reply = plain->substr(kHead + size);
+  return {};
 }
 
 Result<void> put_messages(store::Tx& tx, std::span<const PackedMessages> calls) {

@@ -37,6 +37,8 @@ struct PackedMessages {
 };
 // caller_too_large: a side above kMaxRecordedSide.
 Result<PackedMessages> pack_messages(RecordedCall call);
+// The texts of `packed` into `call`. internal_error: it is damaged, and `call` is as it was.
+Result<void> unpack_messages(std::string_view packed, RecordedCall& call);
 // A call that is there already stays as it is.
 Result<void> put_messages(store::Tx& tx, std::span<const PackedMessages> calls);
 // caller_not_found: nothing is kept of this call. internal_error: what is stored is damaged.

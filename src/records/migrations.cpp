@@ -144,6 +144,16 @@ CREATE TABLE readiness_evidence (
   line {text} NOT NULL PRIMARY KEY, at_us {int} NOT NULL, note {text} NOT NULL, actor {text} NOT NULL, told_us {int} NOT NULL) {clustered};
 )sql";
 
+// rollup_user_calls: how many calls each user made in an hour or a day (records/rollups_users). Rows that can be made anew are noted, so that they get
+// theirs; the others are read without.
+constexpr std::string_view kThirteenth = R"sql(
+CREATE TABLE rollup_user_calls (level {int} NOT NULL, start_s {int} NOT NULL, calls {blob} NOT NULL, PRIMARY KEY (level, start_s)) {table};
+INSERT INTO rollup_dirty (level, start_s, seq)
+  SELECT r.level, r.start_s, r.start_s FROM rollups AS r, rollup_state AS s
+  WHERE (r.level = 1 AND r.start_s >= s.minutes_from) OR (r.level = 2 AND r.start_s >= s.hours_from)
+  ON CONFLICT (level, start_s) DO UPDATE SET seq = rollup_dirty.seq + 1;
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"records", 1, "calls, attempts, budgets, keys, idempotency", kFirst},
     {"records", 2, "calls in blocks", kSecond},
@@ -157,6 +167,7 @@ constexpr store::Migration kMigrations[] = {
     {"records", 10, "sessions of the dashboard", kTenth},
     {"records", 11, "verdicts of users, and what people have proven", kEleventh},
     {"records", 12, "recorded messages of calls", kTwelfth},
+    {"records", 13, "calls of each user by hour and day", kThirteenth},
 };
 
 }  // namespace

@@ -64,15 +64,18 @@ Result<void> try_again(store::Database& database, const CallRecord& call, Reject
 }
 
 // Every frame of `taken`; what is not wanted again goes to `back`.
-Result<void> import_file(const std::string& taken, const std::string& back, store::Database& database, RejectedReport& report) {
+Result<void> import_file(const std::string& taken, const std::string& back, store::Database& database, RejectedReport& report,
+                         const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
   const File file(::open(taken.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat info{};
   if (file.fd < 0 || ::fstat(file.fd, &info) != 0) return failed(taken);
   FrameReader reader(file.fd, 0);
+  std::uint64_t read = 0;
   for (;;) {
     auto frame = reader.next(static_cast<std::uint64_t>(info.st_size), true);
     if (!frame) return fail(std::move(frame.error()));
     if (!*frame) break;
+    if (progress) progress(read += kFrameHeader + (*frame)->payload.size(), static_cast<std::uint64_t>(info.st_size));
     RejectedCall told;
     if (const auto call = read_call((*frame)->payload)) {
       told.call = to_string(call->id, "call");
@@ -93,7 +96,7 @@ Result<void> import_file(const std::string& taken, const std::string& back, stor
 }  // namespace
 
 // The file is taken aside first, so that a running importer begins another one; one taken by a run that died is finished first.
-Result<RejectedReport> import_rejected(const std::string& directory, store::Database& database) {
+Result<RejectedReport> import_rejected(const std::string& directory, store::Database& database, const std::function<void(std::uint64_t done, std::uint64_t all)>& progress) {
   const std::string file = directory + "/rejected", taken = file + ".taken";
   RejectedReport report;
   for (int round = 0; round < 2; ++round) {
@@ -103,7 +106,7 @@ Result<RejectedReport> import_rejected(const std::string& directory, store::Data
       if (::rename(file.c_str(), taken.c_str()) != 0) return failed(file);
       round = 1;
     }
-    if (auto done = import_file(taken, file, database, report); !done) return fail(std::move(done.error()));
+    if (auto done = import_file(taken, file, database, report, progress); !done) return fail(std::move(done.error()));
     if (::unlink(taken.c_str()) != 0) return failed(taken);
   }
   return report;

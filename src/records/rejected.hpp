@@ -2,6 +2,7 @@
 // has been put right. Idempotent: a call that the ledger holds already is left alone.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct RejectedReport {
 // the rest leaves it; without a file the report is empty. A server may run on the directory and set further calls aside meanwhile.
 // Blocking. Errors: internal_unavailable (the database cannot be reached, the file cannot be written): then nothing is lost, and
 // what is in the ledger by then is "already there" the next time.
-Result<RejectedReport> import_rejected(const std::string& directory, store::Database& database);
+// `progress`, if any, is told how many bytes of the file are done.
+Result<RejectedReport> import_rejected(const std::string& directory, store::Database& database, const std::function<void(std::uint64_t done, std::uint64_t all)>& progress = {});
 
 }  // namespace ballast::records

@@ -99,7 +99,7 @@ Figures& Figures::operator+=(const Figures& o) {
     add_up(this->*member, o.*member);
   for (const auto member : {&TokenCounts::input, &TokenCounts::cached, &TokenCounts::cache_write, &TokenCounts::output, &TokenCounts::reasoning, &TokenCounts::images})
     add_up(tokens.*member, o.tokens.*member);
-  for (const auto member : {&Figures::incurred_nano, &Figures::billed_nano, &Figures::saved_nano}) add_up(this->*member, o.*member);
+  for (const auto member : {&Figures::incurred_nano, &Figures::billed_nano, &Figures::saved_nano, &Figures::routing_saved_nano}) add_up(this->*member, o.*member);
   latency.add(o.latency);
   first_token.add(o.first_token);
   return *this;
@@ -110,7 +110,7 @@ Figures& Figures::operator-=(const Figures& o) {
     take_off(this->*member, o.*member);
   for (const auto member : {&TokenCounts::input, &TokenCounts::cached, &TokenCounts::cache_write, &TokenCounts::output, &TokenCounts::reasoning, &TokenCounts::images})
     take_off(tokens.*member, o.tokens.*member);
-  for (const auto member : {&Figures::incurred_nano, &Figures::billed_nano, &Figures::saved_nano}) take_off(this->*member, o.*member);
+  for (const auto member : {&Figures::incurred_nano, &Figures::billed_nano, &Figures::saved_nano, &Figures::routing_saved_nano}) take_off(this->*member, o.*member);
   latency.subtract(o.latency);
   first_token.subtract(o.first_token);
   return *this;

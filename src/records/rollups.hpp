@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -60,6 +61,7 @@ struct Figures {
   TokenCounts tokens;
   std::int64_t incurred_nano = 0, billed_nano = 0;   // saturating at 2^63-1
   std::int64_t saved_nano = 0;                 // what cache hits would have cost, where the record tells
+  std::int64_t routing_saved_nano = 0;         // what the others would have cost more at the dearest of their targets, where the record tells
   Sketch latency;                              // of all calls, µs
   Sketch first_token;                          // of those that had one
   Figures& operator+=(const Figures& o);
@@ -73,6 +75,8 @@ struct SeriesQuery {
   std::vector<std::pair<Dimension, std::string>> where;   // all must hold
   std::optional<Dimension> by;                 // nothing: one group named ""
   std::size_t groups = 10;                     // the largest by calls over the range, equal ones by name; the others are added up as "other"; at most 1,000
+  // With `by`: these groups, each once and in this order, and no others; not added up either. Read together for little more than one. At most 1,000.
+  std::vector<std::string> names;
   bool errors = false;                         // fill Series::errors too
 };
 struct SeriesGroup {
@@ -107,8 +111,10 @@ class Roller {
  public:
   explicit Roller(store::Database& database) : database_(database) {}
   // The minutes noted that ended before `now`, oldest first, and the hours and days above them; returns how many minutes were made, `most` of
-  // them at most. Short transactions of low priority. Blocking: not for a loop.
-  Result<std::size_t> roll(WallTime now, std::size_t most = SIZE_MAX);
+  // them at most. Blocking: not for a loop. Whatever a minute holds, reading transactions are of about 1 MB, what is written (low priority) is
+  // packed before its transaction begins, and memory is bounded by one row's sums: about 400 bytes a user of the minute (of an hour or a day a sixteenth of them),
+  // 700 for each of the 20,000 combinations at most. `ended` is looked at between rows.
+  Result<std::size_t> roll(WallTime now, std::size_t most = SIZE_MAX, const std::stop_token& ended = {});
   // Deletes what is older, in whole hours and days, and never before the level above it is made.
   Result<void> retire(const RollupRetention& keep, WallTime now);
 

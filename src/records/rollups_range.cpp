@@ -1,10 +1,13 @@
 // Asking: which rows and which blocks make up a range, and what they add up to. Two passes where there are groups: who is large, then the sums.
+// Of every user the first pass reads how many calls each made, of rows as coarse as there are, the second the shards of the largest; the others are
+// what these leave of the whole.
 #include <algorithm>
 #include <map>
 #include <set>
 
 #include "records/ledger_scan.hpp"
 #include "records/rollups_store.hpp"
+#include "records/rollups_users.hpp"
 
 namespace ballast::records {
 
@@ -23,6 +26,14 @@ Error too_much(std::string field) {
 
 // Which of a rollup's forms tells what is asked.
 enum class Form : std::uint8_t { sums, users, cells, blocks };
+
+// What of a row is read.
+struct Part {
+  Form form = Form::sums;
+  std::size_t section = kTotal;            // of sums
+  std::string mask;                        // of users: whose shards, as shard_mask has it; empty: all
+  std::size_t at_once = 64;                // rows
+};
 
 // One value of the asked dimension within one bucket: encoded as it was read, or added up from blocks.
 struct Amount {
@@ -59,32 +70,52 @@ class Reading {
     section_ = asked.empty() ? kTotal : static_cast<std::size_t>(*asked.begin());
     for (const auto& [d, value] : q.where)
       if (d == Dimension::user) user_ = &value;
+    for (const Dimension d : asked) told_apart_ = told_apart_.with(d);
+    if (q.errors) told_apart_ = told_apart_.with(Dimension::error);
   }
   std::size_t buckets() const { return step_ms_ == 0 ? 1 : static_cast<std::size_t>(std::max<std::int64_t>(1, (to_ms_ - first_ms_ + step_ms_ - 1) / step_ms_)); }
   WallTime start(std::size_t bucket) const {
     return step_ms_ == 0 ? query_.from : WallTime(std::chrono::milliseconds(first_ms_ + static_cast<std::int64_t>(bucket) * step_ms_));
   }
 
-  // What is to be read, and the blocks of it.
-  Result<void> begin(store::Tx& tx) {
+  // What is to be read, and the blocks of it; where `read` has read the same ones and tells apart what is asked here, they are not read again.
+  Result<void> begin(store::Tx& tx, const Reading* read = nullptr) {
+    if (from_ms_ == to_ms_) return {};     // before 1970, or behind 2200: there are no calls, and an id before the first would be the last
     auto state = rollup_state(tx);
     if (!state) return std::unexpected(state.error());
     state_ = *state;
     if (auto known = learn(tx); !known) return known;
     if (auto planned = plan(); !planned) return planned;
+    if (read && blocks() == read->blocks()) {
+      scanned_by_other_ = &read->scanned_;
+      return {};
+    }
     for (const Run& run : runs_)
       if (!run.level)
         if (auto scanned = scan(tx, run); !scanned) return scanned;
     return {};
   }
-  Result<void> visit(store::Tx& tx, const Visit& visit) {
-    for (const auto& [bucket, cells] : scanned_)
-      if (auto told = visit_cells(bucket, cells, visit); !told) return told;
-    for (const Run& run : runs_) {
-      if (!run.level) continue;
-      const std::int64_t unit = seconds_of(*run.level), page = unit * (form_ == Form::users && !user_ ? 4 : 64);
+  Result<void> visit(store::Tx& tx, const Visit& visit) { return visit_part(tx, {.form = form_, .section = section_, .mask = {}, .at_once = every_user() ? 4u : 64u}, visit); }
+
+  // By user, of all calls.
+  bool every_user() const { return form_ == Form::users && !user_; }
+  // The same of these users, and maybe of others.
+  Result<void> visit_users(store::Tx& tx, const std::vector<std::string>& users, const Visit& visit) {
+    const std::size_t shards = std::min(users.size(), kMostShards);
+    return visit_part(tx, {.form = Form::users, .section = kTotal, .mask = shard_mask(users), .at_once = std::max<std::size_t>(4, 64 / (1 + shards / 16))}, visit);
+  }
+  // And the whole; names are of no meaning.
+  Result<void> visit_whole(store::Tx& tx, const Visit& visit) { return visit_part(tx, {}, visit); }
+  Result<void> count_users(store::Tx& tx, UserCalls& calls) {
+    auto oldest = tx.run("SELECT MIN(start_s) FROM rollups WHERE level = 2");
+    if (!oldest) return std::unexpected(oldest.error());
+    days_from_ = (*oldest)[0].maybe_integer(0).value_or(INT64_MAX);
+    for (const auto& [bucket, cells] : scanned())
+      for (const auto& [key, figures] : cells.all()) calls.add(cells.text(key, Dimension::user), figures.calls);
+    for (const Run& run : coarse_runs()) {
+      const std::int64_t page = 16 * seconds_of(*run.level);
       for (std::int64_t at = run.from / 1'000; at < run.to / 1'000; at += page)
-        if (auto told = visit_rows(tx, *run.level, at, std::min(at + page, run.to / 1'000), visit); !told) return told;
+        if (auto counted = count_rows(tx, *run.level, at, std::min(at + page, run.to / 1'000), calls); !counted) return counted;
     }
     return {};
   }
@@ -115,12 +146,31 @@ class Reading {
     if (form_ == Form::blocks || !state_.noted || stale_[static_cast<std::size_t>(level)].contains(s)) return false;
     return level == Level::day || s >= (level == Level::minute ? state_.minutes_from : state_.hours_from);
   }
-  std::optional<Level> level_at(std::int64_t ms) const {
+  // The coarsest row from here on that ends by `to` and, if that matters, within its bucket.
+  std::optional<Level> level_at(std::int64_t ms, std::int64_t to, bool in_bucket = true) const {
     for (const Level level : {Level::day, Level::hour, Level::minute}) {
       const std::int64_t length = seconds_of(level) * 1'000;
-      if (ms % length == 0 && ms + length <= to_ms_ && bucket_of(ms) == bucket_of(ms + length - 1) && usable(level, ms / 1'000)) return level;
+      if (ms % length == 0 && ms + length <= to && (!in_bucket || bucket_of(ms) == bucket_of(ms + length - 1)) && usable(level, ms / 1'000) &&
+          (in_bucket || level != Level::day || ms / 1'000 >= days_from_))
+        return level;
     }
     return std::nullopt;
+  }
+  // What is read from rows, of rows as coarse as there are.
+  std::vector<Run> coarse_runs() const {
+    std::vector<Run> out;
+    for (auto run = runs_.begin(); run != runs_.end(); ++run) {
+      if (!run->level) continue;
+      const std::int64_t from = run->from;
+      while (run + 1 != runs_.end() && (run + 1)->level && (run + 1)->from == run->to) ++run;
+      for (std::int64_t at = from, end = 0; at < run->to; at = end) {
+        const auto level = level_at(at, run->to, false);
+        end = at + seconds_of(*level) * 1'000;
+        if (out.empty() || out.back().level != level || out.back().to != at) out.push_back({level, at, end});
+        out.back().to = end;
+      }
+    }
+    return out;
   }
   Result<void> plan() {
     if ((form_ == Form::blocks || !state_.noted) && from_ms_ >= state_.calls_from * 1'000) {
@@ -128,7 +178,7 @@ class Reading {
       return {};
     }
     for (std::int64_t at = from_ms_; at < to_ms_;) {
-      const auto level = level_at(at);
+      const auto level = level_at(at, to_ms_);
       const std::int64_t end = level ? at + seconds_of(*level) * 1'000 : std::min(to_ms_, floor_to(at, 60'000) + 60'000);
       if (!level && floor_to(at, 60'000) < state_.calls_from * 1'000) {
         if (form_ == Form::blocks)
@@ -141,6 +191,13 @@ class Reading {
       runs_.back().to = at = end;
     }
     return {};
+  }
+
+  std::vector<std::pair<std::int64_t, std::int64_t>> blocks() const {
+    std::vector<std::pair<std::int64_t, std::int64_t>> out;
+    for (const Run& run : runs_)
+      if (!run.level) out.emplace_back(run.from, run.to);
+    return out;
   }
 
   Result<void> scan(store::Tx& tx, const Run& run) {
@@ -160,7 +217,7 @@ class Reading {
       Cells* begun = nullptr;
       for (CallRow row; reader.next(row);) {
         if (row.id < first || row.id > last || (user && row.name(Name::user) != *user)) continue;
-        Cells& cells = scanned_.try_emplace(bucket_of(row.id.unix_ms()), form_ == Form::users || form_ == Form::blocks).first->second;
+        Cells& cells = scanned_.try_emplace(bucket_of(row.id.unix_ms()), told_apart_).first->second;
         if (&cells != begun) cells.begin(reader.names());
         begun = &cells;
         cells.add(row);
@@ -194,35 +251,78 @@ class Reading {
     return {};
   }
 
-  Result<store::Rows> rows_of(store::Tx& tx, Level level, std::int64_t from, std::int64_t to) const {
+  Result<void> visit_part(store::Tx& tx, const Part& part, const Visit& visit) {
+    for (const auto& [bucket, cells] : scanned())
+      if (auto told = visit_cells(buckets() == 1 ? 0 : bucket, cells, visit); !told) return told;
+    for (const Run& run : runs_) {
+      if (!run.level) continue;
+      const std::int64_t page = seconds_of(*run.level) * static_cast<std::int64_t>(part.at_once);
+      for (std::int64_t at = run.from / 1'000; at < run.to / 1'000; at += page)
+        if (auto told = visit_rows(tx, part, *run.level, at, std::min(at + page, run.to / 1'000), visit); !told) return told;
+    }
+    return {};
+  }
+
+  Result<store::Rows> rows_of(store::Tx& tx, const Part& part, Level level, std::int64_t from, std::int64_t to) const {
     const int n = static_cast<int>(level);
-    if (form_ == Form::sums) return tx.run("SELECT start_s, sums FROM rollups WHERE level = $1 AND start_s >= $2 AND start_s < $3", {n, from, to});
-    if (form_ == Form::cells) return tx.run("SELECT start_s, cells FROM rollups WHERE level = $1 AND start_s >= $2 AND start_s < $3", {n, from, to});
+    if (part.form == Form::sums) return tx.run("SELECT start_s, sums FROM rollups WHERE level = $1 AND start_s >= $2 AND start_s < $3", {n, from, to});
+    if (part.form == Form::cells) return tx.run("SELECT start_s, cells FROM rollups WHERE level = $1 AND start_s >= $2 AND start_s < $3", {n, from, to});
+    if (!part.mask.empty())
+      return tx.run("SELECT start_s, users FROM rollup_users WHERE level = $1 AND start_s >= $2 AND start_s < $3 AND "
+                    "substr(CAST($4 AS TEXT), CAST(shards + shard AS INTEGER), 1) = '1'", {n, from, to, part.mask});
     if (!user_) return tx.run("SELECT start_s, users FROM rollup_users WHERE level = $1 AND start_s >= $2 AND start_s < $3", {n, from, to});
     return tx.run("SELECT start_s, users FROM rollup_users WHERE level = $1 AND start_s >= $2 AND start_s < $3 AND shard = ($4 & (shards - 1))",
                   {n, from, to, stable_hash(*user_) & (kMostShards - 1)});
   }
 
-  Result<void> visit_rows(store::Tx& tx, Level level, std::int64_t from, std::int64_t to, const Visit& visit) {
-    auto rows = rows_of(tx, level, from, to);
+  Result<std::string> unpack_row(std::string_view packed) {
+    auto plain = unpack_column(packed);
+    if (plain && (plain_read_ += plain->size()) > 2 * kMostPlain) return std::unexpected(too_much("from"));
+    return plain;
+  }
+  Result<void> visit_rows(store::Tx& tx, const Part& part, Level level, std::int64_t from, std::int64_t to, const Visit& visit) {
+    auto rows = rows_of(tx, part, level, from, to);
     if (!rows) return std::unexpected(rows.error());
     for (const store::Row row : *rows) {
-      auto plain = unpack_column(row.bytes(1));
+      const auto plain = unpack_row(row.bytes(1));
       if (!plain) return std::unexpected(plain.error());
-      if ((plain_read_ += plain->size()) > 2 * kMostPlain) return std::unexpected(too_much("from"));
       const std::size_t bucket = bucket_of(row.integer(0) * 1'000);
-      const bool good = form_ == Form::cells ? visit_encoded_cells(*plain, bucket, visit) : visit_entries(*plain, bucket, visit);
+      const bool good = part.form == Form::cells ? visit_encoded_cells(*plain, bucket, visit) : visit_entries(part, *plain, bucket, visit);
       if (!good) return std::unexpected(damaged_rollup());
     }
     return {};
   }
-  bool visit_entries(std::string_view plain, std::size_t bucket, const Visit& visit) const {
+  bool visit_entries(const Part& part, std::string_view plain, std::size_t bucket, const Visit& visit) const {
     const std::string* only = query_.where.empty() ? nullptr : &query_.where.front().second;
     bool good = true;
     const OnEntry entry = [&](std::string_view name, std::string_view figures) {
       if (!only || name == *only) good = visit(bucket, query_.by ? name : std::string_view(), {.bytes = figures}) && good;
     };
-    return (form_ == Form::users ? read_section(plain, entry) : read_sums(plain, section_, entry)) && good;
+    return (part.form == Form::users ? read_section(plain, entry) : read_sums(plain, part.section, entry)) && good;
+  }
+
+  // Rows from before there were counts, and minutes, tell by their shards.
+  Result<void> count_rows(store::Tx& tx, Level level, std::int64_t from, std::int64_t to, UserCalls& calls) {
+    const Visit add = [&](std::size_t, std::string_view name, const Amount& amount) {
+      calls.add(name, amount.calls());
+      return true;
+    };
+    const Part all{.form = Form::users, .section = kTotal, .mask = {}, .at_once = 1};
+    if (level == Level::minute) return visit_rows(tx, all, level, from, to, add);
+    auto rows = tx.run("SELECT r.start_s, c.calls FROM rollups AS r LEFT JOIN rollup_user_calls AS c ON c.level = r.level AND c.start_s = r.start_s "
+                       "WHERE r.level = $1 AND r.start_s >= $2 AND r.start_s < $3", {static_cast<int>(level), from, to});
+    if (!rows) return std::unexpected(rows.error());
+    for (const store::Row row : *rows) {
+      if (row.null(1)) {
+        if (auto read = visit_rows(tx, all, level, row.integer(0), row.integer(0) + 1, add); !read) return read;
+      } else {
+        const auto plain = unpack_row(row.bytes(1));
+        if (!plain) return std::unexpected(plain.error());
+        if (!calls.add(*plain)) return std::unexpected(damaged_rollup());
+      }
+      if (calls.size() > kMostNames) return std::unexpected(too_much("by"));
+    }
+    return {};
   }
   bool visit_encoded_cells(std::string_view plain, std::size_t bucket, const Visit& visit) const {
     std::vector<std::string_view> names;
@@ -242,6 +342,8 @@ class Reading {
     return read_cells(plain, told, cell) && good;
   }
 
+  const std::map<std::size_t, Cells>& scanned() const { return scanned_by_other_ ? *scanned_by_other_ : scanned_; }
+
   const SeriesQuery& query_;
   Form form_ = Form::sums;
   std::size_t section_ = kTotal;
@@ -250,13 +352,22 @@ class Reading {
   RollupState state_;
   std::array<std::set<std::int64_t>, 3> stale_;
   std::vector<Run> runs_;
+  DimensionSet told_apart_;
   std::map<std::size_t, Cells> scanned_;   // what the blocks told, by bucket
+  const std::map<std::size_t, Cells>* scanned_by_other_ = nullptr;
   std::uint64_t calls_scanned_ = 0;
   std::size_t plain_read_ = 0;
+  std::int64_t days_from_ = 0;             // the oldest day there is, for who counts: hours may be kept longer
 };
 
 // The names of the largest groups, in order; `more`: there are others.
 Result<std::vector<std::string>> largest(store::Tx& tx, Reading& reading, std::size_t limit, bool& more) {
+  if (reading.every_user()) {
+    UserCalls calls;
+    if (auto counted = reading.count_users(tx, calls); !counted) return std::unexpected(counted.error());
+    more = calls.size() > limit;
+    return calls.largest(limit);
+  }
   std::unordered_map<std::string, std::uint64_t, StringHash, std::equal_to<>> calls;
   const Visit count = [&](std::size_t, std::string_view name, const Amount& amount) {
     auto at = calls.find(name);
@@ -275,23 +386,51 @@ Result<std::vector<std::string>> largest(store::Tx& tx, Reading& reading, std::s
   return out;
 }
 
+// Every group's buckets; those that are not named go into the one behind the names, if there is one.
+Result<void> add_groups(store::Tx& tx, Reading& reading, std::span<const std::string> names, std::vector<SeriesGroup>& groups) {
+  std::unordered_map<std::string_view, std::size_t, StringHash, std::equal_to<>> numbers;
+  for (std::size_t i = 0; i < names.size(); ++i) numbers.emplace(names[i], i);
+  return reading.visit(tx, [&](std::size_t bucket, std::string_view name, const Amount& amount) {
+    const auto at = numbers.find(name);
+    const std::size_t group = at == numbers.end() ? names.size() : at->second;
+    return group == groups.size() || amount.add_to(groups[group].buckets[bucket]);
+  });
+}
+
+// The same of users, whose others are not read: the last group, if it is not named, is the whole without the named.
+Result<void> add_users_named(store::Tx& tx, Reading& reading, const std::vector<std::string>& names, std::vector<SeriesGroup>& groups) {
+  std::unordered_map<std::string_view, std::size_t, StringHash, std::equal_to<>> numbers;
+  for (std::size_t i = 0; i < names.size(); ++i) numbers.emplace(names[i], i);
+  const Visit named = [&](std::size_t bucket, std::string_view name, const Amount& amount) {
+    const auto at = numbers.find(name);
+    return at == numbers.end() || amount.add_to(groups[at->second].buckets[bucket]);
+  };
+  if (auto told = reading.visit_users(tx, names, named); !told || groups.size() == names.size()) return told;
+  std::vector<Figures>& others = groups.back().buckets;
+  if (auto told = reading.visit_whole(tx, [&](std::size_t bucket, std::string_view, const Amount& amount) { return amount.add_to(others[bucket]); }); !told) return told;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    for (std::size_t bucket = 0; bucket < others.size(); ++bucket) others[bucket] -= groups[i].buckets[bucket];
+  return {};
+}
+
 Result<void> check(const SeriesQuery& q, std::size_t buckets) {
   constexpr Duration minute = std::chrono::minutes(1);
   if (q.step < Duration::zero() || q.step % minute != Duration::zero()) return fail(ErrorCode::caller_invalid_request, "must be whole minutes", "step");
   if (q.from >= q.to) return fail(ErrorCode::caller_invalid_request, "must be before to", "from");
   if (buckets > kMostBuckets)
     return fail(ErrorCode::caller_invalid_request, "makes more than " + std::to_string(kMostBuckets) + " buckets: ask for larger steps", "step");
-  if (q.groups < 1 || q.groups > 1'000) return fail(ErrorCode::caller_invalid_request, "must be 1 to 1000", "groups");
-  if (q.by && (q.groups + 1) * buckets > kMostCharted)
+  const std::size_t groups = q.names.empty() ? q.groups : q.names.size();
+  if (groups < 1 || groups > 1'000) return fail(ErrorCode::caller_invalid_request, "must be 1 to 1000", "groups");
+  if (q.by && (groups + 1) * buckets > kMostCharted)
     return fail(ErrorCode::caller_invalid_request, "groups times buckets must be " + std::to_string(kMostCharted) + " at most", "groups");
   return {};
 }
 
-Result<std::vector<std::pair<std::string, std::uint64_t>>> errors_of(store::Tx& tx, const SeriesQuery& q) {
+Result<std::vector<std::pair<std::string, std::uint64_t>>> errors_of(store::Tx& tx, const SeriesQuery& q, const Reading& read) {
   SeriesQuery by_error{.from = q.from, .to = q.to, .step = {}, .where = q.where, .by = Dimension::error, .groups = 101};
   std::vector<std::pair<std::string, std::uint64_t>> out;
   Reading reading(by_error);
-  if (auto begun = reading.begin(tx); !begun) return std::unexpected(begun.error());
+  if (auto begun = reading.begin(tx, &read); !begun) return std::unexpected(begun.error());
   std::map<std::string, std::uint64_t, std::less<>> calls;
   const Visit count = [&](std::size_t, std::string_view name, const Amount& amount) {
     if (!name.empty()) calls[std::string(name)] += amount.calls();
@@ -314,26 +453,23 @@ Result<Series> range(store::Tx& tx, const SeriesQuery& query) {
   for (std::size_t i = 0; i < reading.buckets(); ++i) out.starts.push_back(reading.start(i));
   std::vector<std::string> names = {""};
   bool more = false;
-  if (query.by) {
+  if (query.by && !query.names.empty()) {
+    names = query.names;
+  } else if (query.by) {
     auto found = largest(tx, reading, query.groups, more);
     if (!found) return std::unexpected(found.error());
     names = std::move(*found);
   }
   for (const std::string& name : names) out.groups.push_back({.name = name, .buckets = std::vector<Figures>(out.starts.size())});
   if (more) out.groups.push_back({.name = "other", .rest = true, .buckets = std::vector<Figures>(out.starts.size())});
-  std::unordered_map<std::string_view, std::size_t, StringHash, std::equal_to<>> numbers;
-  for (std::size_t i = 0; i < names.size(); ++i) numbers.emplace(names[i], i);
-  const Visit add = [&](std::size_t bucket, std::string_view name, const Amount& amount) {
-    const auto at = numbers.find(name);
-    return amount.add_to(out.groups[at == numbers.end() ? names.size() : at->second].buckets[bucket]);
-  };
-  if (auto told = reading.visit(tx, add); !told) return std::unexpected(told.error());
+  const bool apart = reading.every_user() && (more || !query.names.empty());   // only theirs is read; the others are what is left of the whole
+  if (auto added = apart ? add_users_named(tx, reading, names, out.groups) : add_groups(tx, reading, names, out.groups); !added) return std::unexpected(added.error());
   for (SeriesGroup& group : out.groups) {
     for (const Figures& f : group.buckets) group.total += f;
     out.total += group.total;
   }
   if (query.errors) {
-    auto errors = errors_of(tx, query);
+    auto errors = errors_of(tx, query, reading);
     if (!errors) return std::unexpected(errors.error());
     out.errors = std::move(*errors);
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
+#include <type_traits>
 
 #include "records/codec.hpp"
 
@@ -12,12 +14,20 @@ namespace {
 constexpr std::uint8_t kVersion = 1;
 constexpr std::size_t kNumber = 10;   // the longest varint
 
-// The numbers of Figures after the calls, in the order of a mask's bits; then the two sketches.
+// The numbers of Figures after the calls, in the order of a mask's bits; then the two sketches; then what was added since. Who does not know of that
+// reads the rest.
 constexpr std::uint64_t Figures::* kCounts[] = {&Figures::failed, &Figures::cancelled, &Figures::cache_hits, &Figures::attempts, &Figures::attempts_failed};
 constexpr std::uint64_t TokenCounts::* kTokens[] = {&TokenCounts::input,  &TokenCounts::cached,    &TokenCounts::cache_write,
                                                     &TokenCounts::output, &TokenCounts::reasoning, &TokenCounts::images};
 constexpr std::int64_t Figures::* kMoney[] = {&Figures::incurred_nano, &Figures::billed_nano, &Figures::saved_nano};
-constexpr unsigned kTokenBit = 5, kMoneyBit = 11, kLatencyBit = 14, kFirstTokenBit = 15;
+constexpr unsigned kTokenBit = 5, kMoneyBit = 11, kLatencyBit = 14, kFirstTokenBit = 15, kRoutingSavedBit = 16;
+
+template <class N>
+void add_up(N& sum, N n) {   // saturating, as Figures are added
+  if (__builtin_add_overflow(sum, n, &sum)) sum = std::is_signed_v<N> && n < 0 ? std::numeric_limits<N>::min() : std::numeric_limits<N>::max();
+}
+void add_up(std::uint64_t& sum, bool one) { add_up(sum, std::uint64_t{one}); }
+void add_up(std::uint64_t& sum, std::uint32_t n) { add_up(sum, std::uint64_t{n}); }
 
 class Writer {   // grows as it goes
  public:
@@ -51,6 +61,7 @@ void put(Writer& w, const Figures& f) {
   for (unsigned i = 0; i < 6; ++i) mask |= std::uint64_t{f.tokens.*kTokens[i] != 0} << (kTokenBit + i);
   for (unsigned i = 0; i < 3; ++i) mask |= std::uint64_t{f.*kMoney[i] != 0} << (kMoneyBit + i);
   mask |= std::uint64_t{f.latency.count() != 0} << kLatencyBit | std::uint64_t{f.first_token.count() != 0} << kFirstTokenBit;
+  mask |= std::uint64_t{f.routing_saved_nano != 0} << kRoutingSavedBit;
   w.varint(f.calls);
   w.varint(mask);
   for (unsigned i = 0; i < 5; ++i)
@@ -61,6 +72,7 @@ void put(Writer& w, const Figures& f) {
     if (f.*kMoney[i]) w.zigzag(f.*kMoney[i]);
   if (f.latency.count()) put(w, f.latency);
   if (f.first_token.count()) put(w, f.first_token);
+  if (f.routing_saved_nano) w.zigzag(f.routing_saved_nano);
 }
 
 bool read(ByteReader& r, Sketch& sketch) {
@@ -114,17 +126,16 @@ std::optional<std::uint32_t> NameNumbers::find(std::string_view text) const {
 }
 
 void add_call(Figures& sum, const CallRow& row) {
-  Figures one{.calls = 1,
-              .failed = row.status == CallStatus::failed || row.status == CallStatus::unknown,
-              .cancelled = row.status == CallStatus::cancelled,
-              .cache_hits = is_hit(row.cache),
-              .attempts = row.attempted,
-              .attempts_failed = row.attempts_failed,
-              .incurred_nano = row.amounts.incurred_nano,
-              .billed_nano = row.amounts.billed_nano,
-              .saved_nano = row.saved_nano};
-  for (std::size_t i = 0; i < 6; ++i) one.tokens.*kTokens[i] = row.amounts.tokens[i];
-  sum += one;
+  add_up(sum.calls, true);
+  add_up(sum.failed, row.status == CallStatus::failed || row.status == CallStatus::unknown);
+  add_up(sum.cancelled, row.status == CallStatus::cancelled);
+  add_up(sum.cache_hits, is_hit(row.cache));
+  add_up(sum.attempts, row.attempted);
+  add_up(sum.attempts_failed, row.attempts_failed);
+  for (std::size_t i = 0; i < 6; ++i) add_up(sum.tokens.*kTokens[i], row.amounts.tokens[i]);
+  add_up(sum.incurred_nano, row.amounts.incurred_nano);
+  add_up(sum.billed_nano, row.amounts.billed_nano);
+  add_up(is_hit(row.cache) ? sum.saved_nano : sum.routing_saved_nano, row.saved_nano);
   sum.latency.add(row.amounts.latency_us);
   if (row.first_token_us) sum.first_token.add(row.first_token_us);
 }
@@ -141,21 +152,21 @@ std::uint32_t Cells::number_of(std::uint32_t name) {
   return number;
 }
 
+std::uint32_t Cells::number_of(std::uint32_t& known, std::string_view text) {
+  if (known == 0) known = names_.number(text);
+  return known;
+}
+
 void Cells::add(const CallRow& row) {
-  CellKey key{};
-  const auto put = [&](Dimension d, Name n) { key[static_cast<std::size_t>(d)] = number_of(row.name(n)); };
-  put(Dimension::key, Name::key);
-  put(Dimension::team, Name::team);
-  if (with_users_) put(Dimension::user, Name::user);
-  put(Dimension::feature, Name::feature);
-  put(Dimension::route, Name::route);
-  put(Dimension::operation, Name::operation);
-  put(Dimension::provider, Name::provider);
-  put(Dimension::model, Name::model);
-  put(Dimension::error, Name::error);
-  key[static_cast<std::size_t>(Dimension::status)] = names_.number(to_string(row.status));
-  key[static_cast<std::size_t>(Dimension::cache)] = names_.number(to_string(row.cache));
-  add_call(cells_[key], row);
+  using enum Dimension;
+  static constexpr std::pair<Dimension, Name> named[] = {{key, Name::key},     {team, Name::team},           {user, Name::user},         {feature, Name::feature}, {route, Name::route},
+                                                         {operation, Name::operation}, {provider, Name::provider}, {model, Name::model}, {error, Name::error}};
+  CellKey at{};
+  for (const auto& [d, name] : named)
+    if (by_.has(d)) at[static_cast<std::size_t>(d)] = number_of(row.name(name));
+  if (by_.has(status)) at[static_cast<std::size_t>(status)] = number_of(statuses_[static_cast<std::size_t>(row.status)], to_string(row.status));
+  if (by_.has(cache)) at[static_cast<std::size_t>(cache)] = number_of(caches_[static_cast<std::size_t>(row.cache)], to_string(row.cache));
+  add_call(cells_[at], row);
 }
 
 void Cells::merge(const Cells& other, bool subtract) {
@@ -321,7 +332,9 @@ bool add_figures(Figures& sum, std::string_view figures) {
   for (unsigned i = 0; i < 3; ++i)
     if (mask >> (kMoneyBit + i) & 1) f.*kMoney[i] = r.zigzag();
   const bool good = !(mask >> kLatencyBit & 1) || read(r, f.latency);
-  if (!good || ((mask >> kFirstTokenBit & 1) && !read(r, f.first_token)) || !r.good()) return false;
+  if (!good || ((mask >> kFirstTokenBit & 1) && !read(r, f.first_token))) return false;
+  if (mask >> kRoutingSavedBit & 1) f.routing_saved_nano = r.zigzag();
+  if (!r.good()) return false;
   if (sum.calls == 0) sum = std::move(f);
   else sum += f;
   return true;

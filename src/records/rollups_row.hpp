@@ -44,7 +44,7 @@ class NameNumbers {
   std::vector<const std::string*> texts_;
 };
 
-// One number for each dimension; the user's is 0 unless users are kept within.
+// One number for each dimension; 0 of those that are not told apart.
 using CellKey = std::array<std::uint32_t, kDimensions>;
 struct CellHash {
   std::size_t operator()(const CellKey& k) const {
@@ -58,9 +58,22 @@ using Section = std::unordered_map<std::string, Figures, StringHash, std::equal_
 // A call of a block as Figures.
 void add_call(Figures& sum, const CallRow& row);
 
+class DimensionSet {
+ public:
+  constexpr DimensionSet() = default;
+  constexpr DimensionSet with(Dimension d) const { return DimensionSet(bits_ | 1u << static_cast<unsigned>(d)); }
+  constexpr bool has(Dimension d) const { return bits_ >> static_cast<unsigned>(d) & 1; }
+  static constexpr DimensionSet all_but_users() { return DimensionSet(((1u << kDimensions) - 1) & ~(1u << static_cast<unsigned>(Dimension::user))); }
+
+ private:
+  constexpr explicit DimensionSet(unsigned bits) : bits_(bits) {}
+  unsigned bits_ = 0;
+};
+
 class Cells {
  public:
-  explicit Cells(bool with_users = false) : with_users_(with_users) { (void)names_.number(""); }
+  // Calls are told apart by these; the fewer, the quicker (0.3 µs a call by all, 0.1 by one).
+  explicit Cells(DimensionSet by = DimensionSet::all_but_users()) : by_(by) { (void)names_.number(""); }
   // To be told each block's names before its calls.
   void begin(std::span<const std::string_view> names);
   void add(const CallRow& row);
@@ -78,8 +91,11 @@ class Cells {
  private:
   void merge(const Cells& other, bool subtract);
   std::uint32_t number_of(std::uint32_t name);
-  bool with_users_;
+  std::uint32_t number_of(std::uint32_t& known, std::string_view text);
+  DimensionSet by_;
   NameNumbers names_;
+  std::array<std::uint32_t, 4> statuses_{};          // their numbers; 0: not met yet
+  std::array<std::uint32_t, 8> caches_{};
   std::unordered_map<CellKey, Figures, CellHash> cells_;
   std::span<const std::string_view> block_names_;
   std::vector<std::uint32_t> block_numbers_;
@@ -93,7 +109,7 @@ struct Rollup {
   Rollup& operator-=(const Rollup& o);     // what is zero then is no longer named
 };
 
-// Adds up calls of blocks.
+// Adds up calls of blocks. Memory: about 400 bytes for each user, 700 for each combination of other values.
 class RollupMaker {
  public:
   void begin(std::span<const std::string_view> names);

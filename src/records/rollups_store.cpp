@@ -1,11 +1,12 @@
 #include "records/rollups_store.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <map>
 #include <set>
 
 #include "base/compress.hpp"
-#include "records/ledger_scan.hpp"
+#include "records/rollups_users.hpp"
 
 namespace ballast::records {
 
@@ -45,26 +46,14 @@ RollupNote finest_row(const RollupState& state, std::int64_t minute) {
   return {Level::day, floor_to(minute, 86'400), 0};
 }
 
-Result<void> load_rows(store::Tx& tx, Level level, std::int64_t from, std::int64_t to, Rollup& into) {
-  auto rows = tx.run("SELECT sums, cells FROM rollups WHERE level = $1 AND start_s >= $2 AND start_s < $3 ORDER BY start_s",
-                     {static_cast<int>(level), from, to});
-  if (!rows) return std::unexpected(rows.error());
-  for (const store::Row row : *rows) {
-    auto sums = unpack_column(row.bytes(0));
-    if (!sums || !decode_sums(*sums, into)) return std::unexpected(damaged_rollup());
-    if (row.null(1)) into.cells.reset();
-    if (!into.cells) continue;
-    auto cells = unpack_column(row.bytes(1));
-    if (!cells || !decode_cells(*cells, *into.cells)) return std::unexpected(damaged_rollup());
-    if (into.cells->size() > kMostCells) into.cells.reset();
-  }
-  auto users = tx.run("SELECT users FROM rollup_users WHERE level = $1 AND start_s >= $2 AND start_s < $3", {static_cast<int>(level), from, to});
+// The row at `start` as it is.
+Result<void> load_row(store::Tx& tx, Level level, std::int64_t start, Rollup& into) {
+  const auto sums = read_sums(tx, level, start, start + 1);
+  if (!sums) return std::unexpected(sums.error());
+  if (auto added = add_sums(*sums, into); !added) return added;
+  const auto users = read_users(tx, level, start, start + 1, {});
   if (!users) return std::unexpected(users.error());
-  for (const store::Row row : *users) {
-    auto plain = unpack_column(row.bytes(0));
-    if (!plain || !decode_section(*plain, into.sums[static_cast<std::size_t>(Dimension::user)])) return std::unexpected(damaged_rollup());
-  }
-  return {};
+  return add_users(*users, {}, into.sums[static_cast<std::size_t>(Dimension::user)]);
 }
 
 using Makers = std::map<std::int64_t, RollupMaker>;
@@ -86,7 +75,7 @@ Result<void> change_frozen(store::Tx& tx, std::span<const CallBlock> added, std:
     const RollupNote at = finest_row(*state, minute);
     const auto [row, fresh] = changed.try_emplace(at);
     if (fresh)
-      if (auto loaded = load_rows(tx, at.level, at.start, at.start + 1, row->second); !loaded) return std::unexpected(loaded.error());
+      if (auto loaded = load_row(tx, at.level, at.start, row->second); !loaded) return std::unexpected(loaded.error());
     return &row->second;
   };
   for (Makers* makers : {&plus, &minus}) {
@@ -98,11 +87,12 @@ Result<void> change_frozen(store::Tx& tx, std::span<const CallBlock> added, std:
     }
   }
   std::vector<RollupNote> above;
-  for (const auto& [at, rollup] : changed) {
-    if (auto saved = save_rollup(tx, at.level, at.start, rollup); !saved) return saved;
+  for (auto& [at, rollup] : changed) {
+    const std::uint64_t calls = rollup.calls();
+    if (auto saved = save_rollup(tx, at.level, at.start, pack_rollup(std::move(rollup), at.level)); !saved) return saved;
     if (at.level == Level::day) continue;
     const auto next = static_cast<Level>(static_cast<int>(at.level) + 1);
-    const std::int64_t seq = static_cast<std::int64_t>(hash_mix(static_cast<std::uint64_t>(tx.now().time_since_epoch().count()), rollup.calls()) >> 2);
+    const std::int64_t seq = static_cast<std::int64_t>(hash_mix(static_cast<std::uint64_t>(tx.now().time_since_epoch().count()), calls) >> 2);
     above.push_back({next, floor_to(at.start, seconds_of(next)), seq});
   }
   return note(tx, above);
@@ -207,58 +197,118 @@ Result<void> note_all_blocks(store::Tx& tx) {
   return set_rollup_state(tx, *state);
 }
 
-Result<std::vector<std::pair<std::int64_t, Rollup>>> make_minutes(store::Tx& tx, std::int64_t from, std::int64_t to) {
-  Makers makers;
-  for (std::int64_t minute = from; minute < to; minute += 60) makers[minute];
-  BlockScan scan(BlockScan::Order::ascending, first_id_of(from), before_id(first_id_of(to)));
+MinuteMaker::MinuteMaker(std::int64_t minute)
+    : minute_(minute), scan_(BlockScan::Order::ascending, first_id_of(minute), before_id(first_id_of(minute + 60))) {}
+
+Result<void> MinuteMaker::add_up() {
+  const auto maker = [&](std::int64_t minute) { return minute == minute_ ? &maker_ : nullptr; };
   for (;;) {
-    auto block = scan.next(tx);
+    const auto block = scan_.next_read();
     if (!block) return std::unexpected(block.error());
-    if (!*block) break;
-    const auto maker = [&](std::int64_t minute) -> RollupMaker* {
-      const auto at = makers.find(minute);
-      return at == makers.end() ? nullptr : &at->second;
+    if (!*block) return {};
+    if (auto added = add_summary((*block)->summary, maker); !added) return added;
+  }
+}
+
+Result<store::Rows> read_sums(store::Tx& tx, Level level, std::int64_t from, std::int64_t to) {
+  return tx.run("SELECT sums, cells FROM rollups WHERE level = $1 AND start_s >= $2 AND start_s < $3 ORDER BY start_s", {static_cast<int>(level), from, to});
+}
+
+Result<void> add_sums(const store::Rows& rows, Rollup& into) {
+  for (const store::Row row : rows) {
+    auto sums = unpack_column(row.bytes(0));
+    if (!sums || !decode_sums(*sums, into)) return std::unexpected(damaged_rollup());
+    if (row.null(1)) into.cells.reset();
+    if (!into.cells) continue;
+    auto cells = unpack_column(row.bytes(1));
+    if (!cells || !decode_cells(*cells, *into.cells)) return std::unexpected(damaged_rollup());
+    if (into.cells->size() > kMostCells) into.cells.reset();
+  }
+  return {};
+}
+
+Result<std::size_t> most_shards(store::Tx& tx, Level level, std::int64_t from, std::int64_t to) {
+  auto rows = tx.run("SELECT MAX(shards) FROM rollup_users WHERE level = $1 AND start_s >= $2 AND start_s < $3", {static_cast<int>(level), from, to});
+  if (!rows) return std::unexpected(rows.error());
+  return std::bit_ceil(static_cast<std::size_t>(std::clamp<std::int64_t>((*rows)[0].maybe_integer(0).value_or(1), 1, kMostShards)));
+}
+
+Result<store::Rows> read_users(store::Tx& tx, Level level, std::int64_t from, std::int64_t to, UserShare share) {
+  return tx.run("SELECT users FROM rollup_users WHERE level = $1 AND start_s >= $2 AND start_s < $3 AND (shard & $4) = ($5 & (shards - 1))",
+                {static_cast<int>(level), from, to, share.of - 1, share.at});
+}
+
+Result<void> add_users(const store::Rows& rows, UserShare share, Section& into) {
+  for (const store::Row row : rows) {
+    const auto plain = unpack_column(row.bytes(0));
+    bool good = plain.has_value();
+    const OnEntry entry = [&](std::string_view name, std::string_view figures) {
+      if (shard_of(name, share.of) != share.at) return;
+      auto user = into.find(name);
+      if (user == into.end()) user = into.emplace(name, Figures{}).first;
+      good = add_figures(user->second, figures) && good;
     };
-    if (auto added = add_summary((*block)->summary, maker); !added) return std::unexpected(added.error());
+    if (!good || !read_section(*plain, entry) || !good) return std::unexpected(damaged_rollup());
   }
-  std::vector<std::pair<std::int64_t, Rollup>> out;
-  for (auto& [minute, maker] : makers) out.emplace_back(minute, maker.take());
+  return {};
+}
+
+std::size_t PackedRollup::bytes() const {
+  std::size_t n = sums.size() + (cells ? cells->size() : 0) + user_calls.size();
+  for (const auto& [shard, packed] : users) n += packed.size();
+  return n;
+}
+
+PackedRollup pack_rollup(Rollup&& rollup, Level level) {
+  PackedRollup out{.calls = rollup.calls(), .sums = ballast::pack(encode_sums(rollup)), .cells = {}, .users = {}};
+  if (rollup.cells) out.cells = ballast::pack(encode_cells(*rollup.cells));
+  rollup.cells.reset();
+  Section& users = rollup.sums[static_cast<std::size_t>(Dimension::user)];
+  out.shards = shards_for(users.size());
+  UserCalls calls;
+  pack_users(std::move(users), {}, out, calls);
+  if (level != Level::minute) out.user_calls = pack_user_calls(calls);   // a minute has few
   return out;
 }
 
-Result<Rollup> add_up_rows(store::Tx& tx, Level level, std::int64_t start) {
-  Rollup out;
-  const auto below = static_cast<Level>(static_cast<int>(level) - 1);
-  if (auto loaded = load_rows(tx, below, start, start + seconds_of(level), out); !loaded) return std::unexpected(loaded.error());
-  return out;
+void pack_users(Section&& users, UserShare share, PackedRollup& into, UserCalls& calls) {
+  std::vector<Section> parts(into.shards / share.of);
+  while (!users.empty()) {
+    auto user = users.extract(users.begin());
+    calls.add(user.key(), user.mapped().calls);
+    parts[shard_of(user.key(), into.shards) / share.of].insert(std::move(user));
+  }
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (!parts[i].empty()) into.users.emplace_back(i * share.of + share.at, ballast::pack(encode_section(parts[i])));
+    parts[i] = {};
+  }
 }
 
-Result<void> save_rollup(store::Tx& tx, Level level, std::int64_t start, const Rollup& rollup) {
-  if (auto gone = tx.run("DELETE FROM rollup_users WHERE level = $1 AND start_s = $2", {static_cast<int>(level), start}); !gone)
-    return std::unexpected(gone.error());
-  if (rollup.calls() == 0) {
-    auto gone = tx.run("DELETE FROM rollups WHERE level = $1 AND start_s = $2", {static_cast<int>(level), start});
-    return gone ? Result<void>{} : std::unexpected(gone.error());
+std::string pack_user_calls(const UserCalls& calls) { return ballast::pack(calls.encode()); }
+
+Result<void> save_user_calls(store::Tx& tx, Level level, std::int64_t start, std::string_view packed) {
+  auto saved = tx.run("INSERT INTO rollup_user_calls (level, start_s, calls) VALUES ($1, $2, $3) ON CONFLICT (level, start_s) DO UPDATE SET calls = excluded.calls",
+                      {static_cast<int>(level), start, Value::bytes(packed)});
+  return saved ? Result<void>{} : std::unexpected(saved.error());
+}
+
+Result<void> save_rollup(store::Tx& tx, Level level, std::int64_t start, const PackedRollup& rollup) {
+  const int n = static_cast<int>(level);
+  if (auto gone = tx.run("DELETE FROM rollup_users WHERE level = $1 AND start_s = $2", {n, start}); !gone) return std::unexpected(gone.error());
+  if (rollup.calls == 0) {
+    for (const char* sql : {"DELETE FROM rollups WHERE level = $1 AND start_s = $2", "DELETE FROM rollup_user_calls WHERE level = $1 AND start_s = $2"})
+      if (auto gone = tx.run(sql, {n, start}); !gone) return std::unexpected(gone.error());
+    return {};
   }
-  const std::string sums = ballast::pack(encode_sums(rollup)), cells = rollup.cells ? ballast::pack(encode_cells(*rollup.cells)) : std::string();
   auto saved = tx.run("INSERT INTO rollups (level, start_s, calls, sums, cells) VALUES ($1, $2, $3, $4, $5) "
                       "ON CONFLICT (level, start_s) DO UPDATE SET calls = excluded.calls, sums = excluded.sums, cells = excluded.cells",
-                      {static_cast<int>(level), start, rollup.calls(), Value::bytes(sums), rollup.cells ? Value::bytes(cells) : Value()});
+                      {n, start, rollup.calls, Value::bytes(rollup.sums), rollup.cells ? Value::bytes(*rollup.cells) : Value()});
   if (!saved) return std::unexpected(saved.error());
-  const Section& users = rollup.sums[static_cast<std::size_t>(Dimension::user)];
-  const std::size_t shards = shards_for(users.size());
-  std::vector<Section> parts(shards);
-  for (const auto& [user, figures] : users) parts[shard_of(user, shards)][user] = figures;
-  std::vector<std::string> packed;
-  packed.reserve(shards);
   store::Batch batch(5);
-  for (std::size_t i = 0; i < shards; ++i) {
-    if (parts[i].empty()) continue;
-    packed.push_back(ballast::pack(encode_section(parts[i])));
-    batch.add({static_cast<int>(level), start, i, shards, Value::bytes(packed.back())});
-  }
+  for (const auto& [shard, packed] : rollup.users) batch.add({n, start, shard, rollup.shards, Value::bytes(packed)});
   auto told = tx.run_many("INSERT INTO rollup_users (level, start_s, shard, shards, users) VALUES ($1, $2, $3, $4, $5)", batch);
-  return told ? Result<void>{} : std::unexpected(told.error());
+  if (!told) return std::unexpected(told.error());
+  return rollup.user_calls.empty() ? Result<void>{} : save_user_calls(tx, level, start, rollup.user_calls);
 }
 
 Result<void> roll_before(store::Tx& tx, std::int64_t until) {
@@ -272,9 +322,14 @@ Result<void> roll_before(store::Tx& tx, std::int64_t until) {
     if (!taken) return std::unexpected(taken.error());
     if (!*taken) return std::unexpected(store::make_error(store::Fault::unavailable, "another node changed the ledger at the same place"));
     if (state->frozen(n.start)) continue;
-    auto made = make_minutes(tx, n.start, n.start + 60);
-    if (!made) return std::unexpected(made.error());
-    if (auto saved = save_rollup(tx, Level::minute, n.start, made->front().second); !saved) return saved;
+    MinuteMaker maker(n.start);
+    for (;;) {
+      const auto more = maker.read(tx);
+      if (!more) return std::unexpected(more.error());
+      if (!*more) break;
+      if (auto added = maker.add_up(); !added) return added;
+    }
+    if (auto saved = save_rollup(tx, Level::minute, n.start, pack_rollup(maker.take(), Level::minute)); !saved) return saved;
     const RollupNote hour{Level::hour, floor_to(n.start, 3'600), static_cast<std::int64_t>(hash_mix(static_cast<std::uint64_t>(n.seq), 1) >> 2)};
     if (auto noted = note(tx, std::span(&hour, 1)); !noted) return noted;
   }

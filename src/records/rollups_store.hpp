@@ -5,12 +5,14 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "records/call_block.hpp"
+#include "records/ledger_scan.hpp"
 #include "records/rollups_row.hpp"
 #include "store/database.hpp"
 
@@ -49,11 +51,51 @@ Result<void> note_blocks(store::Tx& tx, std::span<const CallBlock> added, std::s
 // Notes what has been in the ledger since before there were rollups; once.
 Result<void> note_all_blocks(store::Tx& tx);
 
-// The calls of a stretch of the ledger, [from, to) in seconds, added up minute by minute.
-Result<std::vector<std::pair<std::int64_t, Rollup>>> make_minutes(store::Tx& tx, std::int64_t from, std::int64_t to);
-// A row from those below it, as they are.
-Result<Rollup> add_up_rows(store::Tx& tx, Level level, std::int64_t start);
-Result<void> save_rollup(store::Tx& tx, Level level, std::int64_t start, const Rollup& rollup);
+// A row as it is written: packed, so that a transaction has only to put it there. A tenth of what its Rollup takes in memory.
+struct PackedRollup {
+  std::uint64_t calls = 0;
+  std::string sums;
+  std::optional<std::string> cells;
+  std::size_t shards = 1;
+  std::vector<std::pair<std::size_t, std::string>> users;   // by shard; those without users are left out
+  std::string user_calls;                                  // of an hour or a day; empty: not told
+  std::size_t bytes() const;
+};
+PackedRollup pack_rollup(Rollup&& rollup, Level level);
+// One part of `of` equal ones of all users, by their shards; a power of two.
+struct UserShare {
+  std::size_t at = 0, of = 1;
+};
+// These users, who are `share`, into as many shards as `into` has: `share.of` of them at least. Their calls are added to `calls`.
+class UserCalls;
+void pack_users(Section&& users, UserShare share, PackedRollup& into, UserCalls& calls);
+// How many calls each user made, of an hour or a day; `save_rollup` does it.
+std::string pack_user_calls(const UserCalls& calls);
+Result<void> save_user_calls(store::Tx& tx, Level level, std::int64_t start, std::string_view packed);
+Result<void> save_rollup(store::Tx& tx, Level level, std::int64_t start, const PackedRollup& rollup);
+
+// Adds up the calls of one minute, a page of blocks (about 1 MB) at a time, so that no transaction and no memory grows with it but the sums'.
+// What is read in several transactions is no single moment: who writes the row takes its note only where its seq is what it was before.
+class MinuteMaker {
+ public:
+  explicit MinuteMaker(std::int64_t minute);
+  // False: all is read.
+  Result<bool> read(store::Tx& tx) { return scan_.read_page(tx); }
+  // What was read last. Needs no transaction.
+  Result<void> add_up();
+  Rollup take() { return maker_.take(); }
+
+ private:
+  const std::int64_t minute_;
+  BlockScan scan_;
+  RollupMaker maker_;
+};
+// The rows of a level that begin in [from, to), and what they add up to, to be looked at outside of the transaction: all but users, and a share of the users.
+Result<store::Rows> read_sums(store::Tx& tx, Level level, std::int64_t from, std::int64_t to);
+Result<void> add_sums(const store::Rows& rows, Rollup& into);
+Result<std::size_t> most_shards(store::Tx& tx, Level level, std::int64_t from, std::int64_t to);   // of a row; 1 where there is none
+Result<store::Rows> read_users(store::Tx& tx, Level level, std::int64_t from, std::int64_t to, UserShare share);
+Result<void> add_users(const store::Rows& rows, UserShare share, Section& into);
 Error damaged_rollup();
 // A packed column; nothing where it is damaged.
 Result<std::string> unpack_column(std::string_view packed);

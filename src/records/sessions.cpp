@@ -28,6 +28,12 @@ Result<std::optional<SessionRow>> find_session(store::Tx& tx, const Digest& dige
   return std::nullopt;
 }
 
+Result<void> bound_sessions(store::Tx& tx, std::string_view key_id, std::size_t most) {
+  auto done = tx.run("DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions WHERE key_id = $1 ORDER BY seen_us DESC, digest LIMIT 1000 OFFSET $2)", {key_id, most});
+  if (!done) return std::unexpected(done.error());
+  return {};
+}
+
 Result<std::vector<SessionRow>> list_sessions(store::Tx& tx, WallTime now, std::size_t limit) {
   auto rows = tx.run("SELECT digest, key_id, proof, created_us, expires_us, seen_us FROM sessions WHERE expires_us > $1 ORDER BY created_us DESC LIMIT $2", {unix_us(now), limit});
   if (!rows) return std::unexpected(rows.error());

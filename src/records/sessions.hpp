@@ -26,6 +26,8 @@ struct SessionRow {
 // caller_conflict where the digest exists.
 Result<void> insert_session(store::Tx& tx, const SessionRow& session);
 Result<std::optional<SessionRow>> find_session(store::Tx& tx, const Digest& digest);
+// Of the key's, all but the `most` that were used last go.
+Result<void> bound_sessions(store::Tx& tx, std::string_view key_id, std::size_t most);
 // Those that expire after `now`, newest first.
 Result<std::vector<SessionRow>> list_sessions(store::Tx& tx, WallTime now, std::size_t limit);
 struct SessionUse {

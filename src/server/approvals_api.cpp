@@ -190,7 +190,7 @@ work::Decider decider_of(const gateway::Principal& who) {
 
 Task<void> tell_run(net::Exchange& exchange, const Parts& parts, const work::Approval& decided) {
   WorkDoor& door = *parts.work;
-  const auto woken = co_await door.ask(exchange, [&] { return door.engine().wake(decided.id.job); });
+  const auto woken = co_await door.ask(exchange, [&] { return door.jobs().wake(decided.id.job); });
   if (!woken) log::warn("run_not_woken", {{"job", to_string(decided.id.job)}, {"why", woken.error().message}});
   log::info("approval_decided", {{"id", to_string(decided.id)}, {"state", to_string(decided.state)}, {"by", decided.by}});
 }

@@ -112,7 +112,7 @@ Task<void> create(WorkDoor& door, net::Exchange& exchange, const gateway::Princi
 Task<json::array> shown(WorkDoor& door, net::Exchange& exchange, const std::vector<Batch>& batches) {
   const auto counts = co_await door.ask(exchange, [&]() -> Task<std::vector<work::BatchCounts>> {
     std::vector<work::BatchCounts> out;
-    for (const Batch& b : batches) out.push_back(terminal(b.state) ? b.counts : door.batches().counts(b.id).value_or(b.counts));
+    for (const Batch& b : batches) out.push_back(terminal(b.state) ? b.counts : co_await door.batches().counts_now(b));
     co_return out;
   });
   json::array all;

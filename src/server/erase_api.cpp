@@ -8,22 +8,26 @@
 #include "records/erase.hpp"
 #include "records/feedback.hpp"
 #include "records/messages.hpp"
+#include "server/heavy.hpp"
 #include "server/job_json.hpp"
 #include "server/job_records.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
 #include "server/work_door.hpp"
+#include "watch/notice.hpp"
+#include "watch/rows.hpp"
+#include "watch/watcher.hpp"
 #include "work/erase.hpp"
+#include "work/outbox_rows.hpp"
 
 namespace ballast::server {
 
 namespace {
 
-constexpr std::size_t kRowsRead = 20'000, kJobsErased = 500, kBlocksRead = 256, kMessagesErased = 500, kRollupsErased = 256;
+constexpr std::size_t kRowsRead = 20'000, kJobsErased = 500, kBlocksRead = 256, kMessagesErased = 500, kRollupsErased = 256, kNoticesRead = 500;
 constexpr Duration kRecorderEnds = std::chrono::seconds(10);
 constexpr Duration kBatchesEnd = std::chrono::seconds(10);
 constexpr int kTries = 5;                                // of a block that the importer rewrites meanwhile
-constexpr store::ReadOptions kPatient{.limit = std::chrono::minutes(2)};
 constexpr store::WriteOptions kGently{.priority = store::Priority::low, .limit = std::chrono::minutes(2)};
 
 struct Wish {
@@ -69,6 +73,8 @@ class Erasure {
     parts_.gateway.world().cache.clear();
     // What those that were cancelled under way have said since.
     if (auto gone = co_await erase_jobs(jobs_.live); !gone) co_return std::unexpected(std::move(gone.error()));
+    if (auto gone = co_await erase_alerts(); !gone) co_return std::unexpected(std::move(gone.error()));
+    if (auto gone = co_await erase_notices(); !gone) co_return std::unexpected(std::move(gone.error()));
     if (auto told = co_await tell(); !told) co_return std::unexpected(std::move(told.error()));
     co_return figures();
   }
@@ -115,6 +121,7 @@ class Erasure {
     } while (at);
     schedules_ = co_await door_.ask(exchange_, [&]() -> Task<std::vector<std::string>> {
       std::vector<std::string> names;
+      co_await door_.schedules().look();
       for (const auto& [name, s] : door_.schedules().all())
         if (s.job.spec.user == wish_.user) names.push_back(name);
       co_return names;
@@ -163,7 +170,7 @@ class Erasure {
         if (!gone) co_return std::unexpected(gone.error());
       }
       if (jobs_.live.empty()) co_return Result<void>{};
-      auto results = co_await door_.engine().cancel(jobs_.live, "the user's data is erased", tell_of_jobs(who_, records::audit::job_cancelled, jobs_.live, now));
+      auto results = co_await door_.jobs().cancel(jobs_.live, "the user's data is erased", "key:" + who_.key_id());
       for (const auto& r : results)
         if (!r && r.error().code != ErrorCode::caller_conflict && r.error().code != ErrorCode::caller_not_found) co_return std::unexpected(r.error());
       co_return Result<void>{};
@@ -234,6 +241,39 @@ class Erasure {
     co_return Result<void>{};
   }
 
+  // Last, for calls of his that are under his name no more make none. The watcher begins anew with what is left.
+  Task<Result<void>> erase_alerts() {
+    if (!parts_.watcher) co_return Result<void>{};
+    const auto gone = co_await db().write(exchange_.loop(), [&](store::Tx& tx) { return watch::erase_alerts_of(tx, wish_.user); }, kGently);
+    if (!gone) co_return std::unexpected(gone.error());
+    if (*gone > 0) parts_.watcher->use(parts_.watcher->options());
+    co_return Result<void>{};
+  }
+
+  // What receivers were told, or are about to be: the alerts stay, under the pseudonym.
+  Task<Result<void>> erase_notices() {
+    for (std::int64_t after = 0;;) {
+      auto page = co_await db().read(exchange_.loop(), [&](store::Tx& tx) { return work::alert_bodies(tx, after, kNoticesRead); }, kPatient);
+      if (!page) co_return std::unexpected(page.error());
+      const bool last = page->size() < kNoticesRead;
+      if (!page->empty()) after = page->back().id;
+      std::vector<work::OutboxBody> changed;
+      for (auto& row : *page)
+        if (auto body = watch::without_user(row.body, wish_.user, pseudonym_)) changed.push_back({row.id, std::move(*body)});
+      if (!changed.empty()) {
+        const auto done = co_await db().write(exchange_.loop(), [&](store::Tx& tx) -> Result<void> {
+          if (auto on = records::overwrite_deleted(tx, true); !on) return on;
+          auto replaced = work::replace_bodies(tx, changed);
+          if (auto off = records::overwrite_deleted(tx, false); replaced && !off) return off;
+          return replaced;
+        }, kGently);
+        if (!done) co_return std::unexpected(done.error());
+        notices_ += changed.size();
+      }
+      if (last) co_return Result<void>{};
+    }
+  }
+
   json::object figures() const {
     json::object o{{"jobs", jobs_.all.size()}, {"live", jobs_.live.size()}, {"schedules", schedules_.size()}, {"calls", calls_}, {"messages", messages_}};
     if (wish_.dry_run) {
@@ -244,6 +284,7 @@ class Erasure {
     o["rows"] = erased_.rows;
     o["job_keys"] = erased_.keys;
     o["webhooks"] = erased_.webhooks;
+    o["notices"] = notices_;
     o["files"] = files_.files;
     o["batches"] = files_.batches;
     o["replies"] = replies_;
@@ -276,7 +317,7 @@ class Erasure {
   std::vector<records::BlockKey> blocks_;
   work::ErasedJobs erased_;
   work::ErasedFiles files_;
-  std::uint64_t calls_ = 0, replies_ = 0, windows_ = 0, feedback_ = 0, active_keys_ = 0, live_batches_ = 0, messages_ = 0;
+  std::uint64_t calls_ = 0, replies_ = 0, windows_ = 0, feedback_ = 0, active_keys_ = 0, live_batches_ = 0, messages_ = 0, notices_ = 0;
 };
 
 }  // namespace

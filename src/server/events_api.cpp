@@ -5,6 +5,7 @@
 #include "server/job_json.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
+#include "server/sessions.hpp"
 #include "server/work_door.hpp"
 #include "work/event_rows.hpp"
 
@@ -61,10 +62,12 @@ Result<Seen> seen_by(store::Tx& tx, work::JobId id, std::int64_t last) {
   return seen;
 }
 
-// Until the job has ended, the client has left or the process ends.
-Task<void> follow(WorkDoor& door, net::Exchange& exchange, work::JobId id, std::uint64_t ticket, Seen seen) {
+// Until the job has ended, the client has left, may no more or the process ends.
+Task<void> follow(const Parts& parts, net::Exchange& exchange, work::JobId id, std::uint64_t ticket, Seen seen) {
+  WorkDoor& door = *parts.work;
   for (;;) {
-    const auto running = co_await door.ask(exchange, [&]() -> Task<bool> { co_return door.engine().running(id); });
+    if (!may_still(exchange, parts, gateway::Scope::call)) co_return exchange.abort();
+    const auto running = co_await door.ask(exchange, [&]() -> Task<bool> { co_return (co_await door.jobs().running({id})).front(); });
     const Seen before = seen;
     const auto news = co_await door.engine().database().read(exchange.loop(), [&](store::Tx& tx) {
       seen = before;                         // the body may run again
@@ -138,7 +141,7 @@ Task<bool> events_api(net::Exchange& exchange, const Parts& parts) {
   };
   gone.attach(exchange.gone(), leave, &left);
   const auto begun = co_await exchange.start_stream(200, {{"content-type", "text/event-stream"}, {"cache-control", "no-store"}}, "retry: 1000\n\n");
-  if (begun) co_await follow(door, exchange, *id, ticket, *seen);
+  if (begun) co_await follow(parts, exchange, *id, ticket, *seen);
   gone.detach();
   leave(&left);
   co_return true;

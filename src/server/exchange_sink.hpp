@@ -16,9 +16,11 @@ class ExchangeSink final : public gateway::ReplySink {
   Task<Result<void>> write(std::string_view bytes) override;
   Task<Result<void>> end(std::string_view last) override;
   void abort() override { exchange_.abort(); }
+  int status() const { return status_; }         // what was answered; 0: nothing yet
 
  private:
   net::Exchange& exchange_;
+  int status_ = 0;
 };
 
 }  // namespace ballast::server

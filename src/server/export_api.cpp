@@ -12,11 +12,14 @@
 #include "server/call_filter.hpp"
 #include "server/csv.hpp"
 #include "server/effect_json.hpp"
+#include "server/export_kinds.hpp"
 #include "server/feedback_json.hpp"
+#include "server/heavy.hpp"
 #include "server/job_json.hpp"
 #include "server/job_records.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
+#include "server/sessions.hpp"
 #include "work/approval_rows.hpp"
 #include "work/erase.hpp"
 #include "work/event_rows.hpp"
@@ -30,21 +33,24 @@ namespace {
 
 constexpr std::size_t kCallsRead = 500, kMessagesRead = 4, kVerdictsRead = 100, kJobsRead = 20'000, kEventsRead = 200, kApprovalsRead = 100;
 constexpr Duration kPatience = std::chrono::seconds(3);
-constexpr store::ReadOptions kPatient{.limit = std::chrono::minutes(2)};
 
 // The answer, line by line. Its head goes out with the first page.
 class Lines {
  public:
-  Lines(net::Exchange& exchange, bool csv, std::span<const std::string> columns, std::string_view file) : exchange_(exchange), csv_(csv), file_(file) {
+  Lines(net::Exchange& exchange, const Parts& parts, gateway::Scope scope, bool csv, std::span<const std::string> columns, std::string_view file)
+      : exchange_(exchange), parts_(parts), scope_(scope), csv_(csv), file_(file) {
     if (csv_) append_csv_row(page_, columns);
   }
   bool csv() const { return csv_; }
   void add(std::string_view json) { page_.append(json) += '\n'; }
   void add(std::span<const std::string> fields) { append_csv_row(page_, fields); }
+  // Fails for who has left, whatever there is to send, and for who may not ask this any more: an export may take an hour.
   Task<Result<void>> flush() {
+    if (const auto* gone = exchange_.gone(); gone && gone->cancelled()) co_return fail(ErrorCode::caller_cancelled, "the caller has left");
+    if (!may_still(exchange_, parts_, scope_)) co_return fail(ErrorCode::caller_unauthenticated, "the key or the session has ended, or may this no more");
     Result<void> sent;
     if (!exchange_.started()) {
-      const net::Headers headers{{"content-type", csv_ ? "text/csv; charset=utf-8; header=present" : "application/jsonl"}, {"cache-control", "no-store"},
+      const net::Headers headers{{"content-type", csv_ ? "text/csv; charset=utf-8; header=present" : "application/jsonl"}, {"cache-control", "no-store"}, {"x-content-type-options", "nosniff"},
                                  {"content-disposition", fmt::format("attachment; filename=\"{}.{}\"", file_, csv_ ? "csv" : "jsonl")}};
       sent = co_await exchange_.start_stream(200, headers, page_);
     } else if (!page_.empty()) {
@@ -56,6 +62,8 @@ class Lines {
 
  private:
   net::Exchange& exchange_;
+  const Parts& parts_;
+  const gateway::Scope scope_;
   const bool csv_;
   const std::string_view file_;
   std::string page_;
@@ -107,7 +115,7 @@ template <class Add>
 Task<Result<void>> each_call_page(net::Exchange& exchange, const Parts& parts, const records::CallFilter& filter, Lines& lines, Add add) {
   std::optional<Id> before;
   for (;;) {
-    auto page = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::search_calls(tx, filter, kCallsRead, before); }, kPatient);
+    auto page = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::search_calls(tx, filter, kCallsRead, before, kSearchStep); }, kPatient);
     if (!page) co_return fail(std::move(page.error()));
     for (const auto& call : page->calls) add(call);
     auto sent = co_await lines.flush();
@@ -126,7 +134,7 @@ Task<void> export_calls(net::Exchange& exchange, const Parts& parts) {
   co_await catch_up(exchange, parts);
   auto told = co_await tell(exchange, parts, *who, records::audit::calls_exported, exchange.request().query);
   if (!told) co_return co_await reply_problem(exchange, told.error());
-  Lines lines(exchange, *csv, kCallColumns, "calls");
+  Lines lines(exchange, parts, gateway::Scope::usage, *csv, kCallColumns, "calls");
   auto done = co_await each_call_page(exchange, parts, *filter, lines, [&](const records::CallRecord& call) {
     if (lines.csv()) lines.add(call_fields(call));
     else lines.add(records::to_json(call));
@@ -138,11 +146,11 @@ Task<void> export_calls(net::Exchange& exchange, const Parts& parts) {
 
 const std::string kUserColumns[] = {"kind", "id", "at", "data"};
 
-// What is kept of a user, kind by kind. Another kind is another `Task<Result<void>> NAME()`, named in `run`.
+// What is kept of a user, kind by kind. Another kind is an ExportKind and another `Task<Result<void>> NAME()`, named in `run`.
 class UserExport {
  public:
   UserExport(net::Exchange& exchange, const Parts& parts, std::string user, bool csv)
-      : exchange_(exchange), parts_(parts), user_(std::move(user)), lines_(exchange, csv, kUserColumns, "user") {}
+      : exchange_(exchange), parts_(parts), user_(std::move(user)), lines_(exchange, parts, gateway::Scope::admin, csv, kUserColumns, "user") {}
 
   Task<Result<void>> run() {
     using Part = Task<Result<void>> (UserExport::*)();
@@ -154,7 +162,8 @@ class UserExport {
   }
 
  private:
-  void add(std::string_view kind, std::string_view id, WallTime at, std::string_view data) {
+  void add(ExportKind what, std::string_view id, WallTime at, std::string_view data) {
+    const std::string_view kind = kExportKinds[static_cast<std::size_t>(what)];
     if (lines_.csv()) {
       const std::string fields[] = {std::string(kind), std::string(id), to_rfc3339(at), std::string(data)};
       return lines_.add(fields);
@@ -163,18 +172,18 @@ class UserExport {
     line.pop_back();
     lines_.add(line.append(",\"data\":").append(data) + "}");
   }
-  void add(std::string_view kind, std::string_view id, WallTime at, const json::object& data) { add(kind, id, at, to_json(data)); }
+  void add(ExportKind kind, std::string_view id, WallTime at, const json::object& data) { add(kind, id, at, to_json(data)); }
 
   // Without their secrets.
   Task<Result<void>> keys() {
     for (const auto& key : parts_.gateway.world().keys.list())
-      if (key->user == user_) add("key", key->id, key->created, json::object{{"id", key->id}, {"name", key->name}, {"team", key->team}, {"feature", key->feature}});
+      if (key->user == user_) add(ExportKind::key, key->id, key->created, json::object{{"id", key->id}, {"name", key->name}, {"team", key->team}, {"feature", key->feature}});
     co_return Result<void>{};
   }
 
   Task<Result<void>> calls() {
     co_return co_await each_call_page(exchange_, parts_, {.user = user_}, lines_,
-                                      [&](const records::CallRecord& c) { add("call", to_string(c.id, "call"), c.arrived, records::to_json(c)); });
+                                      [&](const records::CallRecord& c) { add(ExportKind::call, to_string(c.id, "call"), c.arrived, records::to_json(c)); });
   }
 
   Task<Result<void>> messages() {
@@ -182,7 +191,7 @@ class UserExport {
     for (;;) {
       auto page = co_await parts_.database.read(exchange_.loop(), [&](store::Tx& tx) { return records::list_messages_of(tx, user_, after, kMessagesRead); }, kPatient);
       if (!page) co_return fail(std::move(page.error()));
-      for (const auto& m : *page) add("messages", to_string(m.id, "call"), m.at, "{\"request\":" + m.request + ",\"reply\":" + m.reply + "}");
+      for (const auto& m : *page) add(ExportKind::messages, to_string(m.id, "call"), m.at, "{\"request\":" + m.request + ",\"reply\":" + m.reply + "}");
       auto sent = co_await lines_.flush();
       if (!sent || page->size() < kMessagesRead) co_return sent;
       after = page->back().id;
@@ -195,7 +204,7 @@ class UserExport {
     for (;;) {
       auto page = co_await parts_.database.read(exchange_.loop(), [&](store::Tx& tx) { return records::feedback_about(tx, user_, after, kVerdictsRead); }, kPatient);
       if (!page) co_return fail(std::move(page.error()));
-      for (const auto& f : *page) add("feedback", to_string(f.id, "fb"), f.given, feedback_json(f));
+      for (const auto& f : *page) add(ExportKind::feedback, to_string(f.id, "fb"), f.given, feedback_json(f));
       auto sent = co_await lines_.flush();
       if (!sent || page->size() < kVerdictsRead) co_return sent;
       after = {page->back().subject.name, page->back().user};
@@ -245,17 +254,17 @@ class UserExport {
     if (!whole) co_return fail(std::move(whole.error()));
     if (!whole->job) co_return Result<void>{};             // gone meanwhile
     const std::string name = to_string(id);
-    add("job", name, whole->job->created, job_json(*whole->job, false, Detail::whole));
+    add(ExportKind::job, name, whole->job->created, job_json(*whole->job, false, Detail::whole));
     for (const auto& s : whole->stages) {
       json::object o{{"job", name}, {"stage", s.path}, {"what", to_string(s.what)}, {"attempt", s.attempt}};
       if (s.value) o["value"] = *s.value;
       if (s.error) o["error"] = refusal_json(*s.error);
-      add("stage", name, s.at, o);
+      add(ExportKind::stage, name, s.at, o);
     }
-    for (const auto& e : whole->effects) add("effect", name, e.intended, effect_json(e));
-    for (const auto& a : whole->approvals) add("approval", name, whole->job->created, approval_json(a, true));
+    for (const auto& e : whole->effects) add(ExportKind::effect, name, e.intended, effect_json(e));
+    for (const auto& a : whole->approvals) add(ExportKind::approval, name, whole->job->created, approval_json(a, true));
     if (const auto& w = whole->webhook)
-      add("webhook", name, whole->job->created, json::object{{"job", name}, {"url", w->row.url}, {"state", to_string(w->state)}, {"body", payload_json(w->row.body)}});
+      add(ExportKind::webhook, name, whole->job->created, json::object{{"job", name}, {"url", w->row.url}, {"state", to_string(w->state)}, {"body", payload_json(w->row.body)}});
     auto sent = co_await lines_.flush();
     if (!sent) co_return sent;
     co_return co_await events(id, name);
@@ -282,7 +291,7 @@ class UserExport {
     for (;;) {
       auto page = co_await parts_.database.read(exchange_.loop(), [&](store::Tx& tx) { return work::list_events(tx, id, after, kEventsRead); }, kPatient);
       if (!page) co_return fail(std::move(page.error()));
-      for (const auto& e : *page) add("event", name, e.at, json::object{{"job", name}, {"seq", e.seq}, {"event", e.kind}, {"data", payload_json(e.data)}});
+      for (const auto& e : *page) add(ExportKind::event, name, e.at, json::object{{"job", name}, {"seq", e.seq}, {"event", e.kind}, {"data", payload_json(e.data)}});
       auto sent = co_await lines_.flush();
       if (!sent || page->size() < kEventsRead) co_return sent;
       after = page->back().seq;
@@ -300,6 +309,7 @@ Task<void> export_user(net::Exchange& exchange, const Parts& parts) {
   if (!who) co_return co_await reply_problem(exchange, who.error());
   std::string user = query(exchange.request(), "user");
   if (user.empty()) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "must name somebody", "user"});
+  if (user.contains('\0') || !is_utf8(user)) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "is not UTF-8, or has a zero byte: nobody's name does", "user"});
   const auto csv = wants_csv(exchange.request());
   if (!csv) co_return co_await reply_problem(exchange, csv.error());
   co_await catch_up(exchange, parts);

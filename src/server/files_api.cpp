@@ -123,7 +123,7 @@ Task<void> list(WorkDoor& door, net::Exchange& exchange, const gateway::Principa
 }
 
 Task<void> content(WorkDoor& door, net::Exchange& exchange, const FileRow& file) {
-  const auto begun = co_await exchange.start_stream(200, {{"content-type", "application/octet-stream"}, {"cache-control", "no-store"}});
+  const auto begun = co_await exchange.start_stream(200, {{"content-type", "application/octet-stream"}, {"cache-control", "no-store"}, {"x-content-type-options", "nosniff"}});
   if (!begun) co_return;
   for (std::size_t n = 0;; n += kPiecesAtOnce) {
     const auto bytes = co_await door.engine().database().read(exchange.loop(), [&](store::Tx& tx) { return work::read_pieces(tx, file.id, n, kPiecesAtOnce); });

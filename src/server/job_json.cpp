@@ -6,6 +6,7 @@
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "work/batch.hpp"
+#include "work/job_trace.hpp"
 #include "work/model_call.hpp"
 
 namespace ballast::server {
@@ -230,6 +231,7 @@ json::object job_json(const work::Job& job, bool running, Detail detail) {
   if (s.parent && s.origin == work::Origin::batch) o["batch"] = work::batch_id(s.parent);
   else if (s.parent) o["parent"] = to_string(s.parent);
   if (s.generation > 1) o["generation"] = s.generation;
+  text("trace_id", work::trace_id_of(s));
   if (!job.error.empty()) o["error"] = work::error_json(job.error);
   if (detail == Detail::brief) return o;
   o[s.kind == work::JobKind::task ? "payload" : "input"] = payload_json(job.input);
@@ -243,6 +245,8 @@ json::object lease_json(const work::Lease& lease) {
                  {"attempts", job.spec.max_attempts}, {"payload", payload_json(job.input)}};
   if (job.spec.deadline) o["deadline"] = to_rfc3339(*job.spec.deadline);
   if (!job.spec.user.empty()) o["user"] = job.spec.user;
+  if (auto around = work::traceparent_of(job); !around.empty()) o["traceparent"] = std::move(around);
+  if (!job.spec.tracestate.empty()) o["tracestate"] = job.spec.tracestate;
   if (!job.spec.tags.empty()) o["tags"] = json::value_from(job.spec.tags);
   return o;
 }

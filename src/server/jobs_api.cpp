@@ -13,6 +13,7 @@
 #include "server/reply.hpp"
 #include "server/routes.hpp"
 #include "server/submission.hpp"
+#include "work/job_trace.hpp"
 
 namespace ballast::server {
 
@@ -39,9 +40,8 @@ Result<Duration> wait_of(const net::RequestHead& request) {
 Task<Result<std::optional<work::Job>>> look(WorkDoor& door, net::Exchange& exchange, const gateway::Principal& who, JobId id, Duration wait, bool& running) {
   Departure left(door, exchange);
   auto found = co_await door.ask(exchange, [&]() -> Task<Result<std::optional<work::Job>>> {
-    auto& engine = door.engine();
-    auto job = co_await engine.wait_for(id, engine.home().clock().mono() + wait, left.ticket());
-    running = engine.running(id);
+    auto job = co_await door.jobs().wait_for(id, door.engine().home().clock().mono() + wait, left.ticket());
+    running = job && *job && !work::terminal((*job)->state) && (co_await door.jobs().running({id})).front();
     co_return job;
   });
   if (found && *found && !may_see(who, **found)) co_return std::optional<work::Job>{};
@@ -64,6 +64,7 @@ Task<void> submit(WorkDoor& door, net::Exchange& exchange, const gateway::Princi
   if (!one) co_return co_await reply_problem(exchange, one.error());
   if (!wait) co_return co_await reply_problem(exchange, wait.error());
   if (const auto key = exchange.request().headers.get("idempotency-key"); !key.empty()) one->idempotency_key = key;
+  work::join_trace(one->spec, exchange.request().headers.get("traceparent"), all_of(exchange.request().headers, "tracestate"));
   auto accepted = co_await door.ask(exchange, [&]() -> Task<std::vector<Result<work::Accepted>>> {
     std::vector<work::Submission> jobs;
     jobs.push_back(std::move(*one));
@@ -103,6 +104,7 @@ Task<void> submit_many(WorkDoor& door, net::Exchange& exchange, const gateway::P
     auto one = read_submission(door, list->item(i), who);
     if (!one && one.error().field.starts_with("webhook")) one.error().field = fmt::format("jobs[{}].{}", i, one.error().field);
     if (!one) co_return co_await reply_problem(exchange, one.error());       // a body that cannot be read is refused as a whole
+    work::join_trace(one->spec, exchange.request().headers.get("traceparent"), all_of(exchange.request().headers, "tracestate"));
     jobs.push_back(std::move(*one));
   }
   const auto results = co_await door.ask(exchange, [&] { return door.engine().submit(std::move(jobs)); });
@@ -143,12 +145,16 @@ Task<void> list(WorkDoor& door, net::Exchange& exchange, const gateway::Principa
   const auto page = co_await door.engine().database().read(exchange.loop(), [&](store::Tx& tx) { return work::list_jobs(tx, *filter); });
   if (!page) co_return co_await reply_problem(exchange, page.error());
   const auto running = co_await door.ask(exchange, [&]() -> Task<std::vector<bool>> {
+    std::vector<JobId> live;
+    for (const auto& job : page->jobs)
+      if (!work::terminal(job.state)) live.push_back(job.id);
+    const auto held = co_await door.jobs().running(live);
     std::vector<bool> out;
-    for (const auto& job : page->jobs) out.push_back(door.engine().running(job.id));
+    for (std::size_t at = 0; const auto& job : page->jobs) out.push_back(!work::terminal(job.state) && held[at++]);
     co_return out;
   });
   json::array jobs;
-  for (std::size_t i = 0; i < page->jobs.size(); ++i) jobs.push_back(job_json(page->jobs[i], running[i] && !work::terminal(page->jobs[i].state), Detail::brief));
+  for (std::size_t i = 0; i < page->jobs.size(); ++i) jobs.push_back(job_json(page->jobs[i], running[i], Detail::brief));
   json::object body{{"jobs", std::move(jobs)}};
   if (page->next) body["next"] = to_string(page->next);
   co_await reply_json(exchange, 200, std::move(body));
@@ -177,10 +183,7 @@ Task<void> cancel(WorkDoor& door, net::Exchange& exchange, const gateway::Princi
   if (!job) co_return co_await reply_problem(exchange, job.error());
   const bool mine = *job && ((*job)->spec.key_id == who.key_id() || who.admin());
   if (!mine) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_not_found, "there is no such job of this key", "id"});
-  const auto results = co_await door.ask(exchange, [&]() -> Task<std::vector<Result<work::JobState>>> {
-    auto done = co_await door.engine().cancel({id}, fmt::format("cancelled by {}", who.key_id()), tell_of_jobs(who, records::audit::job_cancelled, {id}, door.engine().home().clock().wall()));
-    co_return done;
-  });
+  const auto results = co_await door.ask(exchange, [&] { return door.jobs().cancel({id}, fmt::format("cancelled by {}", who.key_id()), "key:" + who.key_id()); });
   if (!results.front() && results.front().error().code == ErrorCode::caller_not_found)
     co_return co_await reply_problem(exchange, Error{ErrorCode::caller_conflict, "the job has ended already; see its state", "id"});
   if (!results.front()) co_return co_await reply_problem(exchange, results.front().error());

@@ -6,6 +6,7 @@
 
 #include "base/config_node.hpp"
 #include "base/text.hpp"
+#include "cluster/topics.hpp"
 #include "records/audit.hpp"
 #include "server/key_rows.hpp"
 
@@ -48,6 +49,7 @@ Result<void> read_texts(const JsonRef& root, KeyChange& change) {
     if (!text) return fail(std::move(text.error()));
     if (*text && (*text)->size() > gateway::kMaxAttribution)
       return fail(ErrorCode::caller_invalid_request, fmt::format("is longer than {} bytes", gateway::kMaxAttribution), key);
+    if (*text && (*text)->contains('\0')) return fail(ErrorCode::caller_invalid_request, "has a zero byte", key);
     *into = std::move(*text);
   }
   if (change.name && change.name->empty()) return fail(ErrorCode::caller_invalid_request, "must have 1 to 128 bytes", "name");
@@ -109,7 +111,7 @@ Result<void> tell(store::Tx& tx, std::string_view action, const records::KeyRow&
                                   .outcome = to_json(json::object{{"name", row.name}, {"scopes", row.scopes}}), .at = hand.now};
   auto head = records::append_audit(tx, records::admin_chain("0"), std::span(&entry, 1), hand.now);
   if (!head) return std::unexpected(std::move(head.error()));
-  return {};
+  return cluster::touch(tx, cluster::Topic::keys);
 }
 
 Result<records::KeyRow> living(store::Tx& tx, std::string_view id) {

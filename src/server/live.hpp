@@ -36,6 +36,8 @@ class LiveFollower : public std::enable_shared_from_this<LiveFollower> {
   Task<std::string> take(MonoTime deadline);
   bool ended() const;
   void end();                                // any thread
+  // Event-stream bytes that must not be lost: where there is no room for them it is cut off. Any thread.
+  void tell(const std::string& bytes) { push(Kind::news, bytes); }
 
  private:
   friend class Live;

@@ -12,19 +12,11 @@ namespace {
 
 constexpr Duration kKeepAlive = std::chrono::seconds(15);
 
-// Looking on does not keep a session alive.
-bool may_still(net::Exchange& exchange, const Parts& parts) {
-  const auto token = parts.sessions ? session_token(exchange.request()) : std::string_view();
-  if (token.empty()) return require_scope(exchange, parts, gateway::Scope::read).has_value();
-  const auto held = parts.sessions->find(token, parts.clock.wall(), true);
-  return held && held->who.key->scopes.has(gateway::Scope::read);
-}
-
 Task<void> follow(net::Exchange& exchange, const Parts& parts, std::shared_ptr<LiveFollower> follower) {
   MonoTime told = parts.clock.mono();
   for (;;) {
     std::string news = co_await follower->take(told + kKeepAlive);
-    const bool over = follower->ended() || !may_still(exchange, parts);
+    const bool over = follower->ended() || !may_still(exchange, parts, gateway::Scope::read);
     if (over) co_return;
     if (news.empty()) news = ": keep\n\n";
     const auto sent = co_await exchange.write(news);

@@ -4,6 +4,7 @@
 #include "server/exchange_sink.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
+#include "server/steps.hpp"
 
 namespace ballast::server {
 
@@ -25,13 +26,9 @@ constexpr Route kRoutes[] = {
     {"/v1/images/edits", llm::Wire::openai_chat, llm::Operation::images_edits},
 };
 
-// Several fields of one name are one list (RFC 9110, section 5.3).
 gateway::CacheControl cache_control_of(const net::Headers& headers) {
   if (headers.count("cache-control") < 2) return gateway::cache_control_from(headers.get("cache-control"));
-  std::string all;
-  for (const auto& [name, value] : headers)
-    if (net::same_field_name(name, "cache-control")) all.append(value).append(",");
-  return gateway::cache_control_from(all);
+  return gateway::cache_control_from(all_of(headers, "cache-control"));
 }
 
 gateway::Call call_of(const net::Exchange& exchange, llm::Wire wire, llm::Operation operation) {
@@ -43,10 +40,32 @@ gateway::Call call_of(const net::Exchange& exchange, llm::Wire wire, llm::Operat
           .anthropic_beta = h.get("anthropic-beta")};
 }
 
+// Nobody, but for a call whose maker follows it.
+std::unique_ptr<StepsOfCall> steps_of(const net::Exchange& exchange, const Parts& parts) {
+  if (!parts.steps || parts.steps->followers() == 0) return nullptr;
+  const std::string_view name = exchange.request().headers.get("x-ballast-steps");
+  return name.empty() ? nullptr : parts.steps->of(name);
+}
+
+// Calls to the gateway, in the caller's own words; the key was looked at on its road.
+Task<bool> call_with(net::Exchange& exchange, const Parts& parts, gateway::Call call) {
+  const auto steps = steps_of(exchange, parts);
+  call.steps = steps.get();
+  ExchangeSink sink(exchange);
+  if (call.operation == llm::Operation::count_tokens)
+    co_await parts.gateway.count_tokens(call, sink);
+  else
+    co_await parts.gateway.serve(call, sink);
+  if (sink.status() != 401) co_return true;
+  const auto who = parts.gateway.authenticate(exchange.loop().index(), call.secret);
+  if (!who) note_refused(exchange, parts, who.error());
+  co_return true;
+}
+
 // From a page of the dashboard: the session says who calls.
 Task<bool> serve_page(net::Exchange& exchange, const Parts& parts, llm::Wire wire, llm::Operation operation) {
   co_await acquaint(exchange, parts);
-  const auto who = require_session(exchange.request(), parts, session_token(exchange.request()));
+  const auto who = require_session(exchange.request(), parts, session_token(exchange.request(), parts));
   ExchangeSink sink(exchange);
   if (!who) {
     const auto told = llm::write_error(wire, who.error());
@@ -55,6 +74,8 @@ Task<bool> serve_page(net::Exchange& exchange, const Parts& parts, llm::Wire wir
   }
   gateway::Call call = call_of(exchange, wire, operation);
   call.known = &*who;
+  const auto steps = steps_of(exchange, parts);
+  call.steps = steps.get();
   if (operation == llm::Operation::count_tokens)
     co_await parts.gateway.count_tokens(call, sink);
   else
@@ -62,14 +83,20 @@ Task<bool> serve_page(net::Exchange& exchange, const Parts& parts, llm::Wire wir
   co_return true;
 }
 
-Task<bool> serve(net::Exchange& exchange, const Parts& parts, llm::Wire wire, llm::Operation operation) {
-  const gateway::Call call = call_of(exchange, wire, operation);
-  ExchangeSink sink(exchange);
-  if (operation == llm::Operation::count_tokens)
-    co_await parts.gateway.count_tokens(call, sink);
-  else
-    co_await parts.gateway.serve(call, sink);
+// Without a key, from a page of another site: a browser sends that without asking first, and where no key is needed it would spend.
+bool from_another_site(const net::RequestHead& request) {
+  const std::string_view from = request.headers.get("sec-fetch-site");
+  return (from == "cross-site" || from == "same-site") && secret_of(request).empty();
+}
+
+Task<bool> refuse_site(net::Exchange& exchange, llm::Wire wire) {
+  const auto told = llm::write_error(wire, Error{ErrorCode::caller_forbidden, "a page of another site calls with a key, or not at all", "sec-fetch-site"});
+  co_await reply_text(exchange, told.status, "application/json", told.body);
   co_return true;
+}
+
+Task<bool> serve(net::Exchange& exchange, const Parts& parts, llm::Wire wire, llm::Operation operation) {
+  return call_with(exchange, parts, call_of(exchange, wire, operation));
 }
 
 // /v1beta/models/MODEL:generateContent
@@ -82,15 +109,11 @@ Task<bool> gemini(net::Exchange& exchange, const Parts& parts) {
   const std::string model = net::percent_decode(path.substr(prefix.size(), colon - prefix.size()), false);
   const std::string_view action = path.substr(colon + 1);
   if (action != "generateContent" && action != "streamGenerateContent" && action != "countTokens") co_return false;
+  if (from_another_site(exchange.request())) co_return co_await refuse_site(exchange, llm::Wire::gemini);
   gateway::Call call = call_of(exchange, llm::Wire::gemini, action == "countTokens" ? llm::Operation::count_tokens : llm::Operation::generate);
   call.path_model = model;
   call.path_stream = action == "streamGenerateContent";
-  ExchangeSink sink(exchange);
-  if (call.operation == llm::Operation::count_tokens)
-    co_await parts.gateway.count_tokens(call, sink);
-  else
-    co_await parts.gateway.serve(call, sink);
-  co_return true;
+  co_return co_await call_with(exchange, parts, std::move(call));
 }
 
 json::object model_entry(const gateway::RouteTable::Name& name) {
@@ -142,7 +165,8 @@ Task<bool> models_api(net::Exchange& exchange, const Parts& parts) {
   const auto& request = exchange.request();
   for (const Route& route : kRoutes) {
     if (request.path != route.path || request.method != "POST") continue;
-    const bool page = parts.sessions && secret_of(request).empty() && !session_token(request).empty();
+    if (from_another_site(request)) return refuse_site(exchange, route.wire);
+    const bool page = parts.sessions && secret_of(request).empty() && !session_token(request, parts).empty();
     return page ? serve_page(exchange, parts, route.wire, route.operation) : serve(exchange, parts, route.wire, route.operation);
   }
   if (request.method == "GET" && (request.path == "/v1/models" || request.path.starts_with("/v1/models/")))

@@ -9,6 +9,7 @@ constexpr Parameter kUser{"x-ballast-user", "header", "Whom the call is for: lim
 constexpr Parameter kFeature{"x-ballast-feature", "header", "The feature that calls."};
 constexpr Parameter kComplexity{"x-ballast-complexity", "header", "simple, medium or hard: for routes that choose by it."};
 constexpr Parameter kRecord{"x-ballast-record", "header", "off: no message of this call is recorded, whatever its route says."};
+constexpr Parameter kSteps{"x-ballast-steps", "header", "The name under which GET /api/steps follows this call; one that nobody follows says nothing."};
 constexpr Parameter kIdempotency{"idempotency-key", "header", "The same key and body give the same answer, billed once."};
 constexpr Parameter kCache{"cache-control", "header", "Of the exact cache, for this call (RFC 9111): no-cache, no-store, max-age=N, only-if-cached."};
 constexpr Parameter kFrom{"from", "query", "Calls from this time on (RFC 3339, UTC)."};
@@ -18,11 +19,11 @@ constexpr Parameter kTo{"to", "query", "Calls before this time."};
 
 const Operations& call_operations() {
   static const Operations all = {
-      {"post", "/v1/chat/completions", "models", "OpenAI chat completions", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kRecord, kCache, kIdempotency}, true},
-      {"post", "/v1/responses", "models", "OpenAI responses", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kRecord, kCache, kIdempotency}, true},
-      {"post", "/v1/messages", "models", "Anthropic messages", "Anthropic's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kRecord, kCache, kIdempotency}, true},
+      {"post", "/v1/chat/completions", "models", "OpenAI chat completions", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kRecord, kSteps, kCache, kIdempotency}, true},
+      {"post", "/v1/responses", "models", "OpenAI responses", "OpenAI's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kRecord, kSteps, kCache, kIdempotency}, true},
+      {"post", "/v1/messages", "models", "Anthropic messages", "Anthropic's request and reply, streamed or whole.", {kUser, kFeature, kComplexity, kRecord, kSteps, kCache, kIdempotency}, true},
       {"post", "/v1/messages/count_tokens", "models", "Estimate a prompt's tokens", "An estimate: the reply header x-ballast-estimate says by which encoding, or bytes/4.", {}, true},
-      {"post", "/v1beta/models/{model}:generateContent", "models", "Gemini generate", "Gemini's request and reply.", {{"model", "path", "A route, an alias or provider/model."}, kUser, kFeature, kComplexity, kRecord, kCache, kIdempotency}, true},
+      {"post", "/v1beta/models/{model}:generateContent", "models", "Gemini generate", "Gemini's request and reply.", {{"model", "path", "A route, an alias or provider/model."}, kUser, kFeature, kComplexity, kRecord, kSteps, kCache, kIdempotency}, true},
       {"post", "/v1beta/models/{model}:streamGenerateContent", "models", "Gemini generate, streamed", "Server-sent events.", {{"model", "path", "A route, an alias or provider/model."}}, true},
       {"post", "/v1beta/models/{model}:countTokens", "models", "Estimate a prompt's tokens, as Gemini asks", "", {{"model", "path", "A route, an alias or provider/model."}}, true},
       {"post", "/v1/embeddings", "models", "Embeddings", "Passed through with accounting.", {kUser, kFeature}, true},
@@ -51,18 +52,21 @@ const Operations& call_operations() {
         {"limit", "query", "At most 1000."}, {"before", "query", "The `next` of the page before."}}},
       {"get", "/api/series", "records", "What calls add up to over time", "Exact but for percentiles (`relative_error`) and for calls of the last moment. Filters are key, team, user, feature, route, operation, provider, model, status, error and cache; provider and model are those that answered. With steps of whole hours, from and to are widened to whole hours.",
        {{"from", "query", "From this time on (RFC 3339, UTC); absent: a day before `to`."}, {"to", "query", "Before this time; absent: now."}, {"step", "query", "Whole minutes, such as 5m or 1h; absent: 120 buckets at most."},
-        {"by", "query", "One of the filters' names: a group for each of its values."}, {"groups", "query", "The largest, 1 to 1000 (10); the others are one group with `rest`."}, {"key", "query", "A key's id."},
+        {"by", "query", "One of the filters' names: a group for each of its values."}, {"groups", "query", "The largest, 1 to 1000 (10); the others are one group with `rest`."},
+        {"errors", "query", "false leaves `errors` empty, which spares much where a user is filtered for; absent: true."}, {"key", "query", "A key's id."},
         {"team", "query", ""}, {"user", "query", ""}, {"feature", "query", ""}, {"route", "query", ""}, {"operation", "query", ""}, {"provider", "query", ""}, {"model", "query", ""},
         {"status", "query", ""}, {"error", "query", ""}, {"cache", "query", ""}}},
       {"get", "/api/calls/{id}/messages", "records", "What a call was asked and answered", "Where its route records messages, redacted as it says; 404 where none are kept, and why. Who may see the call may see them; each look is in the audit trail.", {{"id", "path", "x-ballast-call-id of the reply."}}},
       {"get", "/api/calls/export", "records", "Calls as lines, newest first", "Streamed: JSON lines as /api/calls has them, or CSV (RFC 4180; what a spreadsheet would take for a formula has an apostrophe before it). A connection that is cut is an export that failed. Filters as /api/calls.", {kFrom, kTo, {"format", "query", "jsonl (default) or csv."}}},
-      {"get", "/api/export/user", "records", "Everything that is kept of a user", "Streamed: lines of {kind, id, at, data}: keys, calls, messages, feedback, jobs, stages, effects, approvals, webhooks, events. Scope admin; told in the audit trail.", {{"user", "query", "As jobs and calls name him."}, {"format", "query", "jsonl (default) or csv."}}},
+      {"get", "/api/export/user", "records", "Everything that is kept of a user", "Streamed: lines of {kind, id, at, data}; kind is one of key, call, messages, feedback, job, stage, effect, approval, webhook, event. Scope admin; told in the audit trail.", {{"user", "query", "As jobs and calls name him."}, {"format", "query", "jsonl (default) or csv."}}},
       {"get", "/api/decisions/{id}", "records", "Why a call went the way it went", "The call, its attempts, its cost and each step's decision.", {{"id", "path", "x-ballast-call-id of the reply."}}},
       {"get", "/api/overview", "records", "How all of it is", "Calls of the range with their chart, errors and models; what is in flight; budgets, breakers, queues, dead letters, approvals. Scope read.",
        {{"from", "query", "RFC 3339, UTC; an hour ago if absent."}, {"to", "query", "Now if absent."}, {"compare", "query", "before: with the range of the same length before."}}},
-      {"get", "/api/money", "records", "What it costs", "By day, and by model, key, user, feature, team, route and flow (the 50 largest of each; of flows the calls whose feature is the flow's name); the range before; what the cache saved; where the budgets come to. Scope read.",
+      {"get", "/api/money", "records", "What it costs", "By day, and by model, key, user, feature, team, route and flow (the 50 largest of each; of flows the calls whose feature is the flow's name); the range before; what the cache and routing saved; where the budgets come to. Scope read.",
        {{"from", "query", "RFC 3339, UTC; 30 days ago if absent."}, {"to", "query", "Now if absent."}}},
       {"get", "/api/live", "state", "What happens now", "Server-sent events: hello; figures each second; call (20 a second at most, then skipped {calls}); alert; state {what} when breakers, queues, approvals or dead letters changed. 64 followers at most. Scope read.", {}},
+      {"get", "/api/steps", "records", "A call's decision as it happens", "For whoever is about to make it. Server-sent events: hello; then, of the call of the same key that says the name in x-ballast-steps, call {call}, step for each step as the decision record will hold it, and in between what is kept nowhere (waiting, asking, answering); end {call} when it is settled, with null where none came within 30 s. One call a name, 8 names a key. On the node that serves the call; another hears nothing. Scope usage.",
+       {{"name", "query", "16 to 64 letters, digits, - or _, made up anew for each call and told nobody."}}},
       {"get", "/api/audit", "records", "The audit trail", "A chain's entries, newest first: that of administrative acts, or a run's. Scope read.",
        {{"chain", "query", "admin:0 (if absent), or a job's id."}, {"limit", "query", "1 to 1000 (100)."}, {"before", "query", "The `next` of the page before."}}},
       {"get", "/api/config", "state", "The configuration in force", "Without secrets. Scope read.", {}},
@@ -100,9 +104,10 @@ const Operations& state_operations() {
       {"get", "/api/breakers", "state", "Breakers", "State, failures and averages by provider and model.", {}},
       {"post", "/api/breakers/reset", "state", "Close a breaker by hand", "", {{"provider", "query", ""}, {"model", "query", "Empty: all of the provider's."}}},
       {"get", "/api/providers", "state", "Providers and the health of their credentials", "Never their secrets.", {}},
+      {"get", "/api/nodes", "state", "Nodes", "Those of this installation, as the node that answers sees them: by slot, with what each says of itself and the duties it has. Those that left are shown for a day.", {}},
       {"get", "/metrics", "state", "Prometheus metrics", "Prometheus text or OpenMetrics. From this machine, or with a key of scope read.", {}},
       {"get", "/healthz", "state", "Is the process alive", "", {}},
-      {"get", "/readyz", "state", "Shall it get traffic", "503 while draining or when the journal cannot be written.", {}},
+      {"get", "/readyz", "state", "Shall it get traffic", "503 while draining, when the journal cannot be written, or when other nodes took this one for dead (checks.member). checks.work: whether it works on jobs.", {}},
   };
   return all;
 }

@@ -6,14 +6,15 @@ namespace ballast::server {
 namespace {
 
 constexpr Parameter kIdempotency{"idempotency-key", "header", "The same key and body give the same answer, billed once."};
+constexpr Parameter kTrace{"traceparent", "header", "The trace that the spans of what is submitted belong to; with a tracestate beside it, which is passed on."};
 
 }  // namespace
 
 const Operations& job_operations() {
   static const Operations all = {
       {"post", "/api/jobs", "jobs", "Submit a job", "Exactly one of task (with payload), call {operation, body} and flow (with input); urgency (batch: a call that may wait), queue, priority 0-9, attempts, delay, at, deadline, timeout, backoff {first, factor, max}, concurrency {key, limit}, unique {key, for}, tags, webhook (a URL, or {url, secret}), tenant, user, feature, retention. Answers 202 at once with the id; 200 with the job that has the same key already.",
-       {kIdempotency, {"wait", "query", "Answer when the job has ended, or after so long: 30s, 60s at most."}}, true},
-      {"post", "/api/jobs/bulk", "jobs", "Submit many jobs", "jobs: a list of 1 to 10000. Each is accepted or refused alone, in one transaction.", {}, true},
+       {kIdempotency, kTrace, {"wait", "query", "Answer when the job has ended, or after so long: 30s, 60s at most."}}, true},
+      {"post", "/api/jobs/bulk", "jobs", "Submit many jobs", "jobs: a list of 1 to 10000. Each is accepted or refused alone, in one transaction.", {kTrace}, true},
       {"get", "/api/jobs", "jobs", "Jobs, newest first", "Keys without scope read see their own.",
        {{"flow", "query", ""}, {"task", "query", ""}, {"operation", "query", "Of model calls."}, {"queue", "query", ""}, {"tenant", "query", ""}, {"tag", "query", ""},
         {"state", "query", "queued, running, waiting, done, dead or cancelled."}, {"text", "query", "In input, output or error."}, {"from", "query", "Submitted from this time on."},
@@ -65,7 +66,7 @@ const Operations& people_operations() {
       {"post", "/api/approvals/{id}/link", "approvals", "Make an approval link", "For `user`, who must be among those asked: a path, signed, that answers this one question once; expires (24h, and never after the approval), may: decide, approve or reject. An administrator makes them for others.", {{"id", "path", ""}}, true},
       {"get", "/approve/{token}", "approvals", "The page of an approval link", "HTML. Shows what is asked and changes nothing.", {{"token", "path", "A secret: the link."}}},
       {"post", "/approve/{token}", "approvals", "Decide by an approval link", "The page's form: decision (approve or reject), digest, note.", {{"token", "path", "A secret: the link."}}},
-      {"post", "/api/workers/pull", "workers", "Lease tasks", "worker (its name), queues ([default]), tasks (any), max (1), wait (0s, 60s at most), lease (30s): leased until then, unless a heartbeat comes. Scope work.", {}, true},
+      {"post", "/api/workers/pull", "workers", "Lease tasks", "worker (its name), queues ([default]), tasks (any), max (1), wait (0s, 60s at most), lease (30s): leased until then, unless a heartbeat comes. A task that is traced has its traceparent, and the tracestate that came with it. Scope work.", {}, true},
       {"post", "/api/workers/heartbeat", "workers", "Keep leases", "tasks: [{id, fence}], lease. Tells of each whether it is kept or lost.", {}, true},
       {"post", "/api/workers/complete", "workers", "Complete tasks", "tasks: [{id, fence, output}]. A fence that is not the present lease's is refused.", {}, true},
       {"post", "/api/workers/fail", "workers", "Fail tasks", "tasks: [{id, fence, error {message, code}, retry, delay}].", {}, true},

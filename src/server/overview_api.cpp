@@ -1,11 +1,14 @@
 // /api/overview: how all of it is, in one answer. /api/money: what it costs, by what, and where the budgets come to.
 #include <algorithm>
+#include <span>
 
 #include "base/config_node.hpp"
 #include "gateway/road_metrics.hpp"
 #include "server/approval_json.hpp"
+#include "server/budget_history.hpp"
 #include "server/budget_json.hpp"
 #include "server/forecast.hpp"
+#include "server/heavy.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
 #include "server/stat_json.hpp"
@@ -22,7 +25,6 @@ using std::chrono::hours;
 
 constexpr std::size_t kChartBuckets = 120, kModels = 5, kNamed = 50, kMostApprovals = 1'000, kMostDead = 10'000, kMostAlerts = 50;
 constexpr std::size_t kForecast = 20;                    // budgets whose history is read: those nearest to their limits
-constexpr Duration kHistory = hours(24 * 9);
 
 struct Span {
   WallTime from{}, to{};
@@ -38,6 +40,11 @@ Result<Span> span_of(const net::RequestHead& request, WallTime now, Duration usu
 
 Result<records::Series> series_of(store::Tx& tx, Span span, WallTime now, Duration step, std::optional<Dimension> by = {}, std::size_t groups = 10) {
   records::SeriesQuery q{.from = span.from, .to = span.to, .step = step, .by = by, .groups = groups, .errors = !by};
+  // As the chart of this range does, so that what stands beside it is of the same calls.
+  if (chart_step(span.from, span.to, kChartBuckets) % hours(1) == Duration::zero()) widen_to_hours(q, now);
+  auto told = records::range(tx, q);
+  if (told || told.error().code != ErrorCode::caller_invalid_request) return told;
+  if (step != Duration::zero()) q.step = std::max<Duration>(step, hours(1));       // of long ago hours are left
   widen_to_hours(q, now);
   return records::range(tx, q);
 }
@@ -177,52 +184,11 @@ struct Bill {
   std::vector<std::vector<std::int64_t>> history;        // of the budgets that are forecast, by hour
 };
 
-// Whose calls a budget counts; nothing: there is no telling.
-std::optional<std::vector<std::pair<Dimension, std::string>>> where_of(const gateway::BudgetStatus& b) {
-  using enum gateway::BudgetScope;
-  const auto slash = b.value.find('/');
-  switch (b.scope) {
-    case system: return std::vector<std::pair<Dimension, std::string>>{};
-    case key: return std::vector{std::pair(Dimension::key, b.value)};
-    case user: return std::vector{std::pair(Dimension::user, b.value)};
-    case feature: return std::vector{std::pair(Dimension::feature, b.value)};
-    case team: return std::vector{std::pair(Dimension::team, b.value)};
-    case model:
-      if (slash == std::string::npos) return std::vector{std::pair(Dimension::model, b.value)};
-      return std::vector{std::pair(Dimension::provider, b.value.substr(0, slash)), std::pair(Dimension::model, b.value.substr(slash + 1))};
-    case request: break;
-  }
-  return std::nullopt;
-}
-
-// Where its history cannot be read the forecast goes by the window alone.
-std::vector<std::int64_t> history_of(store::Tx& tx, const gateway::BudgetStatus& b, WallTime now) {
-  std::vector<std::int64_t> out;
-  auto where = where_of(b);
-  if (!where) return out;
-  const auto series = records::range(tx, {.from = std::chrono::floor<hours>(now - kHistory), .to = now, .step = hours(1), .where = std::move(*where)});
-  if (!series) return out;
-  for (const auto& g : series->groups)
-    for (const auto& f : g.buckets) out.push_back(f.incurred_nano);
-  return out;
-}
-
-// The one there is: all that was spent, in the hours since the window's start.
-std::vector<std::int64_t> evenly(const gateway::BudgetStatus& b, WallTime now) {
-  const auto start = parse_int<std::int64_t>(std::string_view(b.window).substr(b.window.rfind('|') + 1));
-  const WallTime from = std::min(start ? WallTime(std::chrono::seconds(*start)) : now, now - std::chrono::minutes(1));
-  const auto whole = std::max<std::int64_t>(1, (std::chrono::floor<hours>(now) - std::chrono::floor<hours>(from)) / hours(1) + 1);
-  const double rate = static_cast<double>(b.spent.nano) / std::max(std::chrono::duration<double>(now - from).count() / 3600, 1.0 / 60);
-  std::vector<std::int64_t> out(static_cast<std::size_t>(std::min<std::int64_t>(whole, 24)), static_cast<std::int64_t>(rate));
-  out.back() = static_cast<std::int64_t>(rate * std::chrono::duration<double>(now - std::chrono::floor<hours>(now)).count() / 3600);
-  return out;
-}
-
 json::array forecasts_json(const std::vector<gateway::BudgetStatus>& budgets, const Bill& bill, WallTime now) {
   json::array out;
   for (std::size_t i = 0; i < budgets.size(); ++i) {
     const auto& b = budgets[i];
-    const auto history = i < bill.history.size() && !bill.history[i].empty() ? bill.history[i] : evenly(b, now);
+    const auto history = i < bill.history.size() && !bill.history[i].empty() ? bill.history[i] : even_history(b, now);
     const Forecast f = forecast(b.spent, b.limit, now, b.window_end, history);
     json::object o = budget_json(b);
     o["forecast_usd"] = to_usd(f.at_end);
@@ -249,7 +215,7 @@ json::object money_json(const Bill& bill, const Parts& parts, const std::vector<
           {"before", stat_json(bill.before.total)},
           {"days", std::move(days)},
           {"by", std::move(by)},
-          {"saved", {{"cache_usd", to_usd({bill.days.total.saved_nano})}}},
+          {"saved", {{"cache_usd", to_usd({bill.days.total.saved_nano})}, {"routing_usd", to_usd({bill.days.total.routing_saved_nano})}}},
           {"budgets", forecasts_json(budgets, bill, now)}};
 }
 
@@ -272,9 +238,9 @@ Task<void> money(net::Exchange& exchange, const Parts& parts) {
       if (!by) return fail(std::move(by.error()));
       out.by.push_back(std::move(*by));
     }
-    for (std::size_t i = 0; i < std::min(kForecast, budgets.size()); ++i) out.history.push_back(history_of(tx, budgets[i], now));
+    out.history = budget_histories(tx, std::span(budgets).first(std::min(kForecast, budgets.size())), now);
     return out;
-  });
+  }, kHeavy);
   if (!bill) co_return co_await reply_problem(exchange, bill.error());
   co_await reply_json(exchange, 200, money_json(*bill, parts, budgets, now));
 }

@@ -32,7 +32,18 @@ std::string listed(const std::vector<std::string>& names) {
 
 const SeenFacts* looked(const ReadinessFacts& f) { return f.seen ? &*f.seen : nullptr; }
 std::string not_looked() { return "only the configuration was read"; }
+constexpr std::string_view kTry = "send a notice by way of trial: POST /api/alerts/test";
 constexpr std::string_view kAsk = "ask the running server: ballast check --production beside it";
+
+// What was seen to step in where a provider failed.
+std::string stepped_in(const SeenFacts& s) {
+  if (s.fell_over == 0 && s.degraded == 0) return "nothing had to step in within the last 30 days";
+  std::string out = counted(s.fell_over, "call was", "calls were") + " answered by another target than the first";
+  if (s.fell_over) out += ", the last on " + day(s.last_fall_over);
+  if (s.rescued) out += fmt::format(" ({} a stream that had begun)", s.rescued);
+  if (s.degraded) out += fmt::format(", {} by a route's own answer or an old one", s.degraded);
+  return out;
+}
 
 // What a person told, while it counts; else `otherwise`, with what to do to tell it.
 Judgement told_or(const ReadinessFacts& f, std::string_view line, Judgement otherwise) {
@@ -51,7 +62,8 @@ Judgement told_or(const ReadinessFacts& f, std::string_view line, Judgement othe
 Judgement when_wrong(const ReadinessFacts& f) {
   const auto& c = f.configured;
   if (const auto* s = looked(f); s && (s->approvals || s->verdicts))
-    return passed(fmt::format("people answered {} and gave {} in the last 30 days", counted(s->approvals, "approval", "approvals"), counted(s->verdicts, "verdict", "verdicts")));
+    return passed(fmt::format("people answered {} and gave {} in the last 30 days; {} configured", counted(s->approvals, "approval", "approvals"), counted(s->verdicts, "verdict", "verdicts"),
+                              counted(c.approvals, "approval stage is", "approval stages are")));
   if (c.approvals || c.classifiers || c.structured)
     return unproven(fmt::format("{}, {}, {} that judge the answer's form; nobody was seen to correct an answer", counted(c.approvals, "approval stage", "approval stages"),
                                 counted(c.classifiers, "classifier", "classifiers"), counted(c.structured, "route", "routes")),
@@ -65,7 +77,8 @@ Judgement when_down(const ReadinessFacts& f) {
   if (!c.alone.empty())
     return failed(fmt::format("{} depend{} on one provider and have no answer of their own: {}", counted(c.alone.size(), "route", "routes"), c.alone.size() == 1 ? "s" : "", listed(c.alone)),
                   "give them a target at another provider, or `degrade: {stale, answer}`");
-  return passed(fmt::format("each of {} has targets at two providers, or an answer of its own ({} do)", counted(c.routes, "route", "routes"), c.degrading));
+  const auto* s = looked(f);
+  return passed(fmt::format("each of {} has targets at two providers, or an answer of its own ({} do); {}", counted(c.routes, "route", "routes"), c.degrading, s ? stepped_in(*s) : not_looked()));
 }
 
 Judgement explained(const ReadinessFacts& f) {
@@ -78,15 +91,17 @@ Judgement explained(const ReadinessFacts& f) {
 }
 
 Judgement critical_path(const ReadinessFacts& f) {
-  if (f.configured.settles) return passed(fmt::format("{}: values that depend on a model never reach {}, which is proven when flows are loaded",
-                                                      counted(f.configured.settles, "settle stage", "settle stages"), f.configured.settles == 1 ? "it" : "them"));
-  if (const auto* s = looked(f); s && s->jobs) return passed(counted(s->jobs, "job was", "jobs were") + " done off the request's path in the last 30 days");
+  const auto* s = looked(f);
+  if (f.configured.settles)
+    return passed(fmt::format("{}: values that depend on a model never reach {}, which is proven when flows are loaded{}", counted(f.configured.settles, "settle stage", "settle stages"),
+                              f.configured.settles == 1 ? "it" : "them", s ? fmt::format("; {} done off the request's path in the last 30 days", counted(s->jobs, "job was", "jobs were")) : ""));
+  if (s && s->jobs) return passed(counted(s->jobs, "job was", "jobs were") + " done off the request's path in the last 30 days");
   return told_or(f, "critical_path", unproven("nothing is done off the request's path here", "move what need not be answered at once into jobs or flows, and money into `settle`"));
 }
 
 Judgement request_cost(const ReadinessFacts& f) {
   const auto& c = f.configured;
-  if (!c.outside) return nothing_to_ask("only the simulator answers, which costs nothing");
+  if (c.real.empty()) return nothing_to_ask("only the simulator answers, which costs nothing");
   if (!c.unpriced.empty()) return failed("nobody knows the price of " + listed(c.unpriced), "give it under models: in the configuration");
   const auto* s = looked(f);
   if (!s) return unproven("all targets are priced; " + not_looked(), std::string(kAsk));
@@ -123,9 +138,13 @@ Judgement dead_letters(const ReadinessFacts& f) {
     return failed(fmt::format("{} dead, the oldest since {}: nobody looks", counted(s->dead, "job is", "jobs are"), day(s->oldest_dead)), "ballast jobs dead; fix the cause and redrive them, or delete them");
   if (s && s->jobs == 0 && s->dead == 0 && f.configured.flows == 0) return nothing_to_ask("nothing is queued");
   const auto& receivers = f.configured.receivers;
-  if (receivers && *receivers) return passed(fmt::format("kept and told of; {}", s ? counted(s->dead, "is dead now", "are dead now") : not_looked()));
-  if (receivers) return failed("dead letters are kept, and an alert about them reaches nobody", "name a receiver under alerts:");
-  return unproven("dead letters are kept and counted (ballast_jobs_dead_letters)", "watch that figure");
+  if (!receivers) return unproven("dead letters are kept and counted (ballast_jobs_dead_letters)", "watch that figure");
+  if (*receivers == 0) return failed("dead letters are kept, and an alert about them reaches nobody", "name a receiver under alerts:");
+  const std::string kept = fmt::format("an alert tells {} of them", counted(*receivers, "receiver", "receivers"));
+  if (!s) return unproven(kept + "; " + not_looked(), std::string(kAsk));
+  const std::string now = fmt::format("{}; {}, {} driven again in the last 30 days", kept, counted(s->dead, "is dead now", "are dead now"), s->redriven);
+  if (s->last_alert > WallTime{} || s->redriven) return passed(now);
+  return unproven(now + "; no notice was delivered yet", std::string(kTry));
 }
 
 Judgement external_state(const ReadinessFacts& f) {
@@ -136,20 +155,31 @@ Judgement external_state(const ReadinessFacts& f) {
 
 Judgement cost_alerts(const ReadinessFacts& f) {
   const auto& c = f.configured;
+  if (!c.receivers) return unproven("it is not known here whom an alert about cost reaches", "watch ballast_incurred_usd_total and the budgets");
+  if (*c.receivers == 0) return failed("an alert about cost reaches nobody but the log", "name a receiver under alerts:");
+  const std::string configured = counted(*c.receivers, "receiver is", "receivers are") + " configured";
   const auto* s = looked(f);
-  if (s && s->last_alert > WallTime{}) return passed("an alert was delivered on " + day(s->last_alert));
-  if (c.receivers && *c.receivers) return unproven(counted(*c.receivers, "receiver is", "receivers are") + " configured; none was told anything yet", "provoke an alert once");
-  if (c.receivers) return failed("an alert about cost reaches nobody but the log", "name a receiver under alerts:");
-  return unproven("it is not known here whom an alert about cost reaches", "watch ballast_incurred_usd_total and the budgets");
+  if (!s) return unproven(configured + "; " + not_looked(), std::string(kAsk));
+  if (s->last_alert_lost > s->last_alert)
+    return failed(fmt::format("{}; the last notice, of {}, was not taken: {}", configured, day(s->last_alert_lost), s->alert_lost_why), "mend the receiver, then " + std::string(kTry));
+  if (s->last_alert > WallTime{}) return passed(fmt::format("{}; a notice was delivered on {}", configured, day(s->last_alert)));
+  return unproven(configured + "; none was told anything in the last 30 days", std::string(kTry));
 }
 
 Judgement observed(const ReadinessFacts& f) {
-  if (f.configured.telemetry) return passed("spans go to a collector (telemetry.otlp); figures are at /metrics");
-  return told_or(f, "observability", unproven("latency, errors and tokens are at /metrics and in the ledger; whether anybody reads them is not known here", "scrape /metrics, or name a collector: telemetry.otlp"));
+  if (!f.configured.telemetry)
+    return told_or(f, "observability", unproven("latency, errors and tokens are at /metrics and in the ledger; whether anybody reads them is not known here", "scrape /metrics, or name a collector: telemetry.otlp"));
+  const auto* s = looked(f);
+  if (!s) return unproven("spans go to a collector (telemetry.otlp); " + not_looked(), std::string(kAsk));
+  if (s->exported) return passed(fmt::format("a collector took {} since the start; {} lost", counted(s->exported, "span", "spans"), counted(s->not_exported, "was", "were")));
+  if (s->not_exported) return failed(fmt::format("the collector took no span since the start; {} lost", counted(s->not_exported, "was", "were")), "see the log (otlp), and telemetry.otlp");
+  return unproven("a collector is configured (telemetry.otlp); nothing was sent to it since the start", "make a call");
 }
 
 Judgement load_test(const ReadinessFacts& f) {
-  return told_or(f, "load_test", unproven("no load test at two to three times the expected volume was told of", "run one, against `ballast simulate` first"));
+  const auto* s = looked(f);
+  return told_or(f, "load_test", unproven(fmt::format("no load test at two to three times the expected volume was told of{}", s && s->calls ? fmt::format("; the busiest minute had {}", counted(s->busiest_minute, "call", "calls")) : ""),
+                                          "run one, against `ballast simulate` first"));
 }
 
 Judgement interface(const ReadinessFacts& f) {
@@ -171,22 +201,26 @@ Judgement breakers(const ReadinessFacts& f) {
 }
 
 Judgement rate_limits(const ReadinessFacts& f) {
-  if (f.configured.limits) return passed(counted(f.configured.limits, "rule is", "rules are") + " in force");
-  return failed("nothing bounds how much one caller may ask", "set limits: for keys, users or the whole system (docs/configuration.md)");
+  if (f.configured.limits == 0) return failed("nothing bounds how much one caller may ask", "set limits: for keys, users or the whole system (docs/configuration.md)");
+  const std::string rules = counted(f.configured.limits, "rule is", "rules are") + " in force";
+  const auto* s = looked(f);
+  if (!s) return passed(rules + "; " + not_looked());
+  if (s->limited == 0) return passed(rules + "; none had to refuse a call in the last 30 days");
+  return passed(fmt::format("{}; {} refused, the last on {}", rules, counted(s->limited, "call was", "calls were"), day(s->last_limited)));
 }
 
 Judgement fallbacks(const ReadinessFacts& f) {
   const auto* s = looked(f);
-  if (s && s->fell_over)
-    return passed(fmt::format("{} answered by another target than the first, the last on {}", counted(s->fell_over, "call was", "calls were"), day(s->last_fall_over)));
-  return told_or(f, "fallbacks", unproven(s ? "no call of the last 30 days was answered by another target than its first" : not_looked(), "let the first target of a route fail on purpose"));
+  if (s && (s->fell_over || s->degraded)) return passed(stepped_in(*s));
+  return told_or(f, "fallbacks", unproven(s ? stepped_in(*s) : not_looked(), "let the first target of a route fail on purpose"));
 }
 
 Judgement budgets(const ReadinessFacts& f) {
   if (f.configured.budgets == 0)
     return failed("nothing bounds what may be spent", "set budgets: (docs/configuration.md); money is held before a call is sent");
   const auto* s = looked(f);
-  if (s && s->budget_windows_charged) return passed(fmt::format("{}, {} charged now", counted(f.configured.budgets, "budget", "budgets"), counted(s->budget_windows_charged, "window is", "windows are")));
+  if (s && s->budget_windows_charged) return passed(fmt::format("{}, {} charged now; {} refused for want of money in the last 30 days", counted(f.configured.budgets, "budget", "budgets"),
+                                                                  counted(s->budget_windows_charged, "window is", "windows are"), counted(s->over_budget, "call was", "calls were")));
   return unproven(counted(f.configured.budgets, "budget is", "budgets are") + " set; none was charged yet", s ? "make a call" : std::string(kAsk));
 }
 
@@ -225,8 +259,14 @@ Judgement transport(const ReadinessFacts& f) {
 }
 
 Judgement providers(const ReadinessFacts& f) {
-  if (f.configured.outside) return passed(counted(f.configured.providers, "provider is", "providers are") + " configured");
-  return unproven("only the simulator answers", "name a provider under providers:");
+  const auto& real = f.configured.real;
+  if (real.empty()) return unproven("only the simulator answers", "name a provider under providers:");
+  const auto* s = looked(f);
+  if (!s) return unproven(fmt::format("{} configured: {}; {}", counted(real.size(), "provider is", "providers are"), listed(real), not_looked()), std::string(kAsk));
+  std::vector<std::string> answered;
+  std::ranges::copy_if(real, std::back_inserter(answered), [&](const auto& name) { return std::ranges::find(s->answered_by, name) != s->answered_by.end(); });
+  if (answered.empty()) return unproven(fmt::format("{} configured; none of them answered a call in the last 30 days", counted(real.size(), "provider is", "providers are")), "make a call to each");
+  return passed(fmt::format("{} of {} answered calls in the last 30 days: {}", answered.size(), counted(real.size(), "provider", "providers"), listed(answered)));
 }
 
 constexpr ReadinessLine kLines[] = {
@@ -281,7 +321,7 @@ json::object readiness_json(const ReadinessFacts& facts) {
   for (const auto& line : kLines) {
     const Judgement j = line.judge(facts);
     ++count[static_cast<std::size_t>(j.state)];
-    lines.push_back(json::object{{"id", line.id}, {"group", line.group}, {"question", line.question}, {"state", to_string(j.state)}, {"evidence", j.evidence}, {"todo", j.todo}, {"see", line.see}});
+    lines.push_back(json::object{{"id", line.id}, {"group", line.group}, {"question", line.question}, {"state", to_string(j.state)}, {"evidence", j.evidence}, {"todo", j.todo}, {"see", line.see}, {"told", line.told}});
   }
   json::object out{{"passed", count[0]}, {"failed", count[1]}, {"unproven", count[2]}, {"not_applicable", count[3]}};
   if (facts.seen) out["looked_back_to"] = to_rfc3339(facts.seen->since);

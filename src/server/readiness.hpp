@@ -21,7 +21,7 @@ namespace ballast::server {
 
 // What the configuration says.
 struct ConfiguredFacts {
-  bool outside = false;                          // a provider other than the simulator
+  std::vector<std::string> real;                 // providers other than the simulator
   std::vector<std::string> alone;                // routes all of whose targets are one provider's, and that have no answer of their own
   std::vector<std::string> untried;              // routes that try once only
   std::vector<std::string> unpriced;             // targets whose price nobody knows, of providers that cost money
@@ -36,20 +36,32 @@ struct ConfiguredFacts {
   std::vector<std::string> keys_without_end;     // configured keys that call, without an expiry
 };
 
-// What the ledger, the database and this process have seen. Times are zero where it never happened.
+// What the ledger, the database and this process have seen, of the last kReadinessLooksBack. Times are zero where it never happened.
 struct SeenFacts {
-  WallTime since{};                              // how far back the calls were looked at
+  // The calls.
+  WallTime since{};                              // how far back they were looked at
   std::uint64_t calls = 0, failed = 0, direct = 0;   // direct: they named a model, not a route
   std::uint64_t cache_hits = 0, retried = 0, fell_over = 0;   // fell_over: answered by another target than the first that was asked
   WallTime last_fall_over{};
+  std::uint64_t rescued = 0, degraded = 0;       // rescued: of those that fell over, streams that had begun (the newest are looked at); degraded: answered by
+                                                 // a route's own answer, or from what the cache had kept past its time
+  std::uint64_t limited = 0, over_budget = 0;    // refused by a limit, by a budget
+  WallTime last_limited{};
+  std::uint64_t busiest_minute = 0;              // calls
+  std::vector<std::string> answered_by;          // providers, by name
   std::int64_t incurred_nano = 0, dearest_nano = 0;
+  // This process, since its start.
   std::uint64_t breakers_opened = 0, breakers_open_now = 0;
-  std::uint64_t jobs = 0, dead = 0;              // jobs: submitted in the range
+  std::uint64_t budget_windows_charged = 0;
+  std::uint64_t exported = 0, not_exported = 0;  // spans that a collector took, and that none did
+  // Work, and what people did.
+  std::uint64_t jobs = 0, dead = 0, redriven = 0;   // jobs: submitted in the range
   WallTime oldest_dead{};
   std::uint64_t approvals = 0, verdicts = 0, idempotent = 0;
-  std::uint64_t budget_windows_charged = 0;
   WallTime last_backup{}, last_restore{};
-  WallTime last_alert{};                         // delivered to a receiver
+  WallTime last_alert{};                         // a notice that a receiver took
+  WallTime last_alert_lost{};                    // one that its receiver did not take, at its last attempt so far
+  std::string alert_lost_why;
 };
 
 struct ReadinessFacts {
@@ -81,7 +93,7 @@ const ReadinessLine* told_line(std::string_view id);
 inline constexpr Duration kReadinessLooksBack = std::chrono::hours(24 * 30);
 inline constexpr Duration kEvidenceLasts = std::chrono::hours(24 * 180);
 
-// {"passed","failed","unproven","not_applicable","looked_back_to"?,"lines":[{id, group, question, state, evidence, todo, see}]}
+// {"passed","failed","unproven","not_applicable","looked_back_to"?,"lines":[{id, group, question, state, evidence, todo, see, told}]}
 json::object readiness_json(const ReadinessFacts& facts);
 
 // The configuration in force, for whoever asks on any thread. Thread-safe.

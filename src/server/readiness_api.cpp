@@ -17,6 +17,10 @@ void add_process(const Parts& parts, SeenFacts& seen) {
     seen.breakers_open_now += b.view.state != gateway::BreakerState::closed;
   }
   for (const auto& w : parts.gateway.setup()->budgets->status()) seen.budget_windows_charged += w.spent.nano > 0;
+  if (!parts.configured || !parts.configured->get().telemetry) return;
+  auto& spans = parts.metrics.counters("ballast_spans_total", "Spans by what became of them on the way to the collector.", {"outcome"});
+  seen.exported = spans.with({"exported"}).value();
+  seen.not_exported = spans.with({"failed"}).value() + spans.with({"dropped"}).value();
 }
 
 Task<void> readiness(net::Exchange& exchange, const Parts& parts) {

@@ -1,4 +1,6 @@
 // What happened: usage, decisions, calls. Read from the ledger; admin and read keys see all, usage keys their own.
+#include <algorithm>
+
 #include "base/log.hpp"
 #include "base/text.hpp"
 #include "net/url.hpp"
@@ -6,6 +8,7 @@
 #include "server/await_call.hpp"
 #include "server/call_filter.hpp"
 #include "server/feedback_json.hpp"
+#include "server/heavy.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
 #include "server/stat_json.hpp"
@@ -50,7 +53,7 @@ Task<void> usage(net::Exchange& exchange, const Parts& parts) {
   co_await catch_up(exchange, parts);
   const auto q = read_usage(exchange.request(), *who);
   if (!q) co_return co_await reply_problem(exchange, q.error());
-  const auto rows = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::usage(tx, *q); });
+  const auto rows = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::usage(tx, *q); }, kHeavy);
   if (!rows) co_return co_await reply_problem(exchange, rows.error());
   co_await reply_json(exchange, 200, usage_json(*rows, *q));
 }
@@ -85,16 +88,67 @@ Task<void> decision(net::Exchange& exchange, const Parts& parts, std::string nam
   co_await reply_text(exchange, 200, "application/json", text);
 }
 
+struct Found {
+  records::CallPage page;
+  std::string whole;                                     // its calls as JSON, separated by commas; the page itself has then none
+  std::size_t calls = 0;
+};
+
+// Made on the database's thread: a thousand records are megabytes, and the loop has calls to serve.
+void make_whole(Found& found) {
+  for (const auto& call : found.page.calls) found.whole.append(found.whole.empty() ? "" : ",").append(records::to_json(call));
+  found.page.calls.clear();
+}
+
+// At most so many steps, each a read of its own: the first comes as soon as any, and who has to go on lets others look before him.
+Task<Result<Found>> search(net::Exchange& exchange, const Parts& parts, const records::CallFilter& filter, std::size_t limit, std::optional<Id> before, std::size_t steps, bool whole) {
+  Found out;
+  const MonoTime due = parts.clock.mono() + store::ReadOptions{}.limit;
+  for (std::size_t n = 0; n < steps; ++n) {
+    if (const auto* gone = exchange.gone(); n > 0 && gone && gone->cancelled()) co_return fail(ErrorCode::caller_cancelled, "the caller has left");
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(std::max(Duration{}, due - parts.clock.mono()));
+    auto step = co_await parts.database.read(
+        exchange.loop(),
+        [&](store::Tx& tx) -> Result<Found> {
+          auto page = records::search_calls(tx, filter, limit - out.calls, before, kSearchStep);
+          if (!page) return fail(std::move(page.error()));
+          Found found{.page = std::move(*page), .whole = {}, .calls = 0};
+          found.calls = found.page.calls.size();
+          if (whole) make_whole(found);
+          return found;
+        },
+        {.limit = left, .priority = n == 0 ? store::Priority::normal : store::Priority::low});
+    if (!step) co_return fail(std::move(step.error()));
+    out.calls += step->calls;
+    if (!step->whole.empty()) out.whole.append(out.whole.empty() ? "" : ",").append(step->whole);
+    std::ranges::move(step->page.calls, std::back_inserter(out.page.calls));
+    before = out.page.next = step->page.next;
+    out.page.searched_to = step->page.searched_to;
+    if (!before || out.calls >= limit) break;
+  }
+  co_return out;
+}
+
 // A page's list: short rows, at once, and no more searching than one waits for.
-Task<void> call_rows(net::Exchange& exchange, const Parts& parts, records::CallFilter filter, std::size_t limit, std::optional<Id> before) {
-  const auto page = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::search_calls(tx, filter, limit, before); });
-  if (!page) co_return co_await reply_problem(exchange, page.error());
+Task<void> call_rows(net::Exchange& exchange, const Parts& parts, const records::CallFilter& filter, std::size_t limit, std::optional<Id> before) {
+  const auto found = co_await search(exchange, parts, filter, limit, before, kSearchSteps, false);
+  if (!found) co_return co_await reply_problem(exchange, found.error());
   json::array rows;
-  for (const records::CallRecord& call : page->calls) rows.push_back(call_row_json(call));
+  for (const records::CallRecord& call : found->page.calls) rows.push_back(call_row_json(call));
   json::object body{{"calls", std::move(rows)}};
-  if (page->next) body["next"] = to_string(*page->next, "call");
-  body["searched_to"] = to_rfc3339(page->searched_to);
+  if (found->page.next) body["next"] = to_string(*found->page.next, "call");
+  body["searched_to"] = to_rfc3339(found->page.searched_to);
   co_await reply_json(exchange, 200, std::move(body));
+}
+
+// Whole records, as many as were asked for, however far back they are.
+Task<void> whole_calls(net::Exchange& exchange, const Parts& parts, const records::CallFilter& filter, std::size_t limit, std::optional<Id> before) {
+  const auto found = co_await search(exchange, parts, filter, limit, before, SIZE_MAX, true);
+  if (!found) co_return co_await reply_problem(exchange, found.error());
+  std::string body = "{\"calls\":[" + found->whole + ']';
+  if (found->page.next) body += ",\"next\":\"" + to_string(*found->page.next, "call") + "\"";
+  body += '}';
+  co_await reply_text(exchange, 200, "application/json", body);
 }
 
 Task<void> calls(net::Exchange& exchange, const Parts& parts) {
@@ -113,17 +167,7 @@ Task<void> calls(net::Exchange& exchange, const Parts& parts) {
     if (!before) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "not a call's id", "before"});
   }
   if (!view.empty()) co_return co_await call_rows(exchange, parts, *filter, *limit, before);
-  const auto rows = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::list_calls(tx, *filter, *limit, before); });
-  if (!rows) co_return co_await reply_problem(exchange, rows.error());
-  std::string body = "{\"calls\":[";
-  for (std::size_t i = 0; i < rows->size(); ++i) {
-    if (i) body += ',';
-    body += records::to_json((*rows)[i]);
-  }
-  body += ']';
-  if (rows->size() == *limit) body += ",\"next\":\"" + to_string(rows->back().id, "call") + "\"";
-  body += '}';
-  co_await reply_text(exchange, 200, "application/json", body);
+  co_await whole_calls(exchange, parts, *filter, *limit, before);
 }
 
 }  // namespace

@@ -3,11 +3,12 @@
 #include "base/log.hpp"
 #include "llm/errors.hpp"
 #include "net/url.hpp"
+#include "server/refused_keys.hpp"
 
 namespace ballast::server {
 
 Task<void> reply_text(net::Exchange& exchange, int status, std::string_view type, std::string_view body) {
-  const net::Headers headers{{"content-type", type}, {"cache-control", "no-store"}};
+  const net::Headers headers{{"content-type", type}, {"cache-control", "no-store"}, {"x-content-type-options", "nosniff"}};
   const auto sent = co_await exchange.respond(status, headers, body);
   if (!sent) log::debug("caller_left", {{"path", exchange.request().path}});
 }
@@ -50,6 +51,13 @@ Task<void> reply_openai_list(net::Exchange& exchange, json::array data, bool has
   co_await reply_json(exchange, 200, std::move(body));
 }
 
+std::string all_of(const net::Headers& headers, std::string_view name) {
+  std::string all;
+  for (const auto& [field, value] : headers)
+    if (net::same_field_name(field, name)) all.append(all.empty() ? "" : ",").append(value);
+  return all;
+}
+
 std::string_view secret_of(const net::RequestHead& request) {
   const auto& h = request.headers;
   return gateway::secret_in(h.get("authorization"), h.get("x-api-key"), h.get("api-key"), h.get("x-goog-api-key"));
@@ -61,9 +69,15 @@ static bool looks(const net::RequestHead& request, const gateway::Principal& who
   return own && request.method == "GET" && request.path.starts_with("/api/") && who.key->scopes.has(gateway::Scope::read);
 }
 
+void note_refused(const net::Exchange& exchange, const Parts& parts, const Error& why) {
+  if (parts.refused && why.code == ErrorCode::caller_unauthenticated && !secret_of(exchange.request()).empty())
+    parts.refused->note(RefusedKeys::Where::header, exchange.peer(), parts.clock.wall());
+}
+
 Result<gateway::Principal> require_scope(net::Exchange& exchange, const Parts& parts, gateway::Scope scope) {
-  const auto token = parts.sessions ? session_token(exchange.request()) : std::string_view();
+  const auto token = parts.sessions ? session_token(exchange.request(), parts) : std::string_view();
   auto who = token.empty() ? parts.gateway.authenticate(exchange.loop().index(), secret_of(exchange.request())) : require_session(exchange.request(), parts, token);
+  if (!who && token.empty()) note_refused(exchange, parts, who.error());
   if (!who) return who;
   if (looks(exchange.request(), *who, scope)) return who;
   if (auto ok = gateway::require(*who, scope); !ok) return fail(std::move(ok.error()));

@@ -17,10 +17,14 @@ int problem_status(ErrorCode code);
 Task<void> reply_openai_error(net::Exchange& exchange, const Error& error);
 Task<void> reply_openai_list(net::Exchange& exchange, json::array data, bool has_more);
 
+// Several fields of one name are one list (RFC 9110, section 5.3).
+std::string all_of(const net::Headers& headers, std::string_view name);
 // The caller's secret, whichever header carries it.
 std::string_view secret_of(const net::RequestHead& request);
+// A request was refused: for its key, if it has one? Then it is counted (refused_keys.hpp).
+void note_refused(const net::Exchange& exchange, const Parts& parts, const Error& why);
 // The token of a page's session, where no header has a key and the path is one that sessions are for; else empty.
-std::string_view session_token(const net::RequestHead& request);
+std::string_view session_token(const net::RequestHead& request, const Parts& parts);
 // Who the session is; caller_forbidden for a change whose headers do not prove that the page made it.
 Result<gateway::Principal> require_session(const net::RequestHead& request, const Parts& parts, std::string_view token);
 // Looks for a session that is not known here, where the request names one: another node may have made it.

@@ -8,6 +8,7 @@ Task<bool> models_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> audit_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> dashboard_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> live_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> steps_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> overview_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> session_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> keys_api(net::Exchange& exchange, const Parts& parts);
@@ -34,6 +35,7 @@ Task<bool> files_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> batches_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> workers_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> pages_api(net::Exchange& exchange, const Parts& parts);
+Task<bool> nodes_api(net::Exchange& exchange, const Parts& parts);
 Task<bool> state_api(net::Exchange& exchange, const Parts& parts, bool draining);
 
 }  // namespace ballast::server

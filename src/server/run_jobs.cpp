@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/reply.hpp"
+#include "work/job_trace.hpp"
 #include "work/run_rows.hpp"
 #include "work/runner.hpp"
 
@@ -37,6 +39,7 @@ Task<Result<void>> check_input(WorkDoor& door, net::Exchange& exchange, const wo
 
 Task<std::vector<Result<work::Accepted>>> submit_seeded(WorkDoor& door, net::Exchange& exchange, std::vector<work::Submission> jobs,
                                                         std::vector<std::vector<work::StageRecord>> journals, work::Also told) {
+  for (auto& job : jobs) work::join_trace(job.spec, exchange.request().headers.get("traceparent"), all_of(exchange.request().headers, "tracestate"));   // else that of the job it comes from
   auto results = co_await door.ask(exchange, [&]() -> Task<std::vector<Result<work::Accepted>>> {
     std::vector<work::Also> seeds;
     for (std::size_t i = 0; i < jobs.size(); ++i) {

@@ -175,12 +175,12 @@ Task<Result<void>> move(net::Exchange& exchange, WorkDoor& door, const gateway::
   for (const Error* e : {version ? nullptr : &version.error(), call_off ? nullptr : &call_off.error(), dry_run ? nullptr : &dry_run.error()})
     if (e) co_return fail(*e);
   work::MoveWish wish{.run = id, .to = version->value_or("current"), .call_off = call_off->value_or(false), .actor = "key:" + who.key_id()};
-  auto plan = co_await work::plan_move(exchange.loop(), door.engine().database(), door.flows(), std::move(wish), now);
+  const bool dry = dry_run->value_or(false);
+  auto plan = dry ? co_await work::plan_move(exchange.loop(), door.engine().database(), door.flows(), std::move(wish), now)
+                  : co_await door.ask(exchange, [&] { return door.jobs().move(std::move(wish), now); });
   if (!plan) co_return fail(std::move(plan.error()));
-  const bool moves = plan->run && !dry_run->value_or(false);
+  const bool moves = plan->run && !dry;
   if (moves) {
-    const auto moved = co_await door.ask(exchange, [&] { return door.engine().replace(plan->run, plan->write); });
-    if (!moved) co_return fail(moved.error());
     log::info("run_moved", {{"id", to_string(id)}, {"from", plan->from}, {"to", plan->to}, {"by", who.key_id()}});
   }
   co_await reply_json(exchange, 200, moved_json(id, *plan, moves));
@@ -220,9 +220,8 @@ Task<Result<void>> signal(net::Exchange& exchange, WorkDoor& door, const gateway
   if (!body) co_return fail(std::move(body.error()));
   body->signal.at = now;
   const auto woken = co_await door.ask(exchange, [&]() -> Task<Result<std::size_t>> {
-    work::Engine& engine = door.engine();
-    body->signal.id = engine.new_id();
-    co_return co_await work::send_signal(engine, body->signal, now + body->kept, kMostWoken);
+    body->signal.id = door.engine().new_id();
+    co_return co_await work::send_signal(door.jobs(), body->signal, now + body->kept, kMostWoken);
   });
   if (!woken) co_return fail(woken.error());
   co_await reply_json(exchange, 202, json::object{{"id", to_string(body->signal.id)}, {"runs", *woken}});

@@ -94,6 +94,7 @@ Task<void> reply(net::Exchange& exchange, Shown shown, int status) {
 
 Task<void> list(WorkDoor& door, net::Exchange& exchange, const gateway::Principal& who) {
   auto shown = co_await door.ask(exchange, [&]() -> Task<Shown> {
+    co_await door.schedules().look();
     json::array all;
     for (const auto& [name, s] : door.schedules().all())
       if (may_see(who, s)) all.push_back(schedule_json(s));
@@ -109,6 +110,7 @@ Task<void> put(WorkDoor& door, net::Exchange& exchange, const gateway::Principal
   if (!made) co_return co_await reply_problem(exchange, made.error());
   auto shown = co_await door.ask(exchange, [&]() -> Task<Shown> {
     auto& schedules = door.schedules();
+    co_await schedules.look();
     if (const auto there = schedules.all().find(name); there != schedules.all().end() && !may_change(who, there->second))
       co_return fail(ErrorCode::caller_conflict, "is the name of another key's schedule", "name");
     auto told = tell_of_act(who, records::audit::schedule_changed, name, door.engine().home().clock().wall(), exchange.body());
@@ -127,6 +129,7 @@ Task<void> act(WorkDoor& door, net::Exchange& exchange, const gateway::Principal
   const std::string_view method = exchange.request().method;
   auto shown = co_await door.ask(exchange, [&]() -> Task<Shown> {
     auto& schedules = door.schedules();
+    co_await schedules.look();
     const auto there = schedules.all().find(name);
     if (there == schedules.all().end() || !may_see(who, there->second)) co_return std::unexpected(gone());
     if (method == "GET") co_return schedule_json(there->second);

@@ -1,5 +1,7 @@
 #include "server/server.hpp"
 
+#include <span>
+
 #include "llm/errors.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
@@ -23,12 +25,21 @@ Task<void> no_route(net::Exchange& exchange) {
   const Error error = methods.empty() ? Error{ErrorCode::caller_not_found, "no such path; /openapi.json lists what there is"}
                                       : Error{ErrorCode::caller_invalid_request, "this path takes " + methods};
   const auto wire = api_of(exchange.request().path, exchange.request().headers.has("anthropic-version"));
-  net::Headers headers{{"content-type", wire ? "application/json" : "application/problem+json"}};
+  net::Headers headers{{"content-type", wire ? "application/json" : "application/problem+json"}, {"cache-control", "no-store"}, {"x-content-type-options", "nosniff"}};
   if (!methods.empty()) headers.put("allow", methods);
   const std::string body = wire ? to_json(llm::error_object(*wire, error)) : to_json(problem_object(error, status));
   const auto sent = co_await exchange.respond(status, headers, body);
   (void)sent;                            // a caller that left wants nothing
 }
+
+// Each says whether it has answered; a path is of one of them.
+using Room = Task<bool> (*)(net::Exchange&, const Parts&);
+constexpr Room kRooms[] = {
+    nodes_api, records_api, series_api, messages_api, export_api, feedback_api, readiness_api, overview_api, live_api, steps_api, audit_api,
+    budgets_api, alerts_api, keys_api, pages_api, dashboard_api};
+constexpr Room kWorkRooms[] = {
+    workers_api, events_api, runs_api, flows_api, effects_api, dead_api, jobs_api, schedules_api, files_api, batches_api, erase_api, webhooks_api,
+    approvals_api, approve_api};
 
 }  // namespace
 
@@ -43,64 +54,14 @@ Task<void> Api::handle(net::Exchange& exchange) {
   if (session) co_return;
   const bool state = co_await state_api(exchange, parts_, is_draining());
   if (state) co_return;
-  const bool records = co_await records_api(exchange, parts_);
-  if (records) co_return;
-  const bool series = co_await series_api(exchange, parts_);
-  if (series) co_return;
-  const bool messages = co_await messages_api(exchange, parts_);
-  if (messages) co_return;
-  const bool exported = co_await export_api(exchange, parts_);
-  if (exported) co_return;
-  const bool feedback = co_await feedback_api(exchange, parts_);
-  if (feedback) co_return;
-  const bool readiness = co_await readiness_api(exchange, parts_);
-  if (readiness) co_return;
-  const bool overview = co_await overview_api(exchange, parts_);
-  if (overview) co_return;
-  const bool live = co_await live_api(exchange, parts_);
-  if (live) co_return;
-  const bool audit = co_await audit_api(exchange, parts_);
-  if (audit) co_return;
-  const bool budgets = co_await budgets_api(exchange, parts_);
-  if (budgets) co_return;
-  const bool alerts = co_await alerts_api(exchange, parts_);
-  if (alerts) co_return;
-  if (parts_.work) {
-    const bool workers = co_await workers_api(exchange, parts_);
-    if (workers) co_return;
-    const bool events = co_await events_api(exchange, parts_);
-    if (events) co_return;
-    const bool runs = co_await runs_api(exchange, parts_);
-    if (runs) co_return;
-    const bool flows = co_await flows_api(exchange, parts_);
-    if (flows) co_return;
-    const bool effects = co_await effects_api(exchange, parts_);
-    if (effects) co_return;
-    const bool dead = co_await dead_api(exchange, parts_);
-    if (dead) co_return;
-    const bool jobs = co_await jobs_api(exchange, parts_);
-    if (jobs) co_return;
-    const bool schedules = co_await schedules_api(exchange, parts_);
-    if (schedules) co_return;
-    const bool files = co_await files_api(exchange, parts_);
-    if (files) co_return;
-    const bool batches = co_await batches_api(exchange, parts_);
-    if (batches) co_return;
-    const bool erasure = co_await erase_api(exchange, parts_);
-    if (erasure) co_return;
-    const bool webhooks = co_await webhooks_api(exchange, parts_);
-    if (webhooks) co_return;
-    const bool approvals = co_await approvals_api(exchange, parts_);
-    if (approvals) co_return;
-    const bool links = co_await approve_api(exchange, parts_);
-    if (links) co_return;
+  for (const Room room : parts_.work ? std::span<const Room>(kWorkRooms) : std::span<const Room>()) {
+    const bool answered = co_await room(exchange, parts_);
+    if (answered) co_return;
   }
-  const bool keys = co_await keys_api(exchange, parts_);
-  if (keys) co_return;
-  const bool pages = co_await pages_api(exchange, parts_);
-  if (pages) co_return;
-  const bool dashboard = co_await dashboard_api(exchange, parts_);
-  if (dashboard) co_return;
+  for (const Room room : kRooms) {
+    const bool answered = co_await room(exchange, parts_);
+    if (answered) co_return;
+  }
   co_await no_route(exchange);
 }
 

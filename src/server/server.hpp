@@ -21,8 +21,10 @@
 //   session_api    /api/session             signing in to the dashboard
 //   audit_api      /api/audit, /api/config
 //   live_api       /api/live
+//   steps_api      /api/steps
 //   overview_api   /api/overview, /api/money
 //   dashboard_api  /, /assets/*, the page's own addresses
+//   nodes_api      /api/nodes
 //   state_api      /api/breakers, /api/budgets, /api/providers, /metrics, /healthz, /readyz, /openapi.json
 //
 // Native routes answer errors as RFC 9457 problem details; the models' routes in their own API's shape.
@@ -37,6 +39,11 @@
 #include "net/server.hpp"
 #include "store/database.hpp"
 
+namespace ballast::cluster {
+class Membership;                                // membership.hpp
+class Duties;                                    // duties.hpp
+}
+
 namespace ballast::watch {
 class Watcher;                                   // watcher.hpp
 }
@@ -49,11 +56,13 @@ namespace ballast::server {
 
 class WorkDoor;                                  // work_door.hpp
 class Pages;                                     // pages.hpp
+class RefusedKeys;                               // refused_keys.hpp
 class Sessions;                                  // sessions.hpp
 class ConfiguredNow;                             // readiness.hpp
 class Dashboard;                                 // dashboard.hpp
 class ShownConfig;                               // shown_config.hpp
 class Live;                                      // live.hpp
+class Steps;                                     // steps.hpp
 
 // Borrowed; all of it outlives the Api.
 struct Parts {
@@ -69,9 +78,13 @@ struct Parts {
   const Dashboard* dashboard = nullptr;          // null: there is no page
   const ShownConfig* config = nullptr;           // null: it is not shown
   Live* live = nullptr;                          // null: nobody follows
+  Steps* steps = nullptr;                        // null: nobody follows a call of his
   bool tls = false;                              // this server speaks it: cookies are for it alone
   const ConfiguredNow* configured = nullptr;     // null only in tests of other routes
   watch::Watcher* watcher = nullptr;             // null: nothing is watched
+  const cluster::Membership* members = nullptr;  // both null only in tests of other routes
+  const cluster::Duties* duties = nullptr;
+  RefusedKeys* refused = nullptr;                // null: keys that are none are not counted
 };
 
 class Api final : public net::Handler {

@@ -1,7 +1,10 @@
 // Signing in to the dashboard, out of it, and who is in: a key goes in once, a cookie comes back. What a cookie may do is what its key may, on paths
 // below /api/ and /v1/ alone; and who changes anything by it proves that a page of this server does: by a header that no other site can send.
 #include "base/log.hpp"
+#include "base/text.hpp"
+#include "cluster/topics.hpp"
 #include "records/audit.hpp"
+#include "server/refused_keys.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
 #include "server/sessions.hpp"
@@ -22,11 +25,13 @@ Result<void> same_site(const net::RequestHead& request) {
 }
 
 std::string cookie_of(std::string_view token, Duration life, bool secure) {
-  return fmt::format("{}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{}", kSessionCookie, token, std::chrono::ceil<std::chrono::seconds>(life).count(), secure ? "; Secure" : "");
+  return fmt::format("{}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{}", secure ? kSecureSessionCookie : kSessionCookie, token, std::chrono::ceil<std::chrono::seconds>(life).count(), secure ? "; Secure" : "");
 }
 
 // A proxy before this server may speak TLS for it. Who only says so has a cookie that his browser keeps to itself.
-bool secure(const net::RequestHead& request, const Parts& parts) { return parts.tls || request.headers.get("x-forwarded-proto") == "https"; }
+bool secure(const net::RequestHead& request, const Parts& parts) {
+  return parts.tls || iequals(trim(split(request.headers.get("x-forwarded-proto"), ',').front()), "https");
+}
 
 json::object session_json(const gateway::Principal& who, const Parts& parts, std::optional<WallTime> expires) {
   return {{"key", {{"id", who.key_id()}, {"name", who.key_name()}, {"scopes", gateway::to_string(who.key->scopes)}}},
@@ -36,7 +41,7 @@ json::object session_json(const gateway::Principal& who, const Parts& parts, std
 }
 
 Task<void> answer(net::Exchange& exchange, int status, std::string_view cookie, std::string_view body) {
-  net::Headers headers{{"content-type", "application/json"}, {"cache-control", "no-store"}};
+  net::Headers headers{{"content-type", "application/json"}, {"cache-control", "no-store"}, {"x-content-type-options", "nosniff"}};
   if (!cookie.empty()) headers.put("set-cookie", cookie);
   const auto sent = co_await exchange.respond(status, headers, body);
   if (!sent) log::debug("caller_left", {{"path", exchange.request().path}});
@@ -65,22 +70,26 @@ Task<void> sign_in(net::Exchange& exchange, const Parts& parts) {
   const std::string address = address_of(exchange.peer());
   Sessions& sessions = *parts.sessions;
   if (const auto ok = same_site(exchange.request()); !ok) co_return co_await reply_problem(exchange, ok.error());
-  if (const auto ok = sessions.may_try(address, now); !ok) co_return co_await reply_problem(exchange, ok.error());
   const auto key = key_in(exchange);
   if (!key) co_return co_await reply_problem(exchange, key.error());
+  const auto may = sessions.may_try(address, now);
+  if (!may && key->size() < kBeyondGuessing) co_return co_await reply_problem(exchange, may.error());
   auto who = parts.gateway.authenticate(exchange.loop().index(), *key);
+  if (!who && !may) co_return co_await reply_problem(exchange, may.error());
   if (!who) {
     sessions.failed(address, now);
+    if (parts.refused) parts.refused->note(RefusedKeys::Where::sign_in, exchange.peer(), now);
     log::warn("sign_in_refused", {{"address", address}});
     who.error().field = "key";
     co_return co_await reply_problem(exchange, who.error());
   }
   const auto made = sessions.make(*who->key, *key, now);
-  const std::string_view before = session_token(exchange.request());
+  const std::string_view before = session_token(exchange.request(), parts);
   const auto stored = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) -> Result<void> {
     if (!before.empty())
       if (auto gone = records::delete_session(tx, sha256(before)); !gone) return gone;
     if (auto done = records::insert_session(tx, made.row); !done) return done;
+    if (auto bound = records::bound_sessions(tx, made.row.key_id, sessions.options().most_of_a_key); !bound) return bound;
     return tell(tx, records::audit::session_opened, *who, address, now);
   });
   if (!stored) co_return co_await reply_problem(exchange, stored.error());
@@ -94,9 +103,10 @@ Task<void> sign_in(net::Exchange& exchange, const Parts& parts) {
 }
 
 Task<void> show(net::Exchange& exchange, const Parts& parts) {
-  const std::string_view token = session_token(exchange.request());
+  const std::string_view token = session_token(exchange.request(), parts);
   if (token.empty()) {
     const auto who = parts.gateway.authenticate(exchange.loop().index(), secret_of(exchange.request()));
+    if (!who) note_refused(exchange, parts, who.error());
     if (!who) co_return co_await reply_problem(exchange, who.error());
     co_return co_await reply_json(exchange, 200, session_json(*who, parts, who->key->expires));
   }
@@ -108,7 +118,7 @@ Task<void> show(net::Exchange& exchange, const Parts& parts) {
 }
 
 Task<void> sign_out(net::Exchange& exchange, const Parts& parts) {
-  const std::string_view token = session_token(exchange.request());
+  const std::string_view token = session_token(exchange.request(), parts);
   if (token.empty()) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_unauthenticated, "nobody is signed in", "cookie"});
   const auto who = require_session(exchange.request(), parts, token);
   if (!who) co_return co_await reply_problem(exchange, who.error());
@@ -117,6 +127,7 @@ Task<void> sign_out(net::Exchange& exchange, const Parts& parts) {
   const std::string address = address_of(exchange.peer());
   const auto done = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) -> Result<void> {
     if (auto gone = records::delete_session(tx, digest); !gone) return gone;
+    if (auto told = cluster::touch(tx, cluster::Topic::sessions); !told) return told;
     return tell(tx, records::audit::session_closed, *who, address, now);
   });
   if (!done) co_return co_await reply_problem(exchange, done.error());
@@ -128,10 +139,10 @@ Task<void> sign_out(net::Exchange& exchange, const Parts& parts) {
 
 }  // namespace
 
-std::string_view session_token(const net::RequestHead& request) {
+std::string_view session_token(const net::RequestHead& request, const Parts& parts) {
   if (!request.path.starts_with("/api/") && !request.path.starts_with("/v1/")) return {};
   if (!secret_of(request).empty()) return {};
-  return session_token_in(request.headers.get("cookie"));
+  return session_token_in(request.headers.get("cookie"), secure(request, parts));
 }
 
 Result<gateway::Principal> require_session(const net::RequestHead& request, const Parts& parts, std::string_view token) {
@@ -145,9 +156,18 @@ Result<gateway::Principal> require_session(const net::RequestHead& request, cons
   return std::move(held->who);
 }
 
+bool may_still(net::Exchange& exchange, const Parts& parts, gateway::Scope scope) {
+  const auto token = parts.sessions ? session_token(exchange.request(), parts) : std::string_view();
+  if (token.empty()) return require_scope(exchange, parts, scope).has_value();
+  const auto held = parts.sessions->find(token, parts.clock.wall(), true);
+  if (!held) return false;
+  const bool reads_all = scope != gateway::Scope::admin && held->who.key->scopes.has(gateway::Scope::read);
+  return reads_all || gateway::require(held->who, scope).has_value();
+}
+
 Task<void> acquaint(net::Exchange& exchange, const Parts& parts) {
   if (!parts.sessions) co_return;
-  const std::string_view token = session_token(exchange.request());
+  const std::string_view token = session_token(exchange.request(), parts);
   if (token.empty() || parts.sessions->knows(token) || !parts.sessions->may_ask(parts.clock.wall())) co_return;
   const Digest digest = sha256(token);
   const auto found = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) { return records::find_session(tx, digest); });

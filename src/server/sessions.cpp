@@ -47,7 +47,7 @@ Result<void> Sessions::put(const records::SessionRow& row) {
   }
   if (of_key >= options_.most_of_a_key) entries_.erase(oldest);
   if (entries_.size() >= options_.most) return fail(ErrorCode::internal_unavailable, fmt::format("no more than {} sessions at a time", options_.most));
-  entries_[row.digest] = {row, false};
+  entries_[row.digest] = {.row = row, .fresh = true};
   return {};
 }
 
@@ -79,6 +79,7 @@ bool Sessions::knows(std::string_view token) const {
 void Sessions::drop(const Digest& digest) {
   const std::lock_guard hold(mutex_);
   entries_.erase(digest);
+  if (looking_) dropped_.insert(digest);
 }
 
 bool Sessions::may_ask(WallTime now) {
@@ -89,17 +90,27 @@ bool Sessions::may_ask(WallTime now) {
   return ++asked_ <= options_.asked_a_second;
 }
 
-void Sessions::follow(const std::vector<records::SessionRow>& rows, WallTime asked) {
+void Sessions::look() {
+  const std::lock_guard hold(mutex_);
+  for (auto& [digest, e] : entries_) e.fresh = false;
+  dropped_.clear();
+  looking_ = true;
+}
+
+void Sessions::follow(const std::vector<records::SessionRow>& rows) {
   const std::lock_guard hold(mutex_);
   std::unordered_map<Digest, Entry, DigestHash> next;
   for (const auto& row : rows) {
-    Entry& e = next[row.digest] = {row, false};
-    if (const auto here = entries_.find(row.digest); here != entries_.end()) e = {here->second.row, here->second.used};
+    if (dropped_.contains(row.digest)) continue;
+    Entry& e = next[row.digest] = {.row = row};
+    if (const auto here = entries_.find(row.digest); here != entries_.end()) e = here->second;
     e.row.seen = std::max(e.row.seen, row.seen);
   }
   for (const auto& [digest, e] : entries_)
-    if (e.row.created >= asked) next.emplace(digest, e);
+    if (e.fresh) next.emplace(digest, e);
   entries_ = std::move(next);
+  dropped_.clear();
+  looking_ = false;
 }
 
 std::vector<records::SessionUse> Sessions::take_uses() {
@@ -147,11 +158,12 @@ std::string csrf_of(std::string_view token) {
   return to_base64url(bytes_of(d));
 }
 
-std::string_view session_token_in(std::string_view cookies) {
+std::string_view session_token_in(std::string_view cookies, bool secure) {
+  const std::string_view wanted = secure ? kSecureSessionCookie : kSessionCookie;
   for (const auto one : split(cookies, ';')) {
     const std::string_view pair = trim(one);
     const auto equals = pair.find('=');
-    if (equals == std::string_view::npos || pair.substr(0, equals) != kSessionCookie) continue;
+    if (equals == std::string_view::npos || pair.substr(0, equals) != wanted) continue;
     const std::string_view token = pair.substr(equals + 1);
     return token.size() == kTokenSize ? token : std::string_view();
   }
@@ -161,6 +173,8 @@ std::string_view session_token_in(std::string_view cookies) {
 std::string address_of(std::string_view peer) {
   if (!peer.starts_with('[')) return std::string(peer.substr(0, peer.rfind(':')));
   const std::string_view address = peer.substr(1, peer.find(']') - 1);
+  constexpr std::string_view mapped = "::ffff:";                  // an IPv4 caller of a socket for both
+  if (address.starts_with(mapped) && address.contains('.')) return std::string(address.substr(mapped.size()));
   std::size_t end = 0;
   for (int groups = 0; groups < 4 && end < address.size() && address.substr(end, 2) != "::"; ++groups) end = std::min(address.find(':', end + 1), address.size());
   return end ? std::string(address.substr(0, end)) : "::";

@@ -12,14 +12,24 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "gateway/keys.hpp"
 #include "records/sessions.hpp"
 
+namespace ballast::net {
+class Exchange;
+}
+
 namespace ballast::server {
 
-inline constexpr std::string_view kSessionCookie = "ballast_session", kCsrfHeader = "x-ballast-csrf";
+struct Parts;
+
+// By TLS a browser keeps the second name to this host alone, so that no neighbour under its domain and no clear connection puts one there.
+inline constexpr std::string_view kSessionCookie = "ballast_session", kSecureSessionCookie = "__Host-ballast_session", kCsrfHeader = "x-ballast-csrf";
+
+inline constexpr std::size_t kBeyondGuessing = 32;
 
 class Sessions {
  public:
@@ -54,14 +64,17 @@ class Sessions {
   void drop(const Digest& digest);
   // May the database be asked for a token that is not known here? What another node has made is.
   bool may_ask(WallTime now);
-  // Those of the database as they were `asked` for: others go, unless they were made since.
-  void follow(const std::vector<records::SessionRow>& rows, WallTime asked);
+  // By one thread: `look` before the database is asked for all there are, `follow` with what it said. What was put or dropped here meanwhile
+  // stays so, whatever it said.
+  void look();
+  void follow(const std::vector<records::SessionRow>& rows);
   // Used since this was asked before, and when: for a batch to the database.
   std::vector<records::SessionUse> take_uses();
   std::size_t size() const;
   const Options& options() const { return options_; }
 
   // Signing in: no more failures than allowed came from this address in the last minute. The error says when to try again.
+  // Not for who has a key of kBeyondGuessing bytes or more: others must not keep him out, and nobody finds one by trying.
   Result<void> may_try(std::string_view address, WallTime now);
   void failed(std::string_view address, WallTime now);
 
@@ -69,6 +82,7 @@ class Sessions {
   struct Entry {
     records::SessionRow row;
     bool used = false;
+    bool fresh = false;                              // put since the last look began
   };
   struct DigestHash {
     std::size_t operator()(const Digest& d) const;
@@ -83,6 +97,8 @@ class Sessions {
   const Options options_;
   mutable std::mutex mutex_;
   std::unordered_map<Digest, Entry, DigestHash> entries_;
+  std::unordered_set<Digest, DigestHash> dropped_;   // while a look is under way
+  bool looking_ = false;
   std::map<std::string, Minute, std::less<>> failures_;   // of this minute, by address; "" is all together
   std::int64_t asked_second_ = 0;
   std::size_t asked_ = 0;
@@ -90,8 +106,10 @@ class Sessions {
 
 // What a page sends with all that changes something.
 std::string csrf_of(std::string_view token);
-// Of a Cookie header's value; empty: none, or one that cannot be ours.
-std::string_view session_token_in(std::string_view cookies);
+// Of a Cookie header's value that came by TLS, or in clear; empty: none, or one that cannot be ours.
+std::string_view session_token_in(std::string_view cookies, bool secure);
+// Who was let in to something that takes long, a feed or an export: may he still? Looking on does not keep his session alive.
+bool may_still(net::Exchange& exchange, const Parts& parts, gateway::Scope scope);
 // "192.0.2.7" of "192.0.2.7:5000"; of an IPv6 address the network (/64) that one household has.
 std::string address_of(std::string_view peer);
 

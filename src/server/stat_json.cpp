@@ -29,6 +29,7 @@ json::object stat_json(const records::Figures& f) {
   o["incurred_usd"] = to_usd({f.incurred_nano});
   o["billed_usd"] = to_usd({f.billed_nano});
   o["saved_usd"] = to_usd({f.saved_nano});
+  o["routing_saved_usd"] = to_usd({f.routing_saved_nano});
   o["latency_ms"] = percentiles(f.latency);
   o["first_token_ms"] = percentiles(f.first_token);
   return o;

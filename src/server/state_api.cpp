@@ -1,6 +1,9 @@
 // How things stand: health, metrics, breakers, budgets, providers; and the description of the API itself.
+#include "base/log.hpp"
+#include "cluster/membership.hpp"
 #include "net/url.hpp"
 #include "server/budget_json.hpp"
+#include "server/job_records.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
 #include "server/work_metrics.hpp"
@@ -17,14 +20,21 @@ Task<void> ready(net::Exchange& exchange, const Parts& parts, bool draining) {
   json::object checks;
   bool good = !draining;
   checks["accepting"] = !draining;
-  const auto read = co_await parts.database.read(exchange.loop(), [](store::Tx& tx) -> Result<bool> {
+  const auto works_here = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) -> Result<bool> {
+    if (parts.work) return parts.work->engine().holds_node(tx);
     auto rows = tx.run("SELECT 1");
     if (!rows) return fail(rows.error());
-    return true;
+    return false;
   }, {.limit = std::chrono::milliseconds(2000)});
-  checks["database"] = read.has_value();
+  checks["database"] = works_here.has_value();
   const auto journal = parts.gateway.world().journal.stats();
   checks["journal"] = !journal.failing;
+  // Whether its jobs are its own, not those of a node that another has taken over. Unknown for as long as nobody can be asked.
+  if (parts.members) {
+    checks["member"] = !parts.members->lost();
+    good = good && !parts.members->lost();
+  }
+  if (parts.work) checks["work"] = works_here.value_or(true);
   // The call road does not need the database: an outage of it is told, and does not take the node out.
   good = good && !journal.failing;
   co_await reply_json(exchange, good ? 200 : 503, json::object{{"ready", good}, {"checks", std::move(checks)}});
@@ -39,7 +49,7 @@ Task<void> metrics(net::Exchange& exchange, const Parts& parts) {
   co_await reply_text(exchange, 200, metrics::content_type(format), parts.metrics.expose(format));
 }
 
-Task<void> breakers(net::Exchange& exchange, const Parts& parts) {
+Task<void> breakers(net::Exchange& exchange, const Parts& parts, const gateway::Principal&) {
   json::array list;
   const MonoTime now = parts.clock.mono();
   for (const auto& b : parts.gateway.world().breakers.list()) {
@@ -54,16 +64,24 @@ Task<void> breakers(net::Exchange& exchange, const Parts& parts) {
   co_await reply_json(exchange, 200, json::object{{"breakers", std::move(list)}});
 }
 
-Task<void> reset_breaker(net::Exchange& exchange, const Parts& parts) {
+// What is done in memory is told behind it: an incident does not wait for a database that is away.
+Task<void> tell(net::Exchange& exchange, const Parts& parts, const gateway::Principal& who, std::string_view action, std::string subject) {
+  const auto entry = tell_of_act(who, action, std::move(subject), parts.clock.wall());
+  const auto told = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) { return entry(tx); });
+  if (!told) log::error("act_not_told", {{"action", action}, {"by", who.key_id()}, {"why", told.error().message}});
+}
+
+Task<void> reset_breaker(net::Exchange& exchange, const Parts& parts, const gateway::Principal& who) {
   const std::string provider = query(exchange.request(), "provider");
   const std::string model = query(exchange.request(), "model");
   if (provider.empty()) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "name the provider", "provider"});
   if (!parts.gateway.world().breakers.reset(provider, model))
     co_return co_await reply_problem(exchange, Error{ErrorCode::caller_not_found, "no such breaker", "provider"});
+  co_await tell(exchange, parts, who, records::audit::breaker_reset, model.empty() ? provider : fmt::format("{}/{}", provider, model));
   co_await reply_json(exchange, 200, json::object{{"reset", true}});
 }
 
-Task<void> budgets(net::Exchange& exchange, const Parts& parts) {
+Task<void> budgets(net::Exchange& exchange, const Parts& parts, const gateway::Principal&) {
   const auto setup = parts.gateway.setup();
   json::array list;
   for (const auto& b : setup->budgets->status())
@@ -74,15 +92,16 @@ Task<void> budgets(net::Exchange& exchange, const Parts& parts) {
   co_await reply_json(exchange, 200, json::object{{"budgets", std::move(list)}, {"distrusted_models", std::move(stopped)}});
 }
 
-Task<void> trust(net::Exchange& exchange, const Parts& parts) {
+Task<void> trust(net::Exchange& exchange, const Parts& parts, const gateway::Principal& who) {
   const std::string model = query(exchange.request(), "model");
   if (model.empty()) co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, "name the model as provider/model", "model"});
   if (!parts.gateway.setup()->budgets->trust(model))
     co_return co_await reply_problem(exchange, Error{ErrorCode::caller_not_found, "the ceilings of \"" + model + "\" are trusted; distrusted_models of GET /api/budgets lists those that are not", "model"});
+  co_await tell(exchange, parts, who, records::audit::model_trusted, model);
   co_await reply_json(exchange, 200, json::object{{"trusted", model}});
 }
 
-Task<void> providers(net::Exchange& exchange, const Parts& parts) {
+Task<void> providers(net::Exchange& exchange, const Parts& parts, const gateway::Principal&) {
   json::array list;
   for (const auto& [name, p] : parts.gateway.setup()->providers) {
     json::array credentials;
@@ -95,7 +114,7 @@ Task<void> providers(net::Exchange& exchange, const Parts& parts) {
   co_await reply_json(exchange, 200, json::object{{"providers", std::move(list)}});
 }
 
-using Action = Task<void> (*)(net::Exchange&, const Parts&);
+using Action = Task<void> (*)(net::Exchange&, const Parts&, const gateway::Principal&);
 struct Native {
   std::string_view method, path;
   gateway::Scope scope;
@@ -119,7 +138,7 @@ Task<bool> state_api(net::Exchange& exchange, const Parts& parts, bool draining)
     if (!who)
       co_await reply_problem(exchange, who.error());
     else
-      co_await n.act(exchange, parts);
+      co_await n.act(exchange, parts, *who);
     co_return true;
   }
   if (request.method != "GET" && request.method != "HEAD") co_return false;

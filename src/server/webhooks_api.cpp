@@ -1,6 +1,7 @@
 // Webhooks: what is owed, was delivered, or is dead; delivered again when somebody says so.
 #include "base/log.hpp"
 #include "base/text.hpp"
+#include "server/job_records.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
 #include "server/work_door.hpp"
@@ -19,8 +20,15 @@ std::optional<std::int64_t> id_from(std::string_view text) {
   return *id;
 }
 
+// The path of an alert's receiver may be all that keeps others out, as with Slack's hooks: whoever reads is told its host.
+std::string shown_url(const work::OutboxRow& row) {
+  if (!row.kind.starts_with("alert.")) return row.url;
+  const auto path = row.url.find('/', row.url.find("//") + 2);
+  return path == std::string::npos ? row.url : row.url.substr(0, path) + "/…";
+}
+
 json::object webhook_json(const work::OutboxEntry& e) {
-  json::object o{{"id", work::webhook_id(e.row)}, {"type", e.row.kind}, {"state", to_string(e.state)}, {"url", e.row.url}, {"attempts", e.row.attempt}, {"created", to_rfc3339(e.row.created)}};
+  json::object o{{"id", work::webhook_id(e.row)}, {"type", e.row.kind}, {"state", to_string(e.state)}, {"url", shown_url(e.row)}, {"attempts", e.row.attempt}, {"created", to_rfc3339(e.row.created)}};
   if (const work::JobId job{e.row.id}; e.row.kind.starts_with("job.")) o["job"] = to_string(job);
   if (!e.row.secret_ref.empty()) o["secret"] = e.row.secret_ref;             // its name
   if (e.state == work::OutboxState::pending) o["due"] = to_rfc3339(e.due);
@@ -74,7 +82,13 @@ Task<void> show(WorkDoor& door, net::Exchange& exchange, std::int64_t id, int st
 }
 
 Task<void> redrive(WorkDoor& door, net::Exchange& exchange, const Parts& parts, const gateway::Principal& who, std::int64_t id) {
-  const auto done = co_await door.engine().database().write(exchange.loop(), [&](store::Tx& tx) { return work::redrive_outbox(tx, id, parts.clock.wall()); });
+  const auto tell = tell_of_act(who, records::audit::webhook_redriven, fmt::format("{}{}", kPrefix, id), parts.clock.wall());
+  const auto done = co_await door.engine().database().write(exchange.loop(), [&](store::Tx& tx) {
+    auto again = work::redrive_outbox(tx, id, parts.clock.wall());
+    if (again)
+      if (auto told = tell(tx); !told) again = std::unexpected(std::move(told.error()));
+    return again;
+  });
   if (!done) co_return co_await reply_problem(exchange, done.error());
   door.webhooks().poke();
   log::info("webhook_redriven", {{"id", id}, {"by", who.key_id()}});

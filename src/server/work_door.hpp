@@ -6,6 +6,7 @@
 #include "base/on_loop.hpp"
 #include "net/server.hpp"
 #include "work/batches.hpp"
+#include "work/door.hpp"
 #include "work/engine.hpp"
 #include "work/flow_book.hpp"
 #include "work/schedules.hpp"
@@ -18,10 +19,12 @@ inline constexpr std::string_view kFilesPath = "/v1/files";
 // Thread-safe. Outlives every exchange.
 class WorkDoor {
  public:
-  WorkDoor(work::Engine& engine, work::FlowBook& flows, work::Webhooks& webhooks, work::Schedules& schedules, work::Batches& batches,
+  WorkDoor(work::Door& jobs, work::FlowBook& flows, work::Webhooks& webhooks, work::Schedules& schedules, work::Batches& batches,
            std::uint64_t most_file_bytes)
-      : engine_(engine), flows_(flows), webhooks_(webhooks), schedules_(schedules), batches_(batches), most_file_bytes_(most_file_bytes) {}
-  // Only inside what `ask` runs; but for `home` and `database`.
+      : jobs_(jobs), engine_(jobs.engine()), flows_(flows), webhooks_(webhooks), schedules_(schedules), batches_(batches), most_file_bytes_(most_file_bytes) {}
+  // What is done about a job, wherever in the installation it is. Only inside what `ask` runs.
+  work::Door& jobs() { return jobs_; }
+  // Of this process alone. Only inside what `ask` runs; but for `home` and `database`.
   work::Engine& engine() { return engine_; }
   // `co_await door.ask(exchange, [&]() -> Task<T> {…})`: the task runs on the engine's loop.
   template <class Make>
@@ -37,6 +40,7 @@ class WorkDoor {
   std::uint64_t new_ticket() { return tickets_.fetch_add(1, std::memory_order_relaxed) + 1; }
 
  private:
+  work::Door& jobs_;
   work::Engine& engine_;
   work::FlowBook& flows_;
   work::Webhooks& webhooks_;
@@ -56,8 +60,8 @@ class Departure {
 
  private:
   void tell() {
-    work::Engine& engine = door_.engine();
-    engine.home().post([&engine, ticket = ticket_] { engine.stop_waiting(ticket); });
+    work::Door& jobs = door_.jobs();
+    jobs.engine().home().post([&jobs, ticket = ticket_] { jobs.stop_waiting(ticket); });
   }
   WorkDoor& door_;
   const std::uint64_t ticket_;

@@ -66,10 +66,9 @@ Result<work::PullRequest> pull_from(const JsonRef& body) {
 // What was leased for a worker that is gone goes back at once, without counting an attempt.
 Task<void> give_back(WorkDoor& door, net::Exchange& exchange, const std::vector<work::Lease>& leases) {
   (void)co_await door.ask(exchange, [&]() -> Task<bool> {
-    std::vector<work::Commit> commits;
-    for (const auto& l : leases)
-      commits.push_back({.job = l.job->id, .fence = l.fence, .to = work::Commit::To::snoozed, .output = {}, .error = {}, .delay = {}, .also = {}, .children = {}});
-    const auto done = co_await door.engine().commit(std::move(commits));
+    std::vector<work::WorkerWord> words;
+    for (const auto& l : leases) words.push_back({.job = l.job->id, .fence = l.fence, .to = work::Commit::To::snoozed, .output = {}, .error = {}, .delay = {}, .event = {}});
+    const auto done = co_await door.jobs().commit(std::move(words));
     co_return !done.empty();
   });
 }
@@ -105,50 +104,50 @@ Result<Held> held_from(const JsonRef& item) {
   return Held{*job, *number};
 }
 
-using ReadOne = Result<work::Commit> (*)(const JsonRef& item);
+using ReadOne = Result<work::WorkerWord> (*)(const JsonRef& item);
 
-Result<work::Commit> completion(const JsonRef& item) {
+Result<work::WorkerWord> completion(const JsonRef& item) {
   if (auto known = only_members(item, {"id", "fence", "output"}); !known) return fail(std::move(known.error()));
   const auto held = held_from(item);
   if (!held) return fail(held.error());
   const auto output = item.find("output");
-  return work::Commit{.job = held->id, .fence = held->fence, .to = work::Commit::To::done, .output = output ? to_json(output->value()) : "null", .error = {}, .delay = {}, .also = {}, .children = {}};
+  return work::WorkerWord{.job = held->id, .fence = held->fence, .to = work::Commit::To::done, .output = output ? to_json(output->value()) : "null", .error = {}, .delay = {}, .event = {}};
 }
 
 // error: {message, code?}; retry: false when no other attempt would help; delay: when to try again.
-Result<work::Commit> failure(const JsonRef& item) {
+Result<work::WorkerWord> failure(const JsonRef& item) {
   if (auto known = only_members(item, {"id", "fence", "error", "retry", "delay"}); !known) return fail(std::move(known.error()));
   const auto held = held_from(item);
   if (!held) return fail(held.error());
-  work::Commit commit{.job = held->id, .fence = held->fence, .to = work::Commit::To::failed, .output = {}, .error = Error{ErrorCode::internal_error, "the worker gave no reason"}, .delay = {}, .also = {}, .children = {}};
+  work::WorkerWord word{.job = held->id, .fence = held->fence, .to = work::Commit::To::failed, .output = {}, .error = Error{ErrorCode::internal_error, "the worker gave no reason"}, .delay = {}, .event = {}};
   if (const auto error = item.find("error")) {
     const auto message = error->is_string() ? error->as<std::string>() : error->get<std::string>("message");
     if (!message) return fail(message.error());
-    commit.error->message = std::string(utf8_prefix(*message, 8'192));
+    word.error->message = std::string(utf8_prefix(*message, 8'192));
     const auto code = error->is_object() ? error->maybe<std::string>("code") : Result<std::optional<std::string>>(std::nullopt);
     if (!code) return fail(code.error());
-    if (*code) commit.error->code = error_code_from(**code).value_or(ErrorCode::internal_error);
+    if (*code) word.error->code = error_code_from(**code).value_or(ErrorCode::internal_error);
   }
   const auto retry = item.maybe<bool>("retry");
   if (!retry) return fail(retry.error());
-  if (!retry->value_or(true)) commit.to = work::Commit::To::dead;
+  if (!retry->value_or(true)) word.to = work::Commit::To::dead;
   const auto delay = maybe_duration(item, "delay");
   if (!delay) return fail(delay.error());
-  commit.delay = *delay;
-  return commit;
+  word.delay = *delay;
+  return word;
 }
 
-Result<work::Commit> release(const JsonRef& item) {
+Result<work::WorkerWord> release(const JsonRef& item) {
   if (auto known = only_members(item, {"id", "fence", "delay"}); !known) return fail(std::move(known.error()));
   const auto held = held_from(item);
   const auto delay = maybe_duration(item, "delay");
   if (!held) return fail(held.error());
   if (!delay) return fail(delay.error());
-  return work::Commit{.job = held->id, .fence = held->fence, .to = work::Commit::To::snoozed, .output = {}, .error = {}, .delay = *delay, .also = {}, .children = {}};
+  return work::WorkerWord{.job = held->id, .fence = held->fence, .to = work::Commit::To::snoozed, .output = {}, .error = {}, .delay = *delay, .event = {}};
 }
 
 // progress: any JSON; followers of the job see it. The lease is as it was.
-Result<work::Commit> progress(const JsonRef& item) {
+Result<work::WorkerWord> progress(const JsonRef& item) {
   if (auto known = only_members(item, {"id", "fence", "attempt", "progress"}); !known) return fail(std::move(known.error()));
   const auto held = held_from(item);
   const auto said = item.at("progress");
@@ -158,12 +157,7 @@ Result<work::Commit> progress(const JsonRef& item) {
   if (!attempt) return fail(attempt.error());
   work::JobEvent event{.attempt = static_cast<std::uint32_t>(attempt->value_or(1)), .kind = "progress", .data = to_json(said->value())};
   if (event.data.size() > work::kMaxEventData) return said->error(fmt::format("must be at most {} KB", work::kMaxEventData >> 10));
-  return work::Commit{.job = held->id, .fence = held->fence, .to = work::Commit::To::running, .output = {}, .error = {}, .delay = {},
-                      .also = [id = held->id, event](store::Tx& tx) mutable {
-                        event.at = tx.now();
-                        return work::append_events(tx, id, std::span(&event, 1));
-                      },
-                      .children = {}, .news = true};
+  return work::WorkerWord{.job = held->id, .fence = held->fence, .to = work::Commit::To::running, .output = {}, .error = {}, .delay = {}, .event = std::move(event)};
 }
 
 // `tasks`: a list, each settled alone.
@@ -172,13 +166,13 @@ Task<void> settle(WorkDoor& door, net::Exchange& exchange, const JsonRef& body, 
   if (!list) co_return co_await reply_problem(exchange, list.error());
   if (!list->is_array() || list->size() == 0 || list->size() > kMostTasks)
     co_return co_await reply_problem(exchange, Error{ErrorCode::caller_invalid_request, fmt::format("must be a list of 1 to {} tasks", kMostTasks), "tasks"});
-  std::vector<work::Commit> commits;
+  std::vector<work::WorkerWord> words;
   for (std::size_t i = 0; i < list->size(); ++i) {
     auto one = read(list->item(i));
     if (!one) co_return co_await reply_problem(exchange, one.error());
-    commits.push_back(std::move(*one));
+    words.push_back(std::move(*one));
   }
-  const auto results = co_await door.ask(exchange, [&] { return door.engine().commit(std::move(commits)); });
+  const auto results = co_await door.ask(exchange, [&] { return door.jobs().commit(std::move(words)); });
   json::array out;
   bool all_away = true;
   for (const auto& r : results) {
@@ -194,16 +188,15 @@ Task<void> heartbeat(WorkDoor& door, net::Exchange& exchange, const JsonRef& bod
   const auto lease = lease_of(body);
   if (!list) co_return co_await reply_problem(exchange, list.error());
   if (!lease) co_return co_await reply_problem(exchange, lease.error());
-  std::vector<Held> held;
+  std::vector<work::Beat> held;
   for (std::size_t i = 0; i < list->size(); ++i) {
     const auto one = held_from(list->item(i));
     if (!one) co_return co_await reply_problem(exchange, one.error());
-    held.push_back(*one);
+    held.push_back({one->id, one->fence, *lease});
   }
   auto out = co_await door.ask(exchange, [&]() -> Task<json::array> {
     json::array answers;
-    for (const Held& h : held) {
-      const auto kept = door.engine().heartbeat(h.id, h.fence, *lease);
+    for (const auto& kept : co_await door.jobs().heartbeat(std::move(held))) {
       answers.push_back(kept ? json::object{{"lease", "kept"}} : json::object{{"lease", "lost"}, {"error", refusal_json(kept.error())}});
     }
     co_return answers;

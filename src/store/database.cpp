@@ -4,6 +4,7 @@
 
 #include "base/hash.hpp"
 #include "store/drivers.hpp"
+#include "store/moves.hpp"
 #include "store/schema_steps.hpp"
 
 namespace ballast::store {
@@ -130,6 +131,11 @@ Result<void> apply_step(Tx& tx, const Migration& m) {
 }
 
 Result<void> Database::migrate(std::span<const Migration> migrations) {
+  if (auto ours = write_now([](Tx& tx) { return refuse_moved(tx); }); !ours) return ours;
+  return apply_steps(*this, migrations);
+}
+
+Result<void> apply_steps(Database& database, std::span<const Migration> migrations) {
   std::vector<const Migration*> ordered;
   for (const Migration& m : migrations) ordered.push_back(&m);
   std::sort(ordered.begin(), ordered.end(), [](auto* a, auto* b) { return a->version < b->version; });
@@ -144,7 +150,7 @@ Result<void> Database::migrate(std::span<const Migration> migrations) {
     if (!locked) return std::unexpected(locked.error());
     return {};
   };
-  auto prepared = write_now([&](Tx& tx) -> Result<void> {
+  auto prepared = database.write_now([&](Tx& tx) -> Result<void> {
     if (auto l = lock(tx); !l) return l;
     return make_steps_table(tx);
   });
@@ -154,7 +160,7 @@ Result<void> Database::migrate(std::span<const Migration> migrations) {
     for (const Migration* m : ordered) {
       if (m->module != module) continue;
       for (bool more = true; more;) {
-        auto applied = write_now([&](Tx& tx) -> Result<bool> {
+        auto applied = database.write_now([&](Tx& tx) -> Result<bool> {
           if (auto l = lock(tx); !l) return std::unexpected(l.error());
           auto rows = schema_steps(tx);
           if (!rows) return std::unexpected(rows.error());

@@ -97,7 +97,9 @@ struct Migration {
 };
 std::string expand_sql(Dialect dialect, std::string_view sql);
 
-enum class Priority : unsigned char { normal, low };   // low: bulk work, in transactions of its own, after waiting normal ones
+// low: bulk work. Writes: in transactions of their own, after waiting normal ones. Reads: those that somebody waits for come first, and never wait
+// for a low one to end: of several readers the first takes no low reads. Long ones should come in steps, a read each, so that they take turns.
+enum class Priority : unsigned char { normal, low };
 struct WriteOptions {
   Priority priority = Priority::normal;
   std::chrono::milliseconds limit{30'000};             // in the queue; a body that has begun is let finish
@@ -107,6 +109,7 @@ struct WriteOptions {
 };
 struct ReadOptions {
   std::chrono::milliseconds limit{10'000};             // in the queue and running: bounds how long a reader pins the WAL
+  Priority priority = Priority::normal;
 };
 
 template <class F>
@@ -174,7 +177,7 @@ class Database {
 };
 
 struct OpenOptions {
-  unsigned readers = 2;                          // SQLite reader threads; PostgreSQL: connections in all = readers + 2
+  unsigned readers = 2;                          // SQLite reader threads; PostgreSQL: connections in all = readers + 2. All but the first take low reads too
   std::size_t max_queued = 100'000;              // jobs waiting; beyond it work is refused as unavailable
   std::chrono::milliseconds connect_timeout{5'000};
   std::uint64_t max_bytes = 0;                   // SQLite: file limit, 0 none (tests provoke `full` with it)

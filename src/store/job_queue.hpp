@@ -1,4 +1,4 @@
-// JobQueue: waiting work of a driver. Bounded; two priorities; many producers, one or more threads that serve it.
+// JobQueue: waiting work of a driver. Bounded; two priorities; many producers, one or more threads that serve it, of which some may take no low jobs.
 // Every job pushed is finished exactly once: by who took it, by `push` (refused at the limit) or by `take` (too late).
 #pragma once
 #include <condition_variable>
@@ -16,6 +16,7 @@ class JobQueue {
 
   void push(Job& job) {
     const char* refusal = nullptr;
+    const bool low = job.priority == Priority::low;      // once it is pushed the job may be gone
     {
       std::lock_guard lock(mutex_);
       if (stopping_) refusal = "the database is closing";
@@ -26,22 +27,27 @@ class JobQueue {
       }
     }
     if (refusal) job.finish(std::unexpected(make_error(Fault::unavailable, refusal)));
+    else if (low) wake_.notify_all();                    // one alone might be a thread that takes none
     else wake_.notify_one();
   }
 
+  enum class Takes : bool { normal, all };
+  // Of several readers one is kept free of low reads.
+  static Takes reader_takes(bool first, std::size_t readers) { return first && readers > 1 ? Takes::normal : Takes::all; }
   // Waits for work and takes up to `max` normal jobs as a chain, or one low job: when no normal one waits, or for the fairness of
-  // every eighth turn. Null: closed and drained.
-  Job* take(std::size_t max) {
+  // every eighth turn. Null: closed and drained of what this thread takes; so somebody must take all.
+  Job* take(std::size_t max, Takes takes = Takes::all) {
     for (;;) {
       Job* late = nullptr;
       Job* group = nullptr;
       {
         std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return size_ > 0 || stopping_; });
-        if (size_ == 0) return nullptr;
         List& normal = lists_[0];
         List& low = lists_[1];
-        const bool take_low = low.first && (!normal.first || ++turns_ % 8 == 0);
+        const auto any = [&] { return normal.first || (takes == Takes::all && low.first); };
+        wake_.wait(lock, [&] { return any() || stopping_; });
+        if (!any()) return nullptr;
+        const bool take_low = takes == Takes::all && low.first && (!normal.first || ++turns_ % 8 == 0);
         List taken, expired;
         const MonoTime now = clock_.mono();
         for (std::size_t n = take_low ? 1 : max; n > 0; --n) {

@@ -20,5 +20,7 @@ Result<void> check_steps(std::span<const Migration> known, std::span<const Schem
 // The table of steps, if it is not there.
 Result<void> make_steps_table(Tx& tx);
 Result<void> apply_step(Tx& tx, const Migration& migration);
+// Database::migrate, also of a database that `refuse_moved` would refuse.
+Result<void> apply_steps(Database& database, std::span<const Migration> migrations);
 
 }  // namespace ballast::store

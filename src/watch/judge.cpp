@@ -21,12 +21,16 @@ Judge::Judge(std::vector<Rule> rules) : rules_(std::move(rules)), slow_us_(120'0
     if (r.kind == Kind::latency_budget && !r.off) slow_us_ = static_cast<std::uint64_t>(r.bound.count() / 1000);
 }
 
-std::vector<std::string> Judge::labels() const {
-  std::set<std::string> out;
-  for (const Rule& r : rules_)
-    if (!r.off && of_calls(r.kind)) out.insert(r.by.begin(), r.by.end());
-  out.erase("all");
-  return {out.begin(), out.end()};
+Wanted Judge::wanted() const {
+  std::set<std::string> labels, looked_up;
+  for (const Rule& r : rules_) {
+    if (r.off || !of_calls(r.kind)) continue;
+    labels.insert(r.by.begin(), r.by.end());
+    if (r.kind == Kind::cache_collapse) looked_up.insert(r.by.begin(), r.by.end());
+  }
+  labels.erase("all");
+  looked_up.erase("all");
+  return {.labels = {labels.begin(), labels.end()}, .looked_up = {looked_up.begin(), looked_up.end()}};
 }
 
 Judge::Followed* Judge::follow(const std::string& label, const std::string& value) {
@@ -89,6 +93,7 @@ std::vector<Change> Judge::feed(WallTime now, std::span<const Minute> minutes, c
     else if (rule.kind == Kind::budget || rule.kind == Kind::budget_forecast) judge_budgets(rule, now, gauges, findings);
     else judge_gauges(rule, now, gauges, findings);
   }
+  leave_out_what_follows(findings);
   std::vector<Change> out;
   step(now, findings, out);
   mark_odd(now);
@@ -114,6 +119,15 @@ void Judge::judge_calls(const Rule& rule, Findings& out) {
     if (!f->label.empty()) labels.emplace_back(f->label, f->value);
     note(rule, std::move(labels), std::move(*finding), out);
   }
+}
+
+// One cause, one alarm: more calls cost more, so while dollars are spoken of, calls are no news. What was told first goes on.
+void Judge::leave_out_what_follows(Findings& findings) const {
+  const auto speaks_of_dollars = [&](const Labels& labels) {
+    const auto same = [&](const Alert& a) { return a.kind == Kind::cost_spike && a.labels == labels; };
+    return std::ranges::any_of(findings, [&](const auto& f) { return same(f.second.first); }) || std::ranges::any_of(active_, [&](const auto& a) { return same(a.second.alert); });
+  };
+  std::erase_if(findings, [&](const auto& f) { return f.second.first.kind == Kind::traffic_rise && !active_.contains(f.first) && speaks_of_dollars(f.second.first.labels); });
 }
 
 void Judge::step(WallTime now, Findings& findings, std::vector<Change>& out) {

@@ -58,8 +58,8 @@ class Judge {
   std::vector<Alert> active() const;
   const std::vector<Rule>& rules() const { return rules_; }
   std::uint64_t dropped() const { return dropped_; }
-  // The labels that some rule judges by, but for "all": what a watcher has to ask for.
-  std::vector<std::string> labels() const;
+  // The labels that some rule judges by, but for "all": what a watcher has to ask for. Look-ups are told apart for the rules of the cache.
+  Wanted wanted() const;
 
  private:
   struct Followed { std::string label, value; Series series; };
@@ -72,6 +72,7 @@ class Judge {
   void judge_gauges(const Rule& rule, WallTime now, const Gauges& gauges, Findings& out);
   void judge_budgets(const Rule& rule, WallTime now, const Gauges& gauges, Findings& out);
   void note(const Rule& rule, Labels labels, Finding finding, Findings& out) const;
+  void leave_out_what_follows(Findings& findings) const;
   void step(WallTime now, Findings& findings, std::vector<Change>& out);
   void mark_odd(WallTime now);
 

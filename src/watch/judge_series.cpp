@@ -14,6 +14,9 @@ namespace {
 constexpr double kNoise = 8;            // standard deviations of a window's sum
 constexpr double kYoungFactor = 5.0 / 3;
 constexpr double kAbovePeak = 2;
+constexpr double kFewestSlow = 0.5;     // of a share's threshold
+constexpr double kFewestYoung = 0.35;    // the same, while minutes are known that hold fewer of the slow calls than a day does
+constexpr double kTimesYoung = 0.75;     // of the factor, then
 
 std::string number(double v) { return v >= 100 ? fmt::format("{:.0f}", v) : fmt::format("{:.3g}", v); }
 std::string span_of(int horizon) { return horizon == 1 ? "the last minute" : fmt::format("the last {} minutes", horizon); }
@@ -105,27 +108,37 @@ std::optional<Finding> budget_of_errors(const Rule& rule, const Series& series) 
   return std::nullopt;
 }
 
+// How many times as long calls take for what they do: the least of seconds a call, an input token and an output token, so that neither longer
+// answers nor longer prompts are slowness.
+double times_slower(const Counts& now, const Latencies& usual, const Totals& work) {
+  const double seconds = now.latency.seconds(), usually = usual.seconds();
+  if (usually <= 0 || now.calls == 0 || work.calls < 1) return 0;
+  double least = seconds / static_cast<double>(now.calls) * work.calls / usually;
+  if (now.input > 0 && work.input > 0) least = std::min(least, seconds / static_cast<double>(now.input) * work.input / usually);
+  if (now.output > 0 && work.output > 0) least = std::min(least, seconds / static_cast<double>(now.output) * work.output / usually);
+  return least;
+}
+
 std::optional<Finding> latency_rise(const Rule& rule, const Series& series) {
   const Latencies& usual = series.usual_latency();
   if (usual.count() < 50) return std::nullopt;
   const std::size_t slow = usual.bucket_at(0.9), middle = usual.bucket_at(0.5);
-  // What is known of minutes holds fewer of the slow calls than a day does.
-  const double threshold = series.known_for() < std::chrono::hours(1) ? rule.threshold * 6 / 7 : rule.threshold;
+  const bool young = series.known_for() < std::chrono::hours(1);
   for (const int horizon : {1, 2, 5}) {
-    const Latencies now = series.fine(horizon).latency;
-    const auto n = static_cast<double>(now.count());
+    const Counts now = series.fine(horizon);
+    const auto n = static_cast<double>(now.latency.count());
     if (n < static_cast<double>(rule.least)) continue;
-    const double share = static_cast<double>(now.above(slow)) / n, bound = std::max(threshold, 0.1 + 6 * std::sqrt(0.09 / n));
-    const auto median_ms = static_cast<double>(Latencies::upper_bound_of(now.bucket_at(0.5))) / 1000, usual_ms = static_cast<double>(Latencies::upper_bound_of(middle)) / 1000;
+    const double times = times_slower(now, usual, series.usual_work());
+    if (times < rule.factor * (young ? kTimesYoung : 1)) continue;
+    const double share = static_cast<double>(now.latency.above(slow)) / n;
+    // The slower for what they do, the fewer need to be beyond what nine of ten were: there may be quick and slow models, and the slowest have not ended yet.
+    const double threshold = (young ? kFewestYoung : 1) * rule.threshold * std::clamp(rule.factor / times, kFewestSlow, 1.0), bound = std::max(threshold, 0.1 + 6 * std::sqrt(0.09 / n));
+    const auto median_ms = static_cast<double>(Latencies::upper_bound_of(now.latency.bucket_at(0.5))) / 1000, usual_ms = static_cast<double>(Latencies::upper_bound_of(middle)) / 1000;
     if (share <= bound || median_ms < rule.factor * usual_ms) continue;
-    // Longer answers take longer; that is no slowness.
-    const double a_token = now.seconds() / std::max(static_cast<double>(series.last(horizon).output), 1.0);
-    const double usual_a_token = usual.seconds() / std::max(static_cast<double>(series.usual_day().output), 1.0);
-    if (a_token < rule.factor * usual_a_token) continue;
     Finding f{.value = share, .threshold = bound};
     f.title = fmt::format("{:.0f} % of calls are slower than nine of ten usually are", share * 100);
-    f.detail = fmt::format("median {} ms in {}, usual {} ms; {} calls", number(median_ms), span_of(horizon), number(usual_ms), number(n));
-    f.evidence = {{"median_ms", number(median_ms)}, {"usual_median_ms", number(usual_ms)}, {"calls", number(n)}};
+    f.detail = fmt::format("median {} ms in {}, usual {} ms; {:.1f} times as long for what they do; {} calls", number(median_ms), span_of(horizon), number(usual_ms), times, number(n));
+    f.evidence = {{"median_ms", number(median_ms)}, {"usual_median_ms", number(usual_ms)}, {"times_slower", number(times)}, {"calls", number(n)}};
     return f;
   }
   return std::nullopt;

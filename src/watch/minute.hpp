@@ -55,6 +55,12 @@ struct Minute {
   std::vector<Sample> samples;
 };
 
+// What a judge wants to know minutes by.
+struct Wanted {
+  std::vector<std::string> labels;
+  std::vector<std::string> looked_up;                     // those of them whose look-ups of the cache are to be told apart from their calls
+};
+
 // How things stand at this moment; what a judge cannot know from calls.
 struct Gauges {
   struct Breaker { std::string provider, model; Duration down{}; std::string error; };       // not closed, for so long

@@ -6,6 +6,8 @@
 #include <map>
 #include <ranges>
 
+#include "base/text.hpp"
+
 namespace ballast::watch {
 
 namespace {
@@ -48,6 +50,43 @@ std::string line_of(const Alert& a) {
   std::string labels;
   for (const auto& [name, value] : a.labels) labels += fmt::format(" {}={}", name, value);
   return slack_text(fmt::format("[{}] {}{}: {}. {}", to_string(a.severity), a.rule, labels, a.title, a.detail));
+}
+
+constexpr std::string_view kUser = "user";
+
+// In what `webhook_body` made.
+bool rename_labels(json::object& data, std::string_view user, std::string_view pseudonym) {
+  bool found = false;
+  for (const std::string_view list : {"firing", "resolved"}) {
+    auto* alerts = data.if_contains(list) ? data.at(list).if_array() : nullptr;
+    for (std::size_t i = 0; alerts && i < alerts->size(); ++i) {
+      auto* alert = (*alerts)[i].if_object();
+      auto* labels = alert && alert->if_contains("labels") ? alert->at("labels").if_object() : nullptr;
+      auto* name = labels ? labels->if_contains(kUser) : nullptr;
+      if (!name || !name->is_string() || name->get_string() != user) continue;
+      *name = pseudonym;
+      found = true;
+    }
+  }
+  return found;
+}
+
+// In what `slack_body` made: a label ends where the next one, or the alert's title, begins; the text may end within it.
+bool rename_text(json::value* text, std::string_view user, std::string_view pseudonym) {
+  if (!text || !text->is_string()) return false;
+  std::string all(text->get_string());
+  const std::string label = slack_text(fmt::format(" {}=", kUser)), named = label + slack_text(user);
+  bool found = false;
+  for (std::size_t at = all.find(label); at != std::string::npos; at = all.find(label, at + 1)) {
+    const std::string_view rest = std::string_view(all).substr(at);
+    const bool whole = rest.starts_with(named) && (rest.size() == named.size() || rest[named.size()] == ' ' || rest[named.size()] == ':');
+    const bool cut = rest.size() > label.size() && rest.size() < named.size() && named.starts_with(rest);
+    if (!whole && !cut) continue;
+    all.replace(at + label.size(), std::min(named.size(), rest.size()) - label.size(), pseudonym);
+    found = true;
+  }
+  if (found) *text = all;
+  return found;
 }
 
 }  // namespace
@@ -111,8 +150,24 @@ std::string slack_body(const Notice& n) {
   for (const Alert& a : n.firing | std::views::take(kMostSpelled)) lines += line_of(a) + "\n";
   for (const Alert& a : n.resolved | std::views::take(kMostSpelled)) lines += "resolved: " + line_of(a) + "\n";
   json::array blocks;
-  blocks.push_back(json::object{{"type", "section"}, {"text", json::object{{"type", "mrkdwn"}, {"text", "*" + text + "*\n" + lines.substr(0, 2'800)}}}});
+  blocks.push_back(json::object{{"type", "section"}, {"text", json::object{{"type", "mrkdwn"}, {"text", "*" + text + "*\n" + std::string(utf8_prefix(lines, 2'800))}}}});
   return to_json(json::object{{"text", text + "\n" + lines}, {"blocks", std::move(blocks)}});
+}
+
+std::optional<std::string> without_user(std::string_view body, std::string_view user, std::string_view pseudonym) {
+  auto document = parse_json(body);
+  auto* o = document ? document->if_object() : nullptr;
+  if (!o || user.empty()) return std::nullopt;
+  auto* data = o->if_contains("data") ? o->at("data").if_object() : nullptr;
+  bool found = data && rename_labels(*data, user, pseudonym);
+  found = rename_text(o->if_contains("text"), user, pseudonym) || found;
+  auto* blocks = o->if_contains("blocks") ? o->at("blocks").if_array() : nullptr;
+  for (std::size_t i = 0; blocks && i < blocks->size(); ++i) {
+    auto* block = (*blocks)[i].if_object();
+    auto* text = block && block->if_contains("text") ? block->at("text").if_object() : nullptr;
+    found = (text && rename_text(text->if_contains("text"), user, pseudonym)) || found;
+  }
+  return found ? std::optional(to_json(*document)) : std::nullopt;
 }
 
 }  // namespace ballast::watch

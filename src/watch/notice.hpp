@@ -2,6 +2,7 @@
 // again after hours (as Alertmanager's group_wait, group_interval and repeat_interval). Pure: all it remembers is in the alerts themselves
 // (`announced`, `told`), so a restart tells nothing twice.
 #pragma once
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -51,6 +52,8 @@ Notice for_receiver(const Notice& notice, const Receiver& receiver);
 // Text from outside is escaped as Slack wants it; at most 20 alerts are spelled out.
 std::string webhook_body(const Notice& notice, WallTime now);
 std::string slack_body(const Notice& notice);
+// The same body with `pseudonym` in the place of the user; nothing where no alert in it is of that user.
+std::optional<std::string> without_user(std::string_view body, std::string_view user, std::string_view pseudonym);
 inline std::string_view type_of(const Notice& n) { return n.firing.empty() ? "alert.resolved" : "alert.firing"; }
 
 }  // namespace ballast::watch

@@ -134,12 +134,12 @@ Result<std::vector<Silence>> silences(store::Tx& tx, WallTime now) {
   return out;
 }
 
-Result<bool> take_watch(store::Tx& tx, const std::string& holder, WallTime now, WallTime until) {
-  auto rows = tx.run("INSERT INTO watchers (name, holder, until_us) VALUES ('alerts', $1, $2) ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_us = excluded.until_us "
-                     "WHERE watchers.holder = excluded.holder OR watchers.until_us < $3",
-                     {holder, unix_us(until), unix_us(now)});
+Result<std::uint64_t> erase_alerts_of(store::Tx& tx, std::string_view user) {
+  const std::string label = to_json(json::array{"user", clean(user)});
+  if (auto quiet = done(tx.run({"DELETE FROM silences WHERE instr(labels, $1) > 0", "DELETE FROM silences WHERE strpos(labels, $1) > 0"}, {label})); !quiet) return fail(std::move(quiet.error()));
+  auto rows = tx.run({"DELETE FROM alerts WHERE instr(labels, $1) > 0", "DELETE FROM alerts WHERE strpos(labels, $1) > 0"}, {label});
   if (!rows) return fail(std::move(rows.error()));
-  return rows->affected() == 1;
+  return static_cast<std::uint64_t>(rows->affected());
 }
 
 }  // namespace ballast::watch

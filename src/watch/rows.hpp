@@ -1,4 +1,4 @@
-// The rows of alerts and silences, and who of the nodes watches. Repositories take a `Tx&`, never begin one.
+// The rows of alerts and silences. Repositories take a `Tx&`, never begin one.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -27,7 +27,7 @@ Result<void> add_silence(store::Tx& tx, const Silence& silence, WallTime now);
 Result<bool> end_silence(store::Tx& tx, std::int64_t id);      // false: there is none
 Result<std::vector<Silence>> silences(store::Tx& tx, WallTime now);   // in force
 
-// True: `holder` watches until `until`. Whoever held it before and did not renew it is replaced.
-Result<bool> take_watch(store::Tx& tx, const std::string& holder, WallTime now, WallTime until);
+// Those that have this user for a label, firing or not; silences of his too. Returns how many alerts went.
+Result<std::uint64_t> erase_alerts_of(store::Tx& tx, std::string_view user);
 
 }  // namespace ballast::watch

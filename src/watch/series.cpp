@@ -112,7 +112,7 @@ void Series::learn_slot(std::int64_t slot, const Counts& counts) {
   const std::int64_t hour = slot * kSlotMinutes / 60;
   auto& h = latency_[static_cast<std::size_t>(hour % 24)];
   if (h.at < hour) h = {hour, {}};
-  if (h.at == hour) h.latency += counts.latency;
+  if (h.at == hour) h.latency += counts.latency, h.work += totals_of(counts, slow_us_);
 }
 
 void Series::learn_hour(std::int64_t hour, const Counts& counts) {
@@ -125,13 +125,16 @@ void Series::begin(std::int64_t minute) {
   if (minute <= now_) return;
   const std::int64_t from = now_ < 0 ? minute : std::max(now_ + 1, minute - kMinutes + 1);
   for (std::int64_t m = from; m <= minute; ++m) {
-    if (now_ >= 0) absorb_latency(m - kLateMinutes - 1);
     if (first_ < 0) continue;
     place(minutes_[static_cast<std::size_t>(m % kMinutes)], m).known = true;
     Totals nothing{.known = true};
     add(m, nothing);
   }
   now_ = minute;
+  // Those before the first look are in the slots.
+  const std::int64_t last = now_ - late() - 1;
+  for (std::int64_t m = std::max(absorbed_ + 1, last - kFine); first_ >= 0 && m <= last; ++m) absorb_latency(m);
+  absorbed_ = std::max(absorbed_, last);
   for (std::size_t h = 0; h < kHorizons.size(); ++h) learn_usual(h, true);
   learn_peaks();
   learn_per_call();
@@ -145,7 +148,10 @@ void Series::absorb_latency(std::int64_t minute) {
   auto& h = latency_[static_cast<std::size_t>(minute / 60 % 24)];
   if (h.at != minute / 60) h = {minute / 60, {}};
   h.latency += f.counts.latency;
+  h.work += totals_of(f.counts, slow_us_);
 }
+
+std::int64_t Series::late() const { return known_for() < std::chrono::minutes(kYoung) ? kLateWhileYoung : kLateMinutes; }
 
 void Series::mark_odd() {
   for (std::int64_t m = std::max<std::int64_t>(now_ - 2, 0); m <= now_; ++m) {
@@ -191,7 +197,7 @@ void Series::learn_usual(std::size_t horizon, bool skip_odd) {
   u = {};
   const int length = kHorizons[horizon];
   const std::int64_t known = first_ < 0 ? 0 : now_ - first_;
-  const std::int64_t last = now_ - 1 - (known < kYoung ? kLateWhileYoung : kLateMinutes), oldest = std::max(first_ + 1, now_ - kMinutes + 1);
+  const std::int64_t last = now_ - 1 - late(), oldest = std::max(first_ + 1, now_ - kMinutes + 1);
   std::array<std::vector<double>, kMetrics> sums;
   std::array<double, kMetrics> steps{};
   std::size_t pairs = 0;
@@ -271,7 +277,7 @@ void Series::learn_per_call() {
     std::vector<double> near;
     double calls = 0, input = 0;
     int run = 0;
-    const std::int64_t last = now_ - 1 - (known_for() < std::chrono::minutes(kYoung) ? kLateWhileYoung : kLateMinutes);
+    const std::int64_t last = now_ - 1 - late();
     for (std::int64_t m = last - kMinutes + kLateMinutes + 2; m <= last; ++m) {
       const Totals* t = minute_at(m);
       if (!t || t->odd) { run = 0, calls = input = 0; continue; }
@@ -289,12 +295,12 @@ void Series::learn_per_call() {
 
 void Series::learn_day() {
   usual_day_ = {};
-  const std::int64_t slot = now_ / kSlotMinutes;
-  for (std::int64_t at = std::max<std::int64_t>(slot - 24 * 60 / kSlotMinutes, 0); at < slot - 2; ++at)
+  const std::int64_t slot = now_ / kSlotMinutes, last = (now_ - late()) / kSlotMinutes;
+  for (std::int64_t at = std::max<std::int64_t>(slot - 24 * 60 / kSlotMinutes, 0); at < last; ++at)
     if (const Slot& s = slots_[static_cast<std::size_t>(at % kSlots)]; s.at == at && !s.totals.odd) usual_day_ += s.totals;
-  day_ = {};
+  day_ = {}, day_work_ = {};
   for (const auto& h : latency_)
-    if (h.at > now_ / 60 - 24 && h.at >= 0) day_ += h.latency;
+    if (h.at > now_ / 60 - 24 && h.at >= 0) day_ += h.latency, day_work_ += h.work;
 }
 
 std::int64_t Series::quiet_minutes() const { return newest_ < 0 ? 0 : std::max<std::int64_t>(0, now_ - newest_ - 1); }

@@ -57,8 +57,10 @@ class Series {
   Totals window(Duration length) const;      // as far as anything is known
   Duration known_for() const { return std::chrono::minutes(first_ < 0 ? 0 : now_ - first_); }
   const Usual& usual(std::size_t horizon) const { return usual_[horizon]; }
+  // Of the last day but for its last minutes (fifteen; five while less than an hour is known) and what was odd: how long calls took, and the same calls' sums.
   const Latencies& usual_latency() const { return day_; }
-  Totals usual_day() const { return usual_day_; }   // the last day but for its last fifteen minutes and what was odd
+  Totals usual_work() const { return day_work_; }
+  Totals usual_day() const { return usual_day_; }   // about the same, of whole slots, with what came in late
   std::int64_t quiet_minutes() const;        // whole minutes without a call, up to two minutes ago
   std::int64_t longest_gap() const;          // before that, in minutes, of the last three days
   double hours_before_quiet() const;         // the fewest calls of an hour of the six before the silence; negative: less is known
@@ -70,6 +72,7 @@ class Series {
   const Totals* minute_at(std::int64_t m) const;
   static Totals& place(Slot& slot, std::int64_t at);
   void add(std::int64_t minute, const Totals& more);
+  std::int64_t late() const;                 // minutes that are no part of what is usual
   void absorb_latency(std::int64_t minute);
   double seasonal(Metric m) const;
   void learn_usual(std::size_t horizon, bool skip_odd);
@@ -84,9 +87,11 @@ class Series {
   std::array<Slot, kMinutes> minutes_{};
   std::vector<Slot> slots_ = std::vector<Slot>(kSlots);
   std::vector<Slot> hours_ = std::vector<Slot>(kHours);
-  struct HourLatency { std::int64_t at = -1; Latencies latency; };
+  struct HourLatency { std::int64_t at = -1; Latencies latency; Totals work; };
   std::array<HourLatency, 24> latency_{};    // of the last day
+  std::int64_t absorbed_ = -1;               // the last minute that went into them
   Latencies day_;
+  Totals day_work_;
   Totals usual_day_;
   std::array<Usual, kHorizons.size()> usual_{};
 };

@@ -40,6 +40,14 @@ void Watcher::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
+void Watcher::hurry() {
+  {
+    const std::lock_guard lock(mutex_);
+    hurried_ = true;
+  }
+  wake_.notify_all();
+}
+
 void Watcher::use(Options options) {
   const std::lock_guard lock(mutex_);
   options_ = std::move(options);
@@ -61,15 +69,14 @@ void Watcher::run() {
       log::warn("alerts_not_judged", {{"why", looked.error().message}});
     }
     lock.lock();
-    wake_.wait_for(lock, pace_.every, [this] { return stopping_; });
+    wake_.wait_for(lock, pace_.every, [this] { return stopping_ || hurried_; });
+    hurried_ = false;
   }
 }
 
 Result<bool> Watcher::look() {
   const WallTime now = world_.clock.wall();
-  const auto mine = world_.database.write_now([&](store::Tx& tx) { return take_watch(tx, world_.holder, now, now + pace_.lease); });
-  if (!mine) return fail(mine.error());
-  if (!*mine) {
+  if (world_.mine && !world_.mine()) {
     judge_.reset();
     return false;
   }
@@ -94,7 +101,7 @@ Result<bool> Watcher::look() {
 }
 
 Result<std::vector<Minute>> Watcher::read(WallTime from, WallTime to, Duration step, std::size_t groups) {
-  return world_.minutes(from, to, step, judge_->labels(), groups);
+  return world_.minutes(from, to, step, judge_->wanted(), groups);
 }
 
 Result<void> Watcher::begin(WallTime now) {
@@ -148,6 +155,8 @@ Result<void> Watcher::keep(WallTime now, std::vector<Change> changes) {
     else put.push_back(c.alert);
   }
   const auto written = world_.database.write_now([&](store::Tx& tx) -> Result<std::pair<std::vector<Alert>, std::vector<std::string>>> {
+    if (world_.still_mine)
+      if (auto mine = world_.still_mine(tx); !mine) return fail(std::move(mine.error()));
     auto quiet = silences(tx, now);
     if (!quiet) return fail(std::move(quiet.error()));
     std::vector<Alert> next = live;

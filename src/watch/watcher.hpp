@@ -1,8 +1,7 @@
 // Watcher: runs the rules on a thread of its own. Every `every` it reads the last minutes, judges, keeps what changed and says who is owed a
 // notice, all in one transaction: what was told before a crash is not told again, what was owed still is.
 //
-// One watcher of a cluster acts, whoever holds the row in `watchers`; the others look on, and one of them takes over when it is not
-// renewed for `lease`. What is usual is read anew from the rollups by whoever begins to act.
+// One watcher of a cluster acts, whoever has the duty; the others look on. What is usual is read anew from the rollups by whoever begins to act.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -28,8 +27,8 @@ class Outlet {
   virtual void poke() = 0;                             // something is owed now; any thread
 };
 
-// Buckets of `step`, oldest first, of everything together and by `labels`; of each label the largest `groups`.
-using Read = std::function<Result<std::vector<Minute>>(WallTime from, WallTime to, Duration step, const std::vector<std::string>& labels, std::size_t groups)>;
+// Buckets of `step`, oldest first, of everything together and by the labels that are wanted; of each label the largest `groups`.
+using Read = std::function<Result<std::vector<Minute>>(WallTime from, WallTime to, Duration step, const Wanted& wanted, std::size_t groups)>;
 
 class Watcher {
  public:
@@ -40,14 +39,16 @@ class Watcher {
     Outlet& outlet;
     Read minutes;                                      // source.hpp
     std::function<Gauges()> gauges;                    // both asked on the watcher's thread
-    std::string holder;                                // who this process is, also after a restart
+    std::function<bool()> mine = {};                   // whether this process acts; empty: it does
+    std::function<Result<void>(store::Tx&)> still_mine = {};   // asked in the transaction that keeps what changed; an error keeps nothing
   };
-  struct Pace { Duration every = std::chrono::seconds(5), lease = std::chrono::seconds(30); };
+  struct Pace { Duration every = std::chrono::seconds(5); };
   Watcher(World world, Options options, Pace pace);
   Watcher(World world, Options options) : Watcher(std::move(world), std::move(options), Pace()) {}
   ~Watcher();                                          // stops
   void start();
   void stop();                                         // blocking; idempotent
+  void hurry();                                        // looks at once: this process acts from now on. Any thread
 
   // From the next look on. Any thread. Rules that changed are judged anew, with what is usual read anew.
   void use(Options options);
@@ -79,10 +80,10 @@ class Watcher {
   World world_;
   const Pace pace_;
   std::function<void(const Alert&)> tell_;
-  mutable std::mutex mutex_;                           // options_, changed_, stopping_
+  mutable std::mutex mutex_;                           // options_, changed_, stopping_, hurried_
   std::condition_variable wake_;
   Options options_;
-  bool changed_ = false, stopping_ = false;
+  bool changed_ = false, stopping_ = false, hurried_ = false;
   std::unique_ptr<Judge> judge_;                       // null: not acting
   Options acting_;                                     // the options in force
   std::vector<Alert> live_;                            // as stored

@@ -50,6 +50,12 @@ Result<void> update_batch(store::Tx& tx, const Batch& b) {
                      {b.id.value, static_cast<int>(b.state), !terminal(b.state), b.submitted, ended_us(b), rest}));
 }
 
+Result<bool> lock_batch(store::Tx& tx, JobId id, BatchState state) {
+  auto rows = tx.run("UPDATE batches SET state = state WHERE id = $1 AND state = $2", {id.value, static_cast<int>(state)});
+  if (!rows) return std::unexpected(rows.error());
+  return rows->affected() == 1;
+}
+
 Result<std::optional<Batch>> get_batch(store::Tx& tx, JobId id) {
   auto found = batches_of(tx.run(BALLAST_BATCH "WHERE id = $1", {id.value}));
   if (!found) return std::unexpected(std::move(found.error()));

@@ -9,6 +9,8 @@ namespace ballast::work {
 
 Result<void> insert_batch(store::Tx& tx, const Batch& batch);
 Result<void> update_batch(store::Tx& tx, const Batch& batch);
+// Whether it stands so; then it does until this transaction ends, whoever else would change it.
+Result<bool> lock_batch(store::Tx& tx, JobId id, BatchState state);
 Result<std::optional<Batch>> get_batch(store::Tx& tx, JobId id);
 // Newest first; after zero: from the newest.
 Result<std::vector<Batch>> list_batches(store::Tx& tx, std::string_view owner, JobId after, std::size_t limit);

@@ -10,6 +10,8 @@ namespace ballast::work {
 namespace {
 
 constexpr Duration kTryAgain = std::chrono::seconds(1), kLook = std::chrono::seconds(30);
+constexpr Duration kRecount = std::chrono::seconds(3);
+constexpr Duration kCount = std::chrono::seconds(2);      // and longer for long batches: each count reads all of one's lines
 constexpr std::size_t kPiecesAtOnce = 2;                 // of the input: what is parsed without a pause
 constexpr std::size_t kSubmitted = 500, kSubmittedBytes = 8u << 20;
 constexpr std::size_t kLinesAtOnce = 500;
@@ -26,7 +28,7 @@ struct Batches::Lines {
   bool ended = false;
 };
 
-Batches::Batches(Engine& engine, BatchOptions options) : engine_(engine), options_(options), feed_(engine.home()) {
+Batches::Batches(Door& door, BatchOptions options) : door_(door), engine_(door.engine()), options_(options), feed_(engine_.home()) {
   engine_.on_ended([this](const Job& job) { ended(job); });
 }
 Batches::~Batches() = default;
@@ -37,35 +39,87 @@ void Batches::adopt(Batch batch, std::optional<BatchCounts> counts, std::uint64_
   if (counts) live->batch.counts = *counts;
   live->left = left;
   live->ticket = ++tickets_;
+  live->counted = engine_.home().clock().mono();
   live_.emplace(live->batch.id, std::move(live));
 }
 
-Result<void> Batches::start() {
-  struct Found {
-    Batch batch;
-    LineCounts lines;
-  };
-  auto found = engine_.database().read_now([](store::Tx& tx) -> Result<std::vector<Found>> {
-    auto batches = live_batches(tx);
-    if (!batches) return std::unexpected(std::move(batches.error()));
-    std::vector<Found> out;
-    for (Batch& b : *batches) {
-      auto lines = count_lines(tx, b.id);
-      if (!lines) return std::unexpected(std::move(lines.error()));
-      out.push_back({std::move(b), *lines});
-    }
-    return out;
-  });
-  if (!found) return std::unexpected(std::move(found.error()));
-  for (Found& f : *found) {
-    const LineCounts& l = f.lines;
-    const std::uint64_t over = l.completed + l.failed + (f.batch.submitted ? l.missing : 0);
-    adopt(std::move(f.batch), BatchCounts{l.total, l.completed, over - l.completed}, l.total - over);
+Result<std::vector<Batches::Found>> Batches::find_live(store::Tx& tx) {
+  auto batches = live_batches(tx);
+  if (!batches) return std::unexpected(std::move(batches.error()));
+  std::vector<Found> out;
+  for (Batch& b : *batches) {
+    auto lines = count_lines(tx, b.id);
+    if (!lines) return std::unexpected(std::move(lines.error()));
+    out.push_back({std::move(b), *lines});
   }
+  return out;
+}
+
+void Batches::take_up(Found found) {
+  const LineCounts& l = found.lines;
+  const std::uint64_t over = l.completed + l.failed + (found.batch.submitted ? l.missing : 0);
+  adopt(std::move(found.batch), BatchCounts{l.total, l.completed, over - l.completed}, l.total - over);
+}
+
+Result<void> Batches::start() {
+  if (duty_.shared()) return {};                         // `follow` finds them, once they are this node's
+  auto found = engine_.database().read_now(find_live);
+  if (!found) return std::unexpected(std::move(found.error()));
+  for (Found& f : *found) take_up(std::move(f));
   return {};
 }
 
+// Where there are other nodes: as long as this one lives.
+Task<void> Batches::follow() {
+  const std::uint64_t ticket = ++tickets_;
+  feed_.follow(ticket, JobId{});
+  while (!feed_.closed()) {
+    if (duty_.mine())
+      if (const auto looked = co_await look(); !looked) log::warn("batches_wait", {{"why", looked.error().message}});
+    co_await feed_.wait(ticket, engine_.home().clock().mono() + kTryAgain);
+  }
+  feed_.leave(ticket);
+}
+
+// What others made since, and how each of this node's stands.
+Task<Result<void>> Batches::look() {
+  auto rows = co_await engine_.database().read(engine_.home(), [](store::Tx& tx) { return live_batches(tx); });
+  if (!rows) co_return std::unexpected(std::move(rows.error()));
+  for (Batch& row : *rows)
+    if (auto looked = co_await look_at(std::move(row)); !looked) co_return looked;
+  co_return Result<void>{};
+}
+
+// Whether somebody wishes it cancelled, and how far it has come: jobs end on any node.
+Task<Result<void>> Batches::look_at(Batch row) {
+  const JobId id = row.id;
+  const MonoTime moment = engine_.home().clock().mono();
+  const auto at = live_.find(id);
+  const std::shared_ptr<Live> live = at == live_.end() ? nullptr : at->second;
+  if (live && row.state == BatchState::cancelling && live->batch.state < BatchState::finalizing) {
+    live->doubtful = true;
+    feed_.notify(id);
+  }
+  const bool runs = live && live->batch.state == BatchState::in_progress && live->batch.submitted && row.submitted;
+  if (live && (!runs || moment - live->counted < kRecount)) co_return Result<void>{};
+  const auto l = co_await engine_.database().read(engine_.home(), [id](store::Tx& tx) { return count_lines(tx, id); });
+  if (!l) co_return std::unexpected(l.error());
+  if (!live) {
+    if (ending() || live_.contains(id)) co_return Result<void>{};
+    take_up({std::move(row), *l});
+    drivers_.spawn(drive(live_.at(id)));
+    co_return Result<void>{};
+  }
+  live->counted = moment;
+  live->left = l->total - l->completed - l->failed - l->missing;
+  live->batch.counts.completed = l->completed;
+  live->batch.counts.failed = l->failed + l->missing;
+  if (live->left == 0) feed_.notify(id);
+  co_return Result<void>{};
+}
+
 void Batches::open() {
+  if (duty_.shared()) drivers_.spawn(follow());
   for (const auto& [id, live] : live_) drivers_.spawn(drive(live));
   drivers_.spawn([](Batches& self) -> Task<void> {
     const auto rules = self.engine_.board().rules(kBatchQueue);
@@ -86,13 +140,31 @@ std::optional<BatchCounts> Batches::counts(JobId id) const {
   return at->second->batch.counts;
 }
 
+Task<BatchCounts> Batches::counts_now(Batch batch) const {
+  if (!door_.shared() || batch.state == BatchState::validating) co_return counts(batch.id).value_or(batch.counts);
+  const auto lines = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return count_lines(tx, batch.id); });
+  if (!lines || lines->total == 0) co_return batch.counts;
+  co_return BatchCounts{lines->total, lines->completed, lines->failed + (batch.submitted ? lines->missing : 0)};
+}
+
 void Batches::ended(const Job& job) {
   if (job.spec.origin != Origin::batch) return;
   const auto at = live_.find(job.spec.parent);
   if (at == live_.end()) return;
   Live& live = *at->second;
   ++(job.state == JobState::done ? live.batch.counts.completed : live.batch.counts.failed);
-  if (live.left > 0 && --live.left == 0) feed_.notify(live.batch.id);
+  if (door_.shared() ? ++live.heard == live.left : live.left > 0 && --live.left == 0) feed_.notify(live.batch.id);
+}
+
+// Of jobs that end on other nodes nobody tells: what is left is what the rows say, and those that ended here are only a hint that nothing may be.
+Task<Result<void>> Batches::count(Live& live) {
+  const auto lines = co_await engine_.database().read(engine_.home(), [&](store::Tx& tx) { return count_lines(tx, live.batch.id); });
+  if (!lines) co_return std::unexpected(lines.error());
+  const std::uint64_t over = lines->completed + lines->failed + lines->missing;          // all were submitted
+  live.batch.counts = {lines->total, lines->completed, over - lines->completed};
+  live.left = lines->total - over;
+  live.heard = 0;
+  co_return Result<void>{};
 }
 
 Task<Result<Batch>> Batches::create(Batch batch, Duration window) {
@@ -103,6 +175,7 @@ Task<Result<Batch>> Batches::create(Batch batch, Duration window) {
   batch.expires = batch.created + window;
   const auto put = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) { return insert_batch(tx, batch); });
   if (!put) co_return std::unexpected(put.error());
+  if (ending()) co_return batch;                         // another node drives it
   adopt(batch, {}, 0);
   drivers_.spawn(drive(live_.at(batch.id)));
   co_return batch;
@@ -110,17 +183,39 @@ Task<Result<Batch>> Batches::create(Batch batch, Duration window) {
 
 Task<Result<Batch>> Batches::cancel(JobId id) {
   const auto at = live_.find(id);
+  if (at == live_.end() && duty_.shared()) co_return co_await wish_cancelled(id);
   if (at == live_.end()) co_return std::unexpected(refusal(ErrorCode::caller_conflict, "The batch is over: it cannot be cancelled."));
   const auto live = at->second;
   const std::uint64_t ticket = ++tickets_;
   feed_.follow(ticket, id);
   live->cancel = true;
   feed_.notify(id);
-  while (live->batch.state < BatchState::finalizing && !feed_.closed()) co_await feed_.wait(ticket, engine_.home().clock().mono() + kLook);
+  while (live->batch.state < BatchState::finalizing && !ending()) co_await feed_.wait(ticket, engine_.home().clock().mono() + kLook);
   feed_.leave(ticket);
   if (live->batch.state == BatchState::cancelling || live->batch.state == BatchState::cancelled) co_return live->batch;
   if (feed_.closed()) co_return std::unexpected(refusal(ErrorCode::internal_unavailable, "this node is shutting down; try again in a moment", true));
+  if (ending()) co_return co_await wish_cancelled(id);
   co_return std::unexpected(refusal(ErrorCode::caller_conflict, fmt::format("Cannot cancel a batch with status '{}'.", to_string(live->batch.state))));
+}
+
+// Of a batch that another node drives: its row says so, and the driver goes by that.
+Task<Result<Batch>> Batches::wish_cancelled(JobId id) {
+  auto wished = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<Batch> {
+    auto row = get_batch(tx, id);
+    if (!row) return std::unexpected(std::move(row.error()));
+    if (!*row || terminal((*row)->state)) return std::unexpected(refusal(ErrorCode::caller_conflict, "The batch is over: it cannot be cancelled."));
+    Batch& b = **row;
+    if (b.state == BatchState::cancelling) return std::move(b);
+    if (b.state >= BatchState::finalizing) return std::unexpected(refusal(ErrorCode::caller_conflict, fmt::format("Cannot cancel a batch with status '{}'.", to_string(b.state))));
+    const auto so = lock_batch(tx, id, b.state);
+    if (!so) return std::unexpected(so.error());
+    if (!*so) return std::unexpected(refusal(ErrorCode::internal_unavailable, "the batch changed meanwhile; try again", true));
+    b.state = BatchState::cancelling;
+    b.cancelling = now();
+    if (auto put = update_batch(tx, b); !put) return std::unexpected(std::move(put.error()));
+    return std::move(b);
+  });
+  co_return wished;
 }
 
 // ---- the driver ----
@@ -128,16 +223,20 @@ Task<Result<Batch>> Batches::cancel(JobId id) {
 Task<void> Batches::drive(std::shared_ptr<Live> live) {
   const JobId id = live->batch.id;
   feed_.follow(live->ticket, id);
-  while (!feed_.closed() && !terminal(live->batch.state)) {
+  while (!ending() && !terminal(live->batch.state)) {
     const BatchState before = live->batch.state;
     const auto done = co_await step(*live);
     if (live->batch.state != before) feed_.notify(id);
-    if (done || feed_.closed()) continue;
+    if (done || ending()) continue;
+    if (duty_.shared()) live->doubtful = true;           // perhaps because it does not stand as it did
     log::warn("batch_waits", {{"batch", batch_id(id)}, {"state", to_string(live->batch.state)}, {"why", done.error().message}});
     co_await pause(*live, kTryAgain);
   }
   feed_.leave(live->ticket);
-  if (!terminal(live->batch.state)) co_return;
+  if (!terminal(live->batch.state)) {
+    if (duty_.shared()) live_.erase(id);                 // another node drives it
+    co_return;
+  }
   const auto& b = live->batch;
   log::info("batch_ended", {{"batch", batch_id(id)}, {"status", to_string(b.state)}, {"total", b.counts.total}, {"completed", b.counts.completed}, {"failed", b.counts.failed}});
   live_.erase(id);
@@ -146,13 +245,14 @@ Task<void> Batches::drive(std::shared_ptr<Live> live) {
 // False: the process ends, or a cancellation is wished.
 Task<bool> Batches::pause(Live& live, Duration most) {
   co_await feed_.wait(live.ticket, engine_.home().clock().mono() + most);
-  co_return !feed_.closed() && !live.cancel;
+  co_return !ending() && !live.cancel;
 }
 
 // Writes the row that is to be, and what `with` says beside it; then the batch is so. Meanwhile others see what it was, on this loop, and the
 // counts of a live one go on: jobs end.
 Task<Result<void>> Batches::become(Live& live, Batch next, std::function<Result<void>(store::Tx&)> with) {
   auto saved = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<void> {
+    if (auto mine = stands(tx, live.batch); !mine) return mine;
     if (with)
       if (auto done = with(tx); !done) return done;
     return update_batch(tx, next);
@@ -160,6 +260,15 @@ Task<Result<void>> Batches::become(Live& live, Batch next, std::function<Result<
   live.doubtful = !saved;
   if (saved) keep(live, std::move(next));
   co_return saved;
+}
+
+// That this node drives it, and that nobody wished it cancelled.
+Result<void> Batches::stands(store::Tx& tx, const Batch& batch) const {
+  if (!duty_.shared()) return {};
+  if (auto mine = duty_.still_mine(tx); !mine) return mine;
+  const auto so = lock_batch(tx, batch.id, batch.state);
+  if (!so) return std::unexpected(so.error());
+  return *so ? Result<void>{} : std::unexpected(refusal(ErrorCode::caller_conflict, "the batch was changed by another node"));
 }
 
 void Batches::keep(Live& live, Batch row) {
@@ -188,7 +297,8 @@ Task<Result<void>> Batches::step(Live& live) {
   if (b.state == BatchState::validating) co_return co_await validate(live);
   if (b.state == BatchState::in_progress && !b.submitted) co_return co_await submit(live);
   if (b.state == BatchState::in_progress && live.left > 0) {
-    co_await pause(live, kLook);
+    co_await pause(live, door_.shared() ? kCount + std::chrono::milliseconds(live.left / 5) : kLook);
+    if (door_.shared()) co_return co_await count(live);
     co_return Result<void>{};
   }
   if (b.state == BatchState::cancelling && !live.called_off) co_return co_await cancel_jobs(live);
@@ -220,7 +330,7 @@ Task<Result<void>> Batches::validate(Live& live) {
   live.batch.mistakes.clear();
   live.batch.counts = {};
   auto judged = co_await judge(live);
-  if (!judged || live.cancel || feed_.closed()) co_return judged;
+  if (!judged || live.cancel || ending()) co_return judged;
   Batch next = live.batch;
   const bool fine = next.mistakes.empty();
   next.state = fine ? BatchState::in_progress : BatchState::failed;
@@ -236,6 +346,7 @@ Task<Result<void>> Batches::validate(Live& live) {
 Task<Result<void>> Batches::judge(Live& live) {
   Batch& b = live.batch;
   auto file = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<std::optional<FileRow>> {
+    if (auto mine = stands(tx, b); !mine) return std::unexpected(std::move(mine.error()));
     if (auto gone = delete_lines(tx, b.id); !gone) return std::unexpected(std::move(gone.error()));
     return get_file(tx, b.input);
   });
@@ -246,7 +357,7 @@ Task<Result<void>> Batches::judge(Live& live) {
   }
   Lines lines;
   std::unordered_set<std::string> ids;
-  while (!lines.ended && b.mistakes.size() < kMostMistakes && !live.cancel && !feed_.closed()) {
+  while (!lines.ended && b.mistakes.size() < kMostMistakes && !live.cancel && !ending()) {
     if (auto read = co_await more(lines, b.input); !read) co_return std::unexpected(std::move(read.error()));
     std::vector<LineRow> rows;
     while (const auto line = lines.cutter.next()) {
@@ -263,7 +374,10 @@ Task<Result<void>> Batches::judge(Live& live) {
       else rows.push_back({line->number, std::move(read->custom_id), engine_.new_id(), false});
     }
     if (!b.mistakes.empty()) continue;
-    auto put = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) { return insert_lines(tx, b.id, rows); });
+    auto put = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<void> {
+      if (auto mine = stands(tx, b); !mine) return mine;
+      return insert_lines(tx, b.id, rows);
+    });
     if (!put) co_return put;
   }
   if (b.counts.total == 0 && b.mistakes.empty()) b.mistakes.push_back({"empty_file", "The input file has no requests.", "", 0});
@@ -338,7 +452,7 @@ Task<Result<void>> Batches::submit(Live& live) {
       if (jobs.size() < kSubmitted && bytes < kSubmittedBytes) continue;
       bytes = 0;
       const bool all = co_await submit_some(live, std::exchange(jobs, {}));
-      if (!all || live.cancel || feed_.closed()) co_return Result<void>{};
+      if (!all || live.cancel || ending()) co_return Result<void>{};
     }
   }
   const bool all = co_await submit_some(live, std::move(jobs));

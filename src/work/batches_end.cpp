@@ -69,7 +69,7 @@ Task<Result<void>> Batches::cancel_jobs(Live& live) {
     std::vector<JobId> ids;
     for (const LineRow& row : *rows)
       if (row.made && !sent.contains(row.job)) ids.push_back(row.job);
-    const auto results = co_await engine_.cancel(std::move(ids), "the batch was cancelled");
+    const auto results = co_await door_.cancel(std::move(ids), "the batch was cancelled");
     for (const auto& r : results)            // those that have ended already are fine as they are
       if (!r && r.error().code != ErrorCode::caller_conflict && r.error().code != ErrorCode::caller_not_found) co_return std::unexpected(r.error());
   }
@@ -108,7 +108,7 @@ Task<Result<void>> Batches::write_papers(Live& live, Paper& output, Paper& error
     if (!put) co_return put;
     output.put_is_durable();
     errors.put_is_durable();
-    if (feed_.closed()) co_return fail(ErrorCode::internal_unavailable, "the process ends");
+    if (ending()) co_return fail(ErrorCode::internal_unavailable, "the process ends, or another node goes on with it");
   }
 }
 

@@ -144,7 +144,7 @@ bool Board::add(const Job& job, const Lane& lane, MonoTime now, MonoTime due, Mo
   e.lane = lane_number(lane);
   e.tenant = tenant_names_.take(job.spec.tenant);
   if (!job.spec.concurrency_key.empty() && job.spec.concurrency > 0) {
-    e.group = group_names_.take(fmt::format("{}\n{}", e.lane, job.spec.concurrency_key));
+    e.group = group_names_.take(group_name(e.lane, job.spec.concurrency_key));
     Group& group = groups_[e.group];
     if (group.newest < e.id) group.newest = e.id, group.limit = job.spec.concurrency;   // the last word said about a key holds
     unblock(group, now);
@@ -176,10 +176,17 @@ void Board::remove(JobId id, MonoTime now) {
   else unblock(groups_[group], now);
 }
 
+void Board::had_before(JobId id) {
+  const auto at = entries_.find(id);
+  if (at != entries_.end() && at->second.fence == 0) at->second.fence = 1;   // below all that are handed out
+}
+
 const Entry* Board::find(JobId id) const {
   const auto at = entries_.find(id);
   return at == entries_.end() ? nullptr : &at->second;
 }
+
+std::string Board::group_name(std::uint32_t lane, std::string_view key) { return fmt::format("{}\n{}", lane, key); }
 
 // ---- leases ----
 

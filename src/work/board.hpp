@@ -12,6 +12,7 @@
 // Single-threaded. Invariants, asserted by `audit`: a job is leased at most once; every count is the number of its jobs; fences
 // strictly increase; a paused queue leases nothing; no limit is exceeded; a ready job that no limit holds back is never passed over.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <deque>
@@ -93,10 +94,14 @@ class Board {
   bool add(const Job& job, const Lane& lane, MonoTime now, MonoTime due, MonoTime deadline, JobState state = JobState::queued);
   // Gone: it ended, or was never accepted. Frees what it held. Unknown ids are ignored.
   void remove(JobId id, MonoTime now);
+  // Others have had the job before, elsewhere: its next lease is not its first.
+  void had_before(JobId id);
   const Entry* find(JobId id) const;
   std::size_t size() const { return entries_.size(); }
 
   // ---- leases ----
+  // Fences are above (epoch << 32) from now on. Never lowers them.
+  void raise(std::uint32_t epoch) { next_fence_ = std::max(next_fence_, (static_cast<Fence>(epoch) << 32) + 1); }
   // Up to `most` jobs of this process' lanes.
   Claim lease_local(std::size_t most, MonoTime now);
   // Up to `most` jobs of the queues' lanes for an external worker; `tasks` empty: any.
@@ -104,7 +109,7 @@ class Board {
                   MonoTime now, MonoTime expires);
   // The transaction that was to record the lease failed: back to the front (the last leased first, to keep their order).
   void unlease(JobId id, MonoTime now);
-  // At start: a lease that outlived the process before. `claims_left` as `Claim::jobs`.
+  // A lease that outlived the process before, or another's.
   void restore_lease(JobId id, Fence fence, std::string_view holder, MonoTime expires);
   // Is `fence` this job's present lease? caller_not_found: the job is not live; caller_conflict: it is not (or no longer) yours.
   Result<void> held(JobId id, Fence fence);
@@ -138,11 +143,16 @@ class Board {
   std::vector<std::string> queues() const;
   std::size_t lane_count() const { return lanes_.size(); }        // ever seen: a lane stays
   bool knows_lane(const Lane& lane) const { return lane_numbers_.contains(lane); }
+  bool knows_key(std::string_view queue, std::string_view concurrency_key) const;   // a job of the key is here
   bool knows_queue(std::string_view queue) const { return queue_numbers_.contains(queue); }
   std::size_t queue_count() const { return queues_.size(); }
   bool has_local_ready() const;
   bool has_ready_for(std::span<const std::string> queues, std::span<const std::string> tasks) const;
   std::uint64_t leased_local() const { return leased_local_; }
+  // Ready jobs that nothing but a free hand holds back, up to `most` of each lane: its tenants in turn, and first those that would be leased first. Without
+  // jobs of a concurrency key, and of queues that have limits.
+  struct Spare { Lane lane; std::vector<JobId> jobs; };
+  std::vector<Spare> spare(std::size_t most) const;
 
   // Every invariant above, by counting; aborts with a message. For tests and simulations: O(jobs).
   void audit(MonoTime now) const;
@@ -202,6 +212,7 @@ class Board {
   };
   using Timers = std::priority_queue<Timed, std::vector<Timed>, std::greater<>>;
 
+  static std::string group_name(std::uint32_t lane, std::string_view concurrency_key);
   GateState* gate_of(std::string_view name);
   std::uint32_t lane_number(const Lane& lane);
   std::uint32_t queue_number(std::string_view queue);

@@ -148,6 +148,25 @@ Claim Board::lease_for(std::string_view holder, std::span<const std::string> que
   return claim;
 }
 
+std::vector<Board::Spare> Board::spare(std::size_t most) const {
+  std::vector<Spare> out;
+  for (const LaneState& lane : lanes_) {
+    if (lane.ring.empty() || queues_[lane.queue].rules != QueueRules{} || (lane.gate && lane.gate->full())) continue;
+    Spare spare{.lane = lane.lane, .jobs = {}};
+    const std::size_t share = std::max<std::size_t>(1, most / lane.ring.size());
+    for (const std::uint32_t tenant : lane.ring) {
+      const std::size_t room = std::min(most, spare.jobs.size() + share);
+      std::size_t looked = 0;                // at ids that left meanwhile, too
+      for (const auto& line : lane.tenants.find(tenant)->second.by_priority)
+        for (auto at = line.begin(); at != line.end() && spare.jobs.size() < room && looked < 4 * share; ++at, ++looked)
+          if (const Entry* e = find(*at); e && e->place == Entry::Place::ready && e->in_line && e->group == 0 && !e->settling) spare.jobs.push_back(e->id);
+      if (spare.jobs.size() == most) break;
+    }
+    if (!spare.jobs.empty()) out.push_back(std::move(spare));
+  }
+  return out;
+}
+
 // ---- queues ----
 
 void Board::set_rules(std::string_view name, QueueRules rules) {
@@ -164,6 +183,12 @@ void Board::set_rules(std::string_view name, QueueRules rules) {
 QueueRules Board::rules(std::string_view queue) const {
   const auto at = queue_numbers_.find(queue);
   return at == queue_numbers_.end() ? QueueRules{} : queues_[at->second].rules;
+}
+
+bool Board::knows_key(std::string_view queue, std::string_view key) const {
+  const auto at = queue_numbers_.find(queue);
+  return at != queue_numbers_.end() &&
+         std::ranges::any_of(queues_[at->second].lanes, [&](std::uint32_t lane) { return group_names_.known(group_name(lane, key)) != 0; });
 }
 
 QueueFigures Board::figures(std::string_view name) const {

@@ -4,6 +4,8 @@
 
 #include "base/log.hpp"
 #include "work/engine_cycle.hpp"
+#include "work/engine_errand.hpp"
+#include "work/job_trace.hpp"
 #include "work/meter.hpp"
 
 namespace ballast::work {
@@ -27,6 +29,7 @@ void Engine::open() {
   open_ = true;
   if (!running_) {
     running_ = true;
+    begin_errands();
     tasks_.spawn(run());
   }
   nudge();
@@ -67,13 +70,13 @@ Task<void> Engine::run() {
     void await_resume() const noexcept {}
   };
   while (!stopping_ || !asks_.empty()) {
-    if (!has_work()) {
-      co_await Idle{*this};
-      continue;
-    }
-    co_await perform(gather());
+    const bool errand = has_errand();
+    if (errand) co_await go_on_errand();
+    if (has_work()) co_await perform(gather());
+    else if (!errand) co_await Idle{*this};
   }
   closed_ = true;
+  for (Errand* e : std::exchange(errands_, {})) e->end({ErrorCode::internal_unavailable, "this node has shut down", {}, true, std::chrono::seconds(2), {}, {}, {}});
 }
 
 void Engine::nudge() {
@@ -84,6 +87,7 @@ void Engine::arm_timer() {
   MonoTime next = board_.next_event();
   if (!ended_claims_.empty()) next = std::min(next, flush_due_);
   if (home_.clock().mono() < quiet_until_) next = quiet_until_;    // there may be something to lease then
+  for (const Errand* e : errands_) next = std::min(next, e->not_before);
   timer_.cancel();
   if (next != kNever && !lost_) home_.arm(timer_, next, [](void* self) { static_cast<Engine*>(self)->nudge(); }, this);
 }
@@ -142,7 +146,7 @@ Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
   at("staged");
   Result<void> written;
   const bool writes = !cycle.empty();
-  if (writes) written = co_await write_for_sure(cycle);
+  if (writes) written = co_await write_for_sure(cycle.number, cycle.now, [&](store::Tx& tx) { return write(tx, cycle); });
   if (!written) {
     if (is_taken_over(written.error()) && !std::exchange(lost_, true)) log::error("work_node_lost", {{"node", options_.node}, {"why", written.error().message}});
     if (meter_) meter_->cycle_failed();
@@ -261,6 +265,7 @@ void Engine::tell_ended(const JobPtr& job) {
     w->timer.cancel();
     home_.resume(w->waiter);
   }
+  if (tracer_) tracer_->ended(*job);
   for (const auto& listener : ended_) listener(*job);
 }
 

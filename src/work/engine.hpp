@@ -26,6 +26,7 @@
 #include "store/database.hpp"
 #include "work/board.hpp"
 #include "work/feed.hpp"
+#include "work/giving.hpp"
 #include "work/job_rows.hpp"
 
 namespace ballast::work {
@@ -123,6 +124,8 @@ struct PullRequest {
 
 struct EngineOptions {
   unsigned node = 0;
+  std::string boot;                          // of the cluster's member that this process is; empty: there is none
+  bool shared = false;                       // other nodes work on this database: it takes what was this node's, and nobody else's (homes.hpp)
   std::size_t local_leases = 256;            // jobs of this process under way at once
   std::size_t max_live = 5'000'000;          // jobs not ended; above it submissions are refused
   std::size_t max_queues = 1'000;
@@ -131,12 +134,15 @@ struct EngineOptions {
   std::size_t hot_bytes = 128u << 20;        // inputs of queued jobs kept in memory; the others are read when leased
   std::size_t cycle_asks = 2'048;
   std::size_t start_page = 50'000;           // live jobs read at once at the start
+  std::size_t adopt_page = 1'000;            // and between two cycles, where they come from another node
   std::size_t at_once = 4;                   // a cycle that leases more jobs than this starts them all; 0: every cycle does
-  // Called at the points of a cycle, by name: staged, inserted, written (before the commit, on the store's thread), committed, told.
+  // Called at the points of a cycle, by name: staged, inserted, written (before the commit, on the store's thread), committed, told; and of what goes
+  // between two cycles (adopt, give, receive): errand, errand written (as written), errand committed.
   std::function<void(std::string_view)> at;
   Duration retention = std::chrono::hours(24 * 7);
 };
 
+class JobTracer;                             // job_trace.hpp
 class Meter;                                 // meter.hpp
 
 class Engine {
@@ -146,8 +152,8 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Takes the node over, reads the live jobs and the leases that outlived the process before; jobs that this node itself was running count
-  // a crashed attempt and are queued again, or dead. Blocking; once, before anything else. `executor` outlives the engine.
+  // Takes the node over, reads the live jobs of its homes and the leases that outlived the process before; jobs that this node itself was running
+  // count a crashed attempt and are queued again, or dead. Blocking; once, before anything else. `executor` outlives the engine.
   // `writer` too; it may be null.
   Result<void> start(Executor& executor, const EndWriter* writer = nullptr);
   // Begins to lease. On the home loop.
@@ -157,6 +163,26 @@ class Engine {
 
   // Whether it shuts down; what is not durable by then is found again by the next start.
   bool draining() const { return draining_; }
+  // Whether the durable road is this process': false once another one has started on the same database. Thread-safe once started.
+  Result<bool> holds_node(store::Tx& tx) const;
+
+  // ---- over several nodes (homes.hpp) ----
+  std::uint32_t epoch() const { return epoch_; }         // of this boot: what it owns is owned by this number
+  unsigned node() const { return options_.node; }
+  bool owns(JobId id) const { return board_.find(id) != nullptr; }
+  // What `node` had is this process', if `node` still is that boot, which is dead: its jobs come onto this board page by page, between cycles; what it ran
+  // itself counts a crashed attempt. Returns how many came; 0: somebody else was first, or it had none. Once the homes are ours a failure of the database
+  // only delays it. An error before (nothing was taken): to be tried again.
+  Task<Result<std::size_t>> adopt(unsigned node, std::string boot);
+  // Gives jobs away to the node whose boot epoch is `to`: those that are ready here, that no concurrency key counts and nobody waits for; the others stay.
+  // Returns how many went. caller_conflict, field "owner": `to` is gone; nothing went.
+  Task<Result<std::size_t>> give(std::vector<JobId> jobs, std::uint32_t to);
+  // What this node could start at this moment if it had it: for its beats.
+  Hunger hunger() const;
+  // Gives to the hungry of them what this node has and cannot start (giving.hpp). To be called whenever they have been seen anew. Returns how many jobs went.
+  Task<std::size_t> feed_hungry(std::vector<Neighbour> neighbours);
+  // Puts what others have given to this node on its board: while it is hungry, a few times a second. Returns how many jobs came.
+  Task<Result<std::size_t>> receive();
 
   Scheduler& home() { return home_; }
   store::Database& database() { return database_; }
@@ -166,6 +192,8 @@ class Engine {
   // Told of what happens from now on; outlives the engine. Null: nobody counts.
   void use(Meter* meter) { meter_ = meter; }
   Meter* meter() { return meter_; }
+  // Gives jobs that bring no trace one, and is told of the end of each; outlives the engine. Before `start`. Null: nobody.
+  void use(JobTracer* tracer) { tracer_ = tracer; }
 
   JobId new_id() { return ids_.next(home_.clock().wall()); }
   // In the order given; each is accepted or refused alone. `also` is written with those that are accepted: not when there are none.
@@ -193,6 +221,8 @@ class Engine {
   // queued. caller_not_found: not live; caller_conflict: somebody has it in hand.
   Task<Result<void>> replace(JobPtr as, Also also);
   Task<Result<void>> set_queue(std::string name, QueueRules rules, Also also = {});
+  // What another node has set, and the database has. Beyond the queues there may be: not taken.
+  void take_rules(std::string_view name, QueueRules rules);
   // How many of this process' jobs of a model may be leased at once (Board::set_pace), where they are `paced`. Not stored.
   bool paced(const JobSpec& spec) const { return !lane_of(spec).gate.empty(); }
   void set_pace(std::string_view model, std::string_view tenant, std::uint32_t most);
@@ -218,6 +248,13 @@ class Engine {
   struct Waiter;
   struct Cycle;
   struct Move;
+  struct Errand;
+  struct AdoptErrand;
+  struct GiveErrand;
+  struct ReceiveErrand;
+  struct KeyErrand;
+  struct Taking;
+  struct Page;
 
   // engine.cpp
   Task<void> run();
@@ -242,11 +279,12 @@ class Engine {
   void stage_failure(Cycle& cycle, const Entry& e, const Error& error, std::optional<Duration> delay);
   void stage_end(Cycle& cycle, const Entry& e, JobState state, std::optional<std::string> output, std::optional<std::string> error);
   Result<void> write(store::Tx& tx, const Cycle& cycle) const;
+  Result<void> place_keyed(store::Tx& tx, const Cycle& cycle) const;
   Result<void> write_moves(store::Tx& tx, const Cycle& cycle) const;
   Result<void> write_claims(store::Tx& tx, const Cycle& cycle) const;
   Result<void> write_ends(store::Tx& tx, const Cycle& cycle) const;
   static void end_job(Job& job, const Transition& row);
-  Task<Result<void>> write_for_sure(Cycle& cycle);
+  Task<Result<void>> write_for_sure(std::int64_t& number, MonoTime begun, std::function<Result<void>(store::Tx&)> body);
   Task<Result<bool>> learn_fate(std::int64_t number, Error error);
   void undo(Cycle& cycle);
   void apply(Cycle& cycle);
@@ -264,9 +302,21 @@ class Engine {
   // engine_recover.cpp
   struct OldLease { Fence fence = 0; std::string holder; };
   Result<void> recover(store::Tx& tx);
-  Result<std::unordered_set<Fence>> recover_live(store::Tx& tx, const std::unordered_map<JobId, OldLease>& leases);
+  Result<void> load_leases(store::Tx& tx, Taking& taking) const;
+  static Result<bool> to_be_called_off(store::Tx& tx, const Taking& taking, const Page& page, const JobSpec& spec);
+  Result<Page> take_page(store::Tx& tx, const Taking& taking, std::size_t limit) const;
+  Result<void> forget_taken(store::Tx& tx, const Taking& taking, const Page& last) const;
+  void put_page(Page& page, Taking& taking);
   Result<Transition> crashed(store::Tx& tx, const Job& job, Fence fence, std::vector<AttemptRow>& attempts) const;
-  Result<void> tell_dead(store::Tx& tx, std::span<const JobId> dead) const;
+  Result<std::vector<Job>> tell_dead(store::Tx& tx, std::span<const JobId> dead) const;
+  // engine_homes.cpp
+  void begin_errands();
+  Task<void> go_on_errand();
+  bool has_errand() const;
+  void lease_under(std::uint32_t home);
+  bool may_give(JobId id) const;
+  bool is_wanted_here(const Lane& lane) const;
+  std::int64_t next_handover();
 
   Scheduler& home_;
   store::Database& database_;
@@ -285,6 +335,9 @@ class Engine {
   bool closed_ = false;                      // the cycle has ended
   std::deque<Ask*> asks_;
   std::vector<Ask*> later_;                  // insist, and wait for the database
+  std::deque<Errand*> errands_;
+  Giving giving_;
+  std::unique_ptr<Errand> keys_;             // the one that has no end: it forgets concurrency keys
   std::vector<PullAsk*> pulls_;
   std::unordered_map<Fence, std::string> pull_names_;   // the external worker of each of its claims
   std::vector<Fence> ended_claims_;          // their rows are to go
@@ -300,6 +353,10 @@ class Engine {
   std::unordered_map<JobId, JobPtr> held_;   // leased jobs
   std::unordered_multimap<JobId, Waiter*> waiters_;
   std::vector<Ended> ended_;
+  JobTracer* tracer_ = nullptr;
+  std::vector<Job> found_dead_;              // by the start, for the tracer
+  std::uint32_t leasing_ = 0;                // the home above all others of this process: fences are of it
+  std::uint32_t given_ = 0;                  // handovers, counted under that home
 };
 
 }  // namespace ballast::work

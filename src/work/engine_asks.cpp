@@ -5,6 +5,7 @@
 #include "base/log.hpp"
 #include "base/text.hpp"
 #include "work/engine_cycle.hpp"
+#include "work/job_trace.hpp"
 
 namespace ballast::work {
 
@@ -85,11 +86,13 @@ Result<NewJob> Engine::accept(const Submission& s, WallTime now) {
   Job& job = *accepted;
   job.id = s.id ? s.id : ids_.next(now);
   job.spec = s.spec;
+  if (tracer_ && job.spec.trace.empty()) job.spec.trace = tracer_->begin();
   job.input = s.input;
   job.created = now;
   if (s.at && *s.at > now) job.due = *s.at;
   else if (!s.at && s.delay > Duration::zero()) job.due = now + s.delay;
   NewJob made{.job = accepted};
+  made.home = epoch_;
   if (!s.idempotency_key.empty()) {
     made.key = digest_of({"idempotency", s.spec.key_id, s.idempotency_key});
     made.body = digest_of({to_string(s.spec.kind), s.spec.name, s.spec.queue, s.input});   // the work, not when or how urgently
@@ -117,6 +120,12 @@ struct Engine::SubmitAsk final : Ask {
   static std::size_t stage_one(Engine& engine, Cycle& cycle, NewJob made) {
     engine.put_on_board(*made.job, JobState::queued, cycle.now);
     engine.keep_hot(made.job);
+    if (engine.options_.shared && !made.job->spec.concurrency_key.empty() && made.job->spec.concurrency > 0) {
+      (void)engine.board_.hold(made.job->id);
+      cycle.held.push_back(made.job->id);
+      cycle.keyed.push_back(cycle.jobs.size());
+      if (cycle.handover == 0) cycle.handover = engine.next_handover();
+    }
     cycle.jobs.push_back(std::move(made));
     return cycle.jobs.size() - 1;
   }
@@ -292,7 +301,7 @@ Task<std::vector<Result<JobState>>> Engine::cancel(std::vector<JobId> ids, std::
   if (!ended) co_return std::move(ask.results);
   for (const Job& job : *ended)
     for (std::size_t i = 0; i < ask.ids.size(); ++i)
-      if (ask.ids[i] == job.id && !ask.results[i])
+      if (ask.ids[i] == job.id && !ask.results[i] && terminal(job.state))      // else it is on another node's board
         ask.results[i] = fail(ErrorCode::caller_conflict, fmt::format("{} has ended already: {}", to_string(job.id), to_string(job.state)), "id");
   co_return std::move(ask.results);
 }
@@ -379,6 +388,12 @@ Task<Result<void>> Engine::set_queue(std::string name, QueueRules rules, Also al
   board_.set_rules(name, rules);
   nudge();
   co_return Result<void>{};
+}
+
+void Engine::take_rules(std::string_view name, QueueRules rules) {
+  if (board_.rules(name) == rules || !has_room(name)) return;
+  board_.set_rules(name, rules);
+  nudge();
 }
 
 }  // namespace ballast::work

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cassert>
+#include <map>
 #include <ranges>
 
 #include "base/log.hpp"
+#include "work/homes.hpp"
 #include "work/meter.hpp"
 
 namespace ballast::work {
@@ -120,6 +122,7 @@ Result<void> Engine::write(store::Tx& tx, const Cycle& cycle) const {
   for (std::size_t i = 0; i < cycle.insertions.size(); ++i)
     if (cycle.insertions[i].existing) cycle.lost.insert(cycle.jobs[i].job->id);
   at("inserted");
+  if (auto placed = place_keyed(tx, cycle); !placed) return placed;
   if (auto moved = write_moves(tx, cycle); !moved) return moved;
   if (auto kept = insert_attempts(tx, cycle.attempts); !kept) return kept;
   for (const auto* also : cycle.also)
@@ -131,6 +134,31 @@ Result<void> Engine::write(store::Tx& tx, const Cycle& cycle) const {
   auto ends = write_ends(tx, cycle);
   at("written");
   return ends;
+}
+
+// Jobs of one concurrency key are on one board, of whichever nodes accept them.
+Result<void> Engine::place_keyed(store::Tx& tx, const Cycle& cycle) const {
+  cycle.abroad.clear();
+  std::map<std::pair<std::string_view, std::string_view>, std::vector<JobId>> keys;      // in their order: two nodes do not wait for each other
+  for (const std::size_t i : cycle.keyed) {
+    const Job& job = *cycle.jobs[i].job;
+    if (!cycle.lost.contains(job.id)) keys[{job.spec.queue, job.spec.concurrency_key}].push_back(job.id);
+  }
+  std::map<std::uint32_t, std::vector<JobId>> given;
+  for (const auto& [key, ids] : keys) {
+    const auto owner = key_owner(tx, key.first, key.second, epoch_);
+    if (!owner) return std::unexpected(owner.error());
+    if (*owner == epoch_) continue;
+    given[*owner].insert(given[*owner].end(), ids.begin(), ids.end());
+    cycle.abroad.insert(ids.begin(), ids.end());
+  }
+  for (const auto& [owner, ids] : given) {
+    auto handed = hand_over(tx, owner, cycle.handover, ids);
+    if (handed) continue;
+    if (handed.error().field != "owner") return handed;
+    return std::unexpected(store::make_error(store::Fault::unavailable, "the node that decides about this concurrency key has just gone; try again"));
+  }
+  return {};
 }
 
 Result<void> Engine::write_moves(store::Tx& tx, const Cycle& cycle) const {
@@ -190,15 +218,16 @@ void Engine::end_job(Job& job, const Transition& row) {
 }
 
 // Memory goes on only when it is known what the database holds: to guess would lose or repeat. What was lost with its connection is written again.
-Task<Result<void>> Engine::write_for_sure(Cycle& cycle) {
+// `number` is that of the body's `check_epoch`.
+Task<Result<void>> Engine::write_for_sure(std::int64_t& number, MonoTime begun, std::function<Result<void>(store::Tx&)> body) {
   for (;;) {
-    auto written = co_await database_.write(home_, [&](store::Tx& tx) { return write(tx, cycle); }, {.fate_in_rows = true});
+    auto written = co_await database_.write(home_, [&](store::Tx& tx) { return body(tx); }, {.fate_in_rows = true});
     if (written || store::fault_of(written.error()) != store::Fault::commit_unknown) co_return written;
-    auto there = co_await learn_fate(cycle.number, std::move(written.error()));
+    auto there = co_await learn_fate(number, std::move(written.error()));
     if (!there) co_return std::unexpected(std::move(there.error()));
     if (*there) co_return Result<void>{};
-    if (home_.clock().mono() - cycle.now > kWriteAgain) co_return std::unexpected(store::make_error(store::Fault::unavailable, "the transaction was lost with its connection"));
-    cycle.number = ++cycles_;
+    if (home_.clock().mono() - begun > kWriteAgain) co_return std::unexpected(store::make_error(store::Fault::unavailable, "the transaction was lost with its connection"));
+    number = ++cycles_;
   }
 }
 
@@ -278,6 +307,10 @@ void Engine::apply(Cycle& cycle) {
   for (const Move& m : cycle.moves) {
     apply_move(cycle, m);
     feed_.notify(m.row.id);
+  }
+  for (const JobId id : cycle.abroad) {
+    board_.remove(id, cycle.now);
+    take_hot(id);
   }
   for (const JobId id : cycle.held) board_.let_go(id);
   auto ended = board_.take_ended_claims();

@@ -51,6 +51,8 @@ struct Engine::Cycle {
   std::deque<NewJob> jobs;
   std::vector<Move> moves;
   std::vector<JobId> held;                   // nobody may decide about them until it is durable; they stay where they are
+  std::vector<std::size_t> keyed;            // jobs with a concurrency key that another node may decide about; held
+  std::int64_t handover = 0;                 // the number of theirs
   std::vector<AttemptRow> attempts;
   struct Failure { JobPtr job; ErrorCode code; bool lease_expired; };
   std::vector<Failure> failures;             // attempts that are over, to be counted
@@ -77,6 +79,7 @@ struct Engine::Cycle {
   // What the transaction found. Reset when its body runs again.
   mutable std::vector<Insertion> insertions;
   mutable std::unordered_set<JobId> lost;    // their key was another's: they were never accepted
+  mutable std::unordered_set<JobId> abroad;  // their key is another node's: they were given to it
   mutable std::vector<Fence> unwritten;      // claims of which nothing is left to write
   mutable std::vector<Job> loaded;
 };

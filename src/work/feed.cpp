@@ -65,6 +65,12 @@ void Feed::notify(JobId job) {
   }
 }
 
+std::vector<JobId> Feed::followed() const {
+  std::vector<JobId> out;
+  for (auto at = by_job_.begin(); at != by_job_.end(); at = by_job_.equal_range(at->first).second) out.push_back(at->first);
+  return out;
+}
+
 void Feed::close() {
   closed_ = true;
   for (auto& [ticket, f] : followers_) wake(f);

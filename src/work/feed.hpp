@@ -31,6 +31,7 @@ class Feed {
   void close();
   bool closed() const { return closed_; }
   std::size_t followers() const { return followers_.size(); }
+  std::vector<JobId> followed() const;       // each once
 
  private:
   struct Follower {

@@ -114,6 +114,7 @@ struct HttpCall {
   Risk risk = Risk::read;                     // default: read for GET and HEAD, else destructive
   Idempotency idempotency = Idempotency::natural;
   bool trusted = false;                       // its answer may reach a settle stage
+  bool trace = false;                         // the other side is told the trace: traceparent, and the run's tracestate
   std::shared_ptr<const SecretValues> secrets;   // the flow's own; never null
 };
 struct HttpStage { HttpCall call; };

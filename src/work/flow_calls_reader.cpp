@@ -135,6 +135,7 @@ HttpCall FlowReader::http(const ConfigNode& node) {
   const bool natural = safe || call.method == "PUT" || call.method == "DELETE";
   call.idempotency = idempotency_from(node.choice("idempotency", {"none", "natural", "key"}, natural ? "natural" : "none"));
   call.trusted = node.boolean("trusted", false);
+  call.trace = node.boolean("trace", false);
   node.done();
   in_call_ = false;
   return call;

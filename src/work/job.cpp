@@ -62,7 +62,9 @@ std::optional<JobId> parse_job_id(std::string_view text) {
 JobId first_job_id(WallTime at) { return JobId{since_epoch_ms(at) << (kSequenceBits + kNodeBits)}; }
 
 JobIds::JobIds(unsigned node, JobId last) : node_(std::min(node, kMaxNode)) {
-  const std::int64_t sequence = last.value & ((1 << kSequenceBits) - 1);
+  constexpr std::int64_t kHighest = (1 << kSequenceBits) - 1;
+  const bool own = (last.value >> kSequenceBits & kMaxNode) == node_;
+  const std::int64_t sequence = own ? last.value & kHighest : kHighest;    // how far this node came in another's millisecond, that one's id does not say
   last_ = ((last.value >> (kSequenceBits + kNodeBits)) << kSequenceBits) | sequence;
 }
 
@@ -111,6 +113,8 @@ std::string pack_spec(const JobSpec& s) {
   text("stage", s.parent_stage);
   text("lineage", s.lineage);
   if (s.generation != 1) o["generation"] = s.generation;
+  text("trace", s.trace);
+  text("tracestate", s.tracestate);
   return o.empty() ? std::string() : to_json(o);
 }
 
@@ -153,6 +157,8 @@ Result<void> read_spec(const JsonRef& at, JobSpec& s) {
   text("stage", s.parent_stage);
   text("lineage", s.lineage);
   s.generation = static_cast<std::uint32_t>(number("generation", 1));
+  text("trace", s.trace);
+  text("tracestate", s.tracestate);
   return {};
 }
 

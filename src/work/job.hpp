@@ -33,7 +33,7 @@ JobId first_job_id(WallTime at);
 // Hands out a node's ids. Not thread-safe. When a millisecond's 4,096 are used up, or the clock steps back, it runs ahead of the clock.
 class JobIds {
  public:
-  // `last`: the highest id this node ever gave out, as the database knows it.
+  // `last`: the highest id that any node ever gave out, as the database knows it.
   explicit JobIds(unsigned node, JobId last = {});
   JobId next(WallTime now);
 
@@ -104,6 +104,8 @@ struct JobSpec {
   std::string parent_stage;                  // of a child: the stage that waits for it
   std::string lineage;                       // of a redriven run: the first run, of whose id its effects' idempotency keys are made; empty: its own
   std::uint32_t generation = 1;
+  std::string trace;                         // whose trace it belongs to (job_trace.hpp); empty: none
+  std::string tracestate;                    // what came with it, for whom the job calls (base/tracestate.hpp)
   friend bool operator==(const JobSpec&, const JobSpec&) = default;
 };
 // The members that have no column of their own; empty when all are defaults. `spec_from` restores them over `spec`.

@@ -1,7 +1,10 @@
 #include "work/job_rows.hpp"
 
 #include <algorithm>
+#include <tuple>
 #include <unordered_map>
+
+#include "work/packed_ids.hpp"
 
 namespace ballast::work {
 
@@ -9,60 +12,26 @@ namespace {
 
 std::string_view view(const Digest& d) { return {reinterpret_cast<const char*>(d.data()), d.size()}; }
 
-// Ids of a claim: differences, since they mostly follow each other.
-std::string pack_ids(std::span<const JobId> ids) {
-  std::string out;
-  out.reserve(ids.size() * 2 + 8);
-  std::int64_t last = 0;
-  for (const JobId id : ids) {
-    const std::int64_t step = id.value - last;
-    last = id.value;
-    for (std::uint64_t v = (static_cast<std::uint64_t>(step) << 1) ^ static_cast<std::uint64_t>(step >> 63);; v >>= 7) {
-      out += static_cast<char>(v < 0x80 ? v : (v & 0x7f) | 0x80);
-      if (v < 0x80) break;
-    }
-  }
-  return out;
-}
-
-std::vector<JobId> unpack_ids(std::string_view packed) {
-  std::vector<JobId> ids;
-  std::int64_t last = 0;
-  std::uint64_t v = 0;
-  unsigned shift = 0;
-  for (const char c : packed) {
-    const auto b = static_cast<std::uint8_t>(c);
-    if (shift < 64) v |= static_cast<std::uint64_t>(b & 0x7f) << shift;
-    shift += 7;
-    if (b & 0x80) continue;
-    last += static_cast<std::int64_t>(v >> 1) ^ -static_cast<std::int64_t>(v & 1);
-    ids.push_back(JobId{last});
-    v = 0;
-    shift = 0;
-  }
-  return ids;
-}
-
 std::int64_t time_or_zero(WallTime t) { return t == WallTime{} ? 0 : unix_us(t); }
 
 Result<void> insert_rows(store::Tx& tx, std::span<const NewJob* const> jobs) {
   std::vector<std::string> specs;
   specs.reserve(jobs.size());
-  store::Batch batch(12);
+  store::Batch batch(13);
   batch.reserve(jobs.size());
   const JobSpec* packed = nullptr;
   for (const NewJob* n : jobs) {
     const Job& j = *n->job;
     if (!packed || j.spec != *packed) specs.push_back(pack_spec(*(packed = &j.spec)));   // what is submitted together is mostly alike
     batch.add({j.id.value, static_cast<int>(j.state < JobState::done), static_cast<int>(j.state), static_cast<int>(j.spec.kind), j.spec.queue, j.spec.tenant,
-               j.spec.name, j.spec.priority, j.attempt, time_or_zero(j.due), specs.back(), store::Value::bytes(j.input)});
+               j.spec.name, j.spec.priority, j.attempt, time_or_zero(j.due), specs.back(), store::Value::bytes(j.input), n->home});
   }
   static constexpr store::Statement insert(
-      "INSERT INTO jobs (id, live, state, kind, queue, tenant, name, priority, attempt, due_us, spec, input, fence, finished_us) "
-      "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0)",
-      "INSERT INTO jobs (id, live, state, kind, queue, tenant, name, priority, attempt, due_us, spec, input, fence, finished_us) "
+      "INSERT INTO jobs (id, live, state, kind, queue, tenant, name, priority, attempt, due_us, spec, input, home, fence, finished_us) "
+      "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0)",
+      "INSERT INTO jobs (id, live, state, kind, queue, tenant, name, priority, attempt, due_us, spec, input, home, fence, finished_us) "
       "SELECT unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]), unnest($6::text[]), "
-      "unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::text[]), unnest($12::bytea[]), 0, 0");
+      "unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::text[]), unnest($12::bytea[]), unnest($13::bigint[]), 0, 0");
   return tx.run_set(insert, batch);
 }
 
@@ -74,26 +43,50 @@ Result<Insertion> holder_of(store::Tx& tx, const Digest& key, const Digest& body
   return Insertion{.existing = JobId{(*rows)[0].integer(0)}, .other_body = (*rows)[0].bytes(1) != view(body)};
 }
 
-// One kind of key, of those that have one and have not lost already.
+#define BALLAST_TAKE_KEY \
+  "INSERT INTO job_keys (digest, job, body, while_live, until_us) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO UPDATE SET " \
+  "job = excluded.job, body = excluded.body, while_live = excluded.while_live, until_us = excluded.until_us "
+constexpr store::Statement kTakeFree(BALLAST_TAKE_KEY "WHERE job_keys.while_live = 0 AND job_keys.until_us <= $6"),
+    kTakeKey(BALLAST_TAKE_KEY "WHERE (job_keys.while_live = 0 AND job_keys.until_us <= $6) OR "
+                              "(job_keys.while_live = 1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = job_keys.job AND jobs.live = 1))");
+
+// How many of `keys` were taken by each run. Whoever waited for another node's transaction must not ask whether that one's job lives with what could be seen before:
+// PostgreSQL locks the row first, and looks again with a statement of its own.
+Result<std::vector<std::int64_t>> take(store::Tx& tx, const store::Batch& keys, bool unique) {
+  if (tx.dialect() == store::Dialect::sqlite) return tx.run_many(kTakeKey, keys);
+  auto taken = tx.run_many(kTakeFree, keys);
+  if (!taken || !unique) return taken;
+  store::Batch again(keys.width());
+  std::vector<std::size_t> rows;
+  for (std::size_t i = 0; i < taken->size(); ++i) {
+    if ((*taken)[i] > 0) continue;
+    const auto row = keys.row(i);
+    again.add({row[0], row[1], row[2], row[3], row[4], row[5]});
+    rows.push_back(i);
+  }
+  if (rows.empty()) return taken;
+  auto second = tx.run_many(kTakeKey, again);
+  if (!second) return second;
+  for (std::size_t i = 0; i < rows.size(); ++i) (*taken)[rows[i]] = (*second)[i];
+  return taken;
+}
+
+// One kind of key, of those that have one and have not lost already. In the order of the keys, so that two nodes do not wait for each other.
 Result<void> take_keys(store::Tx& tx, std::span<const NewJob* const> jobs, bool unique, WallTime now, std::vector<Insertion>& out) {
-  store::Batch keys(6);
   std::vector<std::size_t> keyed;
   const Digest none{};
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
+  const auto key_of = [&](std::size_t i) -> const Digest& { return unique ? jobs[i]->unique : jobs[i]->key; };
+  for (std::size_t i = 0; i < jobs.size(); ++i)
+    if (key_of(i) != none && !out[i].existing) keyed.push_back(i);
+  if (keyed.empty()) return {};
+  std::ranges::sort(keyed, [&](std::size_t a, std::size_t b) { return std::tie(key_of(a), a) < std::tie(key_of(b), b); });
+  store::Batch keys(6);
+  for (const std::size_t i : keyed) {
     const NewJob& j = *jobs[i];
-    const Digest& key = unique ? j.unique : j.key;
-    if (key == none || out[i].existing) continue;
-    keyed.push_back(i);
-    keys.add({store::Value::bytes(view(key)), j.job->id.value, store::Value::bytes(view(unique ? none : j.body)), unique && j.while_live,
+    keys.add({store::Value::bytes(view(key_of(i))), j.job->id.value, store::Value::bytes(view(unique ? none : j.body)), unique && j.while_live,
               unix_us(unique ? j.unique_until : j.key_until), unix_us(now)});
   }
-  if (keyed.empty()) return {};
-  auto taken = tx.run_many(
-      "INSERT INTO job_keys (digest, job, body, while_live, until_us) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO UPDATE SET "
-      "job = excluded.job, body = excluded.body, while_live = excluded.while_live, until_us = excluded.until_us "
-      "WHERE (job_keys.while_live = 0 AND job_keys.until_us <= $6) OR "
-      "(job_keys.while_live = 1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = job_keys.job AND jobs.live = 1))",
-      keys);
+  auto taken = take(tx, keys, unique);
   if (!taken) return std::unexpected(taken.error());
   for (std::size_t k = 0; k < keyed.size(); ++k) {
     if ((*taken)[k] > 0) continue;
@@ -106,12 +99,6 @@ Result<void> take_keys(store::Tx& tx, std::span<const NewJob* const> jobs, bool 
 }
 
 }  // namespace
-
-Result<std::uint32_t> begin_epoch(store::Tx& tx, unsigned node) {
-  auto rows = tx.run("INSERT INTO nodes (node, epoch, cycle) VALUES ($1, 1, 0) ON CONFLICT (node) DO UPDATE SET epoch = nodes.epoch + 1, cycle = 0 RETURNING epoch", {node});
-  if (!rows) return std::unexpected(rows.error());
-  return static_cast<std::uint32_t>((*rows)[0].integer(0));
-}
 
 namespace {
 
@@ -199,8 +186,10 @@ Result<void> delete_claims(store::Tx& tx, std::span<const Fence> fences) {
   return tx.run_later("DELETE FROM claims WHERE fence = $1", batch);
 }
 
-Result<std::vector<ClaimRow>> load_claims(store::Tx& tx) {
-  auto rows = tx.run("SELECT fence, holder, jobs FROM claims ORDER BY fence");
+Result<std::vector<ClaimRow>> load_claims(store::Tx& tx, std::uint32_t taken) {
+  auto rows = taken == 0 ? tx.run("SELECT fence, holder, jobs FROM claims ORDER BY fence")
+                         : tx.run("SELECT c.fence, c.holder, c.jobs FROM homes h JOIN claims c ON c.fence >= h.home * 4294967296 AND c.fence < (h.home + 1) * 4294967296 "
+                                  "WHERE h.taken = $1 ORDER BY c.fence", {taken});
   if (!rows) return std::unexpected(rows.error());
   std::vector<ClaimRow> out;
   for (const store::Row r : *rows) out.push_back({r.integer(0), r.string(1), unpack_ids(r.bytes(2))});

@@ -17,9 +17,7 @@ namespace ballast::work {
 
 std::span<const store::Migration> migrations();
 
-// ---- the node ----
-// Takes the node over for this process: its epoch, above every earlier one's. Whoever had it can write no more.
-Result<std::uint32_t> begin_epoch(store::Tx& tx, unsigned node);
+// ---- the node (it begins in homes.hpp) ----
 // The transaction fails, at the latest with its commit, when another process has taken the node over: `is_taken_over`. `cycle` names the transaction, above all
 // before it: `settle_cycle` tells whether it came to be, after a commit whose fate is unknown (which only PostgreSQL has; there it is a row's update, elsewhere a look).
 Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle);
@@ -36,6 +34,7 @@ struct NewJob {
   Digest unique{};                           // of the unique key
   WallTime unique_until{};
   bool while_live = false;                   // the unique key counts until its job ends, instead
+  std::uint32_t home = 0;                    // homes.hpp
 };
 // What became of one: inserted, or `existing` is the job that has its key already.
 struct Insertion {
@@ -54,7 +53,8 @@ struct ClaimRow {
 };
 Result<void> insert_claims(store::Tx& tx, std::span<const Claim* const> claims, WallTime now);
 Result<void> delete_claims(store::Tx& tx, std::span<const Fence> fences);
-Result<std::vector<ClaimRow>> load_claims(store::Tx& tx);   // by fence
+// By fence. Of the homes taken with this number (homes.hpp); 0: of all.
+Result<std::vector<ClaimRow>> load_claims(store::Tx& tx, std::uint32_t taken = 0);
 
 // ---- what a job comes to ----
 struct Transition {
@@ -85,10 +85,14 @@ Result<std::vector<AttemptRow>> list_attempts(store::Tx& tx, JobId job);
 struct LiveRow {
   Job job;                                   // without input and output
   Fence fence = 0;
+  std::uint32_t home = 0;
 };
 struct LivePlace { std::string tenant; JobId id; };
-// In order of (tenant, id), from behind `after`: a tenant's jobs are in the order of their ids.
-Result<std::vector<LiveRow>> load_live(store::Tx& tx, const LivePlace& after, std::size_t limit);
+// In order of (tenant, id), from behind `after`: a tenant's jobs are in the order of their ids. `taken` as load_claims.
+Result<std::vector<LiveRow>> load_live(store::Tx& tx, const LivePlace& after, std::size_t limit, std::uint32_t taken = 0);
+// Those of `ids` that are live and of a home of this owner.
+Result<std::vector<LiveRow>> load_live_of(store::Tx& tx, std::span<const JobId> ids, std::uint32_t owner);
+Result<std::optional<JobState>> state_of(store::Tx& tx, JobId id);
 // Whole rows in the order of `ids`; unknown ones are left out.
 Result<std::vector<Job>> load_jobs(store::Tx& tx, std::span<const JobId> ids);
 Result<std::optional<Job>> get_job(store::Tx& tx, JobId id);

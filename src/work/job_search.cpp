@@ -11,7 +11,8 @@ constexpr std::size_t kMaxLooked = 20'000;               // rows a page looks at
 
 #define BALLAST_JOB_HEAD "id, state, kind, queue, tenant, name, priority, attempt, due_us, finished_us, spec, fence"
 #define BALLAST_JOB_WHOLE BALLAST_JOB_HEAD ", input, output, error"
-constexpr std::size_t kFence = 11, kInput = 12, kOutput = 13, kError = 14;
+constexpr std::size_t kFence = 11, kInput = 12, kOutput = 13, kError = 14;   // of a whole row
+constexpr std::size_t kHome = 12;                        // of a live one
 
 Result<Job> job_of(const store::Row& r, bool whole) {
   Job job;
@@ -67,25 +68,49 @@ Result<store::Rows> page_of(store::Tx& tx, const JobFilter& f, std::int64_t befo
 
 }  // namespace
 
+namespace {
+
+Result<void> keep_live(const Result<store::Rows>& rows, std::vector<LiveRow>& out) {
+  if (!rows) return std::unexpected(rows.error());
+  for (const store::Row r : *rows) {
+    auto job = job_of(r, false);
+    if (!job) return std::unexpected(std::move(job.error()));
+    out.push_back({std::move(*job), r.integer(kFence), static_cast<std::uint32_t>(r.integer(kHome))});
+  }
+  return {};
+}
+
+}  // namespace
+
 // The rest of the tenant first, then the tenants behind it: a comparison of pairs is not what every database finds in an index.
-Result<std::vector<LiveRow>> load_live(store::Tx& tx, const LivePlace& after, std::size_t limit) {
+#define BALLAST_LIVE "SELECT " BALLAST_JOB_HEAD ", home FROM jobs WHERE live = 1 "
+#define BALLAST_OF_TAKEN "AND home IN (SELECT home FROM homes WHERE taken = $3) "
+Result<std::vector<LiveRow>> load_live(store::Tx& tx, const LivePlace& after, std::size_t limit, std::uint32_t taken) {
   std::vector<LiveRow> out;
-  const auto keep = [&](const Result<store::Rows>& rows) -> Result<void> {
-    if (!rows) return std::unexpected(rows.error());
-    for (const store::Row r : *rows) {
-      auto job = job_of(r, false);
-      if (!job) return std::unexpected(std::move(job.error()));
-      out.push_back({std::move(*job), r.integer(kFence)});
-    }
-    return {};
-  };
-  if (auto kept = keep(tx.run("SELECT " BALLAST_JOB_HEAD " FROM jobs WHERE live = 1 AND tenant = $1 AND id > $2 ORDER BY tenant, id LIMIT $3",
-                              {after.tenant, after.id.value, limit})); !kept)
-    return std::unexpected(std::move(kept.error()));
+  auto kept = keep_live(taken == 0 ? tx.run(BALLAST_LIVE "AND tenant = $1 AND id > $2 ORDER BY tenant, id LIMIT $3", {after.tenant, after.id.value, limit})
+                                   : tx.run(BALLAST_LIVE "AND tenant = $1 AND id > $2 " BALLAST_OF_TAKEN "ORDER BY tenant, id LIMIT $4",
+                                            {after.tenant, after.id.value, taken, limit}), out);
+  if (!kept) return std::unexpected(std::move(kept.error()));
   if (out.size() == limit) return out;
-  if (auto kept = keep(tx.run("SELECT " BALLAST_JOB_HEAD " FROM jobs WHERE live = 1 AND tenant > $1 ORDER BY tenant, id LIMIT $2", {after.tenant, limit - out.size()})); !kept)
-    return std::unexpected(std::move(kept.error()));
+  const std::size_t more = limit - out.size();
+  kept = keep_live(taken == 0 ? tx.run(BALLAST_LIVE "AND tenant > $1 ORDER BY tenant, id LIMIT $2", {after.tenant, more})
+                              : tx.run(BALLAST_LIVE "AND tenant > $1 " BALLAST_OF_TAKEN "ORDER BY tenant, id LIMIT $2", {after.tenant, more, taken}), out);
+  if (!kept) return std::unexpected(std::move(kept.error()));
   return out;
+}
+
+Result<std::vector<LiveRow>> load_live_of(store::Tx& tx, std::span<const JobId> ids, std::uint32_t owner) {
+  std::vector<LiveRow> out;
+  for (const JobId id : ids)
+    if (auto kept = keep_live(tx.run(BALLAST_LIVE "AND id = $1 AND home IN (SELECT home FROM homes WHERE owner = $2)", {id.value, owner}), out); !kept)
+      return std::unexpected(std::move(kept.error()));
+  return out;
+}
+
+Result<std::optional<JobState>> state_of(store::Tx& tx, JobId id) {
+  auto rows = tx.run("SELECT state FROM jobs WHERE id = $1", {id.value});
+  if (!rows) return std::unexpected(rows.error());
+  return rows->empty() ? std::optional<JobState>() : std::optional(static_cast<JobState>((*rows)[0].integer(0)));
 }
 
 Result<std::optional<Job>> get_job(store::Tx& tx, JobId id) {

@@ -150,6 +150,29 @@ DROP INDEX jobs_live;
 DROP INDEX jobs_by_tenant;
 )sql";
 
+// homes: `owner` is the boot epoch of the process on whose board the home's jobs are, 0 nobody's yet; `taken`: under which number it last changed hands.
+// epochs: the last number given out. handovers: jobs given, which their owner has not put on its board yet. key_homes: who decides about a concurrency key.
+// nodes.boot: the cluster's member. Rows of versions before are of home 0; what they had leased, of homes by the epochs of then.
+constexpr std::string_view kHomes = R"sql(
+ALTER TABLE jobs ADD COLUMN home {int} NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN boot {text} NOT NULL DEFAULT '';
+CREATE TABLE homes (home {int} NOT NULL PRIMARY KEY, owner {int} NOT NULL, taken {int} NOT NULL) {table};
+INSERT INTO homes (home, owner, taken) SELECT fence / 4294967296, 0, 0 FROM claims UNION SELECT epoch, 0, 0 FROM nodes UNION SELECT 0, 0, 0;
+CREATE TABLE epochs (n {int} NOT NULL PRIMARY KEY, last {int} NOT NULL) {table};
+INSERT INTO epochs (n, last) SELECT 1, COALESCE(MAX(epoch), 0) FROM nodes;
+CREATE TABLE handovers (owner {int} NOT NULL, seq {int} NOT NULL, jobs {blob} NOT NULL, PRIMARY KEY (owner, seq)) {clustered};
+CREATE TABLE key_homes (queue {text} NOT NULL, key {text} NOT NULL, home {int} NOT NULL, PRIMARY KEY (queue, key)) {clustered};
+CREATE INDEX key_homes_by_home ON key_homes (home);
+)sql";
+
+// asks: what one node wants done about a job on another's board (ask_rows.hpp). `asker` -1: nobody waits for an answer.
+constexpr std::string_view kAsks = R"sql(
+CREATE TABLE asks (
+  seq {int} NOT NULL PRIMARY KEY, kind {int} NOT NULL, job {int} NOT NULL, owner {int} NOT NULL, asker {int} NOT NULL, asked_us {int} NOT NULL,
+  body {text} NOT NULL, payload {blob} NOT NULL, unanswered {int} NOT NULL, answer {text} NOT NULL) {table};
+CREATE INDEX asks_open ON asks (asked_us, seq) WHERE unanswered = 1;
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"work", 1, "jobs, keys, attempts, claims, queues", kFirst},
     {"work", 2, "events", kSecond},
@@ -163,6 +186,8 @@ constexpr store::Migration kMigrations[] = {
     {"work", 11, "the progress of runs", kProgress},
     {"work", 12, "batches of providers that are cancelled", kCancelledBatches},
     {"work", 13, "a job in one index less", kIndexes},
+    {"work", 14, "homes of jobs, over many nodes", kHomes},
+    {"work", 15, "asks between nodes", kAsks},
 };
 
 }  // namespace

@@ -154,7 +154,7 @@ Task<ModelReply> ModelCaller::once(const ModelRequest& request, MonoTime until, 
   gateway::DurableCall durable{.who = {}, .answered = request.answered ? &*request.answered : nullptr, .seat = {}};
   const gateway::Call call{.wire = request.wire, .operation = request.operation, .body = request.body, .content_type = "application/json",
                            .user = request.user, .feature = request.feature, .idempotency_key = request.idempotency_key,
-                           .traceparent = request.traceparent, .durable = &durable};
+                           .traceparent = request.traceparent, .tracestate = request.tracestate, .durable = &durable};
   Gatherer gatherer(home_, cancel, request);
   const auto name_who = [&]() -> Result<void> {
     auto who = keys.principal_of(request.key_id, home_.clock().wall());

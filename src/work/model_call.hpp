@@ -41,6 +41,7 @@ struct ModelRequest {
   std::string user, feature;                 // as x-ballast-user and x-ballast-feature
   std::string idempotency_key;               // of the work, the same at every attempt; empty: none
   std::string traceparent;
+  std::string tracestate = {};
   std::optional<gateway::ProviderAnswer> answered;         // by a provider's batch: nobody is asked
   std::string tenant;                        // whose turn it is among those who wait
   bool may_wait = false;                     // has its turn when nobody else of its model can take one

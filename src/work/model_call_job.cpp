@@ -1,6 +1,7 @@
 #include "work/model_call_job.hpp"
 
 #include "base/json.hpp"
+#include "work/job_trace.hpp"
 #include "work/live_text.hpp"
 
 namespace ballast::work {
@@ -75,6 +76,8 @@ ModelRequest request_of(const Job& job, Duration patience) {
   r.user = spec.user;
   r.feature = spec.feature;
   r.idempotency_key = to_string(job.id) + "/call";
+  r.traceparent = traceparent_of(job);
+  r.tracestate = spec.tracestate;
   r.tenant = spec.tenant.empty() ? spec.key_id : spec.tenant;
   r.may_wait = spec.may_wait;
   r.patience = patience;

@@ -118,6 +118,23 @@ Result<void> redrive_outbox(store::Tx& tx, std::int64_t id, WallTime now) {
   return fail(ErrorCode::caller_conflict, "is to be delivered already: it waits for its next attempt", "id");
 }
 
+Result<std::vector<OutboxBody>> alert_bodies(store::Tx& tx, std::int64_t after, std::size_t limit) {
+  auto rows = tx.run("SELECT id, body FROM outbox WHERE id > $1 AND kind IN ('alert.firing', 'alert.resolved') ORDER BY id LIMIT $2", {after, limit});
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<OutboxBody> out;
+  out.reserve(rows->size());
+  for (const store::Row r : *rows) out.push_back({r.integer(0), r.string(1)});
+  return out;
+}
+
+Result<void> replace_bodies(store::Tx& tx, std::span<const OutboxBody> rows) {
+  store::Batch batch(2);
+  for (const OutboxBody& r : rows) batch.add({store::Value::bytes(r.body), r.id});
+  auto done = tx.run_many("UPDATE outbox SET body = $1 WHERE id = $2", batch);
+  if (!done) return std::unexpected(std::move(done.error()));
+  return {};
+}
+
 Result<OutboxFigures> outbox_figures(store::Tx& tx) {
   auto rows = tx.run("SELECT (SELECT COUNT(*) FROM outbox WHERE state = 0), (SELECT COUNT(*) FROM outbox WHERE state = 2)");
   if (!rows) return std::unexpected(rows.error());

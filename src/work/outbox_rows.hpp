@@ -44,6 +44,15 @@ Result<std::optional<OutboxEntry>> get_outbox(store::Tx& tx, std::int64_t id);
 // Delivered or dead: pending again, at once and with all its attempts; the same id and body. caller_not_found; caller_conflict: it is pending.
 Result<void> redrive_outbox(store::Tx& tx, std::int64_t id, WallTime now);
 
+// What is owed or was told of something else than jobs ("alert.firing"), as it was sent: rows after `after`, in order of their ids.
+struct OutboxBody {
+  std::int64_t id = 0;
+  std::string body;
+};
+Result<std::vector<OutboxBody>> alert_bodies(store::Tx& tx, std::int64_t after, std::size_t limit);
+// Another body in its place, for what is sent from now on and what is shown.
+Result<void> replace_bodies(store::Tx& tx, std::span<const OutboxBody> rows);
+
 struct OutboxFigures {
   std::uint64_t pending = 0, dead = 0;
 };

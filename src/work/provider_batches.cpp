@@ -11,6 +11,7 @@ namespace {
 constexpr std::size_t kAtOnce = 200;                     // jobs woken, orphans booked in a turn
 constexpr std::size_t kMostReply = 512u << 20;
 constexpr Duration kReplyTime = std::chrono::minutes(10);
+constexpr Duration kLookShared = std::chrono::seconds(1);            // whether the duty has come to this node
 
 std::string tag_of(const ProviderBatch& batch) { return to_string(batch.id); }
 
@@ -75,9 +76,11 @@ Task<void> ProviderBatches::stop() {
 
 Task<void> ProviderBatches::run() {
   while (!stopping_.cancelled()) {
-    const auto done = co_await turn();
+    const bool mine = duty_.mine();
+    Result<void> done;
+    if (mine) done = co_await turn();
     if (!done && !stopping_.cancelled()) log::warn("provider_batches_wait", {{"why", done.error().message}});
-    co_await Pause{.home = engine_.home(), .stopping = stopping_, .due = engine_.home().clock().mono() + options_.gather, .timer = {}, .hook = {}, .handle = {}};
+    co_await Pause{.home = engine_.home(), .stopping = stopping_, .due = engine_.home().clock().mono() + (mine ? options_.gather : std::min(options_.gather, kLookShared)), .timer = {}, .hook = {}, .handle = {}};
   }
 }
 
@@ -105,8 +108,10 @@ Task<Result<void>> ProviderBatches::wake_answered() {
     const auto jobs = co_await engine_.database().read(engine_.home(), [](store::Tx& tx) { return answered_and_waiting(tx, kAtOnce, false); });
     if (!jobs) co_return std::unexpected(jobs.error());
     for (const JobId job : *jobs)
-      if (auto woken = co_await engine_.wake(job); !woken) co_return std::unexpected(woken.error());
+      if (auto woken = co_await door_.wake(job); !woken) co_return std::unexpected(woken.error());
     if (jobs->size() < kAtOnce || stopping_.cancelled()) co_return Result<void>{};
+    if (door_.shared())                      // those that live elsewhere wait until their node has looked
+      co_await Pause{.home = engine_.home(), .stopping = stopping_, .due = engine_.home().clock().mono() + kAskAgain, .timer = {}, .hook = {}, .handle = {}};
   }
 }
 
@@ -114,7 +119,7 @@ Task<Result<void>> ProviderBatches::cancel_called_off() {
   for (;;) {
     const auto jobs = co_await engine_.database().read(engine_.home(), [](store::Tx& tx) { return answered_and_waiting(tx, kAtOnce, true); });
     if (!jobs) co_return std::unexpected(jobs.error());
-    for (const auto& r : co_await engine_.cancel(*jobs, "the batch was cancelled"))
+    for (const auto& r : co_await door_.cancel(*jobs, "the batch was cancelled"))
       if (!r && r.error().code != ErrorCode::caller_conflict && r.error().code != ErrorCode::caller_not_found) co_return std::unexpected(r.error());
     if (jobs->size() < kAtOnce || stopping_.cancelled()) co_return Result<void>{};
   }
@@ -146,7 +151,10 @@ Task<Result<void>> ProviderBatches::gather() {
   while (!stopping_.cancelled()) {
     const JobId id = engine_.new_id();
     const WallTime now = engine_.home().clock().wall();
-    auto batch = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) { return begin_batch(tx, id, now, options_.most, options_.most_bytes); });
+    auto batch = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<std::optional<ProviderBatch>> {
+      if (auto mine = duty_.still_mine(tx); !mine) return std::unexpected(std::move(mine.error()));
+      return begin_batch(tx, id, now, options_.most, options_.most_bytes);
+    });
     if (!batch) co_return std::unexpected(std::move(batch.error()));
     if (!*batch) break;
     if (auto created = co_await create(std::move(**batch)); !created) log::warn("provider_batch_not_created", {{"batch", to_string(id)}, {"why", log::redact(created.error().message)}});
@@ -219,6 +227,7 @@ Task<Result<void>> ProviderBatches::create(ProviderBatch batch) {
     if (*there) co_return co_await mark_created(batch, **there);
   }
   auto items = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<std::vector<llm::BatchItem>> {
+    if (auto mine = duty_.still_mine(tx); !mine) return std::unexpected(std::move(mine.error()));
     if (auto noted = update_provider_batch(tx, batch); !noted) return std::unexpected(std::move(noted.error()));
     return batch_items(tx, batch.id);
   });

@@ -16,8 +16,9 @@
 
 #include "base/task_group.hpp"
 #include "gateway/credentials.hpp"
-#include "work/engine.hpp"
+#include "work/door.hpp"
 #include "work/model_call.hpp"
+#include "work/on_duty.hpp"
 #include "work/provider_batch_rows.hpp"
 
 namespace ballast::work {
@@ -30,8 +31,10 @@ struct ProviderBatchOptions {
 
 class ProviderBatches {
  public:
-  ProviderBatches(gateway::Gateway& gateway, Engine& engine, ModelCaller& caller, ProviderBatchOptions options)
-      : gateway_(gateway), engine_(engine), caller_(caller), options_(options) {}
+  ProviderBatches(gateway::Gateway& gateway, Door& door, ModelCaller& caller, ProviderBatchOptions options)
+      : gateway_(gateway), door_(door), engine_(door.engine()), caller_(caller), options_(options) {}
+  // Of several nodes one gathers, sends and asks after; the others' calls wait for it. Before `open`.
+  void use(OnDuty duty) { duty_ = std::move(duty); }
   // On the home loop, once the engine is open.
   void open();
   Task<void> stop();
@@ -64,9 +67,11 @@ class ProviderBatches {
   Result<gateway::CredentialLease> credential_of(ProviderBatch& batch);
 
   gateway::Gateway& gateway_;
+  Door& door_;                               // to the jobs, wherever they are
   Engine& engine_;
   ModelCaller& caller_;
   const ProviderBatchOptions options_;
+  OnDuty duty_;
   gateway::SetupPtr setup_;                  // of the present turn
   CancelSource stopping_;
   TaskGroup tasks_{"provider batches"};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "work/job_trace.hpp"
 #include "work/run_rows.hpp"
 
 namespace ballast::work {
@@ -17,6 +18,9 @@ Submission from(const Job& job, Origin origin) {
   s.spec.parent = job.id;
   s.spec.parent_stage.clear();
   s.spec.deadline.reset();
+  s.spec.trace.clear();
+  s.spec.tracestate.clear();
+  join_trace(s.spec, traceparent_of(job), job.spec.tracestate);
   return s;
 }
 

@@ -78,6 +78,7 @@ Task<Result<void>> Runner::open(Run& run) {
   for (const bool started : {true, false})                 // what a run waits for first: a signal may be older than the wait
     for (const StageRecord& r : *journal) {
       if ((r.what == StageRecord::What::started) != started) continue;
+      if (!run.undoes()) run.trace.seen(r);
       if (auto applied = run.state->apply(r); !applied) log::debug("record_of_another_version", {{"run", to_string(job.id)}, {"stage", r.path}});
       else run.note(r);
     }
@@ -134,13 +135,25 @@ Task<Result<void>> Runner::call_off(JobId run, const std::string& why) {
   });
   if (!left) co_return fail(std::move(left.error()));
   if (left->empty()) co_return Result<void>{};
-  auto cancelled = co_await engine_.cancel(std::move(*left), why);               // those that have ended already say so
+  auto cancelled = co_await door_.cancel(std::move(*left), why);               // those that have ended already say so
   for (auto& one : cancelled)
     if (!one && one.error().code == ErrorCode::internal_unavailable) co_return fail(std::move(one.error()));
   co_return Result<void>{};
 }
 
+// Spans of what a run waited for, of which nobody who has it in hand can tell: nobody has.
+Task<void> Runner::close_trace(JobId run) {
+  if (!tracer_ || traced_.erase(run) > 0) co_return;
+  auto found = co_await engine_.get(run);
+  if (!found || !*found) co_return;
+  if (!RunTrace(tracer_, **found).on()) co_return;
+  const auto journal = co_await engine_.database().read(engine_.home(), [run](store::Tx& tx) { return load_records(tx, run); });
+  if (!journal) co_return;
+  tell_cut(*tracer_, **found, *journal);
+}
+
 Task<void> Runner::called_off(JobId run, std::string why) {
+  co_await close_trace(run);
   for (;;) {
     const auto done = co_await call_off(run, why);
     if (done) co_return;

@@ -58,12 +58,20 @@ void Runner::Run::keep(StageRecord record) {
   kept.push_back(std::move(record));
 }
 
+void Runner::Run::tell_trace(const StageRecord& r) {
+  const Stage* stage = trace.on() && r.path != kResult ? flow->at_path(r.path) : nullptr;
+  if (!stage) return;
+  const auto view = r.what == StageRecord::What::failed ? state->find(r.path) : std::nullopt;
+  trace.told(r, *stage, view ? &*view : nullptr);
+}
+
 // The journal's new records, an event of each, and what else belongs to them.
 Result<Also> Runner::Run::take_also() {
   std::vector<PackedRecord> packed;
   std::vector<JobEvent> events;
   for (StageRecord& r : std::exchange(kept, {})) {
     if (r.error) r.error->message = flow->secrets().hide(r.error->message);
+    tell_trace(r);
     auto one = pack_record(r);
     if (!one) return fail(std::move(one.error()));
     packed.push_back(std::move(*one));
@@ -116,6 +124,7 @@ Result<Submission> Runner::child_of(const Run& run, const RunStage& action) {
   s.spec = {.kind = JobKind::task, .queue = job.spec.queue, .tenant = job.spec.tenant, .priority = job.spec.priority, .key_id = job.spec.key_id, .user = job.spec.user,
             .feature = job.spec.feature, .origin = Origin::child, .parent = job.id, .parent_stage = action.path};
   s.spec.deadline = job.spec.deadline;
+  join_trace(s.spec, run.trace.around(action.path, action.attempt), job.spec.tracestate);
   const Expr* input = nullptr;
   if (const auto* worker = action.stage->as<WorkerStage>()) {
     s.spec.name = worker->task;
@@ -141,6 +150,7 @@ Result<Submission> Runner::child_of(const Run& run, const RunStage& action) {
 bool Runner::begin(Run& run, RunStage action) {
   const StageKind kind = action.stage->kind();
   const WallTime now = engine_.home().clock().wall();
+  run.trace.begun(*action.stage, action.path, action.attempt, now);
   StageRecord r = record_of(action, StageRecord::What::failed, now);
   if (kind == StageKind::worker || kind == StageKind::flow) {
     auto child = child_of(run, action);
@@ -179,6 +189,7 @@ bool Runner::begin_undo(Run& run, Compensate undo) {
     return false;
   }
   run.state->begin(undo.path);
+  run.trace.begun(*undo.stage, undo.path, 1, engine_.home().clock().wall());
   if (*prepared) run.also.push_back(std::move(*prepared));
   run.begun.emplace_back(std::move(undo));
   return true;
@@ -237,7 +248,7 @@ Task<Performed> Runner::perform_stage(Run& run, const RunStage& action) {
       static_cast<Late*>(self)->limit.cancel();
     }, &late);
   const auto approved = run.approved(*action.stage);
-  const StageCall call{action, *run.lease.job, run.lease.fence, approved, &late.limit};
+  const StageCall call{action, *run.lease.job, run.lease.fence, approved, &late.limit, run.trace.around(action.path, action.attempt)};
   auto performed = co_await performer.perform(call);
   timer.cancel();
   if (performed.error && late.late && performed.error->code == ErrorCode::caller_cancelled)
@@ -249,7 +260,7 @@ Task<Performed> Runner::perform_stage(Run& run, const RunStage& action) {
 Task<void> Runner::perform(Run& run, std::variant<RunStage, Compensate> begun) {
   ++run.performing;
   if (const auto* undo = std::get_if<Compensate>(&begun)) {
-    const UndoCall call{*undo, *run.lease.job, run.journal, run.lease.fence, run.cancel};
+    const UndoCall call{*undo, *run.lease.job, run.journal, run.lease.fence, run.cancel, run.trace.around_undo(undo->path)};
     auto done = co_await undoer_.perform(call);
     Also also = std::move(done.also);
     run.came.push_back({undone_of(*undo, std::move(done), engine_.home().clock().wall()), std::move(also)});
@@ -277,7 +288,11 @@ Task<Result<void>> Runner::keep(Run& run) {
   if (!also) co_return fail(std::move(also.error()));
   auto settled = co_await engine_.commit(Commit{.job = run.id(), .fence = run.lease.fence, .to = Commit::To::running, .output = {}, .error = {}, .delay = {},
                                                 .also = std::move(*also), .children = std::exchange(run.children, {}), .news = true});
-  if (!settled) co_return fail(std::move(settled.error()));
+  if (!settled) {
+    run.trace.drop();
+    co_return fail(std::move(settled.error()));
+  }
+  run.trace.flush();
   co_return Result<void>{};
 }
 
@@ -303,6 +318,7 @@ Task<void> Runner::wait(Run& run, std::optional<WallTime> until) {
 Outcome Runner::ended(Run& run, Commit::To to) {
   Outcome outcome{.to = to, .output = {}, .error = {}, .delay = {}, .also = {}, .children = std::exchange(run.children, {})};
   auto also = run.take_also();
+  run.trace.flush();
   if (also) outcome.also = std::move(*also);
   else outcome = {.to = Commit::To::dead, .output = {}, .error = std::move(also.error()), .delay = {}, .also = {}, .children = {}};
   return outcome;
@@ -316,6 +332,9 @@ Outcome Runner::finished(Run& run, Next next) {
     run.kept.push_back(std::move(result));
   }
   Outcome outcome = ended(run, next.finish ? Commit::To::done : Commit::To::dead);
+  run.trace.close(&*run.state, engine_.home().clock().wall());
+  run.trace.flush();
+  if (outcome.to == Commit::To::done || run.undoes()) traced_.erase(run.id());
   if (next.finish && outcome.to == Commit::To::done) outcome.output = to_json(*next.finish->output);
   if (next.fail && !outcome.error) {
     outcome.error = std::move(next.fail->error);
@@ -325,11 +344,20 @@ Outcome Runner::finished(Run& run, Next next) {
   return outcome;
 }
 
+// The run is taken out of our hands: by its end, of which the spans of what was cut are told now, or for somebody to go on with it.
+void Runner::let_go(Run& run) {
+  const bool over = !engine_.draining() && !engine_.running(run.id());
+  if (!over || run.undoes()) traced_.erase(run.id());
+  if (!over) return;
+  run.trace.close(&*run.state, engine_.home().clock().wall());
+  run.trace.flush();
+}
+
 std::optional<Outcome> Runner::at_once(const Lease& lease) {
   if (!is_new(lease)) return {};
   const FlowPtr flow = book_.known(lease.job->spec.version);
   if (!flow || !std::ranges::all_of(flow->stages(), [](const Stage& s) { return s.kind() == StageKind::transform; })) return {};
-  Run run(lease, {});
+  Run run(lease, {}, tracer_);
   if (!begin_with(run, flow, *lease.job)) return {};
   Next next = advance(run);
   if (!next.finish || !run.begun.empty() || !run.children.empty() || run.listens) return {};
@@ -337,9 +365,11 @@ std::optional<Outcome> Runner::at_once(const Lease& lease) {
 }
 
 Task<Outcome> Runner::run(Lease lease, CancelToken cancel) {
-  Run run(std::move(lease), cancel);
+  Run run(std::move(lease), cancel, tracer_);
+  if (run.trace.on()) traced_.insert(run.id());
   auto opened = co_await open(run);
   if (!opened) {
+    traced_.erase(run.id());
     const bool away = opened.error().code == ErrorCode::internal_unavailable;
     co_return Outcome{.to = away ? Commit::To::snoozed : Commit::To::dead, .output = {}, .error = std::move(opened.error()),
                       .delay = away ? std::optional<Duration>(std::chrono::seconds(1)) : std::nullopt, .also = {}, .children = {}};
@@ -357,10 +387,12 @@ Task<Outcome> Runner::run(Lease lease, CancelToken cancel) {
       if (!stopped) co_return finished(run, std::move(next));
       Outcome outcome = ended(run, Commit::To::failed);
       outcome.error = run_refusal(ErrorCode::caller_cancelled, "the run was stopped");
+      let_go(run);
       co_return outcome;
     }
     if (run.performing == 0 && run.begun.empty() && !run.listens) {
       Outcome outcome = ended(run, Commit::To::waiting);
+      traced_.erase(run.id());
       if (next.until) outcome.delay = std::max<Duration>(Duration::zero(), *next.until - engine_.home().clock().wall());
       co_return outcome;
     }
@@ -368,6 +400,7 @@ Task<Outcome> Runner::run(Lease lease, CancelToken cancel) {
     if (kept && std::exchange(run.listens, false)) kept = co_await hear(run);
     if (!kept) {                               // the lease is over, or the database refused: what was performed is found again by its key
       co_await run.tasks.join();
+      let_go(run);
       co_return Outcome{.to = Commit::To::failed, .output = {}, .error = std::move(kept.error()), .delay = {}, .also = {}, .children = {}};
     }
     at("kept");

@@ -11,12 +11,15 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 
 #include "work/decide.hpp"
 #include "work/dispatch.hpp"
+#include "work/door.hpp"
 #include "work/flow_book.hpp"
+#include "work/job_trace.hpp"
 
 namespace ballast::work {
 
@@ -34,6 +37,7 @@ struct StageCall {
   Fence fence = 0;
   std::span<const Digest> approved;          // what humans have approved in this run so far, as value_digest
   CancelToken cancel = nullptr;              // null in `prepare`
+  std::string traceparent = {};              // of this attempt, for what it starts; empty: there is no trace
 };
 struct UndoCall {
   const Compensate& undo;
@@ -41,6 +45,7 @@ struct UndoCall {
   JobId of;                                  // the run whose stage is undone
   Fence fence = 0;
   CancelToken cancel = nullptr;
+  std::string traceparent = {};              // of the undoing; empty: there is no trace
 };
 // Performs stages of one kind. `prepare`, without waiting, says what must be durable before anything leaves; on its error nothing does, and
 // the stage has failed. `perform` then never throws for a reason outside, and ends soon after `cancel`. Its context and stage are those of `prepare`.
@@ -71,11 +76,13 @@ struct RunnerOptions {
 
 class Runner {
  public:
-  Runner(Engine& engine, FlowBook& book, RunnerOptions options = {}) : engine_(engine), book_(book), options_(std::move(options)) {}
+  Runner(Door& door, FlowBook& book, RunnerOptions options = {}) : door_(door), engine_(door.engine()), book_(book), options_(std::move(options)) {}
   // Before the first run.
   void set_performer(StageKind kind, Performer performer) { performers_[static_cast<std::size_t>(kind)] = std::move(performer); }
   void set_undoer(Undoer undoer) { undoer_ = std::move(undoer); }
   void set_recovery(Recovery recovery) { recovery_ = std::move(recovery); }
+  // Told of the stages of runs that are traced; borrowed, outlives it. Null: nobody is.
+  void use(JobTracer* tracer) { tracer_ = tracer; }
   // The handler of jobs of kind flow.
   Task<Outcome> run(Lease lease, CancelToken cancel);
   // What a run comes to that begins now and needs nobody but itself, where its flow is in memory (InstantHandler).
@@ -108,13 +115,18 @@ class Runner {
   Task<void> wait(Run& run, std::optional<WallTime> until);
   Outcome ended(Run& run, Commit::To to);
   Outcome finished(Run& run, Next next);
+  void let_go(Run& run);
+  Task<void> close_trace(JobId run);
 
+  Door& door_;                               // to its children, wherever they are
   Engine& engine_;
   FlowBook& book_;
   const RunnerOptions options_;
   Performer performers_[kStageKinds];
   Undoer undoer_;
   Recovery recovery_;
+  JobTracer* tracer_ = nullptr;
+  std::set<JobId> traced_;                   // runs in hand whose stages are told of by who has them in hand
 };
 
 // What a submission of a flow becomes: its version, its limits, its input judged. caller_not_found: no flow of this name; caller_invalid_request

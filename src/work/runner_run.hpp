@@ -7,6 +7,7 @@
 #include "base/task_group.hpp"
 #include "work/approval.hpp"
 #include "work/run_rows.hpp"
+#include "work/run_trace.hpp"
 #include "work/runner.hpp"
 #include "work/signal_rows.hpp"
 
@@ -20,11 +21,13 @@ struct Runner::Run {
   struct Came { StageRecord record; Also also; };
   using Begun = std::variant<RunStage, Compensate>;
 
-  Run(Lease l, CancelToken c) : lease(std::move(l)), cancel(c), journal(lease.job->spec.origin == Origin::rollback ? lease.job->spec.parent : lease.job->id) {}
+  Run(Lease l, CancelToken c, JobTracer* tracer)
+      : lease(std::move(l)), cancel(c), journal(lease.job->spec.origin == Origin::rollback ? lease.job->spec.parent : lease.job->id), trace(tracer, *lease.job) {}
 
   const Lease lease;
   const CancelToken cancel;
   const JobId journal;                       // whose journal it is: a rollback undoes another run
+  RunTrace trace;
   FlowPtr flow;
   std::optional<RunState> state;
   std::vector<StageRecord> kept;             // in the state, not durable yet
@@ -49,6 +52,7 @@ struct Runner::Run {
   // As `keep`, of what is durable already, or in the state already.
   void note(const StageRecord& record);
   Result<Also> take_also();
+  void tell_trace(const StageRecord& record);
   // What humans have approved so far, where the stage wants to know.
   std::vector<Digest> approved(const Stage& stage) const;
   // What a rollback came to.

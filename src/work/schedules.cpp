@@ -13,6 +13,7 @@ namespace {
 // Wall time may jump while the loop sleeps on monotonic time: it is looked at this often.
 constexpr Duration kLook = std::chrono::seconds(5);
 constexpr Duration kTryAgain = std::chrono::seconds(1);
+constexpr Duration kLookShared = std::chrono::seconds(1);  // where other nodes change schedules, and may hand this one the duty
 constexpr std::string_view kStillLives = "skipped: the job of an earlier slot was not over";
 
 }  // namespace
@@ -44,14 +45,20 @@ void Schedules::wake() {
 void Schedules::arm() {
   if (!open_ || firing_) return;
   const auto& clock = engine_.home().clock();
-  Duration rest = kLook;
+  Duration rest = duty_.shared() ? kLookShared : kLook;
+  const bool mine = duty_.mine();
   for (const auto& [name, s] : all_)
-    if (s.enabled && s.next) rest = std::min(rest, std::max(*s.next - clock.wall(), Duration::zero()));
+    if (mine && s.enabled && s.next) rest = std::min(rest, std::max(*s.next - clock.wall(), Duration::zero()));
   engine_.home().arm(timer_, std::max(clock.mono() + rest, again_), [](void* self) { static_cast<Schedules*>(self)->wake(); }, this);
 }
 
 // All that is due at once: their transactions share the engine's cycles.
 Task<void> Schedules::fire_due() {
+  if (duty_.mine()) co_await look();
+  if (!duty_.mine()) {
+    firing_ = false;
+    co_return arm();
+  }
   const WallTime now = engine_.home().clock().wall();
   std::vector<std::string> due;
   for (const auto& [name, s] : all_)
@@ -87,7 +94,10 @@ Task<void> Schedules::fire(std::string name) {
   const JobId id = job->id = engine_.new_id();
   std::vector<Submission> jobs;
   jobs.push_back(std::move(*job));
-  auto results = co_await engine_.submit(std::move(jobs), [name, from, firing, id](store::Tx& tx) { return move_schedule(tx, name, from, firing, id, kStillLives); });
+  auto results = co_await engine_.submit(std::move(jobs), [this, name, from, firing, id](store::Tx& tx) -> Result<void> {
+    if (auto mine = duty_.still_mine(tx); !mine) return mine;
+    return move_schedule(tx, name, from, firing, id, kStillLives);
+  });
   const Result<Accepted>& made = results.front();
   if (!made && made.error().code == ErrorCode::internal_unavailable) {
     wait(name, made.error());
@@ -111,13 +121,20 @@ Task<void> Schedules::skip(std::string name, WallTime from, Firing firing, Error
   if (refused) log::warn("schedule_not_fired", {{"schedule", name}, {"slot", to_rfc3339(*firing.slot)}, {"why", describe(why)}});
   else log::info("schedule_missed", {{"schedule", name}, {"slot", to_rfc3339(from)}});
   if (!(refused && why.field == "schedule")) {
-    const auto moved = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) { return move_schedule(tx, name, from, firing, {}, why.message); });
+    const auto moved = co_await engine_.database().write(engine_.home(), [&](store::Tx& tx) -> Result<void> {
+      if (auto mine = duty_.still_mine(tx); !mine) return mine;
+      return move_schedule(tx, name, from, firing, {}, why.message);
+    });
     if (!moved && moved.error().field != "schedule") {
       wait(name, moved.error());
       co_return;
     }
   }
   co_await reload();
+}
+
+Task<void> Schedules::look() {
+  if (duty_.shared()) co_await reload();
 }
 
 // What others write meanwhile through this object must not be overwritten by what was read before.

@@ -2,6 +2,8 @@
 // crash in between, nor another process, nor a clock that is set back makes a second job of a slot. A slot whose job cannot be accepted for want
 // of room or of the database waits; one whose job is refused (its flow is gone) is left, and the schedule says why.
 //
+// Of several nodes one fires, whoever has the duty; it reads what is stored before it does, and once a second, for any node may change it.
+//
 // Everything on the engine's home loop, but for `start`.
 #pragma once
 #include <map>
@@ -9,6 +11,7 @@
 #include <vector>
 
 #include "work/flow_book.hpp"
+#include "work/on_duty.hpp"
 #include "work/schedule.hpp"
 
 namespace ballast::work {
@@ -18,6 +21,8 @@ class Schedules {
   Schedules(Engine& engine, const FlowBook& flows) : engine_(engine), flows_(flows) {}
   Schedules(const Schedules&) = delete;
   Schedules& operator=(const Schedules&) = delete;
+  // Before `start`.
+  void use(OnDuty duty) { duty_ = std::move(duty); }
   // Reads what is stored. Blocking; once, before the loop runs.
   Result<void> start();
   // Begins to fire.
@@ -27,6 +32,8 @@ class Schedules {
 
   using All = std::map<std::string, Schedule, std::less<>>;
   const All& all() const { return all_; }
+  // What other nodes have changed is in `all` then, if the database answers. At once where there is one node.
+  Task<void> look();
   // New, or in place of one of the same name: its next slot is counted from now. caller_invalid_request: above kMaxSchedules.
   Task<Result<void>> put(Schedule schedule, Also also);
   Task<Result<bool>> remove(std::string name, Also also);
@@ -45,6 +52,7 @@ class Schedules {
 
   Engine& engine_;
   const FlowBook& flows_;
+  OnDuty duty_;
   All all_;
   bool open_ = false, firing_ = false, waiting_ = false;
   MonoTime again_{};                         // not before this: the database was away, or there was no room

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/text.hpp"
 #include "records/audit.hpp"
 #include "work/canonical.hpp"
 #include "work/effect_journal.hpp"
@@ -62,6 +63,14 @@ Also told_refused(const StageCall& call, const Digest& values, const Error& why,
   };
 }
 
+// Where the flow says so. No part of the request's arguments: a try after a crash is the same request. What the flow's own headers say stays.
+void add_trace(HttpRequestMade& made, const HttpCall& http, const std::string& traceparent, const std::string& tracestate) {
+  if (!http.trace || traceparent.empty()) return;
+  if (std::ranges::any_of(made.headers, [](const auto& h) { return iequals(h.first, "traceparent") || iequals(h.first, "tracestate"); })) return;
+  made.headers.emplace_back("traceparent", traceparent);
+  if (!tracestate.empty()) made.headers.emplace_back("tracestate", tracestate);
+}
+
 // ---- What came of it
 
 // A little before the stage's own limit, so that the call itself says how it ended.
@@ -94,8 +103,9 @@ Performed failed(const StageCall& call, const HttpRequestMade& made, HttpFailure
 
 Task<Performed> perform(Scheduler& home, net::Transport& guarded, StageCall call) {
   const Stage& stage = *call.stage.stage;
-  const auto made = stage.kind() == StageKind::settle ? settlement(call) : http_request(call);
+  auto made = stage.kind() == StageKind::settle ? settlement(call) : http_request(call);
   if (!made) co_return Performed{.value = {}, .error = made.error()};
+  add_trace(*made, http_of(stage), call.traceparent, call.run.spec.tracestate);
   auto answer = co_await send(home, guarded, *made, http_of(stage), patience(stage.timeout), kMaxHttpAnswer, call.cancel);
   const WallTime now = home.clock().wall();
   if (!answer) co_return failed(call, *made, std::move(answer.error()), now);
@@ -138,8 +148,9 @@ Result<HttpRequestMade> undo_request(const UndoCall& call) {
 
 Task<Performed> undo(Scheduler& home, net::Transport& guarded, UndoCall call) {
   const HttpCall& http = *call.undo.stage->compensate;
-  const auto made = undo_request(call);
+  auto made = undo_request(call);
   if (!made) co_return Performed{.value = {}, .error = made.error()};
+  add_trace(*made, http, call.traceparent, call.run.spec.tracestate);
   for (std::uint32_t tries = 1;; ++tries) {
     auto answer = co_await send(home, guarded, *made, http, Duration{}, kMaxHttpAnswer, call.cancel);
     if (answer) co_return Performed{.value = {}, .error = {}, .cost = {}, .also = end_undoing(try_of(call, home.clock().wall()), EffectState::confirmed, std::move(answer->outcome))};

@@ -89,7 +89,7 @@ ModelRequest model_call_of(const StageCall& call, std::string route, const json:
   auto key = fmt::format("{}#{}#{}", to_string(call.run.id), call.stage.key, call.stage.attempt);
   if (nth != 0) key += fmt::format("#{}", nth);
   return {.body = to_json(body), .model = std::move(route), .key_id = spec.key_id, .user = spec.user, .feature = spec.feature.empty() ? spec.name : spec.feature,
-          .idempotency_key = std::move(key), .tenant = spec.tenant};
+          .idempotency_key = std::move(key), .traceparent = call.traceparent, .tracestate = spec.tracestate, .tenant = spec.tenant};
 }
 
 Performer model_performer(ModelCaller& caller) {

@@ -47,7 +47,7 @@ class Child {
   Child(Plan plan, FlowSet flows, int pipe)
       : plan_(std::move(plan)), flows_(std::move(flows)), pipe_(pipe), random_(plan_.seed), database_(open(plan_.url)), policy_(policy_of(plan_.shop)),
         client_(loops_, net::ClientOptions{.egress = policy_}), book_(fixed_environment({{"SHOP", plan_.shop}})), engine_(home(), *database_, engine_options(), plan_.seed),
-        runner_(engine_, book_, {.at = hook()}),
+        door_(engine_), runner_(door_, book_, {.at = hook()}),
         webhooks_(home(), told_, *database_, policy_, [](const Job& job, bool) { return json::object{{"id", to_string(job.id)}, {"state", to_string(job.state)}}; },
                   {.seed = plan_.seed, .deliverer = {.poll = 20ms, .rules = {.schedule = std::vector<Duration>(20, Duration(5ms)), .jitter = 0}}}) {}
 
@@ -222,7 +222,7 @@ class Child {
         const Signal signal{.id = engine_.new_id(), .name = w.name, .key = w.key, .key_id = {}, .payload = R"({"of":)" + w.key + "}", .at = clock_.wall()};
         const auto put = co_await database_->write(home(), [&](store::Tx& tx) { return put_signal(tx, signal, signal.at + 24h); });
         at("event_put");
-        if (put) co_await wake_listeners(engine_, signal, 100);
+        if (put) co_await wake_listeners(door_, signal, 100);
         else sent.erase(w.key);              // sent again, as whoever has no answer does
       }
     }
@@ -258,6 +258,7 @@ class Child {
   Dispatch dispatch_{home(), {}};
   FlowBook book_;
   Engine engine_;
+  Door door_;
   Runner runner_;
   Webhooks webhooks_;
   const EffectCloser ends_{&webhooks_};

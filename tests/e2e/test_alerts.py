@@ -61,8 +61,13 @@ def fail_calls(g, upstream, n=12):
         assert g.app.chat("chat").status >= 500
 
 
+def line(g, name):
+    return next(one for one in g.admin.get("/api/readiness").json()["lines"] if one["id"] == name)
+
+
 def test_a_failing_provider_is_told_and_survives_a_kill(upstream, gateway, receiver):
     g = gateway(config(upstream, receiver))
+    assert line(g, "cost_alerts")["state"] == "unproven", "a receiver is no proof that it hears"
     fail_calls(g, upstream)
     wait_until(lambda: receiver.of("/desk", "alert.firing"), 60)
     told = receiver.of("/desk", "alert.firing")[0]
@@ -70,6 +75,8 @@ def test_a_failing_provider_is_told_and_survives_a_kill(upstream, gateway, recei
     assert told["body"]["data"]["rule"] == "error_burst" and told["body"]["data"]["firing"][0]["severity"] == "page"
     wait_until(lambda: receiver.of("/chat"), 30)
     assert "error_burst" in receiver.of("/chat")[0]["body"]["text"]
+    wait_until(lambda: line(g, "cost_alerts")["state"] == "passed", 30)
+    assert "a notice was delivered on" in line(g, "cost_alerts")["evidence"]
     alert = firing(g, "error_burst")[0]
     assert alert["value"] > alert["threshold"] and alert["unit"] == "share" and alert["evidence"]["failed"]
     assert 'ballast_alerts{state="firing",severity="page"} 1' in g.admin.get("/metrics").body.decode()
@@ -102,6 +109,7 @@ def test_a_receiver_can_be_tried_and_bad_asks_are_refused(upstream, gateway, rec
     g = gateway(config(upstream, receiver))
     assert g.admin.post("/api/alerts/test", {"receiver": "desk"}).status == 202
     wait_until(lambda: [c for c in receiver.of("/desk") if c["body"]["data"]["rule"] == "test"], 30)
+    assert {w["url"] for w in g.admin.get("/api/webhooks").json()["webhooks"]} == {f"http://127.0.0.1:{receiver.port}/…"}, "a path may be a secret"
     assert g.admin.post("/api/alerts/test", {"receiver": "nobody"}).status == 404
     for body in ({"rule": "no such rule", "for": "1h"}, {"for": "0"}, {"for": "1h", "labels": ["x"]}, {"for": "1h", "who": "me"}, {}):
         reply = g.admin.post("/api/alerts/silences", body)
@@ -119,6 +127,10 @@ def test_a_receiver_can_be_tried_and_bad_asks_are_refused(upstream, gateway, rec
     ({"rules": {"cost_spike": {"by": ["colour"]}}}, "alerts.rules.cost_spike.by"),
     ({"rules": {"errors_fast": {"objective": 99}}}, "alerts.rules.errors_fast.objective"),
     ({"rules": {"cost_spike": {"factr": 2}}}, "alerts.rules.cost_spike.factr"),
+    ({"rules": {"cost_spike": {"burns": [{"rate": 2, "over": "1h", "now": "5m"}]}}}, "alerts.rules.cost_spike.burns"),
+    ({"rules": {"errors_fast": {"burns": [{"rate": 2, "over": "1h"}]}}}, "alerts.rules.errors_fast.burns[0]"),
+    ({"rules": {"errors_fast": {"burns": [{"rate": 2, "over": "5m", "now": "1h"}]}}}, "alerts.rules.errors_fast.burns[0]"),
+    ({"rules": {"errors_fast": {"burns": [{"rate": 120, "over": "1h", "now": "5m"}]}}}, "alerts.rules.errors_fast.burns[0].rate"),
     ({"receivers": {"x": {}}}, "alerts.receivers.x.url"),
     ({"receivers": {"x": {"url": "ftp://a"}}}, "alerts.receivers.x.url"),
     ({"receivers": {"x": {"url": "https://a.example/", "secret": "none"}}}, "alerts.receivers.x.secret"),

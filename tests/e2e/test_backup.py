@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from support.gateway import binary, wait_until
+from support.gateway import ADMIN_KEY, binary, wait_until
+from support.page import Page
 from test_flows import RESIZE
 from test_jobs import WORK_KEY, end, pull
 
@@ -127,6 +128,36 @@ def test_calls_and_their_money_come_along(house):
     there.start()
     there.settled()
     assert there.usage() == used
+
+
+def test_what_is_seen_of_it_comes_along(house):
+    """Rollups, messages, verdicts, silences, evidence and who is signed in."""
+    def recording(g):
+        g.config["routes"] = {"chat": {"targets": ["sim/m"], "record": "full"}}
+        g.write_config()
+        return g.start()
+    g = recording(house(start=False))
+    calls = [g.app.chat("chat", headers={"x-ballast-user": f"user{n % 3}"}).headers["x-ballast-call-id"] for n in range(12)]
+    page = Page(g.port, ADMIN_KEY)
+    assert page.ask("POST", "/api/feedback", {"call": calls[0], "verdict": "bad", "comment": "no"}).status == 201
+    assert page.ask("POST", "/api/alerts/silences", {"for": "2h", "note": "moving"}).status == 201
+    assert page.ask("POST", "/api/readiness/evidence", {"line": "load_test", "note": "done"}).status == 201
+    g.settled()
+
+    def seen(g, page) -> list:
+        series = page.get("/api/series?from=2026-01-01&step=24h&by=user").json()
+        return [[(s["name"], s["total"]) for s in sorted(series["groups"], key=lambda s: s["name"])], page.get("/api/feedback").json(), page.get("/api/alerts").json()["silences"],
+                page.get(f"/api/calls/{calls[3]}/messages").json(), [line for line in page.get("/api/readiness").json()["lines"] if line["id"] == "load_test"]]
+    before = seen(g, page)
+    assert len(before[0]) == 3 and before[2] and before[3]["reply"]
+    copy = backup(g)
+    there = house(start=False)
+    restore(there, copy)
+    recording(there)
+    there.settled()
+    page.port = there.port
+    assert seen(there, page) == before
+    verified(there)
 
 
 def test_a_restore_overwrites_nothing_unless_told_and_keeps_what_was_there(house):

@@ -90,7 +90,8 @@ def test_the_checklist_of_a_bare_configuration_and_of_the_shipped_one(tmp_path):
     assert bare.returncode == 1 and "from the configuration alone" in bare.stderr, bare.stdout + bare.stderr
     assert "What happens when a provider is down?" in bare.stdout and "to do: " in bare.stdout
     assert not (tmp_path / ".ballast").exists(), "nothing is made"
-    shipped = check(tmp_path, "--config", str(ROOT / "deploy" / "ballast.yaml"), "--json", POSTGRES_PASSWORD="x", BALLAST_SERVER="")
+    secrets = {name: "0123456789abcdef01234567" for name in ("POSTGRES_PASSWORD", "BALLAST_ADMIN_KEY", "PROMETHEUS_KEY")}
+    shipped = check(tmp_path, "--config", str(ROOT / "deploy" / "compose" / "ballast.yaml"), "--json", BALLAST_SERVER="", **secrets)
     answer = json.loads(shipped.stdout)
     assert shipped.returncode == (1 if answer["failed"] else 0)
     of = states(answer)

@@ -1,46 +1,13 @@
 """The live feed against a working server: what it tells, and that nobody waits for whoever reads too slowly."""
 from __future__ import annotations
 
-import json
-import socket
 import threading
 import time
 
 from support.configs import one_provider
+from support.feed import Feed
 from support.gateway import ADMIN_KEY
 from support.page import Page
-
-
-class Feed:
-    """GET /api/live on a socket of its own; `read` gives what has come, event by event."""
-
-    def __init__(self, page: Page):
-        self.socket = socket.create_connection(("127.0.0.1", page.port), 30)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.socket.sendall(f"GET /api/live HTTP/1.1\r\nhost: x\r\ncookie: {page.cookie}\r\nsec-fetch-site: same-origin\r\n\r\n".encode())
-        self.text, self.ended = "", False
-
-    def read(self, until, seconds: float = 20) -> list[tuple[str, dict]]:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and not self.ended and not until(self.events()):
-            self.socket.settimeout(max(0.1, end - time.monotonic()))
-            try:
-                piece = self.socket.recv(65536)
-            except TimeoutError:
-                break
-            self.text += piece.decode()
-            self.ended = not piece or self.text.endswith("\r\n0\r\n\r\n")
-        return self.events()
-
-    def events(self) -> list[tuple[str, dict]]:
-        out = []
-        for block in self.text.replace("\r\n", "\n").split("\n\n"):
-            lines = block.split("\n")
-            name = next((line[7:] for line in lines if line.startswith("event: ")), None)
-            data = next((line[6:] for line in lines if line.startswith("data: ")), None)
-            if name and data and data.endswith("}"):
-                out.append((name, json.loads(data)))
-        return out
 
 
 def of(events, name):

@@ -93,6 +93,7 @@ def test_all_of_a_user_is_exported_and_then_gone(house):
     ann = Caller(g.port, ANN_KEY)
     calls = {ask(ann, f"Say {SECRET} {n}") for n in range(3)}
     ask(g.app, "not hers")
+    assert ann.post("/api/feedback", {"call": min(calls), "verdict": "bad", "comment": SECRET}).status == 201
     job = ann.post("/api/jobs?wait=30s", {"task": "ballast.noop", "payload": {"note": f"=cmd|{SECRET}"}}).json()["id"]
     answer = g.admin.get("/api/export/user?user=ann.lee")
     assert answer.status == 200 and answer.headers["content-type"] == "application/jsonl"
@@ -101,6 +102,7 @@ def test_all_of_a_user_is_exported_and_then_gone(house):
     assert {c["id"] for c in by("call")} == calls == {m["id"] for m in by("messages")}
     assert all(SECRET in json.dumps(m["data"]["request"]) for m in by("messages"))
     assert [j["id"] for j in by("job")] == [job] and SECRET in json.dumps(by("job")[0]["data"])
+    assert [(f["data"]["call"], f["data"]["verdict"], f["data"]["comment"]) for f in by("feedback")] == [(min(calls), "bad", SECRET)]
     assert [k["data"]["name"] for k in by("key")] == ["hers"] and ANN_KEY not in answer.body.decode()
     rows = list(csv.DictReader(io.StringIO(g.admin.get("/api/export/user?user=ann.lee&format=csv").body.decode(), newline="")))
     assert [(r["kind"], r["id"], json.loads(r["data"])) for r in rows] == [(line["kind"], line["id"], line["data"]) for line in lines]

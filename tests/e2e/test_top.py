@@ -17,7 +17,7 @@ import time
 import pytest
 
 from support.configs import one_provider
-from support.gateway import ADMIN_KEY, binary
+from support.gateway import ADMIN_KEY, APP_KEY, binary
 
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
 ALLOWED = re.compile(rb"\x1b\[(\?1049[hl]|\?25[hl]|\?7[hl]|2J|H|K|J|[0-9;]*m)")
@@ -106,15 +106,17 @@ def busy(upstream, gateway):
 
 
 def rate(frame: list[str]) -> float:
-    return float(re.search(r"calls +([0-9.]+)/s", "\n".join(frame))[1])
+    return float(re.search(r"([0-9.]+) calls/s", "\n".join(frame))[1])
 
 
 def test_it_follows_takes_the_windows_size_and_quits(busy):
     t = Terminal(busy, "top", "--interval", "0.3")
-    frame = t.until("p50 ")
+    t.until("p50 ")
+    t.until("evil?")
+    frame = t.until("calls/s")
     assert rate(frame) > 0, frame
     assert any("evil?]0;owned?" in line for line in frame), frame
-    assert any(line.startswith("breakers   1 closed, 0 not") for line in frame), frame
+    assert any(line.startswith("breakers   1 closed, 0 open") for line in frame), frame
     assert all(len(line) <= 120 for line in frame) and len(frame) <= 40
     t.read_for(0.5)
     t.resize(6, 30)
@@ -127,6 +129,43 @@ def test_it_follows_takes_the_windows_size_and_quits(busy):
     os.write(t.master, b"q")
     assert t.wait() == 0, t.process.stderr.read()
     t.assert_restored()
+
+
+def test_keys_pause_help_scroll_and_change_the_range(busy):
+    t = Terminal(busy, "top", "--interval", "0.3", rows=14, columns=80)
+    t.until("last 1 h ")
+    t.until("more lines above")
+    os.write(t.master, b"\x1b[B\x1b[B")
+    t.until("  2 more lines above")
+    os.write(t.master, b"k")
+    t.until("  1 more lines above")
+    os.write(t.master, b"\x1b[C")
+    t.until("last 6 h ")
+    os.write(t.master, b"\x1b[D\x1b[D")
+    t.until("last 15 min ")
+    os.write(t.master, b"?")
+    t.until("a shorter or a longer range")
+    os.write(t.master, b"?p")
+    t.until("PAUSED")
+    t.read_for(0.5)
+    still = t.frame()[0]
+    t.read_for(1.5)
+    assert t.frame()[0] == still, "its clock stands"
+    os.write(t.master, b"p")
+    t.read_for(1.5)
+    assert t.frame()[0] != still and "PAUSED" not in t.frame()[0]
+    os.write(t.master, b"q")
+    assert t.wait() == 0
+    t.assert_restored()
+
+
+def test_it_says_which_key_it_wants(busy):
+    for key in (APP_KEY, "sk-ballast-nobody-knows-this-key-0000000000"):
+        refused = busy.command("top", "--key", key, check=False)
+        assert refused.returncode == 1 and refused.stdout == "" and "/api/overview" in refused.stderr and "key of scope read" in refused.stderr and "--key" in refused.stderr, refused.stderr
+    made = busy.admin.post("/api/keys", {"name": "looks", "scopes": ["read"]}).json()["secret"]
+    assert "calls/s" in busy.command("top", "--key", made).stdout
+    assert busy.command("top", "--range", "yesterday", check=False).returncode == 2 and busy.command("top", "--range", "1s", check=False).returncode == 2
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -158,7 +197,8 @@ def test_without_a_terminal_it_is_one_look_or_lines(busy):
     once = busy.command("top", "--interval", "0.5")
     assert "calls " in once.stdout and "\x1b" not in once.stdout, once.stdout
     line = json.loads(busy.command("top", "--interval", "0.5", "--once", "--json").stdout)
-    assert line["calls_per_second"] > 0 and line["latency_ms"]["p95"] > 0 and line["breakers_closed"] == 1
+    assert line["live"]["calls_per_second"] > 0 and line["live"]["latency_ms_p95"] > 0 and [b["state"] for b in line["breakers"]] == ["closed"]
+    assert line["overview"].keys() == busy.admin.get("/api/overview").json().keys(), "the answer as it was"
     lines = subprocess.Popen([binary(), "top", "--json", "--interval", "0.2"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=busy.folder,
                              env=busy.env | {"BALLAST_ADMIN_KEY": ADMIN_KEY})
     got = [json.loads(lines.stdout.readline()) for _ in range(3)]

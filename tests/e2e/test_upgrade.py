@@ -7,8 +7,9 @@ import json
 import pytest
 
 from support.client import Caller
-from support.gateway import wait_until
+from support.gateway import ADMIN_KEY, nano, wait_until
 from support.old_folder import EDITOR_KEY, FOLDERS, Shop, config, end, pull, state, submit, take_over, told
+from support.page import Page
 
 pytestmark = pytest.mark.databases
 NAMES = sorted(path.name.removesuffix(".tar.xz") for path in FOLDERS.glob("*.tar.xz"))
@@ -83,6 +84,31 @@ def test_its_runs_go_on_and_do_nothing_twice(house, shop):
     wait_until(lambda: json.loads(g.command("audit", "head", "--json", "--config", str(g.file)).stdout)["chains_not_anchored"] == 0)
     g.terminate()
     g.command("audit", "verify", "--config", str(g.file))
+
+
+def test_its_calls_are_searched_charted_judged_and_erased_as_todays(house):
+    """What the version before knew nothing of: rollups, zones, sessions, verdicts."""
+    g, facts = house
+    g.settled()
+    used = g.usage_by(None)[""]
+
+    def charted(more: str = "") -> tuple[int, int]:
+        total = told(g.admin.get(f"/api/series?from=2026-11-01&step=24h{more}"))["total"]
+        return total["calls"], nano(total["incurred_usd"])
+    assert charted() == (used["calls"], used["incurred"])
+    for user, figures in g.usage_by("user").items():
+        assert charted(f"&user={user}") == (figures["calls"], figures["incurred"]), user
+        rows = told(g.admin.get(f"/api/calls?view=row&limit=1000&user={user}"))["calls"] if user else []
+        assert len(rows) == (figures["calls"] if user else 0)
+    bill = told(g.admin.get("/api/money?from=2026-11-01"))
+    assert nano(bill["total"]["incurred_usd"]) == used["incurred"]
+    page = Page(g.port, ADMIN_KEY)
+    assert page.ask("POST", "/api/feedback", {"call": facts["answered"][1], "verdict": "good", "user": "ann"}).status == 201
+    told(g.admin.post("/api/alerts/silences", {"for": "1h"}))
+    gone = told(g.admin.post("/api/erase", {"user": "ann", "cancel": True}))
+    assert gone["calls"] > 0 and gone["feedback"] == 1
+    assert charted("&user=ann") == (0, 0) and charted(f"&user={gone['pseudonym']}")[0] == gone["calls"]
+    assert charted() == (used["calls"], used["incurred"]), "the money stays"
 
 
 def test_what_a_version_after_has_written_is_refused_untouched(gateway, shop, sql):

@@ -136,6 +136,7 @@ def test_what_fails_is_delivered_later_under_the_same_id_and_the_dead_are_redriv
     mended.set()
     again = g.admin.post(f"/api/webhooks/{dead['id']}/redrive", {})
     assert again.status == 202, again.body
+    assert [e["subject"] for e in g.admin.get("/api/audit").json()["entries"] if e["action"] == "webhook.redriven"] == [dead["id"]]
     wait_state(g, gone, "delivered")
     ids = {c["headers"]["webhook-id"] for c in r.came if c["path"] == "/gone"}
     assert ids == {dead["id"]}

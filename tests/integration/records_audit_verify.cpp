@@ -128,6 +128,9 @@ TEST_P(AuditVerifyTest, AnUntouchedTrailIsClean) {
   ASSERT_EQ(report.newest.size(), 1u);
   EXPECT_EQ(report.newest[0].number, 4);
   EXPECT_EQ(report.newest[0].hash, anchors().newest().hash);
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> told_of;
+  verify({.progress = [&](std::uint64_t done, std::uint64_t all) { told_of.emplace_back(done, all); }});
+  EXPECT_EQ(told_of, (std::vector<std::pair<std::uint64_t, std::uint64_t>>{{16, 16}})) << "a page is told with the whole";
   EXPECT_TRUE(verify({.expect = report.newest[0].hash}).clean());
   append("job_2", 3);                                      // not anchored yet
   EXPECT_TRUE(verify({.chain = "job_2"}).clean());

@@ -29,7 +29,7 @@ TEST_P(WorkAway, ARunWhoseEventHasComeIsWokenWhenItIsBack) {
   ASSERT_EQ(house().end(id), "waiting");
   const Signal signal{.id = house().engine().new_id(), .name = "paid", .key = {}, .key_id = {}, .payload = "1", .at = house().clock.wall()};
   ASSERT_TRUE(house().database.write_now([&](store::Tx& tx) { return put_signal(tx, signal, signal.at + 24h); }));
-  tell_meanwhile([](Engine& engine, Signal sent) -> Task<void> { EXPECT_EQ(co_await wake_listeners(engine, sent, 10), 1u); }(house().engine(), signal));
+  tell_meanwhile([](Door& door, Signal sent) -> Task<void> { EXPECT_EQ(co_await wake_listeners(door, sent, 10), 1u); }(house().door(), signal));
   EXPECT_EQ(house().end(id), "done");
 }
 

@@ -22,7 +22,8 @@ class BatchesTest : public test::HouseOnBothDatabases {
     HouseOnBothDatabases::SetUp();
     if (IsSkipped()) return;
     house().hands.say = [](const Lease&) { return test::word(Commit::To::done, R"({"choices":[]})"); };
-    batches_.emplace(house().engine(), BatchOptions{});
+    door_.emplace(house().engine());
+    batches_.emplace(*door_, BatchOptions{});
     ASSERT_TRUE(batches_->start());
     batches_->open();
     house().settle();
@@ -34,7 +35,8 @@ class BatchesTest : public test::HouseOnBothDatabases {
   }
 
   // A batch of that many lines, as it is answered when it is asked for.
-  Batch create(std::size_t lines) {
+  Batch create(std::size_t lines) { return create(batches(), lines); }
+  Batch create(Batches& by, std::size_t lines) {
     std::string text;
     for (std::size_t n = 0; n < lines; ++n)
       text += fmt::format(R"({{"custom_id":"{}","method":"POST","url":"{}","body":{{"model":"m","messages":[]}}}})", n, kChat) + "\n";
@@ -49,7 +51,7 @@ class BatchesTest : public test::HouseOnBothDatabases {
     asked.owner = "app";
     asked.endpoint = kChat;
     asked.input = file;
-    auto made = house().loop.run(batches().create(std::move(asked), 24h));
+    auto made = house().loop.run(by.create(std::move(asked), 24h));
     EXPECT_TRUE(made) << (made ? "" : describe(made.error()));
     return made.value_or(Batch{});
   }
@@ -72,6 +74,7 @@ class BatchesTest : public test::HouseOnBothDatabases {
   Batches& batches() { return *batches_; }
 
  private:
+  std::optional<Door> door_;
   std::optional<Batches> batches_;
 };
 
@@ -117,6 +120,50 @@ TEST_P(BatchesTest, WhicheverWriteFailsItComesToTheSame) {
       EXPECT_EQ(outputs().size(), before + 1);
       EXPECT_FALSE(batches().counts(id)) << "it is over";
     }
+}
+
+// Two nodes on one database, of which one has the duty.
+TEST_P(BatchesTest, WhoHasTheDutyDrivesWhatOthersMakeAndGoesOnWithWhatTheyHad) {
+  const Batches* holder = nullptr;
+  Door door(house().engine());
+  Batches a(door, BatchOptions{}), b(door, BatchOptions{});
+  for (Batches* one : {&a, &b}) {
+    one->use({.held = [&holder, one] { return holder == one; },
+              .check = [&holder, one](store::Tx&) -> Result<void> { return holder == one ? Result<void>{} : fail(ErrorCode::internal_unavailable, "another has it", "duty"); }});
+    ASSERT_TRUE(one->start());
+    one->open();
+  }
+  const JobId waits = create(b, 3).id;
+  house().pass(5s);
+  house().settle();
+  EXPECT_EQ(row(waits).state, BatchState::validating) << "nobody has the duty";
+  holder = &a;
+  until_over(waits);
+  EXPECT_EQ(row(waits).state, BatchState::completed);
+  EXPECT_EQ(row(waits).counts.completed, 3u);
+
+  house().hands.say = [](const Lease&) {
+    Commit later = test::word(Commit::To::snoozed, "");
+    later.delay = 1h;
+    return later;
+  };
+  const JobId moved = create(a, 3).id;
+  for (int i = 0; i < 10; ++i) house().pass(1s), house().settle();
+  EXPECT_EQ(row(moved).state, BatchState::in_progress);
+  EXPECT_TRUE(a.counts(moved));
+  holder = &b;
+  for (int i = 0; i < 40; ++i) house().pass(1s), house().settle();
+  EXPECT_FALSE(a.counts(moved)) << "it has let go of it";
+  EXPECT_EQ(b.counts(moved)->total, 3u);
+  const auto wished = house().loop.run(a.cancel(moved));
+  ASSERT_TRUE(wished) << describe(wished.error());
+  EXPECT_EQ(wished->state, BatchState::cancelling);
+  until_over(moved);
+  EXPECT_EQ(row(moved).state, BatchState::cancelled);
+  const auto late = house().loop.run(a.cancel(moved));
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, ErrorCode::caller_conflict);
+  for (Batches* one : {&a, &b}) house().loop.run(one->stop());
 }
 
 BALLAST_ON_BOTH_DATABASES(BatchesTest);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "../support/work_house.hpp"
+#include "work/homes.hpp"
 #include "base/random.hpp"
 #include "work/job_rows.hpp"
 
@@ -246,7 +247,7 @@ TEST_P(WorkFaults, WhatWasLostLongAgoIsNotWrittenAgain) {
 TEST_P(WorkFaults, ACycleThatWasGivenUpAsLostIsNeverCommitted) {
   if (sqlite()) return;
   const auto in = [&](auto body) { return database().write_now(body); };
-  const std::uint32_t epoch = *in([](store::Tx& tx) { return begin_epoch(tx, 7); });
+  const std::uint32_t epoch = *in([](store::Tx& tx) { return begin_epoch(tx, 7, "", true); });
   const auto commit = [&](std::int64_t cycle) { return in([&](store::Tx& tx) { return check_epoch(tx, 7, epoch, cycle); }); };
   const auto settled = [&](std::int64_t cycle) { return *in([&](store::Tx& tx) { return settle_cycle(tx, 7, epoch, cycle); }); };
   EXPECT_TRUE(commit(1));

@@ -68,6 +68,31 @@ TEST_P(Outbox, ARowIsTakenByOneAndComesBackWhenItsTimeIsOver) {
   EXPECT_EQ(get(5)->row.body, std::string("{\"\0\":1}", 7)) << "the exact bytes";
 }
 
+TEST_P(Outbox, BodiesOfAlertsAreReadInPagesAndReplaced) {
+  owe(5);
+  for (std::int64_t id : {7, 6, 8}) {
+    const auto done = write([&](store::Tx& tx) {
+      return insert_outbox(tx, {.id = id, .kind = id == 8 ? "alert.resolved" : "alert.firing", .url = "https://a.example", .body = fmt::format("alert {}", id), .secret_ref = "", .created = kNow});
+    });
+    ASSERT_TRUE(done) << describe(done.error());
+  }
+  const auto page = [&](std::int64_t after, std::size_t limit) {
+    std::vector<std::string> bodies;
+    auto rows = database().read_now([&](store::Tx& tx) { return alert_bodies(tx, after, limit); });
+    EXPECT_TRUE(rows);
+    for (const auto& r : *rows) bodies.push_back(r.body);
+    return bodies;
+  };
+  EXPECT_EQ(page(0, 2), (std::vector<std::string>{"alert 6", "alert 7"})) << "what tells of jobs is not among them";
+  EXPECT_EQ(page(7, 2), (std::vector<std::string>{"alert 8"}));
+  settle(6, {.verdict = Verdict::delivered, .status = 200});
+  const std::vector<OutboxBody> others{{6, "other 6"}, {8, "other 8"}, {99, "nobody"}};
+  ASSERT_TRUE(write([&](store::Tx& tx) { return replace_bodies(tx, others); }));
+  EXPECT_EQ(page(0, 10), (std::vector<std::string>{"other 6", "alert 7", "other 8"}));
+  EXPECT_EQ(get(6)->state, OutboxState::delivered) << "what became of it stays";
+  EXPECT_FALSE(get(99));
+}
+
 TEST_P(Outbox, WhatAnAttemptCameToIsKept) {
   for (std::int64_t id : {1, 2, 3, 4}) owe(id);
   take(kNow);

@@ -95,6 +95,35 @@ class SchedulesTest : public test::OnBothDatabases {
   };
 };
 
+// Two nodes on one database, of which one has the duty.
+TEST_P(SchedulesTest, WhoHasTheDutyFiresWhatOthersPut) {
+  Process p(database());
+  const Schedules* holder = nullptr;
+  Schedules a(p.house.engine(), p.flows), b(p.house.engine(), p.flows);
+  for (Schedules* one : {&a, &b}) {
+    one->use({.held = [&holder, one] { return holder == one; },
+              .check = [&holder, one](store::Tx&) -> Result<void> { return holder == one ? Result<void>{} : fail(ErrorCode::internal_unavailable, "another has it", "duty"); }});
+    ASSERT_TRUE(one->start());
+    one->open();
+  }
+  p.house.loop.run(p.schedules->drain());                // alone it would fire them
+  ASSERT_TRUE(p.house.loop.run(b.put(schedule("report", "every 1m"), {})));
+  p.house.pass(90s);
+  EXPECT_EQ(p.jobs(), 0) << "nobody has the duty";
+  holder = &a;
+  p.house.pass(5s);
+  EXPECT_EQ(p.jobs(), 1) << "what was missed, by who read of it";
+  p.house.pass(60s);
+  EXPECT_EQ(p.jobs(), 2);
+  holder = &b;
+  p.house.pass(60s);
+  EXPECT_EQ(p.jobs(), 3);
+  p.house.loop.run(a.look());
+  EXPECT_EQ(a.all().at("report").last, b.all().at("report").last);
+  p.house.loop.run(a.drain());
+  p.house.loop.run(b.drain());
+}
+
 TEST_P(SchedulesTest, ASlotMakesOneJobAndTheJobIsAsItWasPut) {
   Process p(database());
   p.put(schedule("report", "every 15m"));

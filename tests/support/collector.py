@@ -77,6 +77,19 @@ class Collector:
         return attributes((last.resource_spans if path == "/v1/traces" else last.resource_metrics)[0].resource)
 
 
+def paths(spans: list, caller: bytes = b"") -> list[str]:
+    """"job > stage > …" by names, of each; what lies neither beneath another nor beneath the caller begins with "?"."""
+    by_id = {s.span_id: s for s in spans}
+    assert len(by_id) == len(spans), "two spans of one id"
+    out = []
+    for span in spans:
+        path, at = span.name, span.parent_span_id
+        while at in by_id:
+            path, at = by_id[at].name + " > " + path, by_id[at].parent_span_id
+        out.append(path if at == caller else "? " + path)
+    return sorted(out)
+
+
 def attributes(of) -> dict:
     def plain(v):
         return [plain(x) for x in v.array_value.values] if v.WhichOneof("value") == "array_value" else getattr(v, v.WhichOneof("value"))

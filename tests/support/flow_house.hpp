@@ -13,6 +13,7 @@
 #include "work/dispatch.hpp"
 #include "work/effect_journal.hpp"
 #include "work/flow_book.hpp"
+#include "work/job_trace.hpp"
 #include "work/run_move.hpp"
 #include "work/runner.hpp"
 #include "work/stage_http.hpp"
@@ -54,7 +55,9 @@ class FlowHouse {
     database.otherwise = ObedientDatabase::Fate::fine;
   }
   work::Engine& engine() { return process_->engine; }
+  work::Door& door() { return process_->door; }
   work::Runner& runner() { return process_->runner; }
+  work::FlowBook& book() { return process_->book; }
   // What was added since comes into force.
   void reload() { ASSERT_TRUE(process_->book.put(database, flows_, clock.wall())); }
   // To the version in force, unless `to` says another.
@@ -62,12 +65,9 @@ class FlowHouse {
     return loop.run(work::plan_move(loop, database, process_->book, {.run = id, .to = std::move(to), .call_off = call_off, .actor = "key:test"}, clock.wall()));
   }
   Result<work::MovePlan> move(work::JobId id, std::string to = "current", bool call_off = false) {
-    auto plan = this->plan(id, std::move(to), call_off);
-    if (!plan || !plan->run) return plan;
-    auto moved = loop.run(process_->engine.replace(plan->run, plan->write));
+    auto moved = loop.run(process_->door.move({.run = id, .to = std::move(to), .call_off = call_off, .actor = "key:test"}, clock.wall()));
     loop.run_until_idle();
-    if (!moved) return fail(std::move(moved.error()));
-    return plan;
+    return moved;
   }
 
   work::JobId submit(const std::string& flow, const std::string& input = "{}") {
@@ -122,11 +122,12 @@ class FlowHouse {
   SimLoop loop{clock};
   ObedientDatabase database;
   FakeWeb web;
+  trace::SpanSink* spans = nullptr;          // of the processes begun from now on, which then tell runs of their children's ends too
 
  private:
   struct Process {
     explicit Process(FlowHouse& h)
-        : dispatch(h.loop, {}), engine(h.loop, h.database, {}, ++h.seed_), book(fixed_environment({})), runner(engine, book) {
+        : dispatch(h.loop, {}), engine(h.loop, h.database, {}, ++h.seed_), book(fixed_environment({})), door(engine, {.flows = &book}), runner(door, book) {
       dispatch.use(engine);
       dispatch.set_kind(work::JobKind::flow, [this](work::Lease lease, CancelToken cancel) { return runner.run(std::move(lease), cancel); },
                         [this](const work::Lease& lease) { return runner.at_once(lease); });
@@ -134,11 +135,25 @@ class FlowHouse {
       runner.set_performer(work::StageKind::settle, work::settle_performer(h.loop, h.web));
       runner.set_undoer(work::http_undoer(h.loop, h.web));
       runner.set_recovery(work::effects_recovery());
+      if (h.spans) trace(*h.spans);
     }
+    void trace(trace::SpanSink& sink) {
+      tracer.emplace(sink, work::JobTracer::Options{});
+      engine.use(&*tracer);
+      runner.use(&*tracer);
+      engine.on_ended([this](const work::Job& job) {
+        if (job.spec.origin == work::Origin::child) wakes.spawn(wake(job.spec.parent));
+        if (job.spec.kind == work::JobKind::flow && job.state != work::JobState::done) wakes.spawn(runner.called_off(job.id, "it is over"));
+      });
+    }
+    Task<void> wake(work::JobId id) { (void)co_await engine.wake_surely(id); }
     work::Dispatch dispatch;
     work::Engine engine;
     work::FlowBook book;
+    work::Door door;
     work::Runner runner;
+    std::optional<work::JobTracer> tracer;
+    TaskGroup wakes{"wakes"};
   };
   const work::EffectCloser closer_{nullptr};
   work::FlowSet flows_;

@@ -13,7 +13,8 @@ SDK_HOME = ROOT / "build" / "sdk"
 SOURCES = ROOT / "tests" / "sdk" / "node"
 
 
-def installed(folder: pathlib.Path, source: pathlib.Path, command: list[str], needs: tuple[pathlib.Path, ...] = ()) -> pathlib.Path:
+def installed(folder: pathlib.Path, source: pathlib.Path, command: list[str], needs: tuple[pathlib.Path, ...] = (),
+              timeout: float = 600) -> pathlib.Path:
     """Runs `command` in `folder`, beside copies of what it `needs`, unless `folder` was installed from this very `source`. Of several
     processes one installs and the others wait."""
     stamp, mark = folder / ".installed", hashlib.sha256(source.read_bytes()).hexdigest()
@@ -22,7 +23,7 @@ def installed(folder: pathlib.Path, source: pathlib.Path, command: list[str], ne
         if not stamp.exists() or stamp.read_text() != mark:
             for file in needs:
                 shutil.copy(file, folder)
-            subprocess.run(command, check=True, cwd=folder, timeout=600, stdout=subprocess.DEVNULL)
+            subprocess.run(command, check=True, cwd=folder, timeout=timeout, stdout=subprocess.DEVNULL)
             stamp.write_text(mark)
     return folder
 

@@ -38,6 +38,7 @@ TOLD = {"call", "jobs-dead", "job-hostile", "job-failed", "inbox-one", "dead", "
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_whole_and_quiet(world, looks, name):
     path = PAGES[name](world)
+    before = list(world.answered)
     for dress, seen in looks.items():
         seen.go(path)
         assert seen.untouched(), dress
@@ -47,6 +48,7 @@ def test_a_page_is_whole_and_quiet(world, looks, name):
         assert dress == "phone" or seen.violations() == [], dress
         if name in TOLD and dress == "light":
             assert "window.__pwned=1" in seen.page.locator("main").inner_text(), "hostile words are shown as they are"
+    assert all(now > was for now, was in zip(world.answered, before)), "every caller went on meanwhile"
 
 
 def test_hostile_words_typed_into_the_page_stay_words(look):

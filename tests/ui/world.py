@@ -64,7 +64,7 @@ CONFIG = {
         "slow": {"ttft": "200ms", "tokens_per_second": 40, "output_tokens": 60},
         "broken": {"faults": [{"kind": "http_503"}]}}}},
     "routes": {"chat": {"targets": ["sim/small", "sim/large"]}, "careful": {"targets": ["sim/broken", "sim/large"]},
-               "never": {"targets": ["sim/broken"]}},
+               "never": {"targets": ["sim/broken"]}, "kept": {"targets": ["sim/small"], "record": "full"}},
     "budgets": [{"scope": "system", "amount": "$80", "per": "day"}, {"scope": "key", "amount": "$30", "per": "day"}],
     "webhooks": {"allow": ["127.0.0.1"]},
 }
@@ -108,6 +108,7 @@ class World(Gateway):
         self.calls: dict[str, str] = {}
         self._stop = threading.Event()
         self._callers: list[threading.Thread] = []
+        self.answered = [0] * 2                     # of each caller
 
     @property
     def app(self) -> Caller:
@@ -124,6 +125,9 @@ class World(Gateway):
     @property
     def worker(self) -> Caller:
         return Aside(self.port, WORK_KEY)
+
+    def caller(self, key: str) -> Caller:
+        return Aside(self.port, key)
 
     def fill(self) -> "World":
         self._calls()
@@ -204,7 +208,7 @@ class World(Gateway):
 
     # ---- load ----
 
-    def callers(self, how_many: int = 2) -> None:
+    def callers(self) -> None:
         """Callers who go on until the world ends, some dozens of calls a second."""
         def call(number: int) -> None:
             models = ("chat", "sim/large", "careful", "chat")
@@ -212,9 +216,10 @@ class World(Gateway):
             while not self._stop.is_set():
                 turn += 1
                 who = self.hostile if turn % 5 == 0 else self.app
-                who.chat(models[turn % 4], f"Turn {turn}", headers={"x-ballast-user": f"user-{turn % 7}", "x-ballast-feature": "load"})
+                answer = who.chat(models[turn % 4], f"Turn {turn}", headers={"x-ballast-user": f"user-{turn % 7}", "x-ballast-feature": "load"})
+                self.answered[number] += answer.status == 200
                 self._stop.wait(0.05)
-        self._callers = [threading.Thread(target=call, args=(n,), daemon=True) for n in range(how_many)]
+        self._callers = [threading.Thread(target=call, args=(n,), daemon=True) for n in range(len(self.answered))]
         for thread in self._callers:
             thread.start()
 

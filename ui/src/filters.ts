@@ -23,9 +23,9 @@ export const kFilters: Filter[] = [
   { name: 'error', label: 'Error', kind: 'text', hint: 'provider_timeout' },
   { name: 'cache', label: 'Cache', kind: 'choice', choices: ['none', 'miss', 'hit', 'semantic_hit', 'stale', 'bypass', 'joined', 'replay'] },
   { name: 'min_cost', label: 'Cost from $', kind: 'usd', hint: '0.10' },
-  { name: 'max_cost', label: 'to $', kind: 'usd' },
+  { name: 'max_cost', label: 'Cost to $', kind: 'usd' },
   { name: 'min_latency', label: 'Latency from ms', kind: 'ms', hint: '2000' },
-  { name: 'max_latency', label: 'to ms', kind: 'ms' },
+  { name: 'max_latency', label: 'Latency to ms', kind: 'ms' },
 ]
 // What /api/series can be filtered by as well.
 const kOfSeries = ['key', 'team', 'user', 'feature', 'route', 'operation', 'provider', 'model', 'status', 'error', 'cache']

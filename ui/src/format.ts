@@ -45,6 +45,7 @@ export function share(part: number, whole: number): number {
 
 export function millis(ms: number | null | undefined): string {
   if (ms === null || ms === undefined || !Number.isFinite(ms)) return '–'
+  if (ms === 0) return '0 ms'
   if (ms < 1) return `${Math.round(ms * 1000)} µs`
   if (ms < 1000) return `${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`
   if (ms < 60_000) return `${(ms / 1000).toFixed(2)} s`
@@ -113,6 +114,16 @@ export function bytes(n: number | null | undefined): string {
     value /= 1024
   }
   return '–'
+}
+
+// For lengths and axes: an amount that is exact has `money`. Three digits that say something, also of little: an axis that reads $0, $0, $0 tells nothing.
+export function dollars(usd: number): string {
+  if (!(Math.abs(usd) > 0 && Math.abs(usd) < 1)) return `$${short(usd)}`
+  const little = Math.abs(usd) < 0.001
+  const digits = Number((little ? usd * 100 : usd).toPrecision(3))
+    .toFixed(9)
+    .replace(/(\.\d\d\d*?)0+$/, '$1')
+  return little ? `${digits}¢` : `$${digits}`
 }
 
 // A long id or text by its ends. Whole characters are kept: no half of a surrogate pair.

@@ -16,11 +16,18 @@ interface Hand {
 }
 const Context = createContext<Hand | null>(null)
 
+let asked: Promise<Session> | undefined
+// Who is there? Asked once, before anything is drawn.
+export function askSession(): Promise<Session> {
+  asked ??= request<Session>('GET', '/api/session', { expect401: true })
+  return asked
+}
+
 export function SessionProvider({ children }: { children: ReactNode }) {
   const [state, setState] = useState<State>({ at: 'asking' })
   useEffect(() => {
     let gone = false
-    request<Session>('GET', '/api/session', { expect401: true })
+    askSession()
       .then((session) => {
         if (gone) return
         setCsrf(session.csrf ?? '')
@@ -34,7 +41,9 @@ export function SessionProvider({ children }: { children: ReactNode }) {
     const off = onSignedOut(() => {
       setCsrf('')
       forgetAll()
-      setState((now) => (now.at === 'in' ? { at: 'out' } : now))
+      setState((now) =>
+        now.at === 'in' ? { at: 'out', error: new Problem(401, 'Signed out', 'The session is over. Sign in again to go on where you were.') } : now,
+      )
     })
     return () => {
       gone = true

@@ -4,7 +4,7 @@ import { clip, micros } from './format'
 import { money, usdOf } from './money'
 
 // What a step is called in words, with {name} for its facts. A step that is not here is told by its facts.
-const kPhrases: Record<string, string> = {
+export const kPhrases: Record<string, string> = {
   route: 'asked for “{model}”, which is route “{route}”; key “{key}”',
   admitted: 'limits let it in, at an estimate of {tokens_estimated} tokens',
   limit_refused: 'a limit refused it: {why}',
@@ -13,7 +13,7 @@ const kPhrases: Record<string, string> = {
   cache_hit: 'answered from the cache; call {of} made that answer',
   idempotent_replay: 'the same Idempotency-Key was used before: the answer of call {of} was given again',
   idempotency_refused: 'its Idempotency-Key was refused: {why}',
-  rested: 'every target rested: waited for one',
+  rested: 'every target rested: waited {us} for one',
   early_try: 'nobody else to ask: {target} was asked although its breaker rests',
   another_round: 'all had failed ({why}); began again with {target}',
   rounds_used_up: 'all had failed ({why}), and so had too many other calls: no further round',
@@ -34,6 +34,7 @@ const kPhrases: Record<string, string> = {
   plan: 'planned to try {order} ({strategy})',
   warning: '{text}',
   attempt: 'asked {target}: {outcome}',
+  routing_saved: 'at {than} it would have cost {would_cost}: {saved} saved',
   settled: 'settled: {outcome}',
   retry: '{target} failed ({why}); tried again',
   fail_over: '{from} failed ({why}); went on to {to}',
@@ -45,8 +46,27 @@ const kPhrases: Record<string, string> = {
   asked_again: '{target} was told what was wrong ({why}) and asked again',
   passed_on: 'the answer of {target} was passed on although it is {why}',
   degraded: 'every target failed ({why}); answered by {to}',
+  truncated: 'and {steps} more steps, which did not fit',
   unknown: '{why}',
 }
+// What is told while it happens and is in no record.
+export const kMoments: Record<string, string> = {
+  waiting: 'waits for room: {why}',
+  asking: 'asks {target}…',
+  answering: 'the answer of {target} begins',
+}
+// A moment is over once one of these is told, of the same target.
+const kOver: Record<string, string[]> = { waiting: ['waited'], asking: ['attempt'] }
+
+// The steps so far, without the moments that are over.
+export function soFar(steps: Facts[]): Facts[] {
+  return steps.filter((step, i) => {
+    const name = plain(step.step)
+    const ends = Object.hasOwn(kOver, name) ? kOver[name]! : []
+    return !steps.slice(i + 1).some((later) => ends.includes(plain(later.step)) && later.target === step.target)
+  })
+}
+
 const kBad = new Set(['limit_refused', 'idempotency_refused', 'budget_refused', 'rounds_used_up', 'rescue_impossible', 'degraded', 'unknown'])
 const kWarn = new Set([
   'fail_over',
@@ -97,13 +117,15 @@ function facts(step: Facts): Facts {
 export function tell(step: Facts): Told {
   const name = plain(step.step)
   const known = facts(step)
-  let phrase = Object.hasOwn(kPhrases, name) ? kPhrases[name]! : ''
+  let phrase = Object.hasOwn(kPhrases, name) ? kPhrases[name]! : Object.hasOwn(kMoments, name) ? kMoments[name]! : ''
   if (name === 'route' && plain(step.route) === '') phrase = 'asked for “{model}” by name; key “{key}”'
+  if (name === 'budget_refused' && plain(step.target) === '') phrase = 'a budget has no room for up to {ceiling}: {why}'
   const used = new Set(['step', 'at_us'])
   const words = phrase
     ? phrase.replace(/\{(\w+)\}/g, (_, fact: string) => {
         used.add(fact)
-        return clip(plain(known[fact]), 300)
+        // Alone nothing of nothing is told; within a sentence it is a figure.
+        return clip(plain(known[fact]) || (step[`${fact}_nano`] === 0 ? '$0.00' : ''), 300)
       })
     : clip(name, 80).replaceAll('_', ' ')
   if (name === 'route') {
@@ -122,8 +144,10 @@ export function tell(step: Facts): Told {
 }
 
 function toneOf(name: string, step: Facts): Told['tone'] {
+  // Who is overtaken has not failed.
+  if (name === 'attempt' && step.outcome === 'caller_cancelled') return 'plain'
   if (name === 'settled' || name === 'attempt') return step.outcome === 'ok' ? 'good' : 'bad'
-  if (name === 'cache_hit') return 'good'
+  if (name === 'cache_hit' || name === 'routing_saved') return 'good'
   return kBad.has(name) ? 'bad' : kWarn.has(name) ? 'warn' : 'plain'
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ago, clip, count, micros, middle, millis, percent, short, span, tick, visible, words } from '../src/format'
+import { ago, clip, count, dollars, micros, middle, millis, percent, short, span, tick, visible, words } from '../src/format'
 
 describe('figures', () => {
   it.each([
@@ -17,6 +17,14 @@ describe('figures', () => {
     [Number.NaN, '–'],
     [null, '–'],
   ])('%s is short %s', (n, text) => expect(short(n)).toBe(text))
+  it.each([
+    [0, '$0'],
+    [1234, '$1.23k'],
+    [0.5, '$0.50'],
+    [0.0075, '$0.0075'],
+    [0.00025, '0.025¢'],
+    [Number.NaN, '$–'],
+  ])('%s is %s on an axis', (usd, text) => expect(dollars(usd)).toBe(text))
   it('groups whole numbers by threes', () => expect(count(1234567)).toBe('1\u2009234\u2009567'))
   it.each([
     [0, '0 %'],

@@ -1,5 +1,12 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { conversation, placed, replied, tell } from '../src/story'
+import { conversation, kMoments, kPhrases, placed, replied, soFar, tell } from '../src/story'
+
+// A list of names in the header that the server is made of.
+function listed(name: string): (string | undefined)[] {
+  const found = new RegExp(`${name}\\[\\] = \\{([\\s\\S]*?)\\};`).exec(readFileSync(new URL('../../src/gateway/decision.hpp', import.meta.url), 'utf8'))
+  return [...(found?.[1] ?? '').replaceAll(/\/\/.*/g, '').matchAll(/"(\w+)"/g)].map((each) => each[1])
+}
 
 describe('a step in words', () => {
   it.each([
@@ -11,8 +18,16 @@ describe('a step in words', () => {
     [{ step: 'plan', order: ['a/b', 'c/d'], strategy: 'cheapest' }, 'planned to try a/b, c/d (cheapest)'],
     [{ step: 'waited', us: 1_200_000 }, 'a limit made it wait 1.20 s'],
     [{ step: 'held', ceiling_nano: 1_500_000_000 }, 'held up to $1.50 against its budgets'],
+    [{ step: 'routing_saved', saved_nano: 1_500_000_000, than: 'a/b', would_cost_nano: 2_000_000_000 }, 'at a/b it would have cost $2.00: $1.50 saved'],
+    [{ step: 'held', ceiling_nano: 0 }, 'held up to $0.00 against its budgets'],
     [{ step: 'fail_over', from: 'a/b', to: 'c/d', why: 'provider_timeout' }, 'a/b failed (provider_timeout); went on to c/d'],
   ])('%j', (step, words) => expect(tell(step).words).toBe(words))
+  it('has words for every step that a record may have, and no others', () => {
+    const steps = listed('kDecisionSteps')
+    expect(steps.length).toBeGreaterThan(30)
+    expect(Object.keys(kPhrases).sort()).toEqual(steps.sort())
+  })
+  it('has words for every moment between them, and no others', () => expect(Object.keys(kMoments).sort()).toEqual(listed('kMoments').sort()))
   it('tells what it does not know by its facts', () =>
     expect(tell({ step: 'brand_new', at_us: 1500, n: 3, deep: { a: [1] } })).toEqual({
       at: '1.5 ms',
@@ -32,6 +47,21 @@ describe('a step in words', () => {
   it('does not grow with what strangers write', () => expect(tell({ step: 'warning', text: 'x'.repeat(10_000) }).words.length).toBeLessThan(400))
   it('tells failure by colour', () =>
     expect([tell({ step: 'attempt', outcome: 'ok' }).tone, tell({ step: 'attempt', outcome: 'provider_timeout' }).tone]).toEqual(['good', 'bad']))
+  it('does not take who was overtaken for one that failed', () => expect(tell({ step: 'attempt', outcome: 'caller_cancelled' }).tone).toBe('plain'))
+})
+
+describe('a decision as it happens', () => {
+  const names = (steps: Record<string, unknown>[]) => soFar(steps).map((step) => `${step.step} ${step.target ?? ''}`.trim())
+  it('tells who is asked until it is known what came of it', () => {
+    const asked = [{ step: 'plan' }, { step: 'asking', target: 'a' }, { step: 'hedge', target: 'b' }, { step: 'asking', target: 'b' }]
+    expect(names(asked)).toEqual(['plan', 'asking a', 'hedge b', 'asking b'])
+    expect(names([...asked, { step: 'attempt', target: 'b' }])).toEqual(['plan', 'asking a', 'hedge b', 'attempt b'])
+    expect(names([...asked, { step: 'attempt', target: 'b' }, { step: 'asking', target: 'b' }]).at(-1)).toBe('asking b')
+  })
+  it('tells that it waits until it has', () => {
+    expect(names([{ step: 'waiting', why: 'w' }])).toEqual(['waiting'])
+    expect(names([{ step: 'waiting', why: 'w' }, { step: 'waited' }])).toEqual(['waited'])
+  })
 })
 
 describe('attempts on a timeline', () => {

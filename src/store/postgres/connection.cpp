@@ -1,6 +1,7 @@
 #include "store/postgres/connection.hpp"
 
 #include <libpq-fe.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <bit>
@@ -234,6 +235,23 @@ Result<std::int64_t> PostgresConnection::end_copy(Result<void> so_far, const std
   return rows;
 }
 
+Result<std::vector<std::string>> PostgresConnection::words(int wake, std::chrono::milliseconds patience) {
+  std::vector<std::string> out;
+  const auto gather = [&] {
+    while (PGnotify* word = PQnotifies(connection_)) {
+      if (word->be_pid != PQbackendPID(connection_)) out.emplace_back(word->extra);
+      PQfreemem(word);
+    }
+  };
+  gather();                                    // what came with the answers before
+  if (!out.empty()) return out;
+  pollfd ready[] = {{PQsocket(connection_), POLLIN, 0}, {wake, POLLIN, 0}};
+  if (::poll(ready, 2, static_cast<int>(patience.count())) <= 0 || ready[0].revents == 0) return out;
+  if (PQconsumeInput(connection_) == 0) return std::unexpected(error_of(nullptr, "LISTEN"));
+  gather();
+  return out;
+}
+
 bool PostgresConnection::alive() const { return !lost_ && PQstatus(connection_) == CONNECTION_OK; }
 
 Error PostgresConnection::error_of(const PGresult* result, std::string_view sql) {
@@ -247,7 +265,12 @@ Error PostgresConnection::error_of(const PGresult* result, std::string_view sql)
   const Fault fault = alive() ? fault_for(sqlstate_) : Fault::unavailable;
   std::string text = "PostgreSQL: " + message;
   if (fault == Fault::broken) text.append(" (").append(sqlstate_).append(") in: ").append(sql.substr(0, 200));
-  return make_error(fault, std::move(text));
+  Error error = make_error(fault, std::move(text));
+  if (sqlstate_ != "22021") return error;
+  // Nothing is wrong with the machine: a text that is asked for or to be kept has a zero byte, or is no UTF-8.
+  error.code = ErrorCode::caller_invalid_request;
+  error.message = "a text has a zero byte or is not UTF-8: PostgreSQL keeps none such";
+  return error;
 }
 
 Result<std::string> PostgresConnection::prepare(std::string_view sql, std::span<const unsigned> types) {

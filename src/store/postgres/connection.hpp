@@ -47,6 +47,9 @@ class PostgresConnection {
   Result<std::int64_t> copy_out(const std::string& sql, const std::function<Result<void>(std::string_view)>& sink);
   // COPY … FROM STDIN; `source` gives the next piece, empty at the end.
   Result<std::int64_t> copy_in(const std::string& sql, const std::function<Result<std::string_view>()>& source);
+  // Waits until the server has said something, `wake` (a descriptor) can be read, or `patience` is over; the words it has said on the channels that
+  // this connection listens to, but for its own. Outside transactions.
+  Result<std::vector<std::string>> words(int wake, std::chrono::milliseconds patience);
   // Of one run, in bytes; 0: what memory holds.
   void set_max_result(std::uint64_t bytes) { max_result_bytes_ = bytes; }
   bool alive() const;

@@ -34,8 +34,9 @@ class PostgresDatabase final : public Database {
  public:
   PostgresDatabase(std::string url, const OpenOptions& options, const Clock& clock)
       : url_(std::move(url)), clock_(clock), options_(options), writes_(options.max_queued, clock), reads_(options.max_queued, clock) {
-    for (unsigned i = 0; i < (options.read_only ? 0 : kWriters); ++i) threads_.emplace_back([this] { serve(writes_, true); });
-    for (unsigned i = 0; i < std::max(1u, options.readers); ++i) threads_.emplace_back([this] { serve(reads_, false); });
+    for (unsigned i = 0; i < (options.read_only ? 0 : kWriters); ++i) threads_.emplace_back([this] { serve(writes_, true, JobQueue::Takes::all); });
+    const unsigned readers = std::max(1u, options.readers);
+    for (unsigned i = 0; i < readers; ++i) threads_.emplace_back([this, takes = JobQueue::reader_takes(i == 0, readers)] { serve(reads_, false, takes); });
   }
   ~PostgresDatabase() override {
     writes_.close();
@@ -64,17 +65,18 @@ class PostgresDatabase final : public Database {
   }
   void submit_read(Job& job, ReadOptions options) override {
     job.due = clock_.mono() + options.limit;
+    job.priority = options.priority;
     reads_.push(job);
   }
 
  private:
   using Connection = std::unique_ptr<PostgresConnection>;
 
-  void serve(JobQueue& queue, bool writes) {
+  void serve(JobQueue& queue, bool writes, JobQueue::Takes takes) {
     name_this_thread(writes ? "db-write" : "db-read");
     Connection connection;
     bool connected_before = false;
-    while (Job* job = queue.take(1)) {
+    while (Job* job = queue.take(1, takes)) {
       auto result = writes ? write(connection, connected_before, *job) : read(connection, connected_before, *job);
       if (result) given_up_at_ = MonoTime::max();
       job->finish(std::move(result));

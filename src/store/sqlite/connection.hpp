@@ -24,6 +24,8 @@ class SqliteConnection {
   Result<std::vector<std::int64_t>> run_many(std::string_view sql, const Batch& batch);
   Result<void> execute(std::string_view sql);            // no arguments, no rows
   bool in_transaction() const;
+  // Of one run, in bytes; 0: what memory holds.
+  void set_max_result(std::uint64_t bytes) { max_result_bytes_ = bytes; }
   // Statements fail with Fault::timeout once the clock passes `due`.
   void set_deadline(MonoTime due) { due_ = due; }
   sqlite3* handle() { return db_; }                      // for SQLite's backup interface

@@ -40,7 +40,7 @@ class SqliteDatabase final : public Database {
       ::setpriority(PRIO_PROCESS, 0, kWriterNice);   // Linux: of the calling thread
       write_groups();
     });
-    for (auto& reader : readers_) threads_.emplace_back([this, &reader] { serve_reads(*reader); });
+    for (auto& reader : readers_) threads_.emplace_back([this, &reader] { serve_reads(*reader, JobQueue::reader_takes(&reader == &readers_.front(), readers_.size())); });
   }
   ~SqliteDatabase() override {
     writes_.close();
@@ -65,6 +65,7 @@ class SqliteDatabase final : public Database {
   }
   void submit_read(Job& job, ReadOptions options) override {
     job.due = clock_.mono() + options.limit;
+    job.priority = options.priority;
     reads_.push(job);
   }
 
@@ -159,9 +160,9 @@ class SqliteDatabase final : public Database {
     next_checkpoint_ = pages + options_.checkpoint_pages;                   // a reader may hold the rest back
   }
 
-  void serve_reads(SqliteConnection& connection) {
+  void serve_reads(SqliteConnection& connection, JobQueue::Takes takes) {
     name_this_thread("db-read");
-    while (Job* job = reads_.take(1)) {
+    while (Job* job = reads_.take(1, takes)) {
       connection.set_deadline(job->due);
       auto result = connection.execute("BEGIN");
       if (result) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -169,7 +170,24 @@ INSTANTIATE_TEST_SUITE_P(Config, Mistakes, testing::Values(
   Mistake{"keys: [{name: a, value: sk-0123456789abcdef, scopes: [everything]}]\n", "unknown scope"},
   Mistake{"admin_key: ${BALLAST_TEST_UNSET}\n", "BALLAST_TEST_UNSET"},
   Mistake{"log: {prompts: true}\n", "never logged"},
+  Mistake{"alerts: {rules: {cost_spike: {burns: [{rate: 2, over: 1h, now: 5m}]}}}\n", "error_budget and latency_budget"},
+  Mistake{"alerts: {rules: {errors_fast: {burns: [{rate: 2, over: 1h}]}}}\n", "burns[0]"},
+  Mistake{"alerts: {rules: {errors_fast: {burns: [{rate: 2, over: 5m, now: 1h}]}}}\n", "over longer than now"},
+  Mistake{"alerts: {rules: {errors_fast: {burns: [{rate: 120, over: 1h, now: 5m}]}}}\n", "never reached"},
+  Mistake{"alerts: {rules: {errors_fast: {burns: [{rate: 2, over: 1h, now: 5m, then: 1m}]}}}\n", "then"},
   Mistake{"models: {gpt: {price: {input: 1, output: 2}}}\n", "PROVIDER/MODEL"}));
+
+TEST(Config, BurnsOfARuleReplaceTheDefaults) {
+  const auto config = parsed("alerts: {rules: {errors_fast: {objective: 0.999, burns: [{rate: 10, over: 2h, now: 10m}]}, mine: {kind: latency_budget, bound: 30s}}}\n");
+  ASSERT_TRUE(config) << config.error().message;
+  const auto rule = [&](std::string_view name) { return *std::ranges::find(config->alerts.rules, name, &watch::Rule::name); };
+  ASSERT_EQ(rule("errors_fast").burns.size(), 1u);
+  EXPECT_EQ(rule("errors_fast").burns[0].rate, 10);
+  EXPECT_EQ(rule("errors_fast").burns[0].over, std::chrono::hours(2));
+  EXPECT_EQ(rule("errors_fast").burns[0].now, std::chrono::minutes(10));
+  EXPECT_EQ(rule("errors_slow").burns.size(), 2u);
+  EXPECT_EQ(rule("mine").burns.size(), 2u) << "those of the default rule of its kind";
+}
 
 TEST(Config, EveryMistakeOfAFileIsToldAtOnce) {
   const std::string told = mistake("routs: {}\nlisten: nowhere\nlog: {level: loud}\n");

@@ -2,10 +2,15 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <fstream>
+
 #include "base/config_node.hpp"
+#include "../../support/temp_dir.hpp"
 
 namespace ballast {
 namespace {
+using test::TempDir;
 using namespace std::chrono_literals;
 
 Result<ConfigNode> parse(std::string_view text, std::map<std::string, std::string> env = {}) {
@@ -173,7 +178,33 @@ TEST(Config, AnUnsetVariableIsNamedWhereItIsRead) {
   const auto root = good("providers:\n  openai: {key: ${OPENAI_API_KEY}}\n  unused: {key: ${OTHER}}\n");
   EXPECT_EQ(root.get("providers").get("openai").string("key", "none"), "none");
   EXPECT_EQ(root.problems(), std::vector<std::string>{
-    "ballast.yaml:2:17: providers.openai.key needs the environment variable OPENAI_API_KEY, which is not set"});
+    "ballast.yaml:2:17: providers.openai.key needs the environment variable OPENAI_API_KEY, which is not set, nor is there a file of it "
+    "(OPENAI_API_KEY_FILE, or a credential of that name)"});
+}
+
+TEST(Config, ASecretMayBeAFileThatTheEnvironmentNames) {
+  const TempDir folder;
+  const auto write = [&](const std::string& name, const std::string& text) { std::ofstream(folder.path() + "/" + name, std::ios::binary) << text; };
+  const auto look = system_environment();
+  EXPECT_EQ(look("BALLAST_T_KEY"), std::nullopt);
+  write("BALLAST_T_KEY", "of systemd\r\n");
+  write("ballast_BALLAST_T_OTHER", "of its folder\n\n");
+  ::setenv("CREDENTIALS_DIRECTORY", folder.path().c_str(), 1);
+  EXPECT_EQ(look("BALLAST_T_KEY"), "of systemd") << "without the line's end";
+  EXPECT_EQ(look("BALLAST_T_OTHER"), "of its folder\n") << "and without one only";
+  EXPECT_EQ(look("../" + folder.path().substr(1) + "/BALLAST_T_KEY"), std::nullopt) << "a name, no path";
+  write("file", "of a file");
+  ::setenv("BALLAST_T_KEY_FILE", (folder.path() + "/file").c_str(), 1);
+  EXPECT_EQ(look("BALLAST_T_KEY"), "of a file");
+  write("file", std::string((64u << 10) + 1, 'x'));
+  EXPECT_EQ(look("BALLAST_T_KEY"), std::nullopt) << "too long for a secret";
+  write("file", std::string(64u << 10, 'x'));
+  EXPECT_EQ(look("BALLAST_T_KEY")->size(), 64u << 10);
+  ::setenv("BALLAST_T_KEY_FILE", folder.path().c_str(), 1);
+  EXPECT_EQ(look("BALLAST_T_KEY"), std::nullopt) << "a folder";
+  ::setenv("BALLAST_T_KEY", "itself", 1);
+  EXPECT_EQ(look("BALLAST_T_KEY"), "itself") << "the variable wins";
+  for (const char* name : {"BALLAST_T_KEY", "BALLAST_T_KEY_FILE", "CREDENTIALS_DIRECTORY"}) ::unsetenv(name);
 }
 
 TEST(Config, ASecretIsNotPrintedWhenItIsWrong) {
@@ -274,7 +305,7 @@ TEST(ConfigValues, Times) {
   for (const char* bad : {"2026-11-21T12:00:00.Z", "2026-11-21T12:00:00.1234567890Z", "2026-11-21T12:00:00.1xZ", "2026-11-21T12:00:001Z", "2026-11-21T12:00:00.1"})
     EXPECT_FALSE(parse_time(bad, "from")) << bad;
   for (const auto bad : {"", "tomorrow", "2026-13-01", "2026-02-30", "2026-1-1", "2026-11-21T12:00", "2026-11-21T12:00:00", "2026-11-21T12:00:00+01:00",
-                         "2026-11-21T25:00:00Z", "2026-11-21 12:00:00Z", "2026-11-21T12:00:00Zz"}) {
+                         "2026-11-21T25:00:00Z", "2026-11-21 12:00:00Z", "2026-11-21T12:00:00Zz", "9999-12-31", "2200-01-01", "1969-12-31", "0001-01-01", "-999-01-01"}) {
     const auto at = parse_time(bad, "from");
     ASSERT_FALSE(at) << bad;
     EXPECT_EQ(at.error().field, "from");

@@ -216,5 +216,52 @@ TEST(Breakers, EightThreadsGetOneProbe) {
   }
 }
 
+// ---- by hearsay ----
+
+TEST(BreakersHearsay, RestsAsLongAsTheOtherDoesAndIsProbedHere) {
+  World w;
+  const MonoTime opened = w.clock.mono();
+  w.clock.advance(500ms);
+  EXPECT_TRUE(w.b.hear(opened, opened + 2s));
+  EXPECT_FALSE(w.b.hear(opened, opened + 2s)) << "it rests already";
+  EXPECT_EQ(w.b.view().state, BreakerState::open);
+  EXPECT_EQ(w.b.view().down_since, opened);
+  EXPECT_TRUE(w.breakers.list().at(0).heard);
+  EXPECT_EQ(w.breakers.list().at(0).opened, 0u) << "not its own finding";
+  EXPECT_FALSE(w.b.try_acquire());
+  w.clock.advance(1500ms);
+  auto probe = w.b.try_acquire();
+  ASSERT_TRUE(probe && probe->probe());
+  probe->failure(ErrorCode::provider_error);
+  EXPECT_FALSE(w.breakers.list().at(0).heard) << "seen by itself now";
+  EXPECT_EQ(w.b.view().retry_at, w.clock.mono() + 2s);
+  EXPECT_FALSE(w.b.unhear());
+  EXPECT_EQ(w.b.view().state, BreakerState::open) << "its own finding stands";
+  EXPECT_EQ(w.b.hear_reset(), w.b.view().changes);
+  EXPECT_EQ(w.b.view().state, BreakerState::closed);
+}
+
+TEST(BreakersHearsay, WhatItSawItselfSinceCountsForMore) {
+  World w;
+  const MonoTime opened = w.clock.mono();
+  w.clock.advance(100ms);
+  w.succeed(1);
+  EXPECT_FALSE(w.b.hear(opened, opened + 2s));
+  EXPECT_EQ(w.b.view().state, BreakerState::closed);
+  w.clock.advance(100ms);
+  EXPECT_TRUE(w.b.hear(w.clock.mono(), w.clock.mono() + 2s)) << "that is newer than the success";
+  EXPECT_EQ(w.b.unhear(), w.b.view().changes);
+  EXPECT_EQ(w.b.view().state, BreakerState::closed);
+  EXPECT_FALSE(w.b.hear(w.clock.mono() - 5s, w.clock.mono())) << "the other may try again by now";
+}
+
+TEST(BreakersHearsay, ACallFromBeforeDoesNotCloseIt) {
+  World w;
+  auto before = w.b.try_acquire();
+  ASSERT_TRUE(w.b.hear(w.clock.mono(), w.clock.mono() + 2s));
+  before->success(1ms, std::nullopt);
+  EXPECT_EQ(w.b.view().state, BreakerState::open);
+}
+
 }  // namespace
 }  // namespace ballast::gateway

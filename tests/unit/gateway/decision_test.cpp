@@ -69,5 +69,39 @@ TEST(Decision, OneLongFigureDoesNotBreakTheBound) {
   EXPECT_TRUE(parse_json(text));
 }
 
+struct Heard : StepListener {
+  std::vector<std::string> steps;
+  bool begins(std::string_view, std::string_view) override { return true; }
+  void heard(std::string_view step) override { steps.emplace_back(step); }
+};
+
+TEST(Decision, WhoListensHearsWhatIsKeptAndTheMomentsBetween) {
+  Heard heard;
+  DecisionLog log(start);
+  log.step(start, "route", {{"model", "before"}});
+  log.moment(start, "asking", {{"target", "nobody hears"}});
+  log.tell_to(&heard);
+  log.step(start + 1us, "plan", {{"order", "a/\"b"}});
+  log.moment(start + 2us, "asking", {{"target", "a/\"b"}});
+  log.step(start + 3us, "attempt", {{"outcome", "ok"}});
+  EXPECT_EQ(heard.steps, (std::vector<std::string>{R"({"at_us":1,"step":"plan","order":"a/\"b"})", R"({"at_us":2,"step":"asking","target":"a/\"b"})",
+                                                   R"({"at_us":3,"step":"attempt","outcome":"ok"})"}));
+  log.tell_to(nullptr);
+  log.step(start + 4us, "settled", {});
+  EXPECT_EQ(heard.steps.size(), 3u);
+  EXPECT_EQ(log.take(), R"([{"at_us":0,"step":"route","model":"before"},{"at_us":1,"step":"plan","order":"a/\"b"},)"
+                        R"({"at_us":3,"step":"attempt","outcome":"ok"},{"at_us":4,"step":"settled"}])") << "moments are kept nowhere";
+}
+
+TEST(Decision, WhatIsNotKeptIsNotToldEither) {
+  Heard heard;
+  DecisionLog log(start);
+  log.tell_to(&heard);
+  for (int i = 0; i < 10'000; ++i) log.step(start, "retry", {{"target", "sim/sim-small"}, {"n", i}});
+  const auto parsed = parse_json(log.take());
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(heard.steps.size(), parsed->as_array().size() - 1) << "all but the one that counts the others";
+}
+
 }  // namespace
 }  // namespace ballast::gateway

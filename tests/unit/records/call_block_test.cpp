@@ -44,7 +44,7 @@ std::vector<CallRecord> varied(std::size_t n) {
     }
     if (i % 7 == 0) c.attempts.clear();
     if (i % 4 == 1) c.error = "provider_error", c.http_status = 502, c.first_token_us = 0;
-    if (i % 8 == 2) c.saved_nano = static_cast<std::int64_t>(i) * 1'000;
+    if (i % 8 < 3) c.saved_nano = static_cast<std::int64_t>(i) * 1'000;
     if (i % 9 == 0 && c.attempts.size() == 1) c.attempts[0].outcome = "provider_timeout";
   }
   return out;

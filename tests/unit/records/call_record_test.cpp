@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <tuple>
 
 #include "../../support/records_samples.hpp"
 #include "base/json.hpp"
@@ -115,6 +116,19 @@ TEST(CallRecord, ReadsAsJson) {
   EXPECT_EQ(doc->at("attempts").as_array().size(), 1u);
   EXPECT_EQ(doc->at("decision").as_array()[0].at("step").as_string(), "plan");
   EXPECT_EQ(doc->at("tokens").at("cached").as_int64(), 20);
+  EXPECT_FALSE(doc->as_object().contains("saved_usd") || doc->as_object().contains("routing_saved_usd"));
+}
+
+TEST(CallRecord, WhatWasSavedIsTheCachesOrRoutings) {
+  CallRecord c = test::sample_call(1);
+  c.saved_nano = 77'000;
+  for (const auto& [cache, name, other] : {std::tuple(CacheState::miss, "routing_saved_usd", "saved_usd"), std::tuple(CacheState::hit, "saved_usd", "routing_saved_usd")}) {
+    c.cache = cache;
+    const auto doc = parse_json(to_json(c));
+    ASSERT_TRUE(doc);
+    EXPECT_EQ(doc->at(name).as_string(), "0.000077000");
+    EXPECT_FALSE(doc->as_object().contains(other));
+  }
 }
 
 }  // namespace

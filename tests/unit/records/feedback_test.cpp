@@ -135,6 +135,23 @@ TEST_P(FeedbackTest, HostileTextIsKeptOrMadeHarmlessAndOldSubjectsGo) {
   EXPECT_EQ(report(FeedbackBy::all).rows.at(0).judged, 1u);
 }
 
+TEST_P(FeedbackTest, OneAnswerIsJudgedByAThousandAtMost) {
+  const auto c = call(1);
+  const auto put = [&](std::uint64_t n) {
+    const Feedback f{.id = new_id(noon()), .subject = subject_of(c), .user = "user-" + std::to_string(n), .good = true, .score = {}, .comment = {}, .key_id = {}, .given = noon()};
+    return database().write_now([&](store::Tx& tx) { return put_feedback(tx, f); });
+  };
+  ASSERT_TRUE(database().write_now([&](store::Tx& tx) -> Result<void> {
+    for (std::uint64_t n = 0; n < kMostVerdicts; ++n) {
+      const Feedback f{.id = new_id(noon()), .subject = subject_of(c), .user = "user-" + std::to_string(n), .good = true, .score = {}, .comment = {}, .key_id = {}, .given = noon()};
+      if (auto kept = put_feedback(tx, f); !kept) return fail(kept.error());
+    }
+    return {};
+  }));
+  EXPECT_EQ(put(kMostVerdicts).error().code, ErrorCode::caller_conflict);
+  EXPECT_TRUE(put(7)) << "who has judged may change his mind";
+}
+
 TEST_P(FeedbackTest, EvidenceIsToldOnceALineAndInTheTrail) {
   const auto tell = [&](WallTime at, std::string note) {
     const Evidence e{.line = "load_test", .at = at, .note = std::move(note), .actor = "key:k", .told = noon(1000)};

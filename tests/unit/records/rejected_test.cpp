@@ -45,8 +45,8 @@ class Rejected : public testing::Test {
   bool in_ledger(std::uint64_t n) {
     return database->read_now([&](store::Tx& tx) { return get_call(tx, call_id(n)); }).has_value();
   }
-  RejectedReport again() {
-    auto report = import_rejected(folder / "journal", *database);
+  RejectedReport again(const std::function<void(std::uint64_t, std::uint64_t)>& progress = {}) {
+    auto report = import_rejected(folder / "journal", *database, progress);
     EXPECT_TRUE(report) << describe(report.error());
     return report ? std::move(*report) : RejectedReport{};
   }
@@ -57,7 +57,14 @@ class Rejected : public testing::Test {
 TEST_F(Rejected, WhatWasSetAsideIsInTheLedgerOnceItIsTaken) {
   set_aside(3);
   accept_all();
-  const auto report = again();
+  const auto size = std::filesystem::file_size(file());
+  std::vector<std::uint64_t> done;
+  const auto report = again([&](std::uint64_t so_far, std::uint64_t all) {
+    EXPECT_EQ(all, size);
+    done.push_back(so_far);
+  });
+  EXPECT_EQ(done.size(), 3u);
+  EXPECT_EQ(done.back(), size) << "the last call is the end of the file";
   EXPECT_EQ(report.imported, 3u);
   ASSERT_EQ(report.calls.size(), 3u);
   EXPECT_EQ(report.calls[0].call, to_string(call_id(1), "call"));

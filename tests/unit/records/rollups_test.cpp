@@ -5,18 +5,24 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <thread>
 
 #include "../../support/databases.hpp"
 #include "../../support/records_samples.hpp"
+#include "../../support/rollup_oracle.hpp"
 #include "base/random.hpp"
 #include "records/erase.hpp"
 #include "records/ledger_import.hpp"
 #include "records/migrations.hpp"
 #include "records/reconcile.hpp"
 #include "records/rollups_store.hpp"
+#include "records/rollups_thread.hpp"
+#include "records/rollups_users.hpp"
 
 namespace ballast::records {
 namespace {
+
+using test::random_call;
 
 constexpr std::int64_t kMinute = 60'000, kHour = 3'600'000, kDay = 86'400'000;
 WallTime at(std::int64_t ms) { return WallTime(std::chrono::milliseconds(test::kNoonMs + ms)); }
@@ -49,39 +55,6 @@ TEST(Sketch, QuantilesAreNearAndTheCountsExact) {
   EXPECT_EQ(Sketch().quantile(0.5), 0u);
 }
 
-// What calls add up to by a bare loop.
-Figures figures_of(const CallRecord& c) {
-  Figures f{.calls = 1,
-            .failed = c.status == CallStatus::failed || c.status == CallStatus::unknown,
-            .cancelled = c.status == CallStatus::cancelled,
-            .cache_hits = is_hit(c.cache),
-            .attempts = c.attempts.size(),
-            .attempts_failed = static_cast<std::uint64_t>(std::ranges::count_if(c.attempts, [](const AttemptRecord& a) { return a.outcome != "ok"; })),
-            .tokens = c.usage,
-            .incurred_nano = c.incurred_nano,
-            .billed_nano = c.billed_nano,
-            .saved_nano = c.saved_nano};
-  f.latency.add(c.latency_us);
-  if (c.first_token_us) f.first_token.add(c.first_token_us);
-  return f;
-}
-std::string value_of(const CallRecord& c, Dimension d) {
-  switch (d) {
-    case Dimension::key: return c.key_id;
-    case Dimension::team: return c.team;
-    case Dimension::user: return c.user;
-    case Dimension::feature: return c.feature;
-    case Dimension::route: return c.route;
-    case Dimension::operation: return c.operation;
-    case Dimension::provider: return c.provider;
-    case Dimension::model: return c.model;
-    case Dimension::status: return std::string(to_string(c.status));
-    case Dimension::error: return c.error;
-    case Dimension::cache: return std::string(to_string(c.cache));
-  }
-  return "";
-}
-
 class RollupsTest : public test::OnBothDatabases {
  protected:
   void SetUp() override {
@@ -103,56 +76,8 @@ class RollupsTest : public test::OnBothDatabases {
     const std::string sql = "SELECT COUNT(*) FROM " + where;
     return (*database().read_now([&](store::Tx& tx) { return tx.run(store::Statement(std::string_view(sql))); }))[0].integer(0);
   }
-  // The series against a loop over the calls.
-  void expect_exact(const SeriesQuery& q, const std::vector<CallRecord>& calls, std::string_view told) {
-    const auto series = ask(q);
-    ASSERT_TRUE(series) << told << ": " << describe(series.error());
-    std::map<std::string, std::map<std::size_t, Figures>> groups;
-    Figures total;
-    for (const CallRecord& c : calls) {
-      const WallTime t = WallTime(std::chrono::milliseconds(c.id.unix_ms()));
-      if (t < q.from || t >= q.to || !std::ranges::all_of(q.where, [&](const auto& w) { return value_of(c, w.first) == w.second; })) continue;
-      std::size_t bucket = 0;
-      while (bucket + 1 < series->starts.size() && series->starts[bucket + 1] <= t) ++bucket;
-      groups[q.by ? value_of(c, *q.by) : ""][bucket] += figures_of(c);
-      total += figures_of(c);
-    }
-    EXPECT_TRUE(series->total == total) << told << ": " << series->total.calls << " calls for " << total.calls << ", " << series->total.incurred_nano << " for " << total.incurred_nano;
-    Figures rest, rest_told;
-    std::size_t named = 0;
-    for (const SeriesGroup& g : series->groups) {
-      if (g.rest) rest_told = g.total;
-      else if (g.total.calls) ++named;
-      for (std::size_t i = 0; !g.rest && i < g.buckets.size(); ++i)
-        EXPECT_TRUE(g.buckets[i] == groups[g.name][i]) << told << " " << g.name << " " << i << ": " << g.buckets[i].calls << " for " << groups[g.name][i].calls;
-      if (!g.rest) groups.erase(g.name);
-    }
-    for (const auto& [name, buckets] : groups)
-      for (const auto& [bucket, f] : buckets) rest += f;
-    EXPECT_TRUE(rest == rest_told) << told;
-    EXPECT_LE(named, q.groups);
-  }
+  void expect_exact(const SeriesQuery& q, const std::vector<CallRecord>& calls, std::string_view told) { test::expect_exact(ask(q), q, calls, told); }
 };
-
-CallRecord random_call(std::uint64_t n, SeededRandom& random, std::int64_t from_ms, std::int64_t to_ms) {
-  CallRecord c = test::sample_call(n, from_ms + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(to_ms - from_ms))));
-  c.key_id = fmt::format("key_{}", random.below(3));
-  c.user = random.below(4) ? fmt::format("user-{}", random.below(30)) : "";
-  c.feature = random.below(2) ? "search" : "chat";
-  c.model = random.below(2) ? "gpt-5-mini" : "haiku";
-  c.latency_us = 1'000 + random.below(5'000'000);
-  c.charges.clear();
-  c.status = static_cast<CallStatus>(random.below(3));
-  if (c.status == CallStatus::failed) c.error = random.below(2) ? "provider_overloaded" : "provider_timeout";
-  c.cache = static_cast<CacheState>(random.below(8));
-  if (is_hit(c.cache)) c.saved_nano = 1'000, c.attempts.clear();
-  if (!c.attempts.empty()) {
-    c.attempts[0].model = c.model;
-    if (random.below(3) == 0) c.attempts[0].cost = Cost::unknown;
-    if (random.below(5) == 0) c.attempts.push_back(c.attempts[0]), c.attempts[0].outcome = "provider_error", c.attempts[1].n = 1;
-  }
-  return c;
-}
 
 TEST_P(RollupsTest, MinutesHoursAndDaysAreMadeAndRead) {
   std::vector<CallRecord> calls;
@@ -245,6 +170,91 @@ TEST_P(RollupsTest, ManyUsersAreKeptInShards) {
   expect_exact({.from = at(0), .to = at(kDay), .where = {{Dimension::user, "u77"}}, .by = Dimension::model}, calls, "with another");
 }
 
+// A minute with many users and one with few: the hour's are added up a share at a time.
+TEST_P(RollupsTest, AnHoursUsersAreAddedUpByShares) {
+  std::vector<CallRecord> calls;
+  for (std::uint64_t i = 0; i < 9'700; ++i) {
+    calls.push_back(test::sample_call(i, static_cast<std::int64_t>(i < 9'000 ? i : 600'000 + i)));
+    calls.back().user = i % 100 == 7 ? "" : fmt::format("u{}", i < 9'000 ? i : i % 600);
+    calls.back().charges.clear();
+  }
+  add(calls);
+  roll(at(2 * kDay));
+  EXPECT_EQ(rows("rollup_users WHERE level = 0 AND start_s % 3600 = 0"), 32);
+  EXPECT_EQ(rows("rollup_users WHERE level = 0"), 33);
+  EXPECT_EQ(rows("rollup_users WHERE level = 1"), 32);
+  EXPECT_EQ(rows("rollup_users WHERE level = 2"), 32);
+  expect_exact({.from = at(0), .to = at(kHour), .by = Dimension::user, .groups = 1'000}, calls, "hour");
+  expect_exact({.from = at(-kDay / 2), .to = at(kDay / 2), .step = std::chrono::hours(24), .by = Dimension::user, .groups = 20}, calls, "day");
+  for (const char* user : {"", "u5", "u8999"}) expect_exact({.from = at(0), .to = at(kHour), .where = {{Dimension::user, user}}}, calls, user);
+}
+
+// The largest of many users over days, hours, minutes and edges within them: only theirs is read, the others are what is left.
+TEST_P(RollupsTest, TheLargestUsersAreFoundWithoutReadingAll) {
+  SeededRandom random(41);
+  std::vector<CallRecord> calls;
+  for (std::uint64_t i = 0; i < 9'000; ++i) {
+    calls.push_back(random_call(i, random, -3 * kDay, -2 * kDay + 6 * kHour));
+    calls.back().user = fmt::format("u{}", random.below(1 + random.below(3'000)));
+  }
+  std::ranges::sort(calls, {}, &CallRecord::id);
+  add(calls);
+  const std::vector<SeriesQuery> questions = {
+      {.from = at(-4 * kDay), .to = at(0), .step = std::chrono::hours(24), .by = Dimension::user, .groups = 7},
+      {.from = at(-3 * kDay + 90'500), .to = at(-2 * kDay + 7 * kMinute + 1), .step = std::chrono::hours(6), .by = Dimension::user, .groups = 3},
+      {.from = at(-3 * kDay + kMinute), .to = at(-2 * kDay), .by = Dimension::user, .groups = 50},
+      {.from = at(-3 * kDay), .to = at(-3 * kDay + 3 * kHour), .step = std::chrono::minutes(5), .by = Dimension::user, .groups = 20},
+  };
+  const auto expect_all = [&](std::string_view told) {
+    for (std::size_t i = 0; i < questions.size(); ++i) expect_exact(questions[i], calls, fmt::format("{}, question {}", told, i));
+  };
+  roll(at(-2 * kDay + 12 * kHour));   // hours, and the first day
+  ASSERT_GT(rows("rollup_users WHERE shards > 1"), 0);
+  EXPECT_EQ(rows("rollup_user_calls"), rows("rollups WHERE level > 0"));
+  expect_all("hours");
+  roll(at(0));
+  expect_all("days");
+  // A row from before there were counts is read by its shards.
+  ASSERT_TRUE(database().write_now([](store::Tx& tx) { return tx.run("DELETE FROM rollup_user_calls WHERE level = 2 OR start_s / 3600 % 2 = 0"); }));
+  expect_all("without counts");
+  calls.push_back(random_call(9'001, random, -3 * kDay + kHour, -3 * kDay + 2 * kHour));
+  calls.back().user = "u1";
+  add({calls.back()});
+  expect_all("noted");
+  // Nothing else tells of the calls of an hour but the counts.
+  ASSERT_TRUE(database().write_now([](store::Tx& tx) { return tx.run("UPDATE rollup_user_calls SET calls = $1", {store::Value::bytes("nothing")}); }));
+  EXPECT_FALSE(ask(questions[0]));
+}
+
+TEST_P(RollupsTest, NamedGroupsAreWhatEachIsAlone) {
+  SeededRandom random(77);
+  std::vector<CallRecord> calls;
+  for (std::uint64_t i = 0; i < 3'000; ++i) calls.push_back(random_call(i, random, -kDay, kHour)), calls.back().user = fmt::format("u{}", random.below(700));
+  std::ranges::sort(calls, {}, &CallRecord::id);
+  add(calls);
+  for (const bool rolled : {false, true}) {
+    if (rolled) roll(at(0));
+    for (const auto& [d, names] : {std::pair(Dimension::user, std::vector<std::string>{"u9", "nobody", "u1"}), std::pair(Dimension::key, std::vector<std::string>{"key_2", "key_0"}),
+                                   std::pair(Dimension::model, std::vector<std::string>{"haiku"})}) {
+      SeriesQuery q{.from = at(-kDay + 90'500), .to = at(kHour), .step = std::chrono::hours(1), .by = d, .names = names};
+      const auto together = ask(q);
+      ASSERT_TRUE(together) << describe(together.error());
+      ASSERT_EQ(together->groups.size(), names.size());
+      Figures total;
+      for (std::size_t i = 0; i < names.size(); ++i) {
+        const auto alone = ask({.from = q.from, .to = q.to, .step = q.step, .where = {{d, names[i]}}});
+        ASSERT_TRUE(alone);
+        EXPECT_EQ(together->groups[i].name, names[i]);
+        EXPECT_FALSE(together->groups[i].rest);
+        EXPECT_TRUE(together->groups[i].buckets == alone->groups.at(0).buckets) << names[i];
+        total += alone->total;
+      }
+      EXPECT_TRUE(together->total == total);
+    }
+  }
+  EXPECT_EQ(ask({.from = at(0), .to = at(kHour), .by = Dimension::user, .names = std::vector<std::string>(1'001, "u")}).error().field, "groups");
+}
+
 // More combinations than a row keeps: the minute's own sums stay, two dimensions are read from the blocks.
 TEST_P(RollupsTest, ARowWithTooManyCellsIsReadFromBelow) {
   std::vector<CallRecord> calls;
@@ -302,6 +312,29 @@ TEST_P(RollupsTest, TheyOutliveTheCallsAndChangeWithWhatIsLeft) {
   roll(at(2 * kDay));
   expect_exact(hours, calls, "rolled again");
   expect_exact({.from = at(0), .to = at(3 * kMinute), .step = std::chrono::minutes(1), .where = {{Dimension::model, "haiku"}}, .by = Dimension::status}, calls, "minutes");
+}
+
+TEST_P(RollupsTest, AThreadRollsUpAndRetiresBesideEverythingElse) {
+  struct Then final : Clock {   // the last call's minute ended two seconds ago
+    MonoTime mono() const override { return SystemClock().mono(); }
+    WallTime wall() const override { return at(10 * kMinute + 2'000); }
+  } clock;
+  std::vector<CallRecord> calls;
+  for (std::uint64_t i = 0; i < 11; ++i) calls.push_back(test::sample_call(i, static_cast<std::int64_t>(i) * kMinute - (i == 0 ? 2 * kDay : 0)));
+  add(calls);
+  const auto within = [&](const std::string& where, std::int64_t wanted) {
+    for (int i = 0; i < 500 && rows(where) != wanted; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return rows(where);
+  };
+  RollupThread thread(database(), clock, {.minutes = {}, .hours = {}}, {.every = std::chrono::milliseconds(5), .retire_every = std::chrono::milliseconds(5)});
+  thread.start();
+  EXPECT_EQ(within("rollup_dirty WHERE level = 0", 1), 1) << "all but the minute that has not ended";
+  EXPECT_EQ(rows("rollups WHERE level = 0"), 10);
+  thread.keep({.minutes = std::chrono::hours(24), .hours = {}});
+  EXPECT_EQ(within("rollups WHERE level = 0", 9), 9) << "the minute of two days ago";
+  thread.stop();
+  add({test::sample_call(99, 0)});
+  EXPECT_EQ(rows("rollup_dirty WHERE level = 0"), 2) << "nobody makes it any more";
 }
 
 TEST_P(RollupsTest, RetentionTakesMinutesAndHoursButNotWhatTheyAddUpTo) {
@@ -414,6 +447,59 @@ TEST_P(RollupsTest, AnErasedUsersNameIsInNoRow) {
   for (const Duration step : {Duration(std::chrono::minutes(1)), Duration(std::chrono::hours(24))})
     expect_exact({.from = at(0), .to = at(kDay / 2), .step = step, .by = Dimension::user, .groups = 5}, calls, "renamed");
   expect_exact({.from = at(0), .to = at(kDay / 2), .where = {{Dimension::user, "alice"}}}, calls, "none");
+  const auto counts = database().read_now([](store::Tx& tx) { return tx.run("SELECT calls FROM rollup_user_calls"); });
+  EXPECT_EQ(counts->size(), 2u);
+  for (const store::Row r : *counts) EXPECT_EQ(unpack_column(r.bytes(0))->find("alice"), std::string::npos);
+}
+
+// Who keeps hours longer than days has no days to count by.
+TEST_P(RollupsTest, TheLargestUsersAreFoundWhereOnlyHoursAreLeft) {
+  SeededRandom random(8);
+  std::vector<CallRecord> calls;
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    calls.push_back(random_call(i, random, -4 * kDay, -kDay));
+    calls.back().user = calls.back().id.unix_ms() < test::kNoonMs - 3 * kDay ? "early" : fmt::format("u{}", random.below(9));
+  }
+  add(calls);
+  roll(at(kDay));
+  ASSERT_TRUE(Roller(database()).retire({.minutes = std::chrono::hours(24), .hours = {}, .days = std::chrono::hours(60)}, at(0)));
+  ASSERT_LT(rows("rollups WHERE level = 2"), 4);
+  expect_exact({.from = at(-5 * kDay), .to = at(0), .step = std::chrono::hours(6), .by = Dimension::user, .groups = 1}, calls, "hours");
+  const auto series = ask({.from = at(-5 * kDay), .to = at(0), .step = std::chrono::hours(6), .by = Dimension::user, .groups = 1});
+  ASSERT_TRUE(series);
+  EXPECT_EQ(series->groups[0].name, "early");
+}
+
+// A database of the release before: rows without counts are noted where they can be made anew.
+TEST_P(RollupsTest, RowsFromBeforeThereWereCountsAreMadeAnew) {
+  std::vector<CallRecord> calls;
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    calls.push_back(test::sample_call(i, static_cast<std::int64_t>(i) * kHour - 4 * kDay));
+    calls.back().user = fmt::format("u{}", i % 40);
+  }
+  add(calls);
+  roll(at(kDay));
+  Roller roller(database());
+  ASSERT_TRUE(roller.retire({.minutes = std::chrono::hours(48), .hours = std::chrono::hours(72)}, at(0)));
+  const auto counts_from = migrations().begin() + 12;
+  ASSERT_EQ(counts_from->version, 13);
+  const std::string sql = store::expand_sql(database().dialect(), counts_from->sql);
+  ASSERT_TRUE(database().write_now([&](store::Tx& tx) -> Result<void> {
+    if (auto gone = tx.run("DROP TABLE rollup_user_calls"); !gone) return std::unexpected(gone.error());
+    const std::size_t insert = sql.find("INSERT INTO");
+    for (const std::string& statement : {sql.substr(0, insert), sql.substr(insert)})
+      if (auto done = tx.run(store::Statement(std::string_view(statement))); !done) return std::unexpected(done.error());
+    return {};
+  }));
+  EXPECT_EQ(rows("rollup_dirty WHERE level = 0"), 0);
+  const SeriesQuery by_day{.from = at(-5 * kDay - kDay / 2), .to = at(kDay / 2), .step = std::chrono::hours(24), .by = Dimension::user, .groups = 4};
+  expect_exact(by_day, calls, "noted");
+  roll(at(kDay));
+  EXPECT_EQ(rows("rollup_dirty"), 0);
+  EXPECT_GT(rows("rollup_user_calls WHERE level = 1"), 0);
+  EXPECT_GT(rows("rollup_user_calls WHERE level = 2"), 0);
+  EXPECT_LT(rows("rollup_user_calls WHERE level = 2"), rows("rollups WHERE level = 2"));
+  expect_exact(by_day, calls, "made");
 }
 
 TEST_P(RollupsTest, ANoteThatMovedIsNotTaken) {
@@ -427,6 +513,38 @@ TEST_P(RollupsTest, ANoteThatMovedIsNotTaken) {
 }
 
 BALLAST_ON_BOTH_DATABASES(RollupsTest);
+
+TEST(UserCalls, AddsUpAndTellsTheLargest) {
+  UserCalls all;
+  for (const auto& [user, calls] : {std::pair("b", 5ul), std::pair("a", 5ul), std::pair("", 7ul), std::pair("c", 1ul)}) all.add(user, calls);
+  UserCalls twice;
+  const std::string plain = all.encode();
+  EXPECT_TRUE(twice.add(plain));
+  EXPECT_TRUE(twice.add(plain));
+  twice.add("c", 9);
+  EXPECT_EQ(twice.size(), 4u);
+  EXPECT_EQ(twice.largest(3), (std::vector<std::string>{"", "c", "a"}));
+  EXPECT_EQ(twice.largest(9), (std::vector<std::string>{"", "c", "a", "b"}));
+  EXPECT_TRUE(twice.rename("b", "a"));
+  EXPECT_FALSE(twice.rename("b", "a"));
+  EXPECT_EQ(twice.largest(1), (std::vector<std::string>{"a"}));
+  SeededRandom random(4);
+  for (std::size_t n = 0; n < plain.size(); ++n) {
+    UserCalls into;
+    EXPECT_FALSE(into.add(std::string_view(plain).substr(0, n))) << n;
+    std::string damaged = plain;
+    damaged[n] = static_cast<char>(random.below(256));
+    (void)into.add(damaged);
+  }
+}
+
+TEST(UserCalls, AMaskFindsTheirShardsInAnyNumberOfThem) {
+  const std::vector<std::string> users = {"anna", "ben", ""};
+  const std::string mask = shard_mask(users);
+  for (std::size_t shards = 1; shards <= kMostShards; shards *= 2)
+    for (std::size_t shard = 0; shard < shards; ++shard)
+      EXPECT_EQ(mask[shards + shard - 1] == '1', std::ranges::any_of(users, [&](const std::string& u) { return shard_of(u, shards) == shard; })) << shard << " of " << shards;
+}
 
 TEST(RollupRow, DamageIsNoticedOrHarmless) {
   RollupMaker maker;

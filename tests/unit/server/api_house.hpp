@@ -9,9 +9,11 @@
 #include "../../support/temp_dir.hpp"
 #include "../../support/waiting_loop.hpp"
 #include "base/json.hpp"
+#include "cluster/members.hpp"
 #include "gateway/gateway.hpp"
 #include "records/ledger.hpp"
 #include "records/migrations.hpp"
+#include "server/refused_keys.hpp"
 #include "server/server.hpp"
 #include "server/sessions.hpp"
 #include "server/state_metrics.hpp"
@@ -65,13 +67,13 @@ class Asked final : public net::Exchange {
     finished = true;
     co_return Result<void>{};
   }
-  void abort() override { std::abort(); }
+  void abort() override { aborted = true; }
   bool started() const override { return status != 0; }
   int status = 0;
   std::string type, answer, allow;
   net::Headers told;
   std::function<bool(std::string_view)> on_write;
-  bool finished = false;
+  bool finished = false, aborted = false;
 
  private:
   Scheduler& loop_;
@@ -116,9 +118,11 @@ struct House {
   std::unique_ptr<gateway::Gateway> gateway;
   std::unique_ptr<Api> api;
   Sessions sessions{keys, {}};
+  RefusedKeys refused{registry, {}};
 
   explicit House(std::vector<gateway::BudgetRule> budgets = {}) {
     EXPECT_TRUE(database->migrate(records::migrations()));
+    EXPECT_TRUE(database->migrate(cluster::migrations()));
     const auto key = [](std::string_view secret, std::string name, gateway::Scope scope) {
       gateway::KeyInfo info{.name = std::move(name)};
       info.scopes.bits = static_cast<std::uint8_t>(scope);
@@ -136,6 +140,7 @@ struct House {
     export_state(registry, *gateway, *database);
     Parts parts{*gateway, *database, registry, clock, "test"};
     parts.sessions = &sessions;
+    parts.refused = &refused;
     api = std::make_unique<Api>(std::move(parts));
   }
   Answer ask(std::string method, std::string target, std::string_view secret = {}, std::string body = {}, std::string peer = "192.0.2.7:5000") {
@@ -149,6 +154,13 @@ struct House {
     for (const auto& [name, value] : headers) asked.add(name, value);
     loop.run(api->handle(asked));
     return {asked.status, asked.type, asked.answer, asked.allow, asked.told};
+  }
+  // As `ask`; `on_write` sees what is streamed. Was it cut off?
+  std::pair<bool, std::string> stream(std::string target, std::string_view secret, std::function<bool(std::string_view)> on_write) {
+    Asked asked(loop, "GET", std::move(target), std::string(secret), {}, "192.0.2.7:5000");
+    asked.on_write = std::move(on_write);
+    loop.run(api->handle(asked));
+    return {asked.aborted && !asked.finished, asked.answer};
   }
   // Calls of a key into the ledger, one a minute.
   void calls(std::string_view key, std::uint64_t from, std::uint64_t count) {

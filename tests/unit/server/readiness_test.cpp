@@ -8,6 +8,7 @@
 #include "records/audit.hpp"
 #include "server/readiness_facts.hpp"
 #include "work/job_rows.hpp"
+#include "work/outbox_rows.hpp"
 
 namespace ballast::server {
 namespace {
@@ -18,14 +19,15 @@ constexpr Duration kDay = 24h;
 const WallTime kNow = WallTime(std::chrono::milliseconds(ballast::test::kNoonMs));
 
 ConfiguredFacts good_configuration() {
-  return {.outside = true, .alone = {}, .untried = {}, .unpriced = {}, .routes = 2, .degrading = 1, .structured = 0, .providers = 2, .wires = 2, .limits = 1, .budgets = 1,
+  return {.real = {"openai", "anthropic"}, .alone = {}, .untried = {}, .unpriced = {}, .routes = 2, .degrading = 1, .structured = 0, .providers = 2, .wires = 2, .limits = 1, .budgets = 1,
           .flows = 1, .approvals = 1, .settles = 1, .classifiers = 0, .telemetry = true, .require_key = true, .tls = true, .loopback = false, .sqlite = false,
           .temporary = false, .retention = {}, .receivers = 1, .keys_without_end = {}};
 }
 SeenFacts good_sights() {
-  return {.since = kNow - 30 * kDay, .calls = 100, .failed = 1, .direct = 0, .cache_hits = 5, .retried = 4, .fell_over = 2, .last_fall_over = kNow - kDay, .incurred_nano = 1'000'000,
-          .dearest_nano = 90'000, .breakers_opened = 3, .breakers_open_now = 1, .jobs = 10, .dead = 0, .oldest_dead = {}, .approvals = 1, .verdicts = 1, .idempotent = 1,
-          .budget_windows_charged = 1, .last_backup = kNow - kDay, .last_restore = kNow - kDay, .last_alert = kNow - kDay};
+  return {.since = kNow - 30 * kDay, .calls = 100, .failed = 1, .direct = 0, .cache_hits = 5, .retried = 4, .fell_over = 2, .last_fall_over = kNow - kDay, .rescued = 1, .degraded = 1,
+          .limited = 3, .over_budget = 2, .last_limited = kNow - kDay, .busiest_minute = 12, .answered_by = {"sim", "openai"}, .incurred_nano = 1'000'000, .dearest_nano = 90'000,
+          .breakers_opened = 3, .breakers_open_now = 1, .budget_windows_charged = 1, .exported = 9, .not_exported = 0, .jobs = 10, .dead = 0, .redriven = 1, .oldest_dead = {},
+          .approvals = 1, .verdicts = 1, .idempotent = 1, .last_backup = kNow - kDay, .last_restore = kNow - kDay, .last_alert = kNow - kDay, .last_alert_lost = {}, .alert_lost_why = {}};
 }
 ReadinessFacts all_good() {
   ReadinessFacts f{.now = kNow, .configured = good_configuration(), .seen = good_sights(), .evidence = {}};
@@ -75,7 +77,7 @@ TEST(ReadinessLines, EachIsJudgedByItsFacts) {
       {"critical_path", unproven, [](auto& f) { f.configured.settles = 0; f.seen->jobs = 0; }},
       {"request_cost", failed, [](auto& f) { f.configured.unpriced = {"a/b"}; }},
       {"request_cost", unproven, [](auto& f) { f.seen->calls = 0; }},
-      {"request_cost", not_applicable, [](auto& f) { f.configured.outside = false; }},
+      {"request_cost", not_applicable, [](auto& f) { f.configured.real.clear(); }},
       {"queue", unproven, [](auto& f) { f.seen->jobs = 0; }},
       {"retries", failed, [](auto& f) { f.configured.untried = {"chat"}; }},
       {"retries", unproven, [](auto& f) { f.seen->retried = 0; }},
@@ -85,22 +87,38 @@ TEST(ReadinessLines, EachIsJudgedByItsFacts) {
       {"dead_letters", failed, [](auto& f) { f.configured.receivers = 0; }},
       {"dead_letters", unproven, [](auto& f) { f.configured.receivers.reset(); }},
       {"dead_letters", not_applicable, [](auto& f) { f.seen->jobs = 0; f.configured.flows = 0; }},
+      {"dead_letters", passed, [](auto& f) { f.seen->redriven = 0; }},
+      {"dead_letters", passed, [](auto& f) { f.seen->last_alert = {}; }},
+      {"dead_letters", unproven, [](auto& f) { f.seen->last_alert = {}; f.seen->redriven = 0; }},
+      {"dead_letters", unproven, [](auto& f) { f.seen.reset(); }},
       {"external_state", failed, [](auto& f) { f.configured.temporary = true; }},
       {"cost_alerts", unproven, [](auto& f) { f.seen->last_alert = {}; }},
-      {"cost_alerts", failed, [](auto& f) { f.seen->last_alert = {}; f.configured.receivers = 0; }},
+      {"cost_alerts", failed, [](auto& f) { f.configured.receivers = 0; }},
+      {"cost_alerts", failed, [](auto& f) { f.seen->last_alert_lost = kNow; }},
+      {"cost_alerts", passed, [](auto& f) { f.seen->last_alert_lost = kNow - 2 * kDay; }},
+      {"cost_alerts", unproven, [](auto& f) { f.seen.reset(); }},
+      {"cost_alerts", unproven, [](auto& f) { f.configured.receivers.reset(); }},
       {"load_test", unproven, [](auto& f) { f.evidence.clear(); }},
       {"load_test", unproven, [](auto& f) { f.evidence[0].at = kNow - 181 * kDay; }},
       {"interface", failed, [](auto& f) { f.seen->direct = 51; }},
       {"interface", passed, [](auto& f) { f.seen->calls = 10; f.seen->direct = 10; }},
       {"breakers", unproven, [](auto& f) { f.seen->breakers_opened = f.seen->breakers_open_now = 1; }},
       {"breakers", unproven, [](auto& f) { f.seen->breakers_opened = f.seen->breakers_open_now = 0; }},
+      {"rate_limits", passed, [](auto& f) { f.seen->limited = 0; }},
+      {"rate_limits", passed, [](auto& f) { f.seen.reset(); }},
       {"rate_limits", failed, [](auto& f) { f.configured.limits = 0; }},
       {"observability", unproven, [](auto& f) { f.configured.telemetry = false; }},
-      {"fallbacks", unproven, [](auto& f) { f.seen->fell_over = 0; }},
+      {"observability", unproven, [](auto& f) { f.seen->exported = 0; }},
+      {"observability", failed, [](auto& f) { f.seen->exported = 0; f.seen->not_exported = 5; }},
+      {"observability", passed, [](auto& f) { f.seen->not_exported = 5; }},
+      {"fallbacks", passed, [](auto& f) { f.seen->fell_over = 0; }},
+      {"fallbacks", unproven, [](auto& f) { f.seen->fell_over = f.seen->degraded = 0; }},
       {"evals", unproven, [](auto& f) { f.evidence.clear(); }},
       {"budgets", failed, [](auto& f) { f.configured.budgets = 0; }},
       {"budgets", unproven, [](auto& f) { f.seen->budget_windows_charged = 0; }},
-      {"providers", unproven, [](auto& f) { f.configured.outside = false; }},
+      {"providers", unproven, [](auto& f) { f.configured.real.clear(); }},
+      {"providers", unproven, [](auto& f) { f.seen->answered_by = {"sim"}; }},
+      {"providers", unproven, [](auto& f) { f.seen.reset(); }},
       {"keys", failed, [](auto& f) { f.configured.require_key = false; }},
       {"keys", unproven, [](auto& f) { f.configured.require_key = false; f.configured.loopback = true; }},
       {"tls", unproven, [](auto& f) { f.configured.tls = false; }},
@@ -116,9 +134,26 @@ TEST(ReadinessLines, EachIsJudgedByItsFacts) {
   }
 }
 
+TEST(ReadinessLines, TheEvidenceIsWhatWasSeen) {
+  const std::pair<std::string_view, std::string_view> rows[] = {
+      {"when_wrong", "people answered 1 approval and gave 1 verdict"}, {"when_down", "2 calls were answered by another target"}, {"explained", "100 calls are on record"},
+      {"critical_path", "10 jobs were done"}, {"request_cost", "of 100 calls"}, {"queue", "10 jobs went"}, {"retries", "4 calls needed"}, {"idempotency", "1 key is on record"},
+      {"dead_letters", "0 are dead now, 1 driven again"}, {"cost_alerts", "a notice was delivered on "}, {"breakers", "opened 3 times"}, {"rate_limits", "3 calls were refused, the last on "},
+      {"observability", "a collector took 9 spans"}, {"fallbacks", "(1 a stream that had begun), 1 by a route's own answer"}, {"budgets", "2 calls were refused for want of money"},
+      {"providers", "1 of 2 providers answered calls in the last 30 days: openai"}, {"backup", "made on "}, {"restore", "restored on "}};
+  for (const auto& [id, part] : rows) {
+    const auto line = std::ranges::find(readiness_lines(), id, &ReadinessLine::id);
+    EXPECT_NE(line->judge(all_good()).evidence.find(part), std::string::npos) << id << ": " << line->judge(all_good()).evidence;
+  }
+  ReadinessFacts f = all_good();
+  f.evidence.clear();
+  const auto load = std::ranges::find(readiness_lines(), "load_test", &ReadinessLine::id);
+  EXPECT_NE(load->judge(f).evidence.find("the busiest minute had 12 calls"), std::string::npos);
+}
+
 TEST(ReadinessLines, WhatAPersonToldCounts) {
   ReadinessFacts f = all_good();
-  f.seen->fell_over = 0;
+  f.seen->fell_over = f.seen->degraded = 0;
   std::string todo;
   EXPECT_EQ(state_of("fallbacks", f, &todo), Readiness::unproven);
   EXPECT_NE(todo.find("--record fallbacks="), std::string::npos);
@@ -168,20 +203,46 @@ TEST_P(ReadinessFactsTest, CallsAreCountedByWhatBecameOfThem) {
   failed.incurred_nano = 0;
   calls[4].attempts = {failed, calls[4].attempts[0]};
   calls[4].attempts[1].n = 1;
+  calls[4].attempts[0].cut = true;                                         // a stream that had begun
   calls[5].attempts = {calls[5].attempts[0], calls[5].attempts[0]};        // the same target again
   calls[5].attempts[0].outcome = "provider_error";
   calls[5].attempts[1].n = 1;
+  const auto refused = [&](std::uint64_t n, std::string_view error) {
+    auto c = ballast::test::sample_call(n, static_cast<std::int64_t>(n) * 1000);
+    c.status = records::CallStatus::failed;
+    c.error = error;
+    c.provider = c.model = c.served_by = "";
+    c.attempts.clear();
+    return c;
+  };
+  calls.push_back(refused(6, "policy_rate_limited"));
+  calls.push_back(refused(7, "policy_budget_exceeded"));
+  auto own = ballast::test::sample_call(8, 8000);                          // every target failed: the route's own answer
+  own.provider = own.model = "";
+  own.served_by = "template";
+  own.attempts[0].outcome = "provider_error";
+  auto old = ballast::test::sample_call(9, 9000);
+  old.cache = records::CacheState::stale;
+  calls.push_back(own);
+  calls.push_back(old);
   calls.push_back(ballast::test::sample_call(99, -31LL * 86'400'000));   // too old to count
   std::ranges::sort(calls, {}, &records::CallRecord::id);
   ASSERT_TRUE(database().write_now([&](store::Tx& tx) { return records::add_calls(tx, calls); }));
   const SeenFacts s = seen();
-  EXPECT_EQ(s.calls, 6u);
+  EXPECT_EQ(s.calls, 10u);
   EXPECT_EQ(s.direct, 1u);
-  EXPECT_EQ(s.cache_hits, 1u);
-  EXPECT_EQ(s.failed, 1u);
+  EXPECT_EQ(s.cache_hits, 2u);
+  EXPECT_EQ(s.failed, 3u);
   EXPECT_EQ(s.retried, 2u);
   EXPECT_EQ(s.fell_over, 1u);
   EXPECT_EQ(s.last_fall_over, kNow + 4s);
+  EXPECT_EQ(s.rescued, 1u);
+  EXPECT_EQ(s.degraded, 2u);
+  EXPECT_EQ(s.limited, 1u);
+  EXPECT_EQ(s.last_limited, kNow + 6s);
+  EXPECT_EQ(s.over_budget, 1u);
+  EXPECT_EQ(s.busiest_minute, 10u);
+  EXPECT_EQ(s.answered_by, std::vector<std::string>{"openai"});
   EXPECT_EQ(s.dearest_nano, 125'000);
   EXPECT_EQ(s.since, kNow + 1h - kReadinessLooksBack) << "all of it was looked at";
 }
@@ -191,6 +252,47 @@ TEST_P(ReadinessFactsTest, BackupsAreInTheTrail) {
   ASSERT_TRUE(database().write_now([&](store::Tx& tx) { return records::append_audit(tx, records::admin_chain("0"), std::span(&made, 1), kNow); }));
   EXPECT_EQ(seen().last_backup, kNow);
   EXPECT_EQ(seen().last_restore, WallTime{});
+}
+
+TEST_P(ReadinessFactsTest, NoticesCountOnceTheirReceiverTookThem) {
+  EXPECT_EQ(seen().last_alert, WallTime{});
+  work::JobIds ids(work::kMaxNode);
+  const auto owe = [&](std::string kind) {
+    const std::int64_t id = ids.next(kNow).value;
+    EXPECT_TRUE(database().write_now([&](store::Tx& tx) { return work::insert_outbox(tx, {.id = id, .kind = std::move(kind), .url = "http://x", .body = "{}", .secret_ref = {}, .attempt = 0, .created = kNow}); }));
+    return id;
+  };
+  const auto ended = [&](std::int64_t id, work::Delivery::Verdict how, Duration after) {
+    const work::Delivery outcome{.verdict = how, .attempt = 1, .next = kNow + kDay, .status = 500, .why = "the receiver answered 500", .code = {}};
+    EXPECT_TRUE(database().write_now([&](store::Tx& tx) { return work::settle_outbox(tx, id, outcome, kNow + after); }));
+  };
+  using enum work::Delivery::Verdict;
+  ended(owe("job.done"), delivered, 1s);
+  const auto first = owe("alert.firing"), second = owe("alert.test");
+  EXPECT_EQ(seen().last_alert, WallTime{}) << "a job's webhook is no alert; what is owed is not delivered";
+  ended(first, delivered, 2s);
+  EXPECT_EQ(seen().last_alert, kNow + 2s);
+  EXPECT_EQ(seen().last_alert_lost, WallTime{});
+  ended(owe("alert.firing"), retry, 1s);
+  EXPECT_EQ(seen().last_alert_lost, kNow) << "tried in vain so far";
+  ended(second, dead, 3s);
+  EXPECT_EQ(seen().last_alert_lost, kNow + 3s);
+  EXPECT_EQ(seen().alert_lost_why, "the receiver answered 500");
+  EXPECT_EQ(seen().last_alert, kNow + 2s);
+}
+
+TEST_P(ReadinessFactsTest, DeadLettersDrivenAgainAreInTheirTrails) {
+  EXPECT_EQ(seen().redriven, 0u);
+  const auto tell = [&](WallTime job, std::string_view act) {
+    const std::string chain = to_string(work::first_job_id(job));
+    const records::AuditEntry entry{.actor = "key:a", .action = std::string(act), .subject = chain, .arguments = {}, .outcome = {}, .at = kNow};
+    ASSERT_TRUE(database().write_now([&](store::Tx& tx) { return records::append_audit(tx, chain, std::span(&entry, 1), kNow); }));
+  };
+  tell(kNow - kDay, records::audit::job_redriven);
+  tell(kNow - 2 * kDay, records::audit::job_redriven);
+  tell(kNow - 3 * kDay, records::audit::job_cancelled);
+  tell(kNow - 40 * kDay, records::audit::job_redriven);
+  EXPECT_EQ(seen().redriven, 2u);
 }
 
 BALLAST_ON_BOTH_DATABASES(ReadinessFactsTest);

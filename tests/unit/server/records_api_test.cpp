@@ -78,5 +78,28 @@ TEST(RecordsApi, ACallJustAnsweredIsWaitedForAndThenNotFound) {
   EXPECT_GE(house.clock.mono() - before, 3s) << "the importer had time to bring it";
 }
 
+// An export takes its time: it ends with the right to it.
+TEST(RecordsApi, AnExportEndsWithItsKey) {
+  House house;
+  std::vector<records::CallRecord> calls;
+  for (std::uint64_t i = 0; i < 1200; ++i) calls.push_back(ballast::test::sample_call(i, static_cast<std::int64_t>(i)));
+  ASSERT_TRUE(house.database->write_now([&](store::Tx& tx) { return records::add_calls(tx, calls); }));
+  const auto made = house.ask("POST", "/api/keys", kAdmin, R"({"name":"eye","scopes":["read"]})");
+  const auto lines = [](const std::string& text) { return std::ranges::count(text, '\n'); };
+  const auto [cut, all] = house.stream("/api/calls/export", made.at("secret"), [](std::string_view) { return true; });
+  EXPECT_FALSE(cut);
+  EXPECT_EQ(lines(all), 1200);
+  const auto [ended, some] = house.stream("/api/calls/export", made.at("secret"), [&](std::string_view) { return house.keys.revoke(made.at("id")).has_value(); });
+  EXPECT_TRUE(ended) << "half is not told as all";
+  EXPECT_EQ(lines(some), 1000);
+}
+
+// Of an answer with what callers named in it, a browser makes no page.
+TEST(RecordsApi, TypesAreNotGuessed) {
+  House house;
+  for (const char* path : {"/api/calls", "/api/nothing", "/v1/nothing", "/healthz", "/api/session", "/openapi.json"})
+    EXPECT_EQ(house.ask("GET", path, kReader).headers.get("x-content-type-options"), "nosniff") << path;
+}
+
 }  // namespace
 }  // namespace ballast::server::test

@@ -63,10 +63,25 @@ TEST(SeriesApi, BadInputNamesItsField) {
   for (const auto& [target, field] : {Row{"/api/series?by=planet", "by"}, {"/api/series?from=x", "from"}, {"/api/series?to=x", "to"}, {"/api/series?step=90s", "step"},
                                       {"/api/series?step=0", "step"}, {"/api/series?step=soon", "step"}, {"/api/series?groups=0", "groups"}, {"/api/series?groups=1001", "groups"},
                                       {"/api/series?from=2026-11-23&to=2026-11-22", "from"}, {"/api/series?from=2020-01-01&step=1m", "step"},
+                                      {"/api/series?to=9999-12-31", "to"}, {"/api/series?from=0001-01-01", "from"},
                                       {"/api/calls?view=all", "view"}, {"/api/calls?status=well", "status"}, {"/api/calls?cache=warm", "cache"},
                                       {"/api/calls?min_cost=dear", "min_cost"}, {"/api/calls?max_cost=1e3", "max_cost"}, {"/api/calls?min_latency=-1", "min_latency"},
                                       {"/api/calls?max_latency=1.5", "max_latency"}})
     expect_problem(house.ask("GET", target, kAdmin), 400, field, target);
+}
+
+// There was nothing before 1970, and an id before the first must not be the last.
+TEST(SeriesApi, TheEdgesOfTimeAreEmpty) {
+  House house;
+  house.calls("key_a", 1, 3);
+  for (const char* target : {"/api/series?to=1970-01-01", "/api/series?to=1970-01-01T00:00:01Z&step=1m", "/api/series?from=2199-12-01&to=2199-12-31", "/api/series?to=1970-01-01&by=key"}) {
+    const auto answer = house.ask("GET", target, kReader);
+    ASSERT_EQ(answer.status, 200) << target << answer.text;
+    EXPECT_EQ(answer.body().as_object().at("total").as_object().at("calls").to_number<int>(), 0) << target;
+  }
+  const auto money = house.ask("GET", "/api/money?from=1970-01-01&to=1970-01-02", kReader);
+  ASSERT_EQ(money.status, 200) << money.text;
+  EXPECT_EQ(money.body().as_object().at("before").as_object().at("calls").to_number<int>(), 0);
 }
 
 TEST(CallRows, AreShortFilteredAndPaged) {

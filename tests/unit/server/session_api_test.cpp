@@ -79,6 +79,19 @@ TEST(SessionApi, NobodyElsesPageChangesAnything) {
   EXPECT_EQ(own.status, 404) << "the road says that there is no such model: " << own.text;
 }
 
+// A browser sends such a call without asking first; where no key is needed it would cost money.
+TEST(SessionApi, AnotherSitesPageCallsNothingWithoutAKey) {
+  House house;
+  const std::string body = R"({"model":"m","messages":[{"role":"user","content":"x"}]})";
+  for (const char* path : {"/v1/chat/completions", "/v1/messages", "/v1beta/models/m:generateContent"})
+    for (const char* from : {"cross-site", "same-site"}) {
+      const auto refused = house.browse("POST", path, {{"content-type", "text/plain"}, {"sec-fetch-site", from}}, body);
+      EXPECT_EQ(refused.status, 403) << path << refused.text;
+      EXPECT_NE(house.browse("POST", path, {{"sec-fetch-site", from}, {"authorization", "Bearer " + std::string(kCaller)}}, body).status, 403) << path;
+    }
+  EXPECT_NE(house.browse("POST", "/v1/chat/completions", {{"sec-fetch-site", "same-origin"}}, body).status, 403);
+}
+
 TEST(SessionApi, SigningInWantsAPageOfThisServer) {
   House house;
   expect_problem(house.browse("POST", "/api/session", {{"content-type", "application/json"}, {"sec-fetch-site", "cross-site"}}, key_body(kAdmin)), 403, "sec-fetch-site");
@@ -152,9 +165,58 @@ TEST(SessionApi, ItEndsUnusedAfterTwelveHoursAndAtLastAfterAWeek) {
 TEST(SessionApi, GuessingKeysIsLimited) {
   House house;
   for (int i = 0; i < 20; ++i) expect_problem(house.browse("POST", "/api/session", kPage, key_body("sk-guess")), 401, "key");
-  expect_problem(house.browse("POST", "/api/session", kPage, key_body(kAdmin)), 429, "key", "the right one too");
+  expect_problem(house.browse("POST", "/api/session", kPage, key_body(kAdmin)), 429, "key", "the right one too, where it is short");
   house.clock.advance(1min);
   EXPECT_EQ(house.browse("POST", "/api/session", kPage, key_body(kAdmin)).status, 200);
+}
+
+// Whoever guesses keeps nobody out who has a key that no guessing finds.
+TEST(SessionApi, SomebodyElsesGuessesLockNobodyOut) {
+  House house;
+  const auto made = house.ask("POST", "/api/keys", kAdmin, R"({"name":"one","scopes":["read"]})");
+  for (int i = 0; i < 30; ++i) house.browse("POST", "/api/session", kPage, key_body("sk-guess"));
+  EXPECT_EQ(house.browse("POST", "/api/session", kPage, key_body("sk-guess")).status, 429);
+  EXPECT_EQ(house.browse("POST", "/api/session", kPage, key_body("sk-guess-that-is-as-long-as-a-made-one-is-000")).status, 429);
+  EXPECT_EQ(house.browse("POST", "/api/session", kPage, key_body(made.at("secret"))).status, 200);
+}
+
+// By TLS the cookie's name says that no other host, neighbour or clear connection has put it there.
+TEST(SessionApi, OverTlsTheCookieIsThisHostsAlone) {
+  House house;
+  net::Headers proxied = kPage;
+  proxied.add("x-forwarded-proto", "https");
+  const auto in = house.browse("POST", "/api/session", proxied, key_body(kReader));
+  const std::string set(in.headers.get("set-cookie")), cookie = set.substr(0, set.find(';')), token = cookie.substr(cookie.find('=') + 1);
+  EXPECT_TRUE(cookie.starts_with("__Host-ballast_session=")) << set;
+  EXPECT_TRUE(set.ends_with("; Secure")) << set;
+  const auto ask = [&](std::string_view cookies, std::string_view proto) {
+    return house.browse("GET", "/api/budgets", {{"cookie", cookies}, {"x-forwarded-proto", proto}}).status;
+  };
+  EXPECT_EQ(ask(cookie, "https"), 200);
+  EXPECT_EQ(ask("ballast_session=" + token, "https"), 401) << "a neighbour may have set that one";
+  EXPECT_EQ(ask("ballast_session=" + token, "http"), 200);
+  EXPECT_EQ(ask("ballast_session=" + std::string(43, 'x') + "; " + cookie, "https"), 200);
+  const auto out = house.browse("DELETE", "/api/session", {{"cookie", cookie}, {"x-forwarded-proto", "https"}, {"sec-fetch-site", "same-origin"}, {"x-ballast-csrf", in.at("csrf")}});
+  EXPECT_EQ(out.status, 204);
+  EXPECT_TRUE(out.headers.get("set-cookie").starts_with("__Host-ballast_session=; "));
+}
+
+// Signing in again and again fills neither the table nor the room of others.
+TEST(SessionApi, OneKeyTakesNobodysRoom) {
+  House house;
+  Browser admin(house, kAdmin);
+  const std::size_t most = house.sessions.options().most_of_a_key;
+  for (std::size_t i = 0; i < most + 20; ++i) {
+    house.clock.advance(1s);
+    ASSERT_EQ(house.browse("POST", "/api/session", kPage, key_body(kCaller)).status, 200);
+  }
+  const auto rows = house.database->read_now([&](store::Tx& tx) { return records::list_sessions(tx, house.clock.wall(), 1000); });
+  ASSERT_TRUE(rows);
+  EXPECT_EQ(rows->size(), most + 1);
+  house.sessions.look();
+  house.sessions.follow(*rows);
+  EXPECT_EQ(house.sessions.size(), most + 1);
+  EXPECT_EQ(admin.ask("GET", "/api/budgets").status, 200);
 }
 
 TEST(SessionApi, OneThatAnotherNodeMadeIsFound) {
@@ -165,9 +227,30 @@ TEST(SessionApi, OneThatAnotherNodeMadeIsFound) {
   EXPECT_EQ(house.browse("GET", "/api/budgets", cookie).status, 401);
   ASSERT_TRUE(house.database->write_now([&](store::Tx& tx) { return records::insert_session(tx, made.row); }));
   EXPECT_EQ(house.browse("GET", "/api/budgets", cookie).status, 200);
-  house.clock.advance(1s);
-  house.sessions.follow({}, house.clock.wall());
+  house.sessions.look();
+  house.sessions.follow({});
   EXPECT_EQ(house.sessions.size(), 0u) << "signed out over there";
+}
+
+// A look at the database takes a while, and who signs in is written a while after he asked: neither undoes the other.
+TEST(Sessions, WhatChangesDuringALookStaysChanged) {
+  House house;
+  Sessions here(house.keys, {});
+  const WallTime now = house.clock.wall();
+  const auto early = here.make(*house.keys.find("config:reader"), kReader, now), gone = here.make(*house.keys.find("config:caller"), kCaller, now);
+  ASSERT_TRUE(here.put(gone.row));
+  here.look();
+  ASSERT_TRUE(here.put(early.row)) << "asked for before the look, committed after it";
+  here.drop(gone.row.digest);
+  here.follow({gone.row});
+  EXPECT_TRUE(here.knows(early.token));
+  EXPECT_FALSE(here.knows(gone.token));
+  here.look();
+  here.follow({early.row});
+  EXPECT_EQ(here.size(), 1u);
+  here.look();
+  here.follow({});
+  EXPECT_EQ(here.size(), 0u);
 }
 
 TEST(Sessions, AreBounded) {
@@ -191,7 +274,8 @@ TEST(Sessions, AreBounded) {
 }
 
 TEST(Sessions, AddressesAreOfAHousehold) {
-  for (const auto& [peer, address] : {std::pair("192.0.2.7:5000", "192.0.2.7"), {"[2001:db8:1:2:3:4:5:6]:80", "2001:db8:1:2"}, {"[2001:db8::6]:80", "2001:db8"}, {"[::1]:80", "::"}})
+  for (const auto& [peer, address] : {std::pair("192.0.2.7:5000", "192.0.2.7"), {"[2001:db8:1:2:3:4:5:6]:80", "2001:db8:1:2"}, {"[2001:db8::6]:80", "2001:db8"}, {"[::1]:80", "::"},
+                                        {"[::ffff:192.0.2.7]:80", "192.0.2.7"}})
     EXPECT_EQ(address_of(peer), address) << peer;
 }
 

@@ -1,5 +1,6 @@
 // How things stand: health, metrics, breakers, budgets, providers.
 #include "api_house.hpp"
+#include "records/audit.hpp"
 
 namespace ballast::server::test {
 namespace {
@@ -28,6 +29,14 @@ TEST(StateApi, MetricsAskAKeyOfACallerElsewhere) {
   for (const char* peer : {"127.0.0.1:9", "[::1]:9"}) EXPECT_EQ(house.ask("GET", "/metrics", {}, {}, peer).status, 200) << peer;
 }
 
+// What the trail tells of administrators.
+std::vector<std::string> acts(House& house) {
+  std::vector<std::string> out;
+  const auto told = house.database->read_now([](store::Tx& tx) { return records::list_audit(tx, records::admin_chain("0"), 0, 10); });
+  for (const auto& row : told.value_or(std::vector<records::AuditRow>{})) out.push_back(fmt::format("{} {} by {}", row.entry.action, row.entry.subject, row.entry.actor));
+  return out;
+}
+
 TEST(StateApi, StateNeedsReadAndChangesNeedAdmin) {
   House house;
   for (const char* path : {"/api/breakers", "/api/budgets", "/api/providers"}) {
@@ -52,6 +61,7 @@ TEST(StateApi, ABreakerIsShownAndReset) {
   expect_problem(house.ask("POST", "/api/breakers/reset?provider=p&model=other", kAdmin), 404, "provider");
   EXPECT_EQ(house.ask("POST", "/api/breakers/reset?provider=p&model=m", kAdmin).status, 200);
   EXPECT_NE(house.ask("GET", "/api/breakers", kReader).text.find(R"("state":"closed")"), std::string::npos);
+  EXPECT_EQ(acts(house), (std::vector<std::string>{"breaker.reset p/m by key:admin"}));
 }
 
 TEST(StateApi, BudgetsShowWhatIsSpentAndLeft) {
@@ -73,6 +83,7 @@ TEST(StateApi, BudgetsShowWhatIsSpentAndLeft) {
   EXPECT_EQ(house.ask("POST", "/api/budgets/trust?model=p/m", kAdmin).status, 200);
   EXPECT_EQ(house.ask("GET", "/api/budgets", kAdmin).count("distrusted_models"), 0u);
   EXPECT_EQ(house.ask("POST", "/api/budgets/trust?model=p/m", kAdmin).status, 404) << "trusted already";
+  EXPECT_EQ(acts(house), (std::vector<std::string>{"budget.model_trusted p/m by key:admin"}));
 }
 
 TEST(StateApi, APathThatNobodyOwnsSaysWhereToLook) {

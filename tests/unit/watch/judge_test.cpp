@@ -105,6 +105,46 @@ TEST_F(JudgeTest, LongerAnswersAreNoSlowness) {
   EXPECT_FALSE(fires("latency_rise", 10, longer));
 }
 
+TEST_F(JudgeTest, LongerPromptsAreNoSlowness) {
+  quiet(120);
+  Counts longer = usual();
+  longer.latency = {};
+  longer.latency.add(5'000'000, 60);
+  longer.input *= 4;                  // no ten times: that would be told as such
+  EXPECT_FALSE(fires("latency_rise", 10, longer));
+}
+
+// Half of the calls are of a quick model, so that nine of ten usually take less than five times the median.
+TEST_F(JudgeTest, ASlowProviderIsToldInTheFirstQuarterOfAnHourWhateverItsModels) {
+  const auto mixed = [](std::uint32_t times) {
+    Counts c = usual();
+    c.latency = {};
+    c.latency.add(std::uint64_t{500'000} * times, 33);
+    c.latency.add(std::uint64_t{12'000'000} * times, 27);
+    return c;
+  };
+  quiet(14, mixed(1));
+  EXPECT_FALSE(fires("latency_rise", 1, mixed(1)));
+  EXPECT_TRUE(fires("latency_rise", 2, mixed(5)));
+}
+
+TEST_F(JudgeTest, MoreCallsThatCostMoreAreOneAlarm) {
+  quiet(120);
+  Counts many = usual();
+  many.calls *= 60, many.lookups *= 60, many.hits *= 60, many.input *= 60, many.output *= 60, many.incurred_nano *= 60;
+  std::map<std::string, int> fired;
+  for (int i = 0; i < 10; ++i)
+    for (const auto& c : minute(many))
+      if (c.what == Change::What::fired) ++fired[c.alert.rule];
+  const std::map<std::string, int> want = {{"cost_spike", 1}};
+  EXPECT_EQ(fired, want);
+  Counts cheap = many;
+  cheap.incurred_nano = usual().incurred_nano;
+  judge = Judge(default_rules());
+  quiet(120);
+  EXPECT_TRUE(fires("traffic_rise", 2, cheap)) << "calls that cost nothing more are told as calls";
+}
+
 TEST_F(JudgeTest, ACacheThatNoLongerAnswersIsTold) {
   quiet(180);
   Counts c = usual();

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/text.hpp"
+
 namespace ballast::watch {
 namespace {
 
@@ -97,6 +99,67 @@ TEST_F(NoticeTest, SlackSeesTextAndNeverAMention) {
   EXPECT_NE(body.find("&lt;!channel&gt;"), std::string::npos);
   EXPECT_TRUE(parse_json(body));
   EXPECT_TRUE(parse_json(webhook_body(n, now)));
+}
+
+// Slack refuses what is no UTF-8, and the notice would never arrive.
+TEST_F(NoticeTest, ALongTextIsCutBetweenCharacters) {
+  std::string name;
+  for (int i = 0; i < 40; ++i) name += "\u6a21";
+  for (std::size_t shift = 0; shift < 150; ++shift) {
+    Notice n{.rule = "errors", .firing = {add("errors", std::string(shift, 'x'))}, .resolved = {}};
+    for (int i = 0; i < 19; ++i) n.firing.push_back(add("errors", name));
+    EXPECT_TRUE(is_utf8(slack_body(n))) << shift;
+  }
+}
+
+// ---- erasing
+
+Notice of_users(std::initializer_list<const char*> users) {
+  Notice n{.rule = "cost_spike", .firing = {}, .resolved = {}};
+  for (const char* user : users)
+    n.firing.push_back({.id = 1, .rule = "cost_spike", .severity = Severity::page, .state = State::firing, .labels = {{"user", user}, {"model", "m"}}, .title = "12 dollars", .detail = "user ann asks"});
+  return n;
+}
+
+TEST(WithoutUser, AWebhookKeepsItsAlertsUnderThePseudonym) {
+  const WallTime now{std::chrono::sys_days(std::chrono::year(2026) / 11 / 2)};
+  const std::string body = webhook_body(of_users({"ann", "bob", "ann lee"}), now);
+  const auto without = without_user(body, "ann", "erased-1");
+  ASSERT_TRUE(without);
+  EXPECT_EQ(*without, webhook_body(of_users({"erased-1", "bob", "ann lee"}), now));
+  EXPECT_FALSE(without_user(*without, "ann", "erased-1")) << "none is left";
+  Notice resolved;
+  resolved.resolved = of_users({"ann"}).firing;
+  const auto ended = without_user(webhook_body(resolved, now), "ann", "erased-1");
+  ASSERT_TRUE(ended);
+  EXPECT_NE(ended->find("erased-1"), std::string::npos);
+}
+
+TEST(WithoutUser, ATextForSlackToo) {
+  const auto without = without_user(slack_body(of_users({"ann", "bob", "anna", "a&b"})), "ann", "erased-1");
+  ASSERT_TRUE(without);
+  EXPECT_EQ(*without, slack_body(of_users({"erased-1", "bob", "anna", "a&b"})));
+  const auto odd = without_user(slack_body(of_users({"ann", "a&b"})), "a&b", "erased-2");
+  ASSERT_TRUE(odd);
+  EXPECT_EQ(*odd, slack_body(of_users({"ann", "erased-2"})));
+}
+
+TEST(WithoutUser, NoPieceOfALongNameIsLeftWhereATextWasCut) {
+  const std::string name(300, 'x');
+  Notice many;
+  for (int i = 0; i < 20; ++i) many.firing.push_back(of_users({name.c_str()}).firing[0]);
+  const auto without = without_user(slack_body(many), name, "erased-1");
+  ASSERT_TRUE(without);
+  EXPECT_EQ(without->find("xx"), std::string::npos) << *without;
+}
+
+TEST(WithoutUser, WhatDoesNotNameHimStaysAsItIs) {
+  const WallTime now{std::chrono::sys_days(std::chrono::year(2026) / 11 / 2)};
+  for (const char* user : {"bo", "m", "cost_spike", "", "12 dollars"}) {
+    EXPECT_FALSE(without_user(webhook_body(of_users({"ann", "bob"}), now), user, "erased-1")) << user;
+    EXPECT_FALSE(without_user(slack_body(of_users({"ann", "bob"})), user, "erased-1")) << user;
+  }
+  for (const char* damaged : {"", "{", "[]", R"({"data":1})", R"({"data":{"firing":{}},"text":1,"blocks":{}})"}) EXPECT_FALSE(without_user(damaged, "ann", "erased-1")) << damaged;
 }
 
 }  // namespace

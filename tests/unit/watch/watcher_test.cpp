@@ -41,14 +41,19 @@ class WatcherTest : public test::OnBothDatabases {
     if (IsSkipped()) return;
     ASSERT_TRUE(database().migrate(migrations()));
   }
-  std::unique_ptr<Watcher> watcher(const std::string& holder = "a") {
+  std::unique_ptr<Watcher> watcher(const std::string& name = "a") {
     Options options;
     options.receivers = {{.name = "ops", .url = "https://ops.example/"}};
-    return std::make_unique<Watcher>(Watcher::World{.database = database(), .clock = clock, .metrics = metrics, .outlet = box, .minutes = reader(), .gauges = [this] { return gauges; }, .holder = holder},
+    return std::make_unique<Watcher>(Watcher::World{.database = database(), .clock = clock, .metrics = metrics, .outlet = box, .minutes = reader(), .gauges = [this] { return gauges; },
+                                                    .mine = [this, name] { return acting == name; },
+                                                    .still_mine = [this, name](store::Tx&) -> Result<void> {
+                                                      if (name != still_acting) return fail(ErrorCode::internal_unavailable, "another has it", "duty");
+                                                      return {};
+                                                    }},
                                      std::move(options));
   }
   Read reader() {
-    return [this](WallTime from, WallTime to, Duration step, const std::vector<std::string>&, std::size_t) -> Result<std::vector<Minute>> {
+    return [this](WallTime from, WallTime to, Duration step, const Wanted&, std::size_t) -> Result<std::vector<Minute>> {
       std::vector<Minute> out;
       for (WallTime at = from; step == 1min && at < to; at += step) {
         Counts c{.calls = 60, .failed = at >= broken_from && at < broken_to ? 45u : 0u, .cancelled = 0, .lookups = 60, .hits = 0, .input = 60'000, .output = 6'000, .incurred_nano = 1'000'000, .latency = {}, .first_token = {}};
@@ -73,6 +78,7 @@ class WatcherTest : public test::OnBothDatabases {
   Box box;
   metrics::Registry metrics;
   Gauges gauges;
+  std::string acting = "a", still_acting = "a";
   WallTime broken_from = WallTime::max(), broken_to = WallTime::max();
 };
 
@@ -115,7 +121,7 @@ TEST_P(WatcherTest, ARestartTellsNothingTwiceAndGoesOn) {
   EXPECT_EQ(box.sent.back(), "ops alert.resolved");
 }
 
-TEST_P(WatcherTest, OneOfTwoNodesActsUntilItIsGone) {
+TEST_P(WatcherTest, OneOfTwoNodesActsUntilTheOtherHasTheDuty) {
   gauges.dead = 50;
   auto a = watcher("a"), b = watcher("b");
   for (int i = 0; i < 12; ++i, clock.now += 5s) {
@@ -123,10 +129,23 @@ TEST_P(WatcherTest, OneOfTwoNodesActsUntilItIsGone) {
     ASSERT_FALSE(b->look().value());
   }
   EXPECT_EQ(box.sent.size(), 1u);
-  clock.now += 31s;                           // a is no more
+  acting = still_acting = "b";
+  EXPECT_FALSE(a->look().value());
   EXPECT_TRUE(b->look().value());
   looks(*b, 5min);
   EXPECT_EQ(box.sent.size(), 1u) << "the second node told it again";
+}
+
+TEST_P(WatcherTest, WhoLostTheDutyMeanwhileKeepsAndTellsNothing) {
+  gauges.dead = 50;
+  auto a = watcher("a");
+  still_acting = "b";
+  for (int i = 0; i < 12; ++i, clock.now += 5s) ASSERT_FALSE(a->look());
+  EXPECT_TRUE(box.sent.empty());
+  EXPECT_TRUE(stored().empty());
+  still_acting = "a";
+  looks(*a, 5min);
+  EXPECT_EQ(box.sent.size(), 1u);
 }
 
 TEST_P(WatcherTest, WhatIsSilencedIsShownAndNotTold) {
@@ -180,6 +199,24 @@ TEST_P(WatcherTest, OldResolvedAlertsGo) {
   auto w = watcher();
   looks(*w, 1min);
   EXPECT_TRUE(stored().empty());
+}
+
+TEST_P(WatcherTest, AnErasedUsersAlertsAreForgottenByTheWatcherToo) {
+  const std::string ann = "an\"n\\";
+  for (const auto& [id, user] : {std::pair(1, ann), {2, ann + "a"}}) {
+    const Alert a{.id = id, .rule = "error_burst", .kind = Kind::error_burst, .state = State::firing, .labels = {{"user", user}}, .since = clock.now, .updated = clock.now, .announced = clock.now, .told = State::firing};
+    ASSERT_TRUE(database().write_now([&](store::Tx& tx) { return put_alert(tx, a); }));
+  }
+  ASSERT_TRUE(database().write_now([&](store::Tx& tx) { return add_silence(tx, {.id = 1, .rule = {}, .labels = {{"user", ann}}, .until = clock.now + 1h, .note = {}, .actor = {}, .created = clock.now}, clock.now); }));
+  auto w = watcher();
+  looks(*w, 30s);
+  EXPECT_EQ(*database().write_now([&](store::Tx& tx) { return erase_alerts_of(tx, ann); }), 1u);
+  w->use(w->options());
+  looks(*w, 30min);
+  const auto left = stored();
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0].labels, (Labels{{"user", ann + "a"}}));
+  EXPECT_TRUE(database().read_now([&](store::Tx& tx) { return silences(tx, clock.now - 1h); })->empty());
 }
 
 TEST_P(WatcherTest, AReceiverCanBeTried) {

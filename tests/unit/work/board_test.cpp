@@ -494,5 +494,53 @@ TEST_F(BoardTest, FiguresAreThoseOfTheQueue) {
   EXPECT_EQ(board.queues(), (std::vector<std::string>{"a", "b"}));
 }
 
+TEST_F(BoardTest, FencesRiseToAnEpochAndNeverFall) {
+  add(), add(), add();
+  lease(1);
+  const Fence first = claim.fence;
+  board.raise(9), audit();
+  lease(1);
+  EXPECT_EQ(claim.fence >> 32, 9);
+  board.raise(4), audit();
+  const Fence second = claim.fence;
+  lease(1);
+  EXPECT_GT(claim.fence, second);
+  EXPECT_GT(second, first);
+}
+
+TEST_F(BoardTest, WhatOthersHadIsNotLeasedForTheFirstTime) {
+  const JobId ours = add(), theirs = add();
+  board.had_before(theirs), board.had_before(JobId{99}), audit();
+  lease(2);
+  EXPECT_FALSE(board.find(ours)->leased_before);
+  EXPECT_TRUE(board.find(theirs)->leased_before);
+}
+
+TEST_F(BoardTest, AKeyIsKnownWhileAJobOfItIsHere) {
+  const JobId id = add({.key = "k", .limit = 1});
+  EXPECT_TRUE(board.knows_key("default", "k"));
+  EXPECT_FALSE(board.knows_key("default", "l"));
+  EXPECT_FALSE(board.knows_key("other", "k"));
+  done(id);
+  EXPECT_FALSE(board.knows_key("default", "k"));
+}
+
+TEST_F(BoardTest, SpareIsWhatOnlyAFreeHandIsMissingFor) {
+  const JobId a = add({.tenant = "a"}), b = add({.tenant = "b"}), more = add({.tenant = "a"}), urgent = add({.tenant = "b", .priority = 0});
+  add({.key = "k", .limit = 1}), add({.delay = 1s}), add({.state = JobState::waiting}), add({.queue = "limited"});
+  rules({.concurrency = 5}, "limited");
+  const JobId held = add();
+  ASSERT_TRUE(board.hold(held));
+  auto spare = board.spare(100);
+  ASSERT_EQ(spare.size(), 1u);
+  EXPECT_EQ(spare[0].jobs, (std::vector{a, more, urgent, b}));
+  spare = board.spare(2);
+  ASSERT_EQ(spare.size(), 1u);
+  EXPECT_EQ(spare[0].jobs, (std::vector{a, urgent})) << "tenants take turns";
+  board.let_go(held);
+  lease(9);
+  EXPECT_TRUE(board.spare(9).empty() || board.spare(9)[0].lane.queue != "default");
+}
+
 }  // namespace
 }  // namespace ballast::work

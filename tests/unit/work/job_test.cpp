@@ -71,6 +71,17 @@ TEST(JobIds, GoOnAboveTheLastOfTheProcessBefore) {
   EXPECT_GT(after.next(kNow - 1h), last) << "even when the clock stepped back meanwhile";
 }
 
+TEST(JobIds, GoOnInTheNextMillisecondWhereAnotherNodeWasTheLast) {
+  JobIds before(0), other(2);
+  JobId newest;
+  for (int i = 0; i < 30; ++i) newest = before.next(kNow);
+  const JobId last = other.next(kNow);
+  ASSERT_GT(last, newest);
+  JobIds after(0, last);
+  EXPECT_GT(after.next(kNow), last) << "with the clock of the process before";
+  EXPECT_GT(JobIds(0, last).next(kNow - std::chrono::seconds(5)), last) << "or an earlier one";
+}
+
 TEST(JobIds, NodesNeverGiveTheSameOne) {
   std::set<JobId> seen;
   for (const unsigned node : {0u, 1u, 512u, kMaxNode}) {
@@ -117,6 +128,7 @@ TEST(JobSpec, IsStoredWhole) {
   spec.parent = JobId{123'456'789'012'345};
   spec.parent_stage = "stage";
   spec.generation = 4;
+  spec.trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
   JobSpec read;
   const auto done = unpack_spec(pack_spec(spec), read);
   ASSERT_TRUE(done) << describe(done.error());

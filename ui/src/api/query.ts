@@ -128,7 +128,9 @@ export function useApi<T>(path: string | null, query: Query = {}, options: ReadO
   const own = e?.data
   if (own !== undefined) before.current = own
   const error = e?.error
-  const data = own ?? (error ? undefined : before.current)
+  // A server that is away takes nothing from the page; an answer that there is none does.
+  const away = error !== undefined && (error.status === 0 || error.status >= 500)
+  const data = own ?? (error && !away ? undefined : before.current)
   return {
     data: data as T | undefined,
     error,

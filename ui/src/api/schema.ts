@@ -53,6 +53,8 @@ export interface components {
             billed_usd: string;
             /** @description What cache hits would have cost. */
             saved_usd: string;
+            /** @description What the other answers would have cost more at the dearest of the targets their calls could have gone to. */
+            routing_saved_usd: string;
             latency_ms: components["schemas"]["Percentiles"] | null;
             first_token_ms: components["schemas"]["Percentiles"] | null;
         };
@@ -255,6 +257,10 @@ export interface components {
             tokens: components["schemas"]["Tokens"];
             incurred_usd: string;
             billed_usd: string;
+            /** @description Answered from the cache: what the answer cost when it was made. Absent where nothing was saved so. */
+            saved_usd?: string;
+            /** @description What the answer would have cost more at the dearest of the targets the call could have gone to; the step routing_saved names it. Absent where that is nothing, or not known. */
+            routing_saved_usd?: string;
             latency_us: number;
             first_token_us: number;
             attempts: components["schemas"]["Attempt"][];
@@ -377,6 +383,7 @@ export interface components {
             };
             saved: {
                 cache_usd: string;
+                routing_usd: string;
             };
             budgets: components["schemas"]["BudgetForecast"][];
         };
@@ -440,7 +447,7 @@ export interface components {
             alerts: components["schemas"]["Alert"][];
             rules: components["schemas"]["AlertRule"][];
             silences: components["schemas"]["Silence"][];
-            /** @description What the rules are made for, per day. */
+            /** @description Alarms a day that the default rules raised over real traffic without faults, as measured before this release (docs/alerts.md). */
             false_alarm_rate: number | null;
             next?: string;
         };
@@ -453,6 +460,8 @@ export interface components {
             evidence: string;
             todo: string;
             see: string;
+            /** @description A person may tell it: POST /api/readiness/evidence takes this line. */
+            told: boolean;
         };
         Readiness: {
             passed: number;
@@ -655,6 +664,51 @@ export interface components {
         Providers: {
             providers: components["schemas"]["Provider"][];
         };
+        Node: {
+            /** @description Its own, kept in its data folder. */
+            name: string;
+            /** @description Its number in ids. */
+            slot: number;
+            /**
+             * @description silent: it does not beat any more and is about to be said to be gone.
+             * @enum {string}
+             */
+            state: "joining" | "serving" | "draining" | "silent" | "gone";
+            version: string;
+            /** @description Where it listens. */
+            address: string;
+            /** Format: date-time */
+            since: string;
+            /** @description Since its last beat, by the database's clock. */
+            beat_age_s: number;
+            /** @description What it says of itself with each beat; of a node of another version, what that says. */
+            load: {
+                /** @description On the road now. */
+                calls?: number;
+                jobs?: {
+                    leased?: number;
+                    ready?: number;
+                    live?: number;
+                };
+                /** @description Resident. */
+                memory_bytes?: number;
+                database?: {
+                    /** @description Its writes that wait. */
+                    queued?: number;
+                    reconnects?: number;
+                };
+            };
+            /** @description What it does for all of them. */
+            duties: string[];
+        };
+        Nodes: {
+            /** @description The name of the node that answers. */
+            self: string;
+            installation: string;
+            /** @description How old this picture is: above a second or two the database is away, or slow. */
+            read_age_s: number;
+            nodes: components["schemas"]["Node"][];
+        };
         Key: {
             id: string;
             name: string;
@@ -773,6 +827,8 @@ export interface components {
             batch?: string;
             parent?: string;
             generation?: number;
+            /** @description Of the trace that its spans belong to. */
+            trace_id?: string;
             error?: components["schemas"]["ErrorTold"];
             payload?: unknown;
             input?: unknown;

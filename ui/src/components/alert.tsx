@@ -1,5 +1,5 @@
 import type { Alert } from '../api/types'
-import { millis, percent, short } from '../format'
+import { millis, percent, short, span } from '../format'
 import { money } from '../money'
 import { Link } from '../router'
 import { Status, Text, Time } from './basic'
@@ -14,7 +14,7 @@ export function figure(value: number | null, unit: string): string {
       return millis(value)
     case 's':
     case 'seconds':
-      return millis(value * 1000)
+      return value >= 1 ? span(value) : millis(value * 1000)
     case 'share':
     case 'ratio':
       return percent(value)

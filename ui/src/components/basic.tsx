@@ -2,8 +2,9 @@
 
 import { type ButtonHTMLAttributes, type ReactNode, useEffect, useRef, useState } from 'react'
 import type { Problem } from '../api/client'
-import { ago, clip, dateTime, words } from '../format'
+import { ago, clip, clock, dateTime, words } from '../format'
 import { money as moneyText } from '../money'
+import { times } from '../theme'
 
 export type Tone = 'plain' | 'good' | 'warn' | 'bad' | 'info' | 'accent'
 
@@ -23,6 +24,7 @@ const kTones: Record<string, Tone> = {
   closed: 'good',
   resolved: 'good',
   approved: 'good',
+  serving: 'good',
   failed: 'bad',
   dead: 'bad',
   firing: 'bad',
@@ -35,6 +37,9 @@ const kTones: Record<string, Tone> = {
   pending: 'warn',
   ticket: 'warn',
   unproven: 'warn',
+  silent: 'warn',
+  joining: 'info',
+  draining: 'info',
   waiting: 'info',
   running: 'info',
   info: 'info',
@@ -42,7 +47,7 @@ const kTones: Record<string, Tone> = {
 // A state's own word, in the colour that the word has everywhere.
 export function Status({ value, detail }: { value: string; detail?: string | undefined }) {
   return (
-    <Badge tone={kTones[value] ?? 'plain'}>
+    <Badge tone={kTones[value] ?? 'plain'} title={detail ? clip(detail, 600) : ''}>
       {clip(words(value), 40)}
       {detail ? ` · ${clip(detail, 60)}` : ''}
     </Badge>
@@ -129,17 +134,17 @@ function useNow(): Date {
   return now
 }
 
-// Relative, with the absolute time at hand; `both` shows them side by side.
+// Relative or by the clock, as the reader chose, with the other at hand; `both` shows them side by side. Of today the clock alone is told.
 export function Time({ at, both }: { at: string | null | undefined; both?: boolean }) {
   const now = useNow()
+  const read = times.use()
   if (!at) return <span className="muted">–</span>
   const date = new Date(at)
   if (Number.isNaN(date.getTime())) return <span>{clip(at, 40)}</span>
   const exact = dateTime(date, true)
   return (
-    <time dateTime={date.toISOString()} title={`${exact} · ${date.toISOString()}`}>
-      {both ? `${exact} · ` : ''}
-      {ago(date, now)}
+    <time dateTime={date.toISOString()} title={`${exact} · ${ago(date, now)} · ${date.toISOString()}`}>
+      {both ? `${exact} · ${ago(date, now)}` : read === 'ago' ? ago(date, now) : date.toDateString() === now.toDateString() ? clock(date) : dateTime(date)}
     </time>
   )
 }

@@ -210,6 +210,17 @@ export function TimeChart({ title, starts, stepSeconds, lines, kind = 'line', fo
   )
 }
 
+// Holds a chart's place while its figures are on their way, so that nothing jumps when they come.
+export function ChartGhost({ height = 168 }: { height?: number }) {
+  return (
+    <div className="chart ghost" aria-hidden="true">
+      <div className="chart-title">&nbsp;</div>
+      <div className="chart-legend" />
+      <div className="ghost-area" style={{ height }} />
+    </div>
+  )
+}
+
 function said(value: number | null | undefined, format: (value: number) => string): string {
   return value === null || value === undefined ? '–' : format(value)
 }

@@ -9,8 +9,15 @@ export function Dialog({ title, onClose, children, wide }: { title: string; onCl
   const id = useId()
   useEffect(() => {
     const dialog = ref.current
+    const before = document.activeElement
     if (dialog && !dialog.open) dialog.showModal()
-    return () => dialog?.close()
+    // The browser would begin at the button that closes.
+    dialog?.querySelector<HTMLElement>('[data-focus]')?.focus()
+    return () => {
+      dialog?.close()
+      // It has left the page by now, so that the browser cannot: one goes on where one was.
+      if (before instanceof HTMLElement && before.isConnected && document.activeElement === document.body) before.focus()
+    }
   }, [])
   return (
     <dialog

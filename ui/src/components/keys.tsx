@@ -51,7 +51,6 @@ export function KeysPanel() {
 }
 
 function List({ keys, why, set }: { keys: Key[]; why: string; set: (doing: Doing) => void }) {
-  const fixed = (key: Key) => why || (key.configured ? 'it stands in the configuration: change it there' : key.revoked ? 'it is revoked' : '')
   return (
     <Table
       label="Keys"
@@ -60,11 +59,21 @@ function List({ keys, why, set }: { keys: Key[]; why: string; set: (doing: Doing
       empty="No key yet."
       columns={[
         { name: 'Name', cell: (row) => <Text most={40}>{row.name}</Text> },
-        { name: 'Begins', wide: true, cell: (row) => <code>{row.prefix}</code> },
-        { name: 'May', cell: (row) => row.scopes.split(',').map((scope) => <Badge key={scope}>{scope}</Badge>) },
+        { name: 'Begins', wide: true, roomy: true, cell: (row) => <code>{row.prefix}</code> },
+        {
+          name: 'May',
+          cell: (row) => (
+            <span className="tags">
+              {row.scopes.split(',').map((scope) => (
+                <Badge key={scope}>{scope}</Badge>
+              ))}
+            </span>
+          ),
+        },
         {
           name: 'Models',
           wide: true,
+          roomy: true,
           cell: (row) => (
             <Text most={40} empty="all">
               {row.models?.join(', ')}
@@ -91,19 +100,22 @@ function List({ keys, why, set }: { keys: Key[]; why: string; set: (doing: Doing
         },
         {
           name: 'Change it',
-          cell: (row) => (
-            <span className="row nowrap">
-              <Button small why={fixed(row)} onClick={() => set({ what: 'change', key: row })}>
-                Change
-              </Button>
-              <Button small why={fixed(row)} onClick={() => set({ what: 'rotate', key: row })}>
-                Rotate
-              </Button>
-              <Button small kind="danger" why={fixed(row)} onClick={() => set({ what: 'revoke', key: row })}>
-                Revoke
-              </Button>
-            </span>
-          ),
+          cell: (row) =>
+            row.configured || row.revoked ? (
+              <span className="muted">{row.revoked ? 'nothing more' : 'in the configuration'}</span>
+            ) : (
+              <span className="row nowrap">
+                <Button small why={why} onClick={() => set({ what: 'change', key: row })}>
+                  Change
+                </Button>
+                <Button small why={why} onClick={() => set({ what: 'rotate', key: row })}>
+                  Rotate
+                </Button>
+                <Button small kind="danger" why={why} onClick={() => set({ what: 'revoke', key: row })}>
+                  Revoke
+                </Button>
+              </span>
+            ),
         },
       ]}
     />

@@ -8,7 +8,7 @@ import { useLiveRefresh, useOnline } from '../live'
 import { kPages, type PageEntry } from '../pages'
 import { go, Link, usePath } from '../router'
 import { scopesOf, useMay, useSession, useSessionHand } from '../session'
-import { setTheme, type Theme, useTheme } from '../theme'
+import { type Theme, type Times, theme, times } from '../theme'
 import { Button } from './basic'
 import { Dialog } from './dialog'
 
@@ -99,7 +99,13 @@ function Group({ title, pages, path }: { title: string; pages: PageEntry[]; path
           const n = (menu.badge && counts[menu.badge]) || 0
           return (
             <li key={page.path}>
-              <Link to={page.path} aria-current={here(page, path) ? 'page' : undefined} title={`g ${menu.key}`}>
+              <Link
+                to={page.path}
+                onPointerEnter={page.fetch}
+                onFocus={page.fetch}
+                aria-current={here(page, path) ? 'page' : undefined}
+                title={`g ${menu.key}`}
+              >
                 <span className="menu-icon" aria-hidden="true">
                   {menu.icon}
                 </span>
@@ -136,16 +142,22 @@ const kThemes: [Theme, string, string][] = [
   ['dark', '☾', 'Dark'],
 ]
 
+const kTimes: [Times, string, string][] = [
+  ['ago', '5 min ago', 'Times as how long ago'],
+  ['clock', '14:30', 'Times by the clock'],
+]
+
 function Foot({ onHelp }: { onHelp: () => void }) {
   const session = useSession()
   const { signOut, signInAnew } = useSessionHand()
-  const theme = useTheme()
+  const colours = theme.use()
+  const read = times.use()
   const look = session.key && !scopesOf(session).includes('admin')
   return (
     <div className="menu-foot">
       <div className="segments" role="group" aria-label="Colours">
         {kThemes.map(([name, icon, words]) => (
-          <button key={name} type="button" aria-pressed={theme === name} title={words} onClick={() => setTheme(name)}>
+          <button key={name} type="button" aria-pressed={colours === name} title={words} onClick={() => theme.set(name)}>
             <span aria-hidden="true">{icon}</span>
             <span className="hidden">{words}</span>
           </button>
@@ -154,6 +166,13 @@ function Foot({ onHelp }: { onHelp: () => void }) {
           <span aria-hidden="true">?</span>
           <span className="hidden">Help</span>
         </button>
+      </div>
+      <div className="segments" role="group" aria-label="Times">
+        {kTimes.map(([name, example, words]) => (
+          <button key={name} type="button" aria-pressed={read === name} title={words} onClick={() => times.set(name)}>
+            {example}
+          </button>
+        ))}
       </div>
       {session.key ? (
         <div className="who">

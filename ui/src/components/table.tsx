@@ -32,6 +32,8 @@ interface Props<T> {
   more?: (() => void) | undefined
   loadingMore?: boolean
   dim?: boolean
+  // On a phone a card a row, also where there are few columns: what they hold is wide.
+  cards?: boolean
 }
 
 // The index after a step, kept within the list. From nowhere the first step goes to the first row.
@@ -40,10 +42,10 @@ export function step(at: number, by: number, rows: number): number {
   return at < 0 ? 0 : Math.max(0, Math.min(rows - 1, at + by))
 }
 
-export function Table<T>({ label, columns, rows, id, to, onOpen, selected, empty = 'Nothing here.', more, loadingMore, dim }: Props<T>) {
+export function Table<T>({ label, columns, rows, id, to, onOpen, selected, empty = 'Nothing here.', more, loadingMore, dim, cards: asCards }: Props<T>) {
   const ref = useRef<HTMLTableElement>(null)
   // What does not fit a phone as columns becomes a card a row.
-  const cards = columns.filter((column) => !column.wide && !column.roomy).length > 4
+  const cards = asCards || columns.filter((column) => !column.wide && !column.roomy).length > 4
   const opens = to !== undefined || onOpen !== undefined
   const shortcuts = useMemo(() => {
     const focus = (by: number) => {
@@ -77,7 +79,9 @@ export function Table<T>({ label, columns, rows, id, to, onOpen, selected, empty
     <div className={dim ? 'table-wrap dim' : 'table-wrap'} {...(opens ? {} : { tabIndex: 0, role: 'region', 'aria-label': label })}>
       <table
         ref={ref}
-        className={['table', opens ? 'table-opens' : '', cards ? 'table-cards' : '', columns.length > 8 ? 'table-dense' : ''].filter(Boolean).join(' ')}
+        className={['table', opens ? 'table-opens' : '', cards ? 'table-cards' : '', columns.length > 8 ? 'table-dense' : columns.length < 7 ? 'table-few' : '']
+          .filter(Boolean)
+          .join(' ')}
         onKeyDown={arrows}
         aria-label={label}
       >

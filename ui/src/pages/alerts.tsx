@@ -9,8 +9,8 @@ import { Json } from '../components/json'
 import { Table } from '../components/table'
 import { clip, words } from '../format'
 import { useParam } from '../router'
+import { setTo } from '../rules'
 import { useMay } from '../session'
-import { plain } from '../story'
 
 const kStates: ('' | AlertState)[] = ['', 'firing', 'pending', 'silenced', 'resolved']
 
@@ -23,7 +23,7 @@ export default function AlertsPage() {
   return (
     <Page
       title="Alerts"
-      sub={data && data.false_alarm_rate !== null ? `At most ${data.false_alarm_rate} false alarms a day are expected of these rules` : undefined}
+      sub={data && data.false_alarm_rate !== null ? `The default rules raised ${data.false_alarm_rate} false alarms a day over real traffic` : undefined}
       actions={
         <Button why={why} onClick={() => setSilencing('any')}>
           New silence
@@ -42,7 +42,7 @@ export default function AlertsPage() {
         <>
           {data.alerts.length === 0 ? (
             <Panel>
-              <Empty>{state ? `Nothing is ${state}.` : 'No alert has been raised.'}</Empty>
+              <Empty>{state ? `Nothing is ${state}.` : 'No alert has been raised. The rules below keep watch.'}</Empty>
             </Panel>
           ) : null}
           {data.alerts.map((alert) => (
@@ -178,14 +178,7 @@ function Rules({ rules }: { rules: AlertRule[] }) {
           {
             name: 'Set to',
             wrap: true,
-            cell: (row) => (
-              <Text most={160}>
-                {Object.entries(row)
-                  .filter(([name]) => !['name', 'kind', 'severity'].includes(name))
-                  .map(([name, value]) => `${words(name)} ${plain(value)}`)
-                  .join(', ')}
-              </Text>
-            ),
+            cell: (row) => <Text most={240}>{setTo(row, figure)}</Text>,
           },
         ]}
       />

@@ -139,6 +139,8 @@ function Attempts({ call }: { call: Call }) {
 function AttemptRow({ attempt, call }: { attempt: Attempt; call: Call }) {
   const bar = placed(attempt, call.arrived, call.latency_us)
   const good = attempt.outcome === 'ok'
+  // Of two that were asked at once the slower one: it has not failed.
+  const overtaken = attempt.outcome === 'caller_cancelled' && call.status === 'ok'
   const notes = [
     attempt.hedged ? 'hedged' : '',
     attempt.cut ? 'cut mid-stream' : '',
@@ -153,8 +155,8 @@ function AttemptRow({ attempt, call }: { attempt: Attempt; call: Call }) {
           <Text most={48}>{`${attempt.provider}/${attempt.model}`}</Text>
         </b>
         <Status
-          value={good ? 'ok' : 'failed'}
-          detail={good ? undefined : `${words(attempt.outcome)}${attempt.http_status ? `, HTTP ${attempt.http_status}` : ''}`}
+          value={good ? 'ok' : overtaken ? 'overtaken' : 'failed'}
+          detail={good || overtaken ? undefined : `${words(attempt.outcome)}${attempt.http_status ? `, HTTP ${attempt.http_status}` : ''}`}
         />
       </div>
       <div
@@ -162,7 +164,10 @@ function AttemptRow({ attempt, call }: { attempt: Attempt; call: Call }) {
         role="img"
         aria-label={`began ${percent(bar.left)} into the call, ran ${micros(attempt.latency_us)}${bar.firstToken === null ? '' : `, first token after ${micros(attempt.first_token_us)}`}`}
       >
-        <div className={good ? 'lane-bar lane-good' : 'lane-bar lane-bad'} style={{ left: `${bar.left * 100}%`, width: `${bar.width * 100}%` }} />
+        <div
+          className={`lane-bar ${good ? 'lane-good' : overtaken ? 'lane-plain' : 'lane-bad'}`}
+          style={{ left: `${bar.left * 100}%`, width: `${bar.width * 100}%` }}
+        />
         {bar.firstToken !== null ? <div className="lane-mark" style={{ left: `${bar.firstToken * 100}%` }} /> : null}
       </div>
       <div className="row-apart small muted">
@@ -217,6 +222,8 @@ function TokenPanel({ call }: { call: Call }) {
           ...(call.tokens.images > 0 ? [['images', count(call.tokens.images)] as [ReactNode, ReactNode]] : []),
           ['incurred', <Money key="i" usd={call.incurred_usd} />],
           ['billed', <Money key="b" usd={call.billed_usd} />],
+          ...(call.saved_usd ? [['saved by the cache', <Money key="s" usd={call.saved_usd} />] as [ReactNode, ReactNode]] : []),
+          ...(call.routing_saved_usd ? [['saved by routing', <Money key="r" usd={call.routing_saved_usd} />] as [ReactNode, ReactNode]] : []),
           ...(wasted.length > 0 ? [['failed attempts', <Money key="w" usd={sumUsd(wasted)} />] as [ReactNode, ReactNode]] : []),
           ...Object.entries(call.charges).map(([window, usd]): [ReactNode, ReactNode] => [
             'charged to',

@@ -3,7 +3,7 @@ import { get, Problem, type Query, url } from '../api/client'
 import { useApi } from '../api/query'
 import type { CallRow, CallRows, Series } from '../api/types'
 import { Badge, Button, Empty, ErrorBox, Loading, Money, Page, Panel, Status, Text, Time } from '../components/basic'
-import { ChartGroup, TimeChart } from '../components/chart'
+import { ChartGhost, ChartGroup, TimeChart } from '../components/chart'
 import { RangePicker } from '../components/range'
 import { type Column, Table } from '../components/table'
 import { type Filter, type Filters, filtersOf, fits, forSeries, kFilters, wrong } from '../filters'
@@ -60,7 +60,7 @@ function FilterBar({ filters }: { filters: Filters }) {
           </Button>
         ) : null}
       </summary>
-      <div className="filters">
+      <div className="call-filters">
         <Find />
         {kFilters.map((filter) => (
           <Field key={filter.name} filter={filter} value={filters[filter.name] ?? ''} />
@@ -139,7 +139,11 @@ function Field({ filter, value }: { filter: Filter; value: string }) {
 }
 
 function Trend({ range, filters }: { range: Range; filters: Filters }) {
-  const { data } = useApi<Series>('/api/series', { ...rangeQuery(range), ...forSeries(filters) }, { refreshMs: range.live ? refreshMs(range.seconds) : 0 })
+  const { data, error, reload } = useApi<Series>(
+    '/api/series',
+    { ...rangeQuery(range), ...forSeries(filters), errors: false },
+    { refreshMs: range.live ? refreshMs(range.seconds) : 0 },
+  )
   const lines = useMemo(() => {
     const buckets = data?.groups[0]?.buckets ?? data?.starts.map(() => undefined) ?? []
     return {
@@ -153,10 +157,19 @@ function Trend({ range, filters }: { range: Range; filters: Filters }) {
       ],
     }
   }, [data])
-  if (!data) return null
+  if (!data)
+    return (
+      <div className="grid-2">
+        {['Calls', 'Latency'].map((name) => (
+          <Panel key={name}>{error ? <ErrorBox error={error} retry={reload} /> : <ChartGhost height={110} />}</Panel>
+        ))}
+      </div>
+    )
+  const beside = Object.keys(filters).length > Object.keys(forSeries(filters)).length
   const common = { starts: data.starts, stepSeconds: data.step_seconds, height: 110, onSelect: setCustomRange }
   return (
     <ChartGroup>
+      {beside ? <p className="muted small">The charts are not narrowed by cost and latency; the list below is.</p> : null}
       <div className="grid-2">
         <Panel>
           <TimeChart title="Calls" kind="bars" lines={lines.calls} format={short} note={`${count(data.total.calls)} in all`} {...common} />

@@ -193,6 +193,17 @@ function JobFacts({ job }: { job: Job }) {
   put('Concurrency', job.concurrency ? <Text>{`${job.concurrency.key}: ${job.concurrency.limit} at once`}</Text> : '')
   put('Origin', job.origin ? <Text>{job.origin}</Text> : '')
   put('From', job.parent ? <Link to={`/jobs/${job.parent}`}>{job.parent}</Link> : '')
+  put(
+    'Trace',
+    job.trace_id ? (
+      <>
+        <code>{job.trace_id.slice(0, 64)}</code>
+        <Copy text={job.trace_id} label="Copy the trace's id" />
+      </>
+    ) : (
+      ''
+    ),
+  )
   put('Batch', job.batch ? <code>{job.batch}</code> : '')
   put(
     'Tags',

@@ -1,25 +1,27 @@
-import { type ReactNode, useMemo, useState } from 'react'
-import { useApi } from '../api/query'
+import { type ReactNode, useMemo } from 'react'
+import { type Read, useApi } from '../api/query'
 import type { BudgetForecast, Feedback, Money as MoneyAnswer, NamedStat, Series } from '../api/types'
 import { Badge, Empty, ErrorBox, Loading, Meter, Money, Page, Panel, Text, Time } from '../components/basic'
-import { type Line, TimeChart } from '../components/chart'
+import { ChartGhost, type Line, TimeChart } from '../components/chart'
 import { RangePicker } from '../components/range'
 import { change, Stat, Stats } from '../components/stat'
 import { Table } from '../components/table'
-import { count, percent, share, short, span } from '../format'
-import { compareUsd, minusUsd, money, usdNumber } from '../money'
+import { count, dollars, percent, share, short, span } from '../format'
+import { compareUsd, minusUsd, money, sumUsd, usdNumber } from '../money'
 import { rangeQuery, refreshMs, setCustomRange, useRange } from '../range'
+import { useParam } from '../router'
 
 const kBy = ['model', 'key', 'user', 'feature', 'team', 'route', 'flow'] as const
 type By = (typeof kBy)[number]
 
 export default function MoneyPage() {
   const range = useRange()
-  const [by, setBy] = useState<By>('model')
+  const [asked, setBy] = useParam('by')
+  const by: By = kBy.find((each) => each === asked) ?? 'model'
   const options = { refreshMs: range.live ? Math.max(15_000, refreshMs(range.seconds)) : 0 }
   const { data, error, reload } = useApi<MoneyAnswer>('/api/money', rangeQuery(range), options)
-  // Flows are no dimension of the series: their chart is the models'.
-  const series = useApi<Series>('/api/series', { ...rangeQuery(range), by: by === 'flow' ? 'model' : by, groups: 7 }, options).data
+  // Flows are added up, and no dimension of the series.
+  const series = useApi<Series>(by === 'flow' ? null : '/api/series', { ...rangeQuery(range), by, groups: 7, errors: false }, options)
   return (
     <Page title="Money" actions={<RangePicker compare={false} />}>
       <ErrorBox error={error} retry={reload} />
@@ -27,7 +29,8 @@ export default function MoneyPage() {
         <>
           <Tiles data={data} />
           <Panel actions={<ByPicker by={by} set={setBy} />} title="Where it went">
-            {series ? <Spend series={series} title={`Spend by ${by === 'flow' ? 'model' : by}`} /> : null}
+            <ErrorBox error={series.error} retry={series.reload} />
+            {by === 'flow' ? null : <Spend read={series} by={by} />}
             <Breakdown by={by} rows={data.by[by] ?? []} whole={data.total.incurred_usd} />
           </Panel>
           <div className="grid-2">
@@ -57,16 +60,20 @@ function Tiles({ data: { total, before, saved } }: { data: MoneyAnswer }) {
       <Stat name="For answers" value={<Money usd={total.billed_usd} />} note="billed" />
       <Stat name="For nothing" value={<Money usd={minusUsd(total.incurred_usd, total.billed_usd)} />} note="failed, hedged or cut attempts" />
       <Stat name="Saved by the cache" value={<Money usd={saved.cache_usd} />} note={`${short(total.cache_hits)} hits`} tone="good" />
+      <Stat name="Saved by routing" value={<Money usd={saved.routing_usd} />} note="less than at the dearest target each call could have had" tone="good" />
       <Stat name="Cost of a good call" value={<Money usd={nano} />} note={`${count(good)} calls`} />
     </Stats>
   )
 }
 
-function ByPicker({ by, set }: { by: By; set: (by: By) => void }) {
+// By the cache and by routing: no call has both.
+const savedUsd = (total: NamedStat['total']) => sumUsd([total.saved_usd, total.routing_saved_usd])
+
+function ByPicker({ by, set }: { by: By; set: (by: string) => void }) {
   return (
     <div className="segments" role="group" aria-label="Split by">
       {kBy.map((name) => (
-        <button key={name} type="button" aria-pressed={by === name} onClick={() => set(name)}>
+        <button key={name} type="button" aria-pressed={by === name} onClick={() => set(name === 'model' ? '' : name)}>
           {name}
         </button>
       ))}
@@ -74,26 +81,29 @@ function ByPicker({ by, set }: { by: By; set: (by: By) => void }) {
   )
 }
 
-function Spend({ series, title }: { series: Series; title: string }) {
+// What is shown is of the split asked for: while another is on its way, the one before would be told under the wrong name.
+function Spend({ read: { data, stale, error }, by }: { read: Read<Series>; by: By }) {
+  const series = data && !(stale && data.by !== by) ? data : undefined
   const lines = useMemo(
     () =>
-      series.groups.map(
+      series?.groups.map(
         (group, i): Line => ({
           name: group.rest ? 'the others' : group.name || 'none',
           color: group.rest ? 8 : (((i % 7) + 1) as Line['color']),
           values: group.buckets.map((bucket) => usdNumber(bucket.incurred_usd)),
         }),
-      ),
+      ) ?? [],
     [series],
   )
+  if (!series) return error ? null : <ChartGhost />
   return (
     <TimeChart
-      title={title}
+      title={`Spend by ${by}`}
       kind="bars"
       starts={series.starts}
       stepSeconds={series.step_seconds}
       lines={lines}
-      format={(usd) => `$${short(usd)}`}
+      format={dollars}
       note={`each ${span(series.step_seconds)}`}
       onSelect={setCustomRange}
     />
@@ -140,7 +150,7 @@ function Breakdown({ by, rows, whole }: { by: By; rows: NamedStat[]; whole: stri
           wide: true,
           cell: (row) => <Money usd={row.total.calls > 0 ? (usdNumber(row.total.incurred_usd) / row.total.calls).toFixed(9) : null} />,
         },
-        { name: 'Saved', number: true, wide: true, cell: (row) => <Money usd={row.total.saved_usd} /> },
+        { name: 'Saved', number: true, wide: true, cell: (row) => <Money usd={savedUsd(row.total)} /> },
       ]}
     />
   )
@@ -159,7 +169,7 @@ function Days({ data }: { data: MoneyAnswer }) {
           { name: 'Day', cell: (row) => row.day },
           { name: 'Spent', number: true, cell: (row) => <Money usd={row.total.incurred_usd} /> },
           { name: '', cell: (row) => <Meter share={share(usdNumber(row.total.incurred_usd), most)} tone="accent" label={money(row.total.incurred_usd)} /> },
-          { name: 'Saved', number: true, cell: (row) => <Money usd={row.total.saved_usd} /> },
+          { name: 'Saved', number: true, cell: (row) => <Money usd={savedUsd(row.total)} /> },
           { name: 'Calls', number: true, cell: (row) => short(row.total.calls) },
         ]}
       />

@@ -2,13 +2,13 @@ import { useMemo } from 'react'
 import { useApi } from '../api/query'
 import type { Budget, Stat as Figures, LiveFigures, Overview, Series } from '../api/types'
 import { AlertLine } from '../components/alert'
-import { Badge, Empty, ErrorBox, Loading, Meter, Money, Page, Panel, Text } from '../components/basic'
-import { ChartGroup, type Line, TimeChart } from '../components/chart'
+import { Badge, Empty, ErrorBox, Meter, Money, Page, Panel, Text } from '../components/basic'
+import { ChartGhost, ChartGroup, type Line, TimeChart } from '../components/chart'
 import { RangePicker } from '../components/range'
 import { covered } from '../components/scale'
 import { change, Stat, Stats } from '../components/stat'
 import { Table } from '../components/table'
-import { count, millis, percent, share, short, span, words } from '../format'
+import { count, dollars, millis, percent, share, short, span, words } from '../format'
 import { useLiveFigures } from '../live'
 import { compareUsd, money, usdNumber } from '../money'
 import { type Range, rangeQuery, refreshMs, setCustomRange, useRange } from '../range'
@@ -22,14 +22,34 @@ export default function OverviewPage() {
   return (
     <Page title="Overview" sub={<Now />} actions={<RangePicker />}>
       <ErrorBox error={error} retry={reload} />
-      {data ? <Content data={data} before={before} dim={stale && !range.live} /> : error ? null : <Loading />}
+      {data ? <Content data={data} before={before} dim={stale && !range.live} /> : error ? null : <Ghosts />}
     </Page>
+  )
+}
+
+// The page's shape while its figures are on their way.
+function Ghosts() {
+  return (
+    <div className="loading-shape" role="status" aria-label="Loading">
+      <Stats>
+        {['Calls', 'Failed', 'Latency p95', 'First token p95', 'Spend', 'Tokens', 'Cache hits'].map((name) => (
+          <Stat key={name} name={name} value={<>&nbsp;</>} />
+        ))}
+      </Stats>
+      <div className="grid-2">
+        {[0, 1, 2, 3, 4, 5].map((n) => (
+          <Panel key={n}>
+            <ChartGhost />
+          </Panel>
+        ))}
+      </div>
+    </div>
   )
 }
 
 // The same figures one range earlier, to draw beneath.
 function useBefore(range: Range): Figures[] | undefined {
-  const query = { from: new Date(range.from.getTime() - range.seconds * 1000).toISOString(), to: range.from.toISOString() }
+  const query = { from: new Date(range.from.getTime() - range.seconds * 1000).toISOString(), to: range.from.toISOString(), errors: false }
   const { data } = useApi<Series>(range.compare ? '/api/series' : null, query)
   return range.compare ? data?.groups[0]?.buckets : undefined
 }
@@ -110,6 +130,11 @@ function Tiles({ data: { total, before, in_flight } }: { data: Overview }) {
         name="Spend"
         value={<Money usd={total.incurred_usd} />}
         delta={before ? change(usdNumber(total.incurred_usd), usdNumber(before.incurred_usd)) : null}
+        note={
+          <span title="What the answers would have cost more at the dearest target that each call could have gone to.">
+            routing saved {money(total.routing_saved_usd)}
+          </span>
+        }
       />
       <Stat
         name="Tokens"
@@ -195,7 +220,7 @@ function Charts({ data, before }: { data: Overview; before: Figures[] | undefine
           <TimeChart title="Tokens" kind="bars" lines={lines.tokens} format={short} note={each} {...common} />
         </Panel>
         <Panel>
-          <TimeChart title="Spend" kind="bars" lines={lines.spend} format={(usd) => `$${short(usd)}`} note={each} {...common} />
+          <TimeChart title="Spend" kind="bars" lines={lines.spend} format={dollars} note={each} {...common} />
         </Panel>
       </div>
     </ChartGroup>
@@ -265,7 +290,11 @@ function BudgetPanel({ budgets }: { budgets: Budget[] }) {
   )
 }
 
+const kQueues = 6
+const work = (queue: Overview['queues'][number]) => queue.ready + queue.running + (queue.paused ? 0.5 : 0)
+
 function Standing({ data: { breakers, queues, dead, approvals } }: { data: Overview }) {
+  const busiest = queues.toSorted((a, b) => b.oldest_ready_seconds * Math.sign(b.ready) - a.oldest_ready_seconds * Math.sign(a.ready) || work(b) - work(a))
   return (
     <Panel title="Standing">
       <div className="row standing">
@@ -283,7 +312,7 @@ function Standing({ data: { breakers, queues, dead, approvals } }: { data: Overv
       </div>
       <Table
         label="Queues"
-        rows={queues}
+        rows={busiest.slice(0, kQueues)}
         id={(row) => row.name}
         empty="No queue has anything."
         columns={[
@@ -294,6 +323,11 @@ function Standing({ data: { breakers, queues, dead, approvals } }: { data: Overv
           { name: '', cell: (row) => (row.paused ? <Badge tone="warn">paused</Badge> : null) },
         ]}
       />
+      {queues.length > kQueues ? (
+        <p className="small">
+          <Link to="/system">{count(queues.length - kQueues)} more, less busy</Link>
+        </p>
+      ) : null}
     </Panel>
   )
 }

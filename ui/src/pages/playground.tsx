@@ -8,7 +8,8 @@ import { count, micros, millis } from '../format'
 import { Link, useParam } from '../router'
 import { useMay } from '../session'
 import { eventsOf } from '../sse'
-import { tell } from '../story'
+import { follow, kStepsHeader, type Step } from '../steps'
+import { soFar, tell } from '../story'
 
 interface Turn {
   role: 'user' | 'assistant'
@@ -20,11 +21,19 @@ interface Run {
   cache: string
   firstMs: number | null
   wholeMs: number | null
+  // The decision so far, while the call goes on.
+  steps: Step[]
+  // More of it may come.
+  heard: boolean
   // Tokens as the stream's last event told them.
   input: number | null
   output: number | null
 }
-const kNothing: Run = { call: '', servedBy: '', cache: '', firstMs: null, wholeMs: null, input: null, output: null }
+const kNothing: Run = { call: '', servedBy: '', cache: '', firstMs: null, wholeMs: null, steps: [], heard: false, input: null, output: null }
+// A record holds some 200 steps at most.
+const kMostSteps = 300
+// Whoever stops a call hears of it no longer than the server reads on for what it cost.
+const kLastStepsMs = 15_000
 
 interface Setup {
   model: string
@@ -52,12 +61,12 @@ export default function PlaygroundPage() {
             <ErrorBox error={chat.error} />
             <Ask chat={chat} ready={chosen !== ''} />
           </Panel>
+          <Outcome run={chat.run} busy={chat.busy} />
         </div>
         <div className="column">
           <Panel title="With">
             <Controls models={models.data} model={chosen} setModel={setModel} setup={setup} set={setSetup} />
           </Panel>
-          <Outcome run={chat.run} busy={chat.busy} />
         </div>
       </div>
     </Page>
@@ -88,13 +97,39 @@ function useChat(setup: Setup) {
   const [error, setError] = useState<Problem>()
   const [busy, setBusy] = useState(false)
   const abort = useRef<AbortController>(undefined)
-  useEffect(() => () => abort.current?.abort(), [])
+  const reads = [useMay('read').may, useMay('usage').may].includes(true)
+  const listening = useRef<AbortController>(undefined)
+  useEffect(
+    () => () => {
+      abort.current?.abort()
+      listening.current?.abort()
+    },
+    [],
+  )
 
+  // What the call says of its steps; nothing where nobody may follow it.
+  const followed = async (): Promise<Record<string, string>> => {
+    listening.current?.abort()
+    if (!reads) return {}
+    const mine = new AbortController()
+    listening.current = mine
+    const name = await follow(
+      {
+        begun: (call) => setRun((now) => ({ ...now, call })),
+        step: (step) => setRun((now) => (now.steps.length < kMostSteps ? { ...now, steps: [...now.steps, step] } : now)),
+        ended: () => setRun((now) => ({ ...now, heard: false })),
+      },
+      mine.signal,
+    )
+    if (!name) return {}
+    setRun((now) => ({ ...now, heard: true }))
+    return { [kStepsHeader]: name }
+  }
   const ask = async (text: string) => {
     const asked: Turn[] = [...turns, { role: 'user', content: text }]
     const mine = new AbortController()
     abort.current = mine
-    const began = performance.now()
+    let began = performance.now()
     let answer = ''
     setTurns([...asked, { role: 'assistant', content: '' }])
     setRun(kNothing)
@@ -104,6 +139,9 @@ function useChat(setup: Setup) {
       const headers: Record<string, string> = { accept: 'text/event-stream' }
       if (setup.fresh) headers['cache-control'] = 'no-cache'
       if (/^[\x20-\x7e]+$/.test(setup.user)) headers['x-ballast-user'] = setup.user
+      Object.assign(headers, await followed())
+      mine.signal.throwIfAborted()
+      began = performance.now()
       const response = await send('POST', '/v1/chat/completions', { body: bodyOf(setup, asked), headers, signal: mine.signal })
       const told = (name: string) => response.headers.get(name) ?? ''
       setRun((now) => ({ ...now, call: told('x-ballast-call-id'), servedBy: told('x-ballast-served-by'), cache: told('x-ballast-cache') }))
@@ -125,6 +163,11 @@ function useChat(setup: Setup) {
     } finally {
       setRun((now) => ({ ...now, wholeMs: performance.now() - began }))
       setBusy(false)
+      const heard = listening.current
+      setTimeout(() => {
+        heard?.abort()
+        if (listening.current === heard) setRun((now) => ({ ...now, heard: false }))
+      }, kLastStepsMs)
     }
   }
   return {
@@ -136,6 +179,7 @@ function useChat(setup: Setup) {
     stop: () => abort.current?.abort(),
     clear: () => {
       abort.current?.abort()
+      listening.current?.abort()
       setTurns([])
       setRun(kNothing)
       setError(undefined)
@@ -275,7 +319,7 @@ function useRecord(call: string, busy: boolean): Call | undefined {
   const [record, setRecord] = useState<Call>()
   useEffect(() => {
     setRecord(undefined)
-    if (!call) return
+    if (!call || busy) return
     const abort = new AbortController()
     let timer: ReturnType<typeof setTimeout>
     let tries = 0
@@ -284,7 +328,7 @@ function useRecord(call: string, busy: boolean): Call | undefined {
         setRecord(await get<Call>(`/api/decisions/${encodeURIComponent(call)}`, undefined, abort.signal))
       } catch (why) {
         const missing = why instanceof Problem && why.status === 404
-        if (missing && !abort.signal.aborted && ++tries < 20) timer = setTimeout(look, busy ? 1000 : 250)
+        if (missing && !abort.signal.aborted && ++tries < 20) timer = setTimeout(look, 250)
       }
     }
     void look()
@@ -296,9 +340,25 @@ function useRecord(call: string, busy: boolean): Call | undefined {
   return record
 }
 
+function Story({ steps }: { steps: Step[] }) {
+  return (
+    <ol className="story">
+      {steps.map((step, i) => {
+        const told = tell(step)
+        return (
+          <li key={i} className={`story-${told.tone}`}>
+            <span className="story-at number">{told.at}</span>
+            <bdi>{told.words}</bdi>
+          </li>
+        )
+      })}
+    </ol>
+  )
+}
+
 function Outcome({ run, busy }: { run: Run; busy: boolean }) {
-  const record = useRecord(run.call, busy)
-  if (!run.call && run.wholeMs === null) return null
+  const record = useRecord(run.call, busy || run.heard)
+  if (!busy && !run.call && run.wholeMs === null) return null
   const rate = run.output && run.wholeMs && run.firstMs !== null && run.wholeMs > run.firstMs ? (run.output / (run.wholeMs - run.firstMs)) * 1000 : null
   return (
     <Panel
@@ -322,17 +382,11 @@ function Outcome({ run, busy }: { run: Run; busy: boolean }) {
         {record && record.cache !== 'none' ? <Badge>cache {record.cache}</Badge> : null}
       </p>
       {record ? (
-        <ol className="story">
-          {record.decision.map((step, i) => {
-            const told = tell(step)
-            return (
-              <li key={i} className={`story-${told.tone}`}>
-                <span className="story-at number">{told.at}</span>
-                <bdi>{told.words}</bdi>
-              </li>
-            )
-          })}
-        </ol>
+        <Story steps={record.decision} />
+      ) : run.steps.length > 0 ? (
+        <div role="log" aria-label="The decision so far">
+          <Story steps={soFar(run.steps)} />
+        </div>
       ) : (
         <p className="muted small">{busy ? 'The decision is told when the call is settled.' : run.call ? 'Waiting for the record…' : ''}</p>
       )}

@@ -6,6 +6,7 @@ import { Json } from '../components/json'
 import { KeysPanel } from '../components/keys'
 import { Table } from '../components/table'
 import { words } from '../format'
+import { money } from '../money'
 import { Link } from '../router'
 import { plain } from '../story'
 
@@ -110,7 +111,11 @@ function Providers({ config }: { config: Config }) {
           { name: 'Provider', cell: (row) => <Text most={40}>{row.name}</Text> },
           { name: 'Kind', cell: (row) => <Text most={20}>{row.kind}</Text> },
           { name: 'At', wide: true, cell: (row) => <Text most={48}>{row.base_url}</Text> },
-          { name: 'Credentials', number: true, cell: (row) => (row.keys === 0 ? <Badge tone="warn">none</Badge> : row.keys) },
+          {
+            name: 'Credentials',
+            number: true,
+            cell: (row) => (row.keys > 0 ? row.keys : row.kind === 'simulator' ? 'needs none' : <Badge tone="warn">none</Badge>),
+          },
           { name: 'Models', wide: true, wrap: true, cell: (row) => <Text most={60}>{row.models.join(', ')}</Text> },
         ]}
       />
@@ -151,7 +156,7 @@ function Routes({ config }: { config: Config }) {
 function others(row: Record<string, unknown>, told: string[]): string {
   return Object.entries(row)
     .filter(([name, value]) => !told.includes(name) && plain(value) !== '')
-    .map(([name, value]) => `${words(name)} ${plain(value)}`)
+    .map(([name, value]) => (name.endsWith('_usd') ? `${words(name.slice(0, -4))} ${money(plain(value))}` : `${words(name)} ${plain(value)}`))
     .join(', ')
 }
 

@@ -7,6 +7,7 @@ import { Link } from '../router'
 import { useMay } from '../session'
 import { Audit } from '../work/audit'
 import { change } from '../work/change'
+import { Nodes } from '../work/nodes'
 import { Queues } from '../work/queues'
 import type { Batch, Breaker, Provider, Schedule } from '../work/types'
 import { Webhooks } from '../work/webhooks'
@@ -15,12 +16,15 @@ import '../styles/work.css'
 export default function SystemPage() {
   return (
     <Page title="System" sub="What this server stands on, and what can be stopped and let go by hand.">
-      <Providers />
-      <Queues />
-      <Schedules />
-      <Batches />
-      <Webhooks />
-      <Audit />
+      <div className="in-order">
+        <Providers />
+        <Nodes />
+        <Queues />
+        <Schedules />
+        <Batches />
+        <Webhooks />
+        <Audit />
+      </div>
     </Page>
   )
 }
@@ -38,7 +42,7 @@ function Providers() {
   return (
     <Panel title="Providers">
       <ErrorBox error={providers.error ?? breakers.error} retry={providers.error ? providers.reload : breakers.reload} />
-      {providers.data ? (
+      {providers.data && (breakers.data || breakers.error) ? (
         <Table
           label="Credentials of the providers"
           rows={providers.data.providers.flatMap((provider) => provider.credentials.map((credential) => ({ provider, credential })))}
@@ -65,11 +69,11 @@ function Providers() {
             { name: 'Limited', number: true, wide: true, cell: ({ credential }) => count(credential.limited) },
           ]}
         />
-      ) : (
+      ) : providers.error ? null : (
         <Loading />
       )}
-      <h3>Breakers</h3>
-      {breakers.data ? (
+      {providers.data && breakers.data ? <h3>Breakers</h3> : null}
+      {providers.data && breakers.data ? (
         <Table
           label="Breakers"
           rows={breakers.data.breakers}
@@ -128,6 +132,7 @@ function Schedules() {
       {data ? (
         <Table
           label="Schedules"
+          cards
           rows={data.schedules}
           id={(schedule) => schedule.name}
           empty="Nothing is submitted by the clock."

@@ -1,0 +1,181 @@
+#include "cluster/holding.hpp"
+
+#include <algorithm>
+
+namespace ballast::cluster {
+
+namespace {
+
+using std::chrono::milliseconds;
+using Wide = __int128;
+constexpr std::int64_t kQuarterNs = 250'000'000;
+constexpr unsigned kSteady = 16;                         // so many in half a second tell a rate; fewer are chance
+constexpr auto kSoon = milliseconds(200), kLook = milliseconds(400), kLongest = milliseconds(2'000), kRenew = milliseconds(15'000);
+constexpr auto kForEach = milliseconds(5);               // of the nodes that share a quota: its row has them one after another
+
+Nano whole(Wide n, Nano grain) { return static_cast<Nano>(std::min<Wide>((n + grain - 1) / grain * grain, INT64_MAX / grain * grain)); }
+Nano more(Nano a, Nano b) {
+  Nano sum = 0;
+  return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+// A part in 1,024: more than any disciplined clock is off.
+std::int64_t slack(std::int64_t ns) { return (ns + 1'023) / 1'024; }
+
+}  // namespace
+
+void CarefulTime::look(MonoTime mono, WallTime wall) {
+  const std::int64_t by_mono = std::max<std::int64_t>(0, (mono - mono_).count()), by_wall = std::max<std::int64_t>(0, (wall - wall_).count());
+  mono_ = mono;
+  wall_ = wall;
+  if (std::exchange(first_, false)) return;
+  const std::int64_t least = std::min(by_mono, by_wall), most = std::max(by_mono, by_wall);
+  earliest_ += least - slack(least);
+  latest_ += most + slack(most);
+}
+
+Holding::Quarter& Holding::quarter(const CarefulTime& t) {
+  const std::int64_t number = t.earliest() / kQuarterNs;
+  Quarter& q = quarters_[static_cast<std::size_t>(number) % quarters_.size()];
+  if (q.number != number) q = {.number = number, .peak = used_};
+  return q;
+}
+
+void Holding::refill(const CarefulTime& t) {
+  const std::int64_t passed = t.earliest() - refilled_;
+  if (passed <= 0) return;                               // who looked earlier may come later
+  refilled_ = t.earliest();
+  if (terms_.kind != QuotaKind::rate || share_ <= 0 || over(t)) return;
+  const Wide period = static_cast<Wide>(terms_.period_us) * 1'000, grown = static_cast<Wide>(share_) * passed + part_;
+  part_ = grown % period;
+  level_ = static_cast<Nano>(std::min<Wide>(share_, level_ + grown / period));
+}
+
+Nano Holding::level(const CarefulTime& t) {
+  refill(t);
+  if (over(t)) return 0;
+  switch (terms_.kind) {
+    case QuotaKind::rate: return level_;
+    case QuotaKind::concurrency: return std::min(share_, usable_) - used_;
+    case QuotaKind::money: return share_ - used_;
+  }
+  return 0;
+}
+
+bool Holding::take(Nano n, const CarefulTime& t, bool again) {
+  if (n > terms_.amount) return false;                   // there is no use in asking
+  if (level(t) < n) {
+    if (again) refused_ = std::max(refused_, n);
+    else miss(n, t);
+    return false;
+  }
+  Quarter& q = quarter(t);
+  if (!again) {
+    q.offered = more(q.offered, n);
+    ++q.calls;
+  }
+  if (terms_.kind == QuotaKind::rate) {
+    level_ -= n;
+  } else {
+    used_ += n;
+    q.peak = std::max(q.peak, used_);
+  }
+  return true;
+}
+
+void Holding::miss(Nano n, const CarefulTime& t) {
+  Quarter& q = quarter(t);
+  q.offered = more(q.offered, n);
+  q.refused = more(q.refused, n);
+  ++q.calls;
+  refused_ = std::max(refused_, n);
+}
+
+void Holding::give_back(Nano n) {
+  if (terms_.kind == QuotaKind::rate) level_ = std::min(share_, level_ + n);
+  else used_ -= n;
+}
+
+void Holding::charge(Nano n) {
+  if (terms_.kind == QuotaKind::rate) level_ -= n;
+  else used_ += n;
+}
+
+Nano Holding::wanted(const CarefulTime& t) const {
+  const std::int64_t now = t.earliest() / kQuarterNs;
+  Wide offered = 0, lately = 0, peaks = 0, quarters = 0, refused = 0;
+  unsigned calls = 0;
+  for (const Quarter& q : quarters_) {
+    const std::int64_t age = now - q.number;
+    if (q.number < 0 || age >= static_cast<std::int64_t>(quarters_.size())) continue;
+    offered += q.offered;
+    if (age < 2) {
+      lately += q.offered;
+      calls += q.calls;
+    }
+    peaks += q.peak;
+    ++quarters;
+    refused = std::max<Wide>(refused, q.refused);
+  }
+  Wide want = 0;
+  switch (terms_.kind) {
+    case QuotaKind::rate:
+      want = std::max(offered / 2, calls >= kSteady ? lately * 2 : 0) * terms_.period_us / 1'000'000;
+      want = std::max<Wide>(want, refused_);
+      break;
+    case QuotaKind::concurrency: want = std::max<Wide>(used_, quarters ? peaks / quarters : 0) + std::max<Wide>(refused, refused_); break;
+    case QuotaKind::money: want = used_ + std::max<Wide>(offered, refused_); break;
+  }
+  return whole(std::min<Wide>(want, terms_.amount), terms_.kind == QuotaKind::money ? 1 : kUnit);
+}
+
+// Keeps `keep` of the share. Level goes along with it, in proportion: a debt too.
+void Holding::shrink(Nano keep, Nano& back) {
+  if (keep >= share_) return;
+  if (terms_.kind == QuotaKind::rate) {
+    back = static_cast<Nano>(static_cast<Wide>(level_) * (share_ - keep) / share_);
+    back = std::max(back, level_ - keep);
+    level_ -= back;
+  }
+  share_ = keep;
+}
+
+Ask Holding::ask(const CarefulTime& t, Mood mood) {
+  refill(t);
+  if (over(t)) {                                         // others may have it by now, its level too
+    share_ = floor();
+    level_ = std::min<Nano>(level_, 0);                  // a debt is still one
+  }
+  const Nano want = mood == Mood::leaving ? floor() : wanted(t);
+  if (mood == Mood::leaving) refused_ = 0;
+  Ask out{.holder = holder_, .seq = ++seq_, .floor = floor(), .want = want};
+  if (terms_.kind == QuotaKind::rate && over(t)) out.back = std::exchange(level_, 0);
+  if (mood != Mood::keeping) shrink(std::max(want > floor() ? std::min(share_, target_) : 0, floor()), out.back);
+  if (refused_ > 0) out.least = whole(std::min(refused_, terms_.amount), terms_.kind == QuotaKind::money ? 1 : kUnit);
+  out.share = share_;
+  out.level = level_;
+  refused_ = 0;
+  return out;
+}
+
+bool Holding::accept(const Answer& answer, std::int64_t sent, const CarefulTime& t) {
+  if (answer.seq != seq_ || answer.stale) return false;
+  refill(t);
+  lease_end_ = sent + kStopsAfterNs;
+  share_ = answer.share;
+  if (terms_.kind == QuotaKind::rate) level_ = std::min(level_ + answer.level, share_);
+  target_ = answer.target;
+  usable_ = answer.usable;
+  nodes_ = std::max(1U, answer.nodes);
+  return true;
+}
+
+std::optional<Duration> Holding::patience(const CarefulTime& t) {
+  const Nano want = wanted(t), low = floor();
+  const Duration even = std::min<Duration>(kForEach * nodes_, kLongest);
+  if (refused_ > 0 || (share_ > target_ && share_ > low)) return std::max<Duration>(kSoon, even);
+  if (share_ > low || want > low) return std::max<Duration>(kLook, even);
+  if (low > 0 && terms_.kind == QuotaKind::concurrency) return kRenew;
+  return std::nullopt;
+}
+
+}  // namespace ballast::cluster

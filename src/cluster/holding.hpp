@@ -1,0 +1,91 @@
+// Holding: a node's side of one slice: takes from it, says what it has use for, gives up what it should. Pure; one at a time (the owner locks).
+//
+// What it lets through never depends on one clock being right: see CarefulTime. Takes cost a few additions and no system call.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/clock.hpp"
+#include "cluster/slices.hpp"
+
+namespace ballast::cluster {
+
+// Two counts of nanoseconds between which true time passes, from a monotonic and a wall clock. `earliest` is never ahead of it and `latest` never behind,
+// while at each look one of the two clocks is right to 900 parts in a million: the other may stand still (a machine that slept) or jump either way.
+class CarefulTime {
+ public:
+  void look(MonoTime mono, WallTime wall);
+  std::int64_t earliest() const { return earliest_; }    // by which buckets refill
+  std::int64_t latest() const { return latest_; }        // by which leases end
+  MonoTime looked() const { return mono_; }
+
+ private:
+  MonoTime mono_{};
+  WallTime wall_{};
+  bool first_ = true;
+  std::int64_t earliest_ = 0, latest_ = 0;
+};
+
+class Holding {
+ public:
+  Holding(const Terms& terms, std::string holder) : terms_(terms), holder_(std::move(holder)) {}
+
+  // True: `n` is this call's (money: charged). False: the slice has not so much now, or the whole quota is less (then nothing is
+  // asked for). `again`: it was refused before and has waited since.
+  bool take(Nano n, const CarefulTime& t, bool again = false);
+  // A call that was not tried, since others wait before it: wanted all the same.
+  void miss(Nano n, const CarefulTime& t);
+  // Of what was taken: never used (rate), ended (concurrency), cost less (money).
+  void give_back(Nano n);
+  // More than was taken (rate, money): booked as it is.
+  void charge(Nano n);
+
+  // The next ask. Gives up first what should go, so that nothing is used that the ask no longer counts. Valid until the next change.
+  enum class Mood : std::uint8_t {
+    usual,
+    keeping,                                             // the last ask went unheard: what is given up now may be missed for long
+    leaving,                                             // gives up everything that is not in use, or charged
+  };
+  Ask ask(const CarefulTime& t, Mood mood = Mood::usual);
+  // False: an answer to an ask before the last, not taken. `sent`: `latest` when the ask was made.
+  bool accept(const Answer& answer, std::int64_t sent, const CarefulTime& t);
+
+  // How long after the last ask the next should be; nothing: there is no need of one.
+  std::optional<Duration> patience(const CarefulTime& t);
+  // A lease that is over: nothing is let through until an ask is answered. Money has none.
+  bool over(const CarefulTime& t) const { return terms_.kind != QuotaKind::money && t.latest() >= lease_end_; }
+  bool hungry() const { return refused_ > 0; }           // it refused since the last ask
+
+  const Terms& terms() const { return terms_; }
+  void set_terms(const Terms& terms) { terms_ = terms; } // of the same kind and period
+  Nano share() const { return share_; }
+  Nano used() const { return used_; }
+  Nano level(const CarefulTime& t);                      // that could be taken now
+
+ private:
+  // What was wanted of late, by quarters of a second.
+  struct Quarter {
+    std::int64_t number = -1;
+    Nano offered = 0, refused = 0, peak = 0;
+    unsigned calls = 0;
+  };
+  Quarter& quarter(const CarefulTime& t);
+  void refill(const CarefulTime& t);
+  Nano wanted(const CarefulTime& t) const;
+  Nano floor() const { return terms_.kind == QuotaKind::rate ? 0 : used_; }
+  void shrink(Nano keep, Nano& back);
+
+  Terms terms_;
+  std::string holder_;
+  std::uint64_t seq_ = 0;
+  Nano share_ = 0, target_ = 0, usable_ = 0, level_ = 0, used_ = 0, refused_ = 0;
+  std::int64_t lease_end_ = 0, refilled_ = 0;
+  __int128 part_ = 0;                                    // of a nano-unit of level, times the period
+  unsigned nodes_ = 1;
+  std::array<Quarter, 8> quarters_{};
+};
+
+}  // namespace ballast::cluster

@@ -1,0 +1,230 @@
+"""Several processes on one PostgreSQL are nodes of one installation: they see each other, share what one of them does at a time, and go on when one dies,
+stops for a while or leaves. And who may not be one is told why."""
+from __future__ import annotations
+
+import asyncio
+import collections
+import concurrent.futures
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from support.configs import one_provider
+from support.fake_upstream import ok
+from support.gateway import binary, free_port, wait_until
+
+DUTIES = {"alerts", "anchors", "batches", "provider_batches", "rollups", "schedules", "sweeps"}
+REFUSED, TAKEN_FOR_DEAD = 4, 75
+FAKETIME = next(iter(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+
+
+@pytest.fixture
+def nodes(upstream, postgres, gateway):
+    """`nodes(n)`: so many of one installation."""
+    def make(n: int, args: list[list[str]] = (), **kw) -> list:
+        url = postgres.fresh_url()
+        return [gateway({"database": url, "drain": "20s", **one_provider(upstream)}, args=args[i] if args else [], **kw) for i in range(n)]
+    return make
+
+
+def seen_by(g) -> dict[str, dict]:
+    """What this node sees, by address."""
+    answer = g.admin.get("/api/nodes")
+    assert answer.status == 200, answer.body
+    return {n["address"]: n for n in answer.json()["nodes"]}
+
+
+def of(g, other) -> dict:
+    return seen_by(g).get(f"127.0.0.1:{other.port}", {})
+
+
+def duties(g) -> dict[str, list[str]]:
+    """Who has each, as this node sees it."""
+    held: dict[str, list[str]] = {d: [] for d in DUTIES}
+    for address, node in seen_by(g).items():
+        for d in node["duties"] if node["state"] != "gone" else []:
+            held[d].append(address)
+    return held
+
+
+def spread(g, nodes: list) -> bool:
+    """Each duty has one holder, and nobody has two more than another."""
+    held = duties(g)
+    each = [sum([f"127.0.0.1:{n.port}"] == who for who in held.values()) for n in nodes]
+    return sum(each) == len(DUTIES) and max(each) - min(each) <= 1
+
+
+def until(check, seconds: float = 20) -> float:
+    """How long it took."""
+    began = time.monotonic()
+    wait_until(check, seconds)
+    return time.monotonic() - began
+
+
+def test_nodes_see_each_other_share_duties_and_go_on_without_who_dies_or_leaves(nodes):
+    a, b, c = all_ = nodes(3, args=[[], [], ["--drain-notice", "2s"]])
+    for g in all_:
+        until(lambda g=g: [n["state"] for n in seen_by(g).values()] == ["serving"] * 3)
+    assert sorted(n["slot"] for n in seen_by(a).values()) == [0, 1, 2]
+    assert len({json.dumps(sorted(n["name"] for n in seen_by(g).values())) for g in all_}) == 1
+    load = of(a, b)["load"]
+    assert load["memory_bytes"] > 1 << 20 and load["jobs"] == {"leased": 0, "ready": 0, "live": 0} and load["calls"] == 0 and load["database"]["queued"] >= 0
+    until(lambda: spread(a, all_))
+    assert a.metric("ballast_nodes", state="serving") == 3 and a.metric("ballast_node_beat_age_seconds") < 2
+    until(lambda: sum(g.metric("ballast_node_duties") for g in all_) == len(DUTIES), 5)
+    shown = a.command("nodes", "--config", str(a.file)).stdout
+    assert all(f"127.0.0.1:{g.port}" in shown for g in all_) and shown.count("serving") == 3 and " *" in shown
+    assert len(json.loads(a.command("nodes", "--json", "--config", str(a.file)).stdout)["nodes"]) == 3
+    assert a.app.get("/api/nodes").status == 403
+
+    had = set(of(a, b)["duties"])
+    assert had
+    b.kill()
+    took = until(lambda: all(of(g, b)["state"] == "gone" for g in (a, c)) and spread(c, [a, c]))
+    assert took < 3, f"dead, and its duties taken, after {took:.1f} s"
+    until(lambda: spread(a, [a, c]), 2)                   # of what c has just taken a hears with its next beat
+
+    c.process.terminate()
+    until(lambda: of(a, c)["state"] == "draining", 2)
+    assert of(c, c)["state"] in ("draining", "serving") and c.app.chat("chat").succeeded(), "who has not heard of it is served"
+    assert c.process.wait(30) == 0
+    until(lambda: of(a, c)["state"] == "gone" and spread(a, [a]), 3)
+
+    slot = of(a, b)["slot"]
+    b.start()
+    until(lambda: of(a, b).get("state") == "serving", 10)
+    assert of(a, b)["slot"] == slot, "it is the same node again"
+
+
+def test_who_was_taken_for_dead_ends_what_it_streams_and_starts_anew(upstream, nodes, tmp_path):
+    """SIGSTOP is what a long pause of a virtual machine looks like: others go on without it, and it must not go on as if nothing had been."""
+    upstream.script("model", ok(24, gap=0.25))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        a, b, c = nodes(3, args=[[], [], ["--no-rejoin"]], env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        until(lambda: spread(a, [a, b, c]))
+        told = []
+
+        def ready() -> int:
+            try:
+                while True:
+                    told.append(manager.recv(4096).decode())
+            except BlockingIOError:
+                return sum(t == f"READY=1\nSTATUS=serving on port {b.port}" for t in told)
+        assert ready() == 1
+        boot, before = of(a, b)["since"], open_files(b)
+
+        async def stream():
+            return await b.app.chat_async("chat", stream=True)
+
+        async def pause():
+            call = asyncio.create_task(stream())
+            await asyncio.sleep(1)
+            for g in (b, c):
+                g.process.send_signal(signal.SIGSTOP)
+            took = await asyncio.to_thread(until, lambda: all(of(a, g)["state"] == "gone" for g in (b, c)) and spread(a, [a]))
+            assert took < 3, f"seen dead after {took:.1f} s"
+            for g in (b, c):
+                g.process.send_signal(signal.SIGCONT)
+            await asyncio.to_thread(until, lambda: b.app.get("/readyz").json()["checks"]["member"] is False if not call.done() else True, 3)
+            return await call
+        reply = asyncio.run(pause())
+        assert reply.succeeded(), "what was under way was ended first"
+        until(lambda: of(a, b)["state"] == "serving" and of(a, b)["since"] > boot)
+        until(lambda: ready() == 2, 5)
+    assert not any("STOPPING" in t for t in told), "for its service manager it went on"
+    upstream.script("model", ok(3))
+    assert b.alive() and b.app.get("/readyz").status == 200, "the same process, for whoever watches it"
+    assert b.app.chat("chat").succeeded()
+    until(lambda: all(n <= before[what] + 2 for what, n in open_files(b).items()), 10)
+    assert not any(what.startswith("/proc/") for what in open_files(b))
+    log = b.log.read_text()
+    assert '"event":"taken_for_dead"' in log and log.count('"event":"started"') == 2
+    assert c.process.wait(30) == TAKEN_FOR_DEAD
+    c.process = None
+    until(lambda: spread(a, [a, b]))
+
+
+def open_files(g) -> collections.Counter:
+    """How many of each kind the process has: files by name, sockets and the rest by what they are."""
+    kinds = collections.Counter()
+    for fd in pathlib.Path(f"/proc/{g.process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            kinds[os.readlink(fd).partition(":[")[0]] += 1
+    return kinds
+
+
+def refusal(config: dict, folder: pathlib.Path, env: dict[str, str] | None = None) -> str:
+    """What a node that is refused says on standard error."""
+    folder.mkdir(exist_ok=True)
+    file = folder / "ballast.yaml"
+    file.write_text(json.dumps(config))
+    done = subprocess.run([binary(), "serve", "--config", str(file)], capture_output=True, text=True, timeout=60, cwd=folder, env=os.environ | (env or {}))
+    assert done.returncode == REFUSED, (done.returncode, done.stdout[-2000:], done.stderr)
+    assert done.stderr.startswith("ballast: "), done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+def test_who_may_not_be_a_node_is_told_what_to_do(nodes, postgres, tmp_path):
+    [a] = nodes(1)
+    url, free = a.config["database"], f"127.0.0.1:{free_port()}"
+
+    twice = refusal({**a.config, "listen": free}, tmp_path / "twice")
+    assert "runs already, at 127.0.0.1:" + str(a.port) in twice and "a data_dir of its own" in twice
+    assert a.alive() and of(a, a)["state"] == "serving"
+
+    other = postgres.fresh_url()
+    assert a.terminate() == 0
+    a.config["database"], a.config["data_dir"] = other, str(tmp_path / "elsewhere")
+    a.write_config()
+    a.start()                                             # makes another installation
+    stranger = refusal({**a.config, "listen": free, "data_dir": str(a.folder / "data")}, tmp_path / "stranger")
+    assert stranger.startswith("ballast: database: ") and "belongs to the installation inst_" in stranger and "Name the right database" in stranger
+
+    tables = postgres.run("SELECT count(*) FROM schema_migrations", postgres.name_of(url))
+    postgres.run("INSERT INTO schema_migrations (module, version, name, checksum, applied_ms) VALUES ('cluster', 99, 'of tomorrow', 'x', 0)", postgres.name_of(url))
+    newer = refusal({**a.config, "listen": free, "database": url, "data_dir": str(tmp_path / "newer")}, tmp_path / "newer")
+    assert "written by a newer Ballast" in newer
+    assert int(postgres.run("SELECT count(*) FROM schema_migrations", postgres.name_of(url))) == int(tables) + 1
+
+
+@pytest.mark.skipif(not FAKETIME, reason="libfaketime is not installed (apt-get install libfaketime)")
+@pytest.mark.parametrize("shift,word", [("-60s", "behind"), ("+60s", "ahead of")])
+def test_a_wrong_clock_is_refused(postgres, tmp_path, shift, word):
+    env = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    said = refusal({"listen": f"127.0.0.1:{free_port()}", "database": postgres.fresh_url(), "data_dir": str(tmp_path / "data")}, tmp_path / "wrong", env)
+    assert said.startswith("ballast: clock: ") and word in said and "NTP" in said
+
+
+def test_one_file_is_one_node_which_does_everything(upstream, gateway):
+    g = gateway(one_provider(upstream))
+    [node] = seen_by(g).values()
+    assert (node["slot"], node["state"], set(node["duties"])) == (0, "serving", DUTIES)
+    assert g.metric("ballast_nodes", state="serving") == 1 and g.metric("ballast_node_duties") == len(DUTIES) and g.metric("ballast_node_beat_age_seconds") == 0
+    threads = {(pathlib.Path(t) / "comm").read_text().strip() for t in pathlib.Path(f"/proc/{g.process.pid}/task").iterdir()}
+    assert "cluster" not in threads, "nothing beats"
+
+
+def test_a_job_comes_to_the_worker_that_waits_for_it_on_another_node(nodes):
+    """The balancer sends the submitter here and the worker there: he gets it, and what he says of it through the first is heard at the second."""
+    a, b = nodes(2)
+    until(lambda: len(seen_by(a)) == 2 and all(n["state"] == "serving" for n in seen_by(a).values()))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(lambda: b.admin.post("/api/workers/pull", {"worker": "w", "queues": ["images"], "max": 1, "wait": "20s", "lease": "30s"}).json()["tasks"])
+        time.sleep(0.3)
+        job = a.admin.post("/api/jobs", {"queue": "images", "task": "resize", "payload": {"n": 1}}).json()["id"]
+        [task] = waits.result(30)
+    assert task["id"] == job and task["task"] == "resize"
+    assert a.admin.post("/api/workers/heartbeat", {"tasks": [{"id": job, "fence": task["fence"]}], "lease": "60s"}).status == 200
+    done = a.admin.post("/api/workers/complete", {"tasks": [{"id": job, "fence": task["fence"], "output": {"ok": True}}]}).json()["tasks"]
+    assert done[0]["state"] == "done", done
+    for g in (a, b):
+        assert g.admin.get(f"/api/jobs/{job}").json()["output"] == {"ok": True}
