@@ -59,7 +59,7 @@ Node::~Node() {
 void Node::listen() {
   duties_ = std::make_unique<cluster::Duties>(
       *membership_, std::vector<std::string>{duty::alerts, duty::anchors, duty::batches, duty::provider_batches, duty::rollups, duty::schedules, duty::sweeps},
-      cluster::Duties::Listener{.gained = [this](const std::string& name) { if (life_) life_->gained(name); }, .lost = [this](const std::string& name) { if (life_) life_->lost(name); }});
+      cluster::Duties::Listener{.gained = [this](const std::string& name) { if (life_) life_->gained(name); }, .lost = {}});
   heirs_ = std::make_unique<cluster::Heirs>([this](const cluster::Member& gone, cluster::Heirs::Told told) { life_->adopt(gone, std::move(told)); }, os_seed());
   membership_->listen({.died = [this](const cluster::Member& gone) {
                          const std::lock_guard lock(mutex_);
@@ -148,7 +148,7 @@ std::string Node::load_json() {
         jobs->live = engine.board().size();
         {
           const std::lock_guard hold(jobs->mutex);
-          jobs->work = to_json(json::object{{"epoch", engine.epoch()}, {"hunger", work::hunger_json(engine.hunger())}});
+          jobs->work = to_json(work::neighbour_json(engine.epoch(), engine.hunger()));
         }
         jobs->asked = false;
       });

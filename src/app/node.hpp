@@ -60,7 +60,7 @@ class Node {
   struct Life {
     work::Engine& engine;
     net::Loop& work_loop;
-    std::function<void(const std::string&)> gained, lost;            // duties
+    std::function<void(const std::string&)> gained;                  // a duty
     cluster::Heirs::Adopt adopt;                                     // takes over what a node that is gone has left
   };
   void serve(Life life);

@@ -90,6 +90,11 @@ Result<void> Runtime::open_records() {
   auto node = Node::join(config_, {*database_, metrics_, clock_});
   if (!node) return fail(std::move(node.error()));
   node_ = std::move(*node);
+  if (!node_->membership().alone()) {
+    auto quotas = cluster::Quotas::open(config_.database, database_->dialect(), clock_, {.holder = node_->membership().boot()});
+    if (!quotas) return fail(std::move(quotas.error()));
+    quotas_ = std::move(*quotas);
+  }
   auto journal = records::CallJournal::open({.directory = config_.data_dir + "/journal",
                                              .loops = loops_of(config_),
                                              .sync_every = ms(config_.ledger.sync_every),
@@ -112,7 +117,7 @@ Result<void> Runtime::open_records() {
 Result<void> Runtime::restore_budgets() {
   loops_ = std::make_unique<net::LoopGroup>(loops_of(config_), clock_);
   client_ = std::make_unique<net::Client>(*loops_, net::ClientOptions{.tls = {.ca_file = config_.ca_file}});
-  auto wired = wire(config_, *client_, clock_, nullptr);
+  auto wired = wire(config_, *client_, clock_, nullptr, quotas_.get());
   if (!wired) return fail(std::move(wired.error()));
   wired_ = std::move(*wired);
   tell_trained(wired_->classifiers, nullptr);
@@ -288,7 +293,6 @@ void Runtime::serve() {
                 .gained = [this](const std::string& name) {
                   if (name == duty::alerts) alarms_->hurry();
                 },
-                .lost = [](const std::string&) {},
                 .adopt = [this](const cluster::Member& gone, cluster::Heirs::Told told) { workshop_->inherit(gone, std::move(told)); }});
 }
 
@@ -298,7 +302,7 @@ void Runtime::announce_drain() {
 }
 
 Result<void> Runtime::reload(Config config) {
-  auto made = wire(config, *client_, clock_, wired_.get());
+  auto made = wire(config, *client_, clock_, wired_.get(), quotas_.get());
   if (!made) return fail(std::move(made.error()));
   auto pages = server::read_pages(config.pages);
   if (!pages) return fail(std::move(pages.error()));
@@ -485,6 +489,7 @@ Runtime::~Runtime() {
   journal_.reset();
   if (anchors_) anchors_->stop();
   anchors_.reset();
+  quotas_.reset();
   node_.reset();                           // says that it is gone
   database_.reset();
 }

@@ -102,6 +102,7 @@ class Runtime {
   FirstKeys first_keys_;
   std::unique_ptr<store::Database> database_;
   std::unique_ptr<Node> node_;
+  std::unique_ptr<cluster::Quotas> quotas_;        // null: this is the only node there can be
   std::atomic<bool> anchors_last_{false};          // as it ends: the duty is handed back, what it has seen is still anchored
   std::unique_ptr<records::Anchorer> anchors_;     // of the audit trail
   std::unique_ptr<records::RollupThread> rollups_;

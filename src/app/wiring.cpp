@@ -15,7 +15,7 @@ bool same_rules(const std::vector<Rule>& a, const std::vector<Rule>& b) {
   return std::ranges::equal(a, b, [](const Rule& x, const Rule& y) { return same(x, y); });
 }
 
-Result<void> wire_limits(const Config& config, const Clock& clock, const Wired* previous, Wired& made) {
+Result<void> wire_limits(const Config& config, const Clock& clock, const Wired* previous, cluster::Quotas*, Wired& made) {
   made.limit_rules = config.limits;
   if (previous && same_rules(previous->limit_rules, config.limits)) {
     made.setup.limits = previous->setup.limits;
@@ -29,7 +29,7 @@ Result<void> wire_limits(const Config& config, const Clock& clock, const Wired* 
   return {};
 }
 
-Result<void> wire_budgets(const Config& config, const Clock& clock, const Wired* previous, Wired& made) {
+Result<void> wire_budgets(const Config& config, const Clock& clock, const Wired* previous, cluster::Quotas*, Wired& made) {
   made.budget_rules = config.budgets;
   if (previous && same_rules(previous->budget_rules, config.budgets)) {
     made.setup.budgets = previous->setup.budgets;
@@ -125,7 +125,7 @@ Result<llm::ProviderSpec> provider_spec(const ProviderConfig& config) {
   return spec;
 }
 
-Result<WiredPtr> wire(const Config& config, net::Transport& network, const Clock& clock, const Wired* previous) {
+Result<WiredPtr> wire(const Config& config, net::Transport& network, const Clock& clock, const Wired* previous, cluster::Quotas* quotas) {
   auto made = std::make_shared<Wired>();
   for (const auto& provider : config.providers)
     if (auto ok = wire_provider(provider, network, clock, previous, *made); !ok) return fail(std::move(ok.error()));
@@ -135,8 +135,8 @@ Result<WiredPtr> wire(const Config& config, net::Transport& network, const Clock
   made->classifiers = std::move(*classifiers);
   for (const auto& [name, made_here] : made->classifiers) made->setup.classifiers.emplace(name, made_here.model);
   if (auto ok = wire_routes(config, *made->setup.prices, *made); !ok) return fail(std::move(ok.error()));
-  if (auto ok = wire_limits(config, clock, previous, *made); !ok) return fail(std::move(ok.error()));
-  if (auto ok = wire_budgets(config, clock, previous, *made); !ok) return fail(std::move(ok.error()));
+  if (auto ok = wire_limits(config, clock, previous, quotas, *made); !ok) return fail(std::move(ok.error()));
+  if (auto ok = wire_budgets(config, clock, previous, quotas, *made); !ok) return fail(std::move(ok.error()));
   made->setup.ledger = config.ledger.strict ? gateway::LedgerMode::strict : gateway::LedgerMode::background;
   made->setup.require_key = config.require_key;
   made->setup.drain_on_disconnect = config.read_on_disconnect;

@@ -8,6 +8,7 @@
 
 #include "app/classifiers.hpp"
 #include "app/config.hpp"
+#include "cluster/quota.hpp"
 #include "gateway/keys.hpp"
 #include "gateway/setup.hpp"
 #include "llm/embeddings.hpp"
@@ -28,8 +29,9 @@ struct Wired {
 using WiredPtr = std::shared_ptr<const Wired>;
 
 // `network` and `clock` outlive the result. `previous`, if any, gives over its limits and budgets where their rules are the
-// same, its credentials' cool-downs, and the classifiers that are made of the same. Errors are the configuration's.
-Result<WiredPtr> wire(const Config& config, net::Transport& network, const Clock& clock, const Wired* previous);
+// same, its credentials' cool-downs, and the classifiers that are made of the same. `quotas`: where limits and budgets hold over several nodes; null: this is
+// the only one. Outlives the result. Errors are the configuration's.
+Result<WiredPtr> wire(const Config& config, net::Transport& network, const Clock& clock, const Wired* previous, cluster::Quotas* quotas = nullptr);
 
 inline gateway::SetupPtr setup_of(const WiredPtr& wired) { return {wired, &wired->setup}; }
 

@@ -6,8 +6,10 @@
 
 #include "base/log.hpp"
 #include "base/random.hpp"
+#include "cluster/members.hpp"
 #include "server/job_json.hpp"
 #include "work/approval_rows.hpp"
+#include "work/homes.hpp"
 #include "work/model_call_job.hpp"
 #include "work/signal_rows.hpp"
 #include "work/stage_classify.hpp"
@@ -57,6 +59,32 @@ std::shared_ptr<const net::EgressPolicy> policy_of(const WebhookConfig& config) 
 }
 
 json::object shown(const work::Job& job, bool whole) { return server::job_json(job, false, whole ? server::Detail::whole : server::Detail::brief); }
+
+// Who may be given jobs: those that live, serve and say what they could start.
+std::vector<work::Neighbour> neighbours_of(const cluster::Membership& me) {
+  std::vector<work::Neighbour> out;
+  const auto picture = me.picture();
+  if (!picture) return out;
+  for (const auto& seen : picture->members) {
+    if (!seen.lives || seen.member.state != cluster::MemberState::serving || seen.member.boot == me.boot()) continue;
+    const auto load = parse_json(seen.member.load, {.max_bytes = 1u << 20, .max_depth = 16});
+    const auto* said = load && load->is_object() ? load->get_object().if_contains("work") : nullptr;
+    if (auto neighbour = said ? work::neighbour_from(*said, seen.member.beats) : std::nullopt) out.push_back(std::move(*neighbour));
+  }
+  return out;
+}
+
+// Boots that own jobs and are no member that lives. Read before the members are: who begins in between is one of them.
+Result<std::vector<work::NodeBoot>> orphans(store::Tx& tx) {
+  auto boots = work::load_boots(tx);
+  if (!boots) return boots;
+  const auto members = cluster::load_members(tx);
+  if (!members) return fail(members.error());
+  std::erase_if(*boots, [&](const work::NodeBoot& b) {
+    return b.boot.empty() || std::ranges::any_of(*members, [&](const cluster::Member& m) { return m.boot == b.boot && m.state != cluster::MemberState::gone; });
+  });
+  return boots;
+}
 
 void run_on(net::Loop& loop, auto make) {
   std::binary_semaphore done{0};
@@ -179,29 +207,6 @@ void Workshop::drain(Duration patience) {
   run_on(ground_.loops.at(ground_.loops.size() - 1), [&] { return webhooks_.drain(std::max(end - engine_.home().clock().mono(), Duration::zero())); });
 }
 
-namespace {
-
-// Who may be given jobs: those that live, serve and say what they could start.
-std::vector<work::Neighbour> neighbours_of(const cluster::Membership& me) {
-  std::vector<work::Neighbour> out;
-  const auto picture = me.picture();
-  if (!picture) return out;
-  for (const auto& seen : picture->members) {
-    if (!seen.lives || seen.member.state != cluster::MemberState::serving || seen.member.boot == me.boot()) continue;
-    const auto load = parse_json(seen.member.load, {.max_bytes = 1u << 20, .max_depth = 16});
-    const auto* said = load && load->is_object() ? load->get_object().if_contains("work") : nullptr;
-    const auto* o = said ? said->if_object() : nullptr;
-    const auto* epoch = o ? o->if_contains("epoch") : nullptr;
-    const auto* hunger = o ? o->if_contains("hunger") : nullptr;
-    boost::system::error_code wrong;
-    const auto number = epoch ? epoch->to_number<std::uint32_t>(wrong) : 0;
-    if (hunger && !wrong && number > 0) out.push_back({.epoch = number, .beat = seen.member.beats, .hunger = work::hunger_from(*hunger)});
-  }
-  return out;
-}
-
-}  // namespace
-
 // Jobs go to where somebody waits for them, and come from where nobody can start them.
 Task<void> Workshop::share_work() {
   net::Loop& home = ground_.loops.at(0);
@@ -235,16 +240,23 @@ void Workshop::inherit(const cluster::Member& gone, cluster::Heirs::Told told) {
   });
 }
 
-// The one place where what a dead node has left is taken over; it may be asked for twice, and by every node.
+// The one place where what a dead node has left is taken over; it may be asked for twice, and by every node. With it whatever else is left of boots that are no
+// more: a process that joined and died before its engine began leaves jobs under a boot that no member has.
 Task<void> Workshop::inherit_on_loop(unsigned slot, std::string boot, cluster::Heirs::Told told) {
   net::Loop& home = ground_.loops.at(0);
-  const auto jobs = co_await engine_.adopt(slot, boot);
+  const auto left = co_await ground_.database.read(home, orphans);
+  std::optional<Error> wrong;
+  if (!left) wrong = left.error();
+  for (const work::NodeBoot& dead : left ? *left : std::vector<work::NodeBoot>{}) {
+    const auto jobs = co_await engine_.adopt(dead.node, dead.boot);
+    if (!jobs) wrong = jobs.error();
+    if (jobs && *jobs > 0) log::info("node_inherited", {{"slot", dead.node}, {"boot", dead.boot}, {"jobs", *jobs}});
+  }
   const auto released = co_await ground_.database.write(home, [&](store::Tx& tx) { return work::release_outbox(tx, slot, home.clock().wall()); });
-  const bool done = jobs && released;
-  if (!done) log::warn("node_not_inherited", {{"slot", slot}, {"boot", boot}, {"why", (jobs ? released.error() : jobs.error()).message}});
-  if (jobs && *jobs > 0) log::info("node_inherited", {{"slot", slot}, {"boot", boot}, {"jobs", *jobs}});
+  if (!released) wrong = released.error();
+  if (wrong) log::warn("node_not_inherited", {{"slot", slot}, {"boot", boot}, {"why", wrong->message}});
   if (released && *released > 0) webhooks_.poke();
-  told(done);
+  told(!wrong);
 }
 
 void Workshop::sweep_approvals(WallTime now) {

@@ -9,10 +9,12 @@ namespace {
 
 double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 
-// What a member wrote: of another version, perhaps.
+// What a member wrote: of another version, perhaps. What engines say to each other is left out.
 json::value load_of(const cluster::Member& m) {
   auto load = parse_json(m.load);
-  return load && load->is_object() ? std::move(*load) : json::value(json::object{});
+  if (!load || !load->is_object()) return json::object{};
+  load->as_object().erase("work");
+  return std::move(*load);
 }
 
 json::array nodes_json(const cluster::Picture& picture, const std::vector<cluster::Duty>& duties) {

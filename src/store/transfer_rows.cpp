@@ -41,6 +41,19 @@ bool TransferTable::sortable() const {
   return !key.empty() && std::ranges::all_of(key, sorts);
 }
 
+std::vector<TransferTable> tables_in(const Rows& rows, Kind (*kind_of)(std::string_view type)) {
+  std::vector<TransferTable> out;
+  for (const Row r : rows) {
+    if (out.empty() || out.back().name != r.text(0)) out.push_back({.name = r.string(0), .columns = {}, .key = {}});
+    TransferTable& table = out.back();
+    const auto place = static_cast<std::size_t>(r.integer(3));
+    if (place > table.key.size()) table.key.resize(place);
+    if (place) table.key[place - 1] = table.columns.size();
+    table.columns.push_back({r.string(1), kind_of(r.text(2))});
+  }
+  return out;
+}
+
 Key key_of(const TransferTable& table, const Row& row) {
   Key out;
   out.reserve(table.key.size());

@@ -24,6 +24,9 @@ struct TransferTable {
   bool sortable() const;                     // by a key of integers, texts and bytes, which both databases sort alike
 };
 
+// Of a catalogue's rows (table, column, its type's name, its place in the primary key from 1 or 0), each table's columns together and in their order.
+std::vector<TransferTable> tables_in(const Rows& rows, Kind (*kind_of)(std::string_view type));
+
 struct KeyCell {
   Kind kind = Kind::integer;
   std::int64_t integer = 0;

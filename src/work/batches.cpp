@@ -10,7 +10,6 @@ namespace ballast::work {
 namespace {
 
 constexpr Duration kTryAgain = std::chrono::seconds(1), kLook = std::chrono::seconds(30);
-constexpr Duration kRecount = std::chrono::seconds(3);
 constexpr Duration kCount = std::chrono::seconds(2);      // and longer for long batches: each count reads all of one's lines
 constexpr std::size_t kPiecesAtOnce = 2;                 // of the input: what is parsed without a pause
 constexpr std::size_t kSubmitted = 500, kSubmittedBytes = 8u << 20;
@@ -39,7 +38,6 @@ void Batches::adopt(Batch batch, std::optional<BatchCounts> counts, std::uint64_
   if (counts) live->batch.counts = *counts;
   live->left = left;
   live->ticket = ++tickets_;
-  live->counted = engine_.home().clock().mono();
   live_.emplace(live->batch.id, std::move(live));
 }
 
@@ -81,7 +79,7 @@ Task<void> Batches::follow() {
   feed_.leave(ticket);
 }
 
-// What others made since, and how each of this node's stands.
+// What others made since, or wish to be cancelled.
 Task<Result<void>> Batches::look() {
   auto rows = co_await engine_.database().read(engine_.home(), [](store::Tx& tx) { return live_batches(tx); });
   if (!rows) co_return std::unexpected(std::move(rows.error()));
@@ -90,31 +88,21 @@ Task<Result<void>> Batches::look() {
   co_return Result<void>{};
 }
 
-// Whether somebody wishes it cancelled, and how far it has come: jobs end on any node.
 Task<Result<void>> Batches::look_at(Batch row) {
   const JobId id = row.id;
-  const MonoTime moment = engine_.home().clock().mono();
-  const auto at = live_.find(id);
-  const std::shared_ptr<Live> live = at == live_.end() ? nullptr : at->second;
-  if (live && row.state == BatchState::cancelling && live->batch.state < BatchState::finalizing) {
-    live->doubtful = true;
-    feed_.notify(id);
-  }
-  const bool runs = live && live->batch.state == BatchState::in_progress && live->batch.submitted && row.submitted;
-  if (live && (!runs || moment - live->counted < kRecount)) co_return Result<void>{};
-  const auto l = co_await engine_.database().read(engine_.home(), [id](store::Tx& tx) { return count_lines(tx, id); });
-  if (!l) co_return std::unexpected(l.error());
-  if (!live) {
-    if (ending() || live_.contains(id)) co_return Result<void>{};
-    take_up({std::move(row), *l});
-    drivers_.spawn(drive(live_.at(id)));
+  if (const auto at = live_.find(id); at != live_.end()) {
+    Live& live = *at->second;
+    if (row.state == BatchState::cancelling && live.batch.state < BatchState::finalizing) {
+      live.doubtful = true;
+      feed_.notify(id);
+    }
     co_return Result<void>{};
   }
-  live->counted = moment;
-  live->left = l->total - l->completed - l->failed - l->missing;
-  live->batch.counts.completed = l->completed;
-  live->batch.counts.failed = l->failed + l->missing;
-  if (live->left == 0) feed_.notify(id);
+  const auto lines = co_await engine_.database().read(engine_.home(), [id](store::Tx& tx) { return count_lines(tx, id); });
+  if (!lines) co_return std::unexpected(lines.error());
+  if (ending() || live_.contains(id)) co_return Result<void>{};
+  take_up({std::move(row), *lines});
+  drivers_.spawn(drive(live_.at(id)));
   co_return Result<void>{};
 }
 

@@ -69,7 +69,6 @@ class Batches {
     bool cancel = false;                     // wished
     bool called_off = false;                 // and all that could be ended at once was
     std::uint64_t ticket = 0;
-    MonoTime counted{};                      // when its lines were, where jobs end on other nodes too
   };
   struct Lines;
   struct Paper;

@@ -25,15 +25,6 @@ std::string name_from(const json::object& from, std::string_view name) {
   return v && v->is_string() && v->as_string().size() <= kMaxName ? std::string(v->as_string()) : std::string();
 }
 
-}  // namespace
-
-json::object hunger_json(const Hunger& hunger) {
-  json::array pulls;
-  for (const Hunger::Pull& p : std::span(hunger.pulls).first(std::min(hunger.pulls.size(), kMostPulls)))
-    pulls.push_back(json::object{{"queue", p.queue}, {"task", p.task}, {"most", p.most}});
-  return json::object{{"local", hunger.local}, {"pulls", std::move(pulls)}};
-}
-
 Hunger hunger_from(const json::value& said) {
   Hunger hunger;
   const auto* object = said.if_object();
@@ -49,6 +40,25 @@ Hunger hunger_from(const json::value& said) {
     if (!pull.queue.empty() && pull.most > 0) hunger.pulls.push_back(std::move(pull));
   }
   return hunger;
+}
+
+}  // namespace
+
+json::object neighbour_json(std::uint32_t epoch, const Hunger& hunger) {
+  json::array pulls;
+  for (const Hunger::Pull& p : std::span(hunger.pulls).first(std::min(hunger.pulls.size(), kMostPulls)))
+    pulls.push_back(json::object{{"queue", p.queue}, {"task", p.task}, {"most", p.most}});
+  return json::object{{"epoch", epoch}, {"hunger", {{"local", hunger.local}, {"pulls", std::move(pulls)}}}};
+}
+
+std::optional<Neighbour> neighbour_from(const json::value& said, std::uint64_t beat) {
+  const auto* o = said.if_object();
+  const auto* epoch = o ? o->if_contains("epoch") : nullptr;
+  boost::system::error_code wrong;
+  const auto number = epoch ? epoch->to_number<std::uint32_t>(wrong) : 0;
+  if (wrong || number == 0) return std::nullopt;
+  const auto* hunger = o->if_contains("hunger");
+  return Neighbour{.epoch = number, .beat = beat, .hunger = hunger ? hunger_from(*hunger) : Hunger{}};
 }
 
 // Lanes take turns, and neighbours within a lane, so that one queue does not feed on all hands and one hand not on all jobs.

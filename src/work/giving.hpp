@@ -6,6 +6,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,16 +29,16 @@ struct Hunger {
   std::vector<Pull> pulls;
   friend bool operator==(const Hunger&, const Hunger&) = default;
 };
-// A member of the beat's load. What is more than `kMostPulls` is not said.
-json::object hunger_json(const Hunger& hunger);
-// Of another node, perhaps of another version: what cannot be read is no hunger.
-Hunger hunger_from(const json::value& said);
-
 struct Neighbour {                                       // a living node that takes work, and is not this one
   std::uint32_t epoch = 0;                               // Engine::epoch there
   std::uint64_t beat = 0;
   Hunger hunger;
 };
+// What a node says of itself to those who would give to it. Of the pulls what is more than `kMostPulls` is not said.
+json::object neighbour_json(std::uint32_t epoch, const Hunger& hunger);
+// As another node said it, perhaps of another version, in its beat of that number: without an epoch it is none, and what cannot be read of its hunger is no hunger.
+std::optional<Neighbour> neighbour_from(const json::value& said, std::uint64_t beat);
+
 struct Gift {
   std::uint32_t to = 0;
   std::vector<JobId> jobs;

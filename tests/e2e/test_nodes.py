@@ -6,6 +6,7 @@ import asyncio
 import collections
 import concurrent.futures
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -27,9 +28,9 @@ FAKETIME = next(iter(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"
 
 @pytest.fixture
 def nodes(upstream, postgres, gateway):
-    """`nodes(n)`: so many of one installation."""
-    def make(n: int, args: list[list[str]] = (), **kw) -> list:
-        url = postgres.fresh_url()
+    """`nodes(n)`: so many of one installation; of another one's, if `url` is its."""
+    def make(n: int, args: list[list[str]] = (), url: str = "", **kw) -> list:
+        url = url or postgres.fresh_url()
         return [gateway({"database": url, "drain": "20s", **one_provider(upstream)}, args=args[i] if args else [], **kw) for i in range(n)]
     return make
 
@@ -213,13 +214,26 @@ def test_one_file_is_one_node_which_does_everything(upstream, gateway):
     assert "cluster" not in threads, "nothing beats"
 
 
+def test_what_a_node_left_is_found_though_its_next_process_died_before_it_began(nodes):
+    """The second process of the folder has the node's place and nothing of its jobs: they are still of the first, whom no node knows any more."""
+    [b] = nodes(1)
+    job = b.admin.post("/api/jobs", {"queue": "images", "task": "resize"}).json()["id"]
+    b.kill()
+    with open(b.folder / "data" / "journal" / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = b.command("serve", "--config", str(b.file), check=False)
+    assert second.returncode not in (0, REFUSED) and "journal" in second.stderr, second.stderr
+    [c] = nodes(1, url=b.config["database"])
+    [task] = c.admin.post("/api/workers/pull", {"worker": "w", "queues": ["images"], "max": 1, "wait": "20s", "lease": "30s"}).json()["tasks"]
+    assert task["id"] == job
+
+
 def test_a_job_comes_to_the_worker_that_waits_for_it_on_another_node(nodes):
     """The balancer sends the submitter here and the worker there: he gets it, and what he says of it through the first is heard at the second."""
     a, b = nodes(2)
     until(lambda: len(seen_by(a)) == 2 and all(n["state"] == "serving" for n in seen_by(a).values()))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         waits = pool.submit(lambda: b.admin.post("/api/workers/pull", {"worker": "w", "queues": ["images"], "max": 1, "wait": "20s", "lease": "30s"}).json()["tasks"])
-        time.sleep(0.3)
         job = a.admin.post("/api/jobs", {"queue": "images", "task": "resize", "payload": {"n": 1}}).json()["id"]
         [task] = waits.result(30)
     assert task["id"] == job and task["task"] == "resize"

@@ -90,16 +90,7 @@ class PostgresSide final : public TransferSide {
                     "LEFT JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisprimary "
                     "WHERE c.relkind = 'r' AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) ORDER BY c.relname, a.attnum", {});
     if (!rows) return std::unexpected(rows.error());
-    std::vector<TransferTable> out;
-    for (const Row r : *rows) {
-      if (out.empty() || out.back().name != r.text(0)) out.push_back({.name = r.string(0), .columns = {}, .key = {}});
-      TransferTable& table = out.back();
-      const auto place = static_cast<std::size_t>(r.integer(3));
-      if (place > table.key.size()) table.key.resize(place);
-      if (place) table.key[place - 1] = table.columns.size();
-      table.columns.push_back({r.string(1), kind_of(r.text(2))});
-    }
-    return out;
+    return tables_in(*rows, kind_of);
   }
 
   Result<std::uint64_t> rows_about(const TransferTable& table) override {

@@ -65,16 +65,7 @@ class SqliteSide final : public TransferSide {
     auto rows = run("SELECT m.name, p.name, p.type, p.pk FROM sqlite_master AS m, pragma_table_info(m.name) AS p "
                     "WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY m.name, p.cid", {});
     if (!rows) return std::unexpected(rows.error());
-    std::vector<TransferTable> out;
-    for (const Row r : *rows) {
-      if (out.empty() || out.back().name != r.text(0)) out.push_back({.name = r.string(0), .columns = {}, .key = {}});
-      TransferTable& table = out.back();
-      const auto place = static_cast<std::size_t>(r.integer(3));
-      if (place > table.key.size()) table.key.resize(place);
-      if (place) table.key[place - 1] = table.columns.size();
-      table.columns.push_back({r.string(1), kind_of(r.text(2))});
-    }
-    return out;
+    return tables_in(*rows, kind_of);
   }
 
   Result<std::uint64_t> rows_about(const TransferTable& table) override {

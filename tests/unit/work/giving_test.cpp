@@ -77,18 +77,33 @@ TEST(Giving, AnExternalWorkerIsGivenItsTasksAlone) {
     for (const JobId id : g.jobs) EXPECT_TRUE(all.insert(id).second) << "given twice";
 }
 
+Hunger heard(const json::value& hunger) {
+  const auto neighbour = neighbour_from(json::object{{"epoch", 9}, {"hunger", hunger}}, 4);
+  return neighbour ? neighbour->hunger : Hunger{.local = 999, .pulls = {}};
+}
+
 TEST(Giving, AHungerIsReadAsItWasSaid) {
   Hunger hunger{.local = 3, .pulls = {{"q", "resize", 2}, {"q", "", 9}}};
-  EXPECT_EQ(hunger_from(hunger_json(hunger)), hunger);
-  EXPECT_EQ(hunger_from(hunger_json({})), Hunger{});
+  const auto read = neighbour_from(neighbour_json(7, hunger), 12);
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->epoch, 7u);
+  EXPECT_EQ(read->beat, 12u);
+  EXPECT_EQ(read->hunger, hunger);
+  EXPECT_EQ(neighbour_from(neighbour_json(7, {}), 12)->hunger, Hunger{});
   hunger.pulls.resize(200, {"q", "x", 1});
-  EXPECT_EQ(hunger_from(hunger_json(hunger)).pulls.size(), kMostPulls);
+  EXPECT_EQ(neighbour_from(neighbour_json(7, hunger), 12)->hunger.pulls.size(), kMostPulls);
+}
+
+TEST(Giving, WhoHasNoEpochIsNoNeighbour) {
+  for (const char* text : {"null", "7", "[]", "{}", R"({"epoch":0})", R"({"epoch":-1})", R"({"epoch":"9"})", R"({"epoch":4294967296})", R"({"hunger":{"local":3}})"})
+    EXPECT_FALSE(neighbour_from(boost::json::parse(text), 1)) << text;
+  EXPECT_EQ(neighbour_from(boost::json::parse(R"({"epoch":3})"), 1)->hunger, Hunger{});
 }
 
 TEST(Giving, WhatCannotBeReadIsNoHunger) {
   for (const char* text : {"null", "7", "[]", R"({"local":-1})", R"({"local":"many","pulls":{}})", R"({"pulls":[1,{},{"queue":"","most":4},{"queue":"q","most":0},{"queue":["q"],"most":1}]})"})
-    EXPECT_EQ(hunger_from(boost::json::parse(text)), Hunger{}) << text;
-  const auto odd = hunger_from(boost::json::parse(R"({"local":99999999999999,"pulls":[{"queue":")" + std::string(500, 'q') + R"(","most":1}],"later":true})"));
+    EXPECT_EQ(heard(boost::json::parse(text)), Hunger{}) << text;
+  const auto odd = heard(boost::json::parse(R"({"local":99999999999999,"pulls":[{"queue":")" + std::string(500, 'q') + R"(","most":1}],"later":true})"));
   EXPECT_EQ(odd.local, 0u);
   EXPECT_TRUE(odd.pulls.empty());
 }
