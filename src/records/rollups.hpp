@@ -69,12 +69,15 @@ struct Figures {
   friend bool operator==(const Figures&, const Figures&) = default;
 };
 
+enum class Rank : std::uint8_t { calls, spend };         // spend: what was incurred; users are ranked by their calls all the same
+
 struct SeriesQuery {
   WallTime from{}, to{};                       // [from, to)
   Duration step{};                             // a whole number of minutes; zero: one bucket
   std::vector<std::pair<Dimension, std::string>> where;   // all must hold
   std::optional<Dimension> by;                 // nothing: one group named ""
-  std::size_t groups = 10;                     // the largest by calls over the range, equal ones by name; the others are added up as "other"; at most 1,000
+  std::size_t groups = 10;                     // the largest over the range, equal ones by name; the others are added up as "other"; at most 1,000
+  Rank rank = Rank::calls;                     // by which they are the largest
   // With `by`: these groups, each once and in this order, and no others; not added up either. Read together for little more than one. At most 1,000.
   std::vector<std::string> names;
   bool errors = false;                         // fill Series::errors too

@@ -40,6 +40,10 @@ struct Amount {
   std::string_view bytes;
   const Figures* figures = nullptr;
   std::uint64_t calls() const { return figures ? figures->calls : calls_of(bytes); }
+  std::uint64_t weight(Rank rank) const {
+    if (rank == Rank::calls) return calls();
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(0, figures ? figures->incurred_nano : incurred_of(bytes)));
+  }
   bool add_to(Figures& sum) const {
     if (!figures) return add_figures(sum, bytes);
     sum += *figures;
@@ -97,6 +101,7 @@ class Reading {
   }
   Result<void> visit(store::Tx& tx, const Visit& visit) { return visit_part(tx, {.form = form_, .section = section_, .mask = {}, .at_once = every_user() ? 4u : 64u}, visit); }
 
+  Rank rank() const { return query_.rank; }
   // By user, of all calls.
   bool every_user() const { return form_ == Form::users && !user_; }
   // The same of these users, and maybe of others.
@@ -368,17 +373,17 @@ Result<std::vector<std::string>> largest(store::Tx& tx, Reading& reading, std::s
     more = calls.size() > limit;
     return calls.largest(limit);
   }
-  std::unordered_map<std::string, std::uint64_t, StringHash, std::equal_to<>> calls;
-  const Visit count = [&](std::size_t, std::string_view name, const Amount& amount) {
-    auto at = calls.find(name);
-    if (at == calls.end()) at = calls.emplace(name, 0).first;
-    at->second += amount.calls();
+  std::unordered_map<std::string, std::uint64_t, StringHash, std::equal_to<>> weights;
+  const Visit weigh = [&](std::size_t, std::string_view name, const Amount& amount) {
+    auto at = weights.find(name);
+    if (at == weights.end()) at = weights.emplace(name, 0).first;
+    if (const std::uint64_t more_of_it = amount.weight(reading.rank()); __builtin_add_overflow(at->second, more_of_it, &at->second)) at->second = UINT64_MAX;
     return true;
   };
-  if (auto told = reading.visit(tx, count); !told) return std::unexpected(told.error());
-  if (calls.size() > kMostNames) return std::unexpected(too_much("by"));
+  if (auto told = reading.visit(tx, weigh); !told) return std::unexpected(told.error());
+  if (weights.size() > kMostNames) return std::unexpected(too_much("by"));
   std::vector<std::pair<std::uint64_t, std::string_view>> all;
-  for (const auto& [name, n] : calls) all.emplace_back(n, name);
+  for (const auto& [name, n] : weights) all.emplace_back(n, name);
   std::ranges::sort(all, [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
   more = all.size() > limit;
   std::vector<std::string> out;

@@ -320,9 +320,10 @@ bool read_cells(std::string_view plain, const std::function<void(std::vector<std
 
 std::uint64_t calls_of(std::string_view figures) { return ByteReader(figures).varint(); }
 
-bool add_figures(Figures& sum, std::string_view figures) {
-  ByteReader r(figures);
-  Figures f;
+namespace {
+
+// All but the sketches and what follows them; the mask.
+std::uint64_t read_counts(ByteReader& r, Figures& f) {
   f.calls = r.varint();
   const std::uint64_t mask = r.varint();
   for (unsigned i = 0; i < 5; ++i)
@@ -331,6 +332,22 @@ bool add_figures(Figures& sum, std::string_view figures) {
     if (mask >> (kTokenBit + i) & 1) f.tokens.*kTokens[i] = r.varint();
   for (unsigned i = 0; i < 3; ++i)
     if (mask >> (kMoneyBit + i) & 1) f.*kMoney[i] = r.zigzag();
+  return mask;
+}
+
+}  // namespace
+
+std::int64_t incurred_of(std::string_view figures) {
+  ByteReader r(figures);
+  Figures f;
+  read_counts(r, f);
+  return f.incurred_nano;
+}
+
+bool add_figures(Figures& sum, std::string_view figures) {
+  ByteReader r(figures);
+  Figures f;
+  const std::uint64_t mask = read_counts(r, f);
   const bool good = !(mask >> kLatencyBit & 1) || read(r, f.latency);
   if (!good || ((mask >> kFirstTokenBit & 1) && !read(r, f.first_token))) return false;
   if (mask >> kRoutingSavedBit & 1) f.routing_saved_nano = r.zigzag();

@@ -135,6 +135,7 @@ using OnCell = std::function<void(const CellKey& key, std::string_view figures)>
 bool read_cells(std::string_view plain, const std::function<void(std::vector<std::string_view>&&)>& names, const OnCell& cell);
 // The figures of an entry; its calls alone are the first number.
 std::uint64_t calls_of(std::string_view figures);
+std::int64_t incurred_of(std::string_view figures);              // without what follows it, whole or not
 bool add_figures(Figures& sum, std::string_view figures);
 bool decode_sums(std::string_view plain, Rollup& into);
 bool decode_section(std::string_view plain, Section& into);

@@ -38,8 +38,9 @@ Result<Span> span_of(const net::RequestHead& request, WallTime now, Duration usu
   return s;
 }
 
-Result<records::Series> series_of(store::Tx& tx, Span span, WallTime now, Duration step, std::optional<Dimension> by = {}, std::size_t groups = 10) {
-  records::SeriesQuery q{.from = span.from, .to = span.to, .step = step, .by = by, .groups = groups, .errors = !by};
+Result<records::Series> series_of(store::Tx& tx, Span span, WallTime now, Duration step, std::optional<Dimension> by = {}, std::size_t groups = 10,
+                                  records::Rank rank = records::Rank::calls) {
+  records::SeriesQuery q{.from = span.from, .to = span.to, .step = step, .by = by, .groups = groups, .rank = rank, .errors = !by};
   // As the chart of this range does, so that what stands beside it is of the same calls.
   if (chart_step(span.from, span.to, kChartBuckets) % hours(1) == Duration::zero()) widen_to_hours(q, now);
   auto told = records::range(tx, q);
@@ -234,7 +235,7 @@ Task<void> money(net::Exchange& exchange, const Parts& parts) {
     if (!earlier) return fail(std::move(earlier.error()));
     Bill out{.days = std::move(*days), .before = std::move(*earlier), .by = {}, .history = {}};
     for (const auto& [name, dimension] : kBy) {
-      auto by = series_of(tx, *span, now, {}, dimension, kNamed);
+      auto by = series_of(tx, *span, now, {}, dimension, kNamed, records::Rank::spend);
       if (!by) return fail(std::move(by.error()));
       out.by.push_back(std::move(*by));
     }

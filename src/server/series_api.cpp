@@ -39,6 +39,10 @@ Result<records::SeriesQuery> read_series(const net::RequestHead& request, WallTi
     if (errors != "true" && errors != "false") return fail(ErrorCode::caller_invalid_request, "must be true or false", "errors");
     q.errors = errors == "true";
   }
+  if (const std::string rank = query(request, "rank"); !rank.empty()) {
+    if (rank != "calls" && rank != "spend") return fail(ErrorCode::caller_invalid_request, "must be calls or spend", "rank");
+    q.rank = rank == "spend" ? records::Rank::spend : records::Rank::calls;
+  }
   const auto groups = query_count(request, "groups", q.groups, 1, 1'000);
   if (!groups) return fail(groups.error());
   q.groups = *groups;

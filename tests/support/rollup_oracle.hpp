@@ -65,15 +65,25 @@ inline void expect_exact(const Result<Series>& series, const SeriesQuery& q, con
   EXPECT_TRUE(series->total == total) << told << ": " << series->total.calls << " calls for " << total.calls << ", " << series->total.incurred_nano << " for " << total.incurred_nano;
   Figures rest, rest_told;
   std::size_t named = 0;
+  // Whoever is named has no less than who is not; users are found by their calls.
+  const bool by_spend = q.rank == records::Rank::spend && q.by != Dimension::user;
+  const auto weight = [&](const Figures& f) { return by_spend ? static_cast<std::uint64_t>(f.incurred_nano) : f.calls; };
+  std::uint64_t least = UINT64_MAX;
   for (const SeriesGroup& g : series->groups) {
     if (g.rest) rest_told = g.total;
     else if (g.total.calls) ++named;
+    if (!g.rest) EXPECT_LE(weight(g.total), least) << told << ": largest first";
+    if (!g.rest) least = weight(g.total);
     for (std::size_t i = 0; !g.rest && i < g.buckets.size(); ++i)
       EXPECT_TRUE(g.buckets[i] == groups[g.name][i]) << told << " " << g.name << " " << i << ": " << g.buckets[i].calls << " for " << groups[g.name][i].calls;
     if (!g.rest) groups.erase(g.name);
   }
-  for (const auto& [name, buckets] : groups)
-    for (const auto& [bucket, f] : buckets) rest += f;
+  for (const auto& [name, buckets] : groups) {
+    Figures one;
+    for (const auto& [bucket, f] : buckets) one += f;
+    EXPECT_LE(weight(one), least) << told << ": " << name;
+    rest += one;
+  }
   EXPECT_TRUE(rest == rest_told) << told;
   EXPECT_LE(named, q.groups);
 }
@@ -85,6 +95,7 @@ inline CallRecord random_call(std::uint64_t n, SeededRandom& random, std::int64_
   c.feature = random.below(2) ? "search" : "chat";
   c.model = random.below(2) ? "gpt-5-mini" : "haiku";
   c.latency_us = 1'000 + random.below(5'000'000);
+  c.incurred_nano = static_cast<std::int64_t>(random.below(1'000'000));
   c.charges.clear();
   c.status = static_cast<CallStatus>(random.below(3));
   if (c.status == CallStatus::failed) c.error = random.below(2) ? "provider_overloaded" : "provider_timeout";

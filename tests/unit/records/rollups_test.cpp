@@ -410,6 +410,7 @@ TEST_P(RollupsTest, ARangeIsExactAtAnyMoment) {
     }
     SeriesQuery q{.from = at(-30 * kHour), .to = at(0), .step = std::chrono::hours(random.below(3) * 3), .groups = 1 + random.below(40)};
     if (random.below(3)) q.by = static_cast<Dimension>(random.below(kDimensions));
+    if (random.below(2)) q.rank = Rank::spend;
     if (q.by != Dimension::user && random.below(2)) q.where = {{Dimension::model, "haiku"}};
     expect_exact(q, calls, fmt::format("round {}", round));
     if (HasFailure()) return;

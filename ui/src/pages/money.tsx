@@ -21,7 +21,7 @@ export default function MoneyPage() {
   const options = { refreshMs: range.live ? Math.max(15_000, refreshMs(range.seconds)) : 0 }
   const { data, error, reload } = useApi<MoneyAnswer>('/api/money', rangeQuery(range), options)
   // Flows are added up, and no dimension of the series.
-  const series = useApi<Series>(by === 'flow' ? null : '/api/series', { ...rangeQuery(range), by, groups: 7, errors: false }, options)
+  const series = useApi<Series>(by === 'flow' ? null : '/api/series', { ...rangeQuery(range), by, rank: 'spend', groups: 7, errors: false }, options)
   return (
     <Page title="Money" actions={<RangePicker compare={false} />}>
       <ErrorBox error={error} retry={reload} />
