@@ -16,7 +16,7 @@ inline void name_this_thread(std::string_view name) {
   (void)::pthread_setname_np(::pthread_self(), cut.data());
 }
 
-// The calling thread's work can wait for everybody else's: where there are fewer cores than work, it gets about a tenth of one.
-inline void yield_this_thread() { (void)::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 10); }
+// The calling thread's work can wait for everybody else's: where there are fewer cores than work, it gets a hundredth or two of one.
+inline void yield_this_thread() { (void)::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19); }
 
 }  // namespace ballast

@@ -142,6 +142,13 @@ Recorder::~Recorder() {
   thread_.join();
 }
 
+bool Recorder::full() {
+  const std::uint64_t taken = taken_.load(std::memory_order_acquire);   // before what was offered, which then is never less
+  if (offered_.load(std::memory_order_relaxed) - taken < options_.calls) return false;
+  dropped_.add();
+  return true;
+}
+
 bool Recorder::offer(Recording&& recording) {
   const std::size_t bytes = bytes_of(recording);
   if (waiting_bytes_.fetch_add(bytes) + bytes > options_.bytes) {

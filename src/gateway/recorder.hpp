@@ -69,6 +69,8 @@ class Recorder {
   ~Recorder();                                    // writes what waits
   // Any thread. False: dropped, and counted.
   bool offer(Recording&& recording);
+  // Whether an offer would find no room for one more call: then it need not be made up, and is dropped and counted by this. Any thread.
+  bool full();
   void retention(Duration keep) { retention_ns_.store(keep.count(), std::memory_order_relaxed); }
   // Until what was offered before is written or given up; at most `patience`. For readers that want to see what has just ended.
   Task<void> settled(Scheduler& loop, Duration patience);

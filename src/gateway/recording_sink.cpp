@@ -61,6 +61,7 @@ void RecordingSink::arm(std::shared_ptr<const RecordRule> rule, const Call& call
 
 void RecordingSink::finish(const Call& call, const records::CallRecord& record, Recorder& recorder) {
   if (!rule_ || (!chosen_ && record.status != records::CallStatus::failed)) return;
+  if (recorder.full()) return;
   const bool caller_heard_all = whole_ && record.status != records::CallStatus::cancelled && !(streamed_ && !error_.empty());
   Recording r{.call = {.id = record.id, .user = record.user, .key_id = record.key_id, .at = record.arrived, .full = rule_->mode == RecordMode::full,
                        .redacted = false, .truncated = false, .whole = caller_heard_all, .request = {}, .reply = {}},

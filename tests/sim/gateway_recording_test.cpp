@@ -202,6 +202,10 @@ TEST(GatewayRecording, WhatHasNoRoomIsCounted) {
   EXPECT_FALSE(small.offer(std::move(big)));
   EXPECT_EQ(l.counted("dropped"), 1u);
   EXPECT_TRUE(small.idle());
+  EXPECT_FALSE(small.full());
+  Recorder none(*l.database, l.house.clock, l.house.registry, {.calls = 0, .retention = Duration::zero()});
+  EXPECT_TRUE(none.full()) << "so nobody makes a copy for it";
+  EXPECT_EQ(l.counted("dropped"), 2u);
 }
 
 TEST(GatewayRecording, WhatIsNoJsonIsANote) {
