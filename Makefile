@@ -11,7 +11,7 @@ QUESTIONS ?= ../shared/data/text-to-sql
 
 BALLAST := build/release/src/ballast
 
-.PHONY: help run build deb test bench eval eval-intents eval-questions profile lint format extended fuzz real docs deps clean
+.PHONY: help run build deb test bench eval eval-intents eval-questions profile lint format extended fuzz chaos real docs deps clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,11 @@ extended:  ## ThreadSanitizer, long crash runs, soaks, short fuzzing of each tar
 fuzz:  ## libFuzzer on each target, FUZZ_SECONDS (60) each
 	@tools/deps.sh build
 	@tools/fuzz.sh
+
+chaos:  ## three nodes and their database, with its replica, shaken for ten minutes and judged from outside; ARGS="--seed N" repeats a run
+	@tools/deps.sh test
+	@tools/build.sh release ballast
+	@python3 tests/chaos/run.py --long $(ARGS)
 
 real:  ## the gateway in front of a real model on this machine
 	@tools/deps.sh test

@@ -6,10 +6,11 @@
 #include <iostream>
 #include <semaphore>
 
+#include "app/backup.hpp"
 #include "app/cli.hpp"
 #include "app/progress.hpp"
+#include "gateway/shared_books.hpp"
 #include "records/journal.hpp"
-#include "records/migrations.hpp"
 
 namespace ballast::app {
 
@@ -212,11 +213,11 @@ Result<void> Access::open_database() {
   }
   auto database = store::open_database(config_.database);
   if (!database) return fail(std::move(database.error()));
-  if (auto migrated = (*database)->migrate(records::migrations()); !migrated) return migrated;
+  if (auto migrated = (*database)->migrate(all_migrations()); !migrated) return migrated;
   // Calls that a killed server left in its journal belong to the answer. A journal in use is imported by its owner.
   const std::string folder = config_.data_dir + "/journal";
   if (fs::exists(folder)) {
-    if (auto journal = records::CallJournal::open({.directory = folder, .segment_bytes = 1u << 20})) {
+    if (auto journal = records::CallJournal::open({.directory = folder, .segment_bytes = 1u << 20, .charged = gateway::note_charges})) {
       if (auto imported = (*journal)->import_all(**database); !imported) complain(imported.error());
     }
   }

@@ -2,8 +2,10 @@
 
 #include <semaphore>
 
+#include "gateway/shared_books.hpp"
 #include "watch/source.hpp"
 #include "work/job_rows.hpp"
+#include "work/lost_commits.hpp"
 #include "work/outbox_rows.hpp"
 
 namespace ballast::app {
@@ -11,6 +13,7 @@ namespace ballast::app {
 namespace {
 
 constexpr std::size_t kMostDead = 10'000;
+constexpr Duration kLostCounted = std::chrono::hours(24 * 7);
 constexpr unsigned kIdsOfAlerts = work::kMaxNode;   // notices take ids that no node's jobs have
 
 double usd(Money m) { return static_cast<double>(m.nano) * 1e-9; }
@@ -34,7 +37,7 @@ Result<void> Alarms::owe(store::Tx& tx, const watch::Receiver& receiver, const s
 
 void Alarms::poke() { ground_.shop.door().webhooks().poke(); }
 
-// What the engine's loop knows, if it answers in time: a loop that is stuck must not stop the watch.
+// What the engine's loop knows, if it answers in time: a loop that is stuck must not stop the watch. And what other nodes say of theirs.
 void Alarms::queues(watch::Gauges& g) {
   struct Answer {
     std::binary_semaphore done{0};
@@ -42,14 +45,10 @@ void Alarms::queues(watch::Gauges& g) {
   };
   auto answer = std::make_shared<Answer>();
   work::Engine& engine = ground_.shop.engine();
-  ground_.work_loop.post([answer, &engine] {
+  ground_.work_loop.post([answer, &engine, elsewhere = ground_.shop.door().elsewhere()] {
     const auto& board = engine.board();
-    const MonoTime now = engine.home().clock().mono();
-    for (const auto& name : board.queues()) {
-      const auto figures = board.figures(name);
-      const Duration oldest = figures.ready && figures.oldest_ready < now ? now - figures.oldest_ready : Duration::zero();
-      answer->queues.push_back({name, figures.ready, oldest, board.rules(name).paused});
-    }
+    for (const auto& [name, v] : elsewhere.with(work::views_of(board, nullptr, engine.home().clock().mono())))
+      answer->queues.push_back({name, v.ready, v.ready ? v.oldest.value_or(Duration::zero()) : Duration::zero(), board.rules(name).paused});
     answer->done.release();
   });
   if (answer->done.try_acquire_for(std::chrono::seconds(1))) g.queues = std::move(answer->queues);
@@ -73,13 +72,22 @@ void Alarms::providers(watch::Gauges& g) const {
 watch::Gauges Alarms::gauges() {
   watch::Gauges g;
   const WallTime now = ground_.clock.wall();
-  for (const auto& b : ground_.gateway.setup()->budgets->status())
+  const auto setup = ground_.gateway.setup();
+  const auto& node = ground_.node.membership();
+  std::optional<gateway::BudgetBook::WholeWindows> whole;
+  if (!node.alone() && !setup->budgets->none())
+    if (auto read = ground_.database.read_now([&](store::Tx& tx) { return gateway::whole_windows(tx, node.boot(), setup->budgets->oldest_start()); })) whole = std::move(*read);
+  for (const auto& b : whole ? setup->budgets->status(*whole) : setup->budgets->status())
     g.budgets.push_back({b.budget, std::string(gateway::to_string(b.scope)), b.value, usd(b.spent), usd(b.limit), b.window_end});
   if (const auto dead = ground_.database.read_now([](store::Tx& tx) { return work::count_dead(tx, kMostDead); }))
     for (const auto& d : *dead) {
       g.dead += d.jobs;
       g.dead_oldest = std::max<Duration>(g.dead_oldest, now - d.oldest);
     }
+  if (const auto lost = ground_.database.read_now([&](store::Tx& tx) { return work::lost_since(tx, now - kLostCounted); }); lost && lost->boots > 0) {
+    g.lost = lost->acknowledged;
+    g.lost_ago = now - lost->newest;
+  }
   const auto journal = ground_.gateway.world().journal.stats();
   g.journal_failing = journal.failing;
   g.importer_behind = journal.behind;

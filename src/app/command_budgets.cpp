@@ -4,6 +4,7 @@
 #include "app/table.hpp"
 #include "app/terminal.hpp"
 #include "base/text.hpp"
+#include "gateway/shared_books.hpp"
 #include "server/unknown_json.hpp"
 
 namespace ballast::app {
@@ -43,7 +44,7 @@ Result<json::value> reconcile(Access& access, const Flags& f) {
   if (!incurred) return fail(incurred.error());
   by.incurred = *incurred;
   if (auto* db = access.database()) {
-    const auto done = db->write_now([&](store::Tx& tx) { return records::reconcile(tx, by); });
+    const auto done = db->write_now([&](store::Tx& tx) { return gateway::reconcile_charge(tx, by); });
     if (!done) return fail(done.error());
     return server::reconciled_json(by.call, *done);
   }

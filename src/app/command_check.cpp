@@ -165,6 +165,19 @@ std::vector<std::string> warnings_of(const Config& config, const Wired& wired) {
   return out;
 }
 
+// What is said there and changes nothing.
+std::vector<std::string> notes_of(const Config& config) {
+  std::vector<std::string> out;
+  const auto look = [&](const std::string& where, const gateway::CacheOptions& cache) {
+    if (!cache.across_nodes) return;
+    if (cache.ttl <= Duration::zero()) out.push_back(fmt::format("{}.cache.across_nodes changes nothing: without a ttl nothing is kept", where));
+    else if (config.database.starts_with("sqlite:")) out.push_back(fmt::format("{}.cache.across_nodes changes nothing: with SQLite there is one node", where));
+  };
+  for (const auto& route : config.routes) look("routes." + route.name, route.cache);
+  look("direct", config.direct.cache);
+  return out;
+}
+
 void section(const char* title, const json::array& rows) {
   if (rows.empty()) return;
   std::cout << '\n' << title << '\n' << table(rows);
@@ -274,6 +287,7 @@ int check(const Flags& flags) {
   for (const auto& [name, dataset] : *datasets)
     for (const auto& w : dataset.warnings()) warnings.push_back(json::value(w));
   for (const auto& w : warnings_of(config, *loaded->wired)) warnings.push_back(json::value(w));
+  for (const auto& n : notes_of(config)) notes.push_back(json::value(n));
   json::object out{{"ok", true}, {"file", config.file}, {"listen", to_string(config.listen)},
                    {"database", config.database.starts_with("sqlite:") ? config.database : "postgres"},
                    {"ledger", config.ledger.strict ? "strict" : "background"}};

@@ -1,12 +1,13 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "app/backup.hpp"
 #include "app/cli.hpp"
 #include "app/config.hpp"
 #include "app/progress.hpp"
 #include "app/table.hpp"
 #include "base/text.hpp"
-#include "records/migrations.hpp"
+#include "gateway/shared_books.hpp"
 #include "records/rejected.hpp"
 
 namespace ballast::app {
@@ -52,8 +53,9 @@ int import_rejected(const Flags& flags) {
   std::optional<Progress> progress(std::in_place, "importing", flags.json, Unit::bytes);
   auto database = store::open_database(config->database);
   if (database)
-    if (auto migrated = (*database)->migrate(records::migrations()); !migrated) database = fail(std::move(migrated.error()));
-  auto report = database ? records::import_rejected(folder, **database, [&](std::uint64_t done, std::uint64_t all) { (*progress)("importing", done, all); }) : Result<records::RejectedReport>(fail(database.error()));
+    if (auto migrated = (*database)->migrate(all_migrations()); !migrated) database = fail(std::move(migrated.error()));
+  const records::RejectedHooks hooks{.progress = [&](std::uint64_t done, std::uint64_t all) { (*progress)("importing", done, all); }, .charged = gateway::note_nobodys};
+  auto report = database ? records::import_rejected(folder, **database, hooks) : Result<records::RejectedReport>(fail(database.error()));
   progress.reset();
   if (!report) {
     complain(report.error());

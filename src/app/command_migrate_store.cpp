@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <thread>
@@ -12,7 +13,10 @@
 #include "app/progress.hpp"
 #include "app/table.hpp"
 #include "base/config_node.hpp"
+#include "base/hash.hpp"
+#include "base/json.hpp"
 #include "base/log.hpp"
+#include "records/audit.hpp"
 #include "store/moves.hpp"
 
 namespace ballast::app {
@@ -24,6 +28,7 @@ namespace {
 constexpr store::LeftOut kLeftOut[] = {
     {"members", "nodes that beat: each says so anew when it starts"},
     {"watchers", "who watches the alerts: a lease of a process that has stopped"},
+    {"shared_answers", "a cache, which is made anew"},
 };
 constexpr Duration kLook = std::chrono::milliseconds(200);        // whether the source's server has stopped
 constexpr Duration kPassEvery = std::chrono::seconds(30);         // meanwhile, so that little is left for the end
@@ -74,6 +79,20 @@ json::object told(const store::TransferReport& report, bool both) {
   for (const auto& s : report.strangers) strangers.push_back(json::value(s));
   return {{"id", report.id}, {"rows", report.rows}, {"bytes", report.bytes}, {"copied_rows", report.copied_rows}, {"copied_bytes", report.copied_bytes},
           {"tables", std::move(tables)}, {"left_out", std::move(left_out)}, {"stays_behind", std::move(strangers)}};
+}
+
+// Of every table its name, rows and checksum, as `--verify` shows them.
+Digest digest_of(const std::vector<store::TransferredTable>& tables) {
+  std::string listing;
+  for (const auto& t : tables) listing += fmt::format("{} {} {}\n", t.name, t.rows, t.checksum);
+  return sha256(listing);
+}
+
+// For the trail of the target.
+std::string note_of(const Flags& flags, const store::TransferReport& report) {
+  return to_json(json::object{{"at_us", unix_us(SystemClock().wall())}, {"tables_sha256", to_hex(digest_of(report.tables))},
+                              {"told", {{"move", report.id}, {"from", store::shown_url(flags.from)}, {"to", store::shown_url(flags.to)}, {"tables", report.tables.size()},
+                                        {"rows", report.rows}, {"bytes", report.bytes}}}});
 }
 
 // What of the data folder the database does not hold.
@@ -221,7 +240,7 @@ int migrate_store(Flags flags) {
   const auto known = all_migrations();
   bool fine = true;
   std::optional<Progress> progress(std::in_place, "looking", flags.json, Unit::things);
-  const auto done = act(flags, *config, {.known = known, .left_out = kLeftOut, .only_known = flags.verify || flags.take_back, .start_over = flags.start_over, .bytes_per_second = *throttle, .progress = std::ref(*progress)}, *patience, fine);
+  const auto done = act(flags, *config, {.known = known, .left_out = kLeftOut, .only_known = flags.verify || flags.take_back, .start_over = flags.start_over, .bytes_per_second = *throttle, .note = [&](const auto& report) { return note_of(flags, report); }, .progress = std::ref(*progress)}, *patience, fine);
   progress.reset();
   if (!done) {
     complain(done.error());
@@ -237,6 +256,25 @@ int migrate_store(Flags flags) {
 }  // namespace
 
 std::span<const store::LeftOut> left_out_tables() { return kLeftOut; }
+
+Result<void> tell_move(store::Tx& tx) {
+  const auto note = store::take_note(tx);
+  if (!note) return std::unexpected(note.error());
+  if (!*note) return {};
+  const auto document = parse_json(**note);
+  if (!document) return std::unexpected(document.error());
+  const JsonRef said(*document);
+  const auto at = said.get<std::int64_t>("at_us");
+  const auto tables = said.get<std::string>("tables_sha256");
+  const auto told = said.get<JsonRef>("told");
+  for (const Error* error : {at ? nullptr : &at.error(), tables ? nullptr : &tables.error(), told ? nullptr : &told.error()})
+    if (error) return std::unexpected(*error);
+  records::AuditEntry entry{.actor = "command line", .action = std::string(records::audit::store_moved), .subject = "database", .arguments = {}, .outcome = to_json(told->value()),
+                            .at = from_unix_us(*at)};
+  if (const auto raw = from_hex(*tables); raw && raw->size() == entry.arguments.size()) std::copy_n(raw->begin(), raw->size(), reinterpret_cast<char*>(entry.arguments.data()));
+  auto head = records::append_audit(tx, records::admin_chain("0"), std::span(&entry, 1), SystemClock().wall());
+  return head ? Result<void>{} : std::unexpected(head.error());
+}
 
 void add_migrate_store(CLI::App& app, Run& run) {
   auto flags = std::make_shared<Flags>();

@@ -158,11 +158,16 @@ void announce(Runtime& runtime, const Signals& signals, Duration notice) {
   }
 }
 
-// Other nodes go on with what this one had: it takes nothing new, ends what it streams, and comes back as a new one.
+// Other nodes go on with what this one had, or the database is one of a moment ago: it takes nothing new, ends what it streams, and comes back as a new one.
 int leave_for_dead(Runtime& runtime, const Signals& signals) {
-  net::tell_service_manager("STATUS=taken for dead by other nodes: ends what is under way, then starts anew");
-  log::error("taken_for_dead", {{"patience_ms", std::chrono::duration_cast<std::chrono::milliseconds>(runtime.config().drain)},
-                                {"what", "other nodes have this one's jobs and duties; it ends what is under way and starts anew"}});
+  const auto patience = std::chrono::duration_cast<std::chrono::milliseconds>(runtime.config().drain);
+  if (runtime.went_back()) {
+    net::tell_service_manager("STATUS=the database has lost what it acknowledged: ends what is under way, then starts anew");
+    log::error("starts_from_what_is_there", {{"patience_ms", patience}, {"what", "the database has lost what it acknowledged; this node ends what is under way and starts anew"}});
+  } else {
+    net::tell_service_manager("STATUS=taken for dead by other nodes: ends what is under way, then starts anew");
+    log::error("taken_for_dead", {{"patience_ms", patience}, {"what", "other nodes have this one's jobs and duties; it ends what is under way and starts anew"}});
+  }
   runtime.drain(runtime.config().drain);
   const int signal = signals.wait(0);
   return signal == SIGTERM || signal == SIGINT ? kOk : kTakenForDead;

@@ -90,6 +90,12 @@ void read_work(const ConfigNode& node, WorkConfig& work) {
   node.done();
 }
 
+void read_cluster(const ConfigNode& node, ClusterConfig& cluster) {
+  cluster.stale_after = node.duration("stale_after", cluster.stale_after);
+  if (cluster.stale_after < std::chrono::seconds(1)) node.get("stale_after").problem("must be at least 1s: a node looks twice a second");
+  node.done();
+}
+
 void read_idempotency(const ConfigNode& node, gateway::IdempotencyOptions& idempotency) {
   idempotency.retention = node.duration("retention", idempotency.retention);
   if (idempotency.retention <= Duration::zero()) node.get("retention").problem("must be above zero");
@@ -114,6 +120,7 @@ void read_top(const ConfigNode& root, Config& config) {
   config.drain = root.duration("drain", config.drain);
   config.read_on_disconnect = root.duration("read_on_disconnect", config.read_on_disconnect);
   config.cache_bytes = root.size("cache_size", config.cache_bytes);
+  config.cache_shared_bytes = root.size("cache_shared_size", config.cache_shared_bytes);
   const ConfigNode tls = root.get("tls");
   config.tls_cert = tls.string("cert");
   config.tls_key = tls.string("key");
@@ -135,6 +142,7 @@ void read_sections(const ConfigNode& root, const EnvLookup& environment, Config&
   read_breakers(root.get("breakers"), config.breakers);
   read_idempotency(root.get("idempotency"), config.idempotency);
   read_work(root.get("work"), config.work);
+  read_cluster(root.get("cluster"), config.cluster);
   const std::filesystem::path beside = std::filesystem::path(config.file).parent_path();
   config.flows = (beside / root.string("flows", "flows")).string();
   config.datasets = (beside / root.string("datasets", "datasets")).string();

@@ -119,6 +119,11 @@ struct WorkConfig {
   friend bool operator==(const WorkConfig&, const WorkConfig&) = default;
 };
 
+// The file's `cluster` section: several nodes on one PostgreSQL.
+struct ClusterConfig {
+  Duration stale_after = std::chrono::seconds(60);   // since this node last heard what the others changed
+};
+
 // The file's `batches` section.
 struct BatchConfig {
   work::BatchOptions options;
@@ -148,6 +153,7 @@ struct Config {
   Duration drain = std::chrono::seconds(30);
   Duration read_on_disconnect = std::chrono::seconds(10);
   std::uint64_t cache_bytes = 256u << 20;
+  std::uint64_t cache_shared_bytes = std::uint64_t{1} << 30;
   std::string tls_cert, tls_key, ca_file;
   LedgerConfig ledger;
   RetentionConfig retention;
@@ -157,6 +163,7 @@ struct Config {
   gateway::BreakerOptions breakers;
   gateway::IdempotencyOptions idempotency;
   WorkConfig work;
+  ClusterConfig cluster;
   std::string flows = "flows";                 // the folder of flows
   std::string datasets = "datasets";           // the folder of datasets
   std::map<std::string, std::string> pages;    // folders of static files, by the name that stands in /pages/NAME/

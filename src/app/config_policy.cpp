@@ -75,6 +75,7 @@ gateway::CacheOptions cache(const ConfigNode& node) {
   gateway::CacheOptions c;
   c.ttl = node.duration("ttl");
   if (node.choice("scope", {"key", "shared"}, "key") == "shared") c.scope = gateway::CacheScope::shared;
+  c.across_nodes = node.boolean("across_nodes", c.across_nodes);
   node.done();
   return c;
 }

@@ -20,14 +20,20 @@ bool same_target(const cluster::RestingNews& a, const cluster::RestingNews& b) {
 
 }  // namespace
 
-Knowledge::Knowledge(store::Database& database, gateway::Breakers& breakers, const Clock& clock, metrics::Registry& metrics, Options options)
-    : database_(database), breakers_(breakers), clock_(clock), options_(options),
-      age_gauge_(metrics.gauge("ballast_knowledge_age_seconds", "Since this node last looked at what the others know: grows while the database is away")) {
-  looked_ns_ = clock_.mono().time_since_epoch().count();
+Knowledge::Knowledge(store::Database& database, gateway::Breakers& breakers, gateway::Freshness& freshness, const Clock& clock, metrics::Registry& metrics, Options options)
+    : database_(database), breakers_(breakers), freshness_(freshness), clock_(clock), options_(options) {
+  count(metrics, &freshness);
+}
+
+void Knowledge::count(metrics::Registry& metrics, const gateway::Freshness* freshness) {
+  metrics.gauge_from("ballast_knowledge_age_seconds", "Since this node last looked at what the others know: grows while the database is away; 0 where it is the only one",
+                     [freshness] { return freshness ? std::chrono::duration<double>(freshness->age()).count() : 0.0; });
+  metrics.gauge_from("ballast_knowledge_stale", "1: that is longer than cluster.stale_after; unknown keys and administrative changes are refused",
+                     [freshness] { return freshness && freshness->stale() ? 1.0 : 0.0; });
 }
 
 void Knowledge::start() {
-  looked_ns_ = clock_.mono().time_since_epoch().count();
+  freshness_.heard();
   thread_ = std::jthread([this](const std::stop_token& stop) {
     name_this_thread("knowledge");
     run(stop);
@@ -40,27 +46,27 @@ void Knowledge::stop() {
   thread_.join();
 }
 
-Duration Knowledge::age() const { return clock_.mono() - MonoTime(Duration(looked_ns_.load())); }
-
 void Knowledge::run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
-    note(look());
+    if (look()) freshness_.heard();
+    tell_age();
     std::unique_lock hold(mutex_);
     wake_.wait_for(hold, stop, options_.every, [] { return false; });
   }
 }
 
-void Knowledge::note(bool looked) {
-  if (looked) looked_ns_ = clock_.mono().time_since_epoch().count();
-  age_gauge_.set(std::chrono::duration<double>(age()).count());
-  if (stale() == said_stale_) return;
-  said_stale_ = !said_stale_;
-  if (said_stale_) log::warn("knowledge_stale", {{"seconds", std::chrono::floor<std::chrono::seconds>(age()).count()}, {"what", "keys, breakers and rules may have changed on other nodes"}});
+void Knowledge::tell_age() {
+  const bool stale = freshness_.stale();
+  if (said_stale_.exchange(stale) == stale) return;
+  if (stale) log::warn("knowledge_stale", {{"seconds", std::chrono::floor<std::chrono::seconds>(freshness_.age()).count()},
+                                           {"what", "keys, breakers and rules may have changed on other nodes; unknown keys and administrative changes are refused until the database answers"}});
   else log::info("knowledge_fresh");
 }
 
 bool Knowledge::look() {
   if (!tell()) return false;
+  // A standby may have taken over that counts anew from less: the same number may be of something else.
+  if (const std::uint64_t seen = database_.stats().reconnects; std::exchange(reconnects_, seen) != seen) numbers_.fill(-1);
   const auto numbers = database_.read_now([](store::Tx& tx) { return cluster::load_topics(tx); }, kRead);
   if (!numbers) return false;
   const bool learnt = learn(*numbers);

@@ -3,6 +3,7 @@
 #include <span>
 
 #include "app/cli.hpp"
+#include "store/database.hpp"
 #include "store/transfer.hpp"
 
 namespace ballast::app {
@@ -11,5 +12,8 @@ void add_migrate_store(CLI::App& app, Run& run);
 
 // What is not carried, and why. Everything else that the migrations of any room make is carried without being named.
 std::span<const store::LeftOut> left_out_tables();
+
+// Tells the audit trail of a database that `migrate-store` has filled: once, in the transaction of whoever works with it first. Elsewhere nothing.
+Result<void> tell_move(store::Tx& tx);
 
 }  // namespace ballast::app

@@ -9,6 +9,7 @@
 #include "base/json.hpp"
 #include "gateway/road_metrics.hpp"
 #include "work/engine.hpp"
+#include "work/queue_views.hpp"
 
 namespace ballast::app {
 
@@ -65,12 +66,7 @@ void Node::listen() {
                          const std::lock_guard lock(mutex_);
                          if (!resting_) heirs_->died(gone, ground_.clock.mono());
                        },
-                       .lost = [this] {
-                         lost_ = true;
-                         const std::lock_guard lock(mutex_);
-                         duties_->forget();
-                         if (tell_lost_) tell_lost_();
-                       },
+                       .lost = [this] { lose(); },
                        .beside = [this](store::Tx& tx) { return duties_->read(tx); },
                        .looked = [this](const cluster::Picture& picture) { looked(picture); }});
   ground_.metrics.gauge_from("ballast_node_beat_age_seconds", "Since this node last saw its own beat in the database; 0 where it is the only one", [this] {
@@ -125,6 +121,28 @@ void Node::hand_back() {
   duties_->hand_back();
 }
 
+void Node::lose() {
+  lost_ = true;
+  const std::lock_guard lock(mutex_);
+  resting_ = true;
+  duties_->forget();
+  if (tell_lost_) tell_lost_();
+}
+
+void Node::note_went_back() {
+  if (!went_back_.exchange(true)) lose();
+}
+
+void Node::leave_jobs(std::uint32_t epoch) {
+  if (membership_->alone()) return;
+  {
+    const std::lock_guard hold(jobs_->mutex);
+    jobs_->left = true;
+    jobs_->work = to_json(work::left_json(epoch));
+  }
+  membership_->drain();
+}
+
 void Node::on_lost(std::function<void()> tell) {
   const std::lock_guard lock(mutex_);
   if (lost_) tell();
@@ -137,18 +155,20 @@ std::string Node::load_json() {
     const std::lock_guard lock(mutex_);
     if (life_ && !jobs_->asked.exchange(true))
       life_->work_loop.post([jobs = jobs_, &engine = life_->engine] {
+        const work::QueueViews queues = work::views_of(engine.board(), engine.meter(), engine.home().clock().mono());
         std::uint64_t leased = 0, ready = 0;
-        for (const auto& name : engine.board().queues()) {
-          const auto figures = engine.board().figures(name);
-          leased += figures.leased;
-          ready += figures.ready;
+        for (const auto& [name, view] : queues) {
+          leased += view.running;
+          ready += view.ready;
         }
         jobs->leased = leased;
         jobs->ready = ready;
         jobs->live = engine.board().size();
+        json::object said = work::neighbour_json(engine.epoch(), engine.hunger());
+        said["queues"] = work::queues_json(queues);
         {
           const std::lock_guard hold(jobs->mutex);
-          jobs->work = to_json(work::neighbour_json(engine.epoch(), engine.hunger()));
+          if (!jobs->left) jobs->work = to_json(said);
         }
         jobs->asked = false;
       });

@@ -1,6 +1,6 @@
 // Node: this process among those of its installation: its membership, its duties, what it says of itself, and what it does when another dies.
 //
-//   join (or why not) → serve → rest (takes up nothing more) → hand_back → gone
+//   join (or why not) → serve → rest (takes up nothing more) → hand_back, leave_jobs → gone
 //
 // With SQLite it is the only one: slot 0, no thread, no rows but the installation's name, every duty its own.
 #pragma once
@@ -67,14 +67,18 @@ class Node {
   void announce();                           // that it ends soon
   void rest();                               // no duty is taken and nobody inherited from any more
   void hand_back();                          // nothing runs for its duties any more
+  void leave_jobs(std::uint32_t epoch);      // its engine, of this epoch, has drained: what is left there is others' to take, as its next beat says at once
 
-  // It was taken for dead: its jobs and duties are others', and it can only start anew.
+  // It was taken for dead, and its jobs and duties are others', or the database has lost what it acknowledged: it can only start anew.
   bool lost() const { return lost_; }
-  void on_lost(std::function<void()> tell);  // on the membership's thread, or at once
+  bool went_back() const { return went_back_; }          // the second of the two
+  void on_lost(std::function<void()> tell);  // on the thread that finds it out, or at once
+  void note_went_back();                     // any thread
 
  private:
   explicit Node(Ground ground);
   void listen();
+  void lose();
   void looked(const cluster::Picture& picture);
   void count(const cluster::Picture& picture);
   std::string load_json();
@@ -86,10 +90,11 @@ class Node {
     std::atomic<std::uint64_t> leased{0}, ready{0}, live{0};
     std::atomic<bool> asked{false};
     std::mutex mutex;
-    std::string work = "{}";                 // what others must know who give it jobs: its epoch, its hunger
+    bool left = false;
+    std::string work = "{}";                 // what others must know: its epoch and hunger, who give it jobs, or that it has left; its queues, who are asked how all are
   };
   const std::shared_ptr<Jobs> jobs_ = std::make_shared<Jobs>();
-  std::atomic<bool> lost_{false};
+  std::atomic<bool> lost_{false}, went_back_{false};
   std::mutex mutex_;                         // what follows
   std::optional<Life> life_;
   bool resting_ = true;

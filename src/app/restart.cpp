@@ -46,6 +46,7 @@ std::vector<std::string> needs_restart(const Config& a, const Config& b) {
   compare("work.max_jobs", a.work.max_jobs, b.work.max_jobs);
   compare("work.retention", a.work.retention, b.work.retention);
   compare("work.timeout", a.work.timeout, b.work.timeout);
+  compare("cluster.stale_after", a.cluster.stale_after, b.cluster.stale_after);
   compare("batches.file", a.batches.file_bytes, b.batches.file_bytes);
   compare("batches.requests", a.batches.options.max_lines, b.batches.options.max_lines);
   compare("batches.concurrency", a.batches.options.concurrency, b.batches.options.concurrency);

@@ -17,8 +17,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kStaged = ".restore-new", kAside = ".before-restore-";
-// Fences are (epoch, counter): those that were handed out after the backup must not come again, however often that server was started since.
-constexpr int kEpochsSkipped = 100'000;
 
 class Lock {
  public:
@@ -189,7 +187,7 @@ class Restoring {
     const records::AuditEntry entry{.actor = "command line", .action = std::string(records::audit::backup_restored), .subject = "backup", .arguments = sha256(manifest_.sha256),
                                     .outcome = to_json(json::object{{"manifest", manifest_.sha256}, {"made", manifest_.made}}), .at = {}};
     auto begun = (*database)->write_now([&](store::Tx& tx) -> Result<void> {
-      if (auto anew = work::disown_homes(tx, kEpochsSkipped); !anew) return anew;
+      if (auto anew = work::disown_homes(tx, work::kEpochsSkipped); !anew) return anew;
       auto head = records::append_audit(tx, records::admin_chain("0"), std::span(&entry, 1), SystemClock().wall());
       return head ? Result<void>{} : std::unexpected(head.error());
     });

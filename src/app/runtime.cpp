@@ -3,15 +3,17 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <fstream>
 #include <thread>
 
 #include "app/backup.hpp"
 #include "app/cli.hpp"
 #include "app/config_shown.hpp"
+#include "app/migrate_store.hpp"
 #include "app/readiness_facts.hpp"
 #include "app/restart.hpp"
 #include "base/log.hpp"
+#include "cluster/quota_rows.hpp"
+#include "gateway/shared_books.hpp"
 #include "records/budgets.hpp"
 #include "records/feedback.hpp"
 #include "records/idempotency.hpp"
@@ -91,25 +93,57 @@ Result<void> Runtime::open_records() {
   if (!node) return fail(std::move(node.error()));
   node_ = std::move(*node);
   if (!node_->membership().alone()) {
-    auto quotas = cluster::Quotas::open(config_.database, database_->dialect(), clock_, {.holder = node_->membership().boot()});
+    auto quotas = cluster::Quotas::open(config_.database, database_->dialect(), clock_, {.holder = node_->membership().boot(), .spent_before = gateway::spent_before, .on_answer = {}});
     if (!quotas) return fail(std::move(quotas.error()));
     quotas_ = std::move(*quotas);
+    freshness_.emplace(clock_, config_.cluster.stale_after);
   }
   auto journal = records::CallJournal::open({.directory = config_.data_dir + "/journal",
                                              .loops = loops_of(config_),
                                              .sync_every = ms(config_.ledger.sync_every),
                                              .segment_bytes = config_.ledger.segment,
-                                             .max_bytes = config_.ledger.max});
+                                             .max_bytes = config_.ledger.max,
+                                             .keep_imported = node_->membership().alone() ? Duration::zero() : work::kRemembered,
+                                             .epoch = parse_id(node_->membership().boot(), "boot").value_or(Id{}),
+                                             .charged = quotas_ ? gateway::note_charges : nullptr});
   if (!journal) return fail(std::move(journal.error()));
   journal_ = std::move(*journal);
+  journal_->on_went_back([this] { node_->note_went_back(); });
   // Once more: `migrate-store` may have ended between the first look and the journal's lock, which it holds meanwhile.
-  if (auto ours = database_->write_now([](store::Tx& tx) { return store::refuse_moved(tx); }); !ours) return ours;
+  auto ours = database_->write_now([](store::Tx& tx) -> Result<void> {
+    if (auto mine = store::refuse_moved(tx); !mine) return mine;
+    return tell_move(tx);
+  });
+  if (!ours) return ours;
   auto anchors = records::Anchorer::open({.directory = config_.data_dir + "/audit", .node = node_->label(), .clock = &clock_});
   if (!anchors) return fail(std::move(anchors.error()));
   anchors_ = std::move(*anchors);
   auto imported = journal_->import_all(*database_);
   if (!imported) return fail(std::move(imported.error()));
   if (*imported > 0) log::info("journal_imported", {{"calls", *imported}});
+  return settle_money(false);
+}
+
+// With the journal imported: what earlier processes of this folder held of budgets, and did not spend, is free again; at the end this one's too. The
+// journal's lock says that no other process of it lives.
+Result<void> Runtime::settle_money(bool own) {
+  if (!quotas_) return {};
+  const std::string& boot = node_->membership().boot();
+  const auto settled = database_->write_now([&](store::Tx& tx) -> Result<std::int64_t> {
+    if (own) return cluster::close_holder(tx, boot);
+    if (auto added = cluster::add_holder(tx, boot, journal_->id()); !added) return fail(added.error());
+    const auto earlier = cluster::holders_of(tx, journal_->id(), boot);
+    if (!earlier) return fail(earlier.error());
+    std::int64_t slices = 0;
+    for (const std::string& holder : *earlier) {
+      const auto closed = cluster::close_holder(tx, holder);
+      if (!closed) return fail(closed.error());
+      slices += *closed;
+    }
+    return slices;
+  });
+  if (!settled) return fail(settled.error());
+  if (!own && *settled > 0) log::info("budgets_of_earlier_processes_settled", {{"windows", *settled}});
   return {};
 }
 
@@ -122,16 +156,14 @@ Result<void> Runtime::restore_budgets() {
   wired_ = std::move(*wired);
   tell_trained(wired_->classifiers, nullptr);
   if (config_.budgets.empty()) return {};
-  WallTime since = clock_.wall();
-  for (const auto& rule : config_.budgets) since = std::min(since, gateway::window_at(rule, clock_.wall()).start);
-  const auto spent = database_->read_now([&](store::Tx& tx) { return records::load_spend(tx, since); });
+  const auto spent = database_->read_now([&](store::Tx& tx) { return records::load_spend(tx, wired_->setup.budgets->oldest_start()); });
   if (!spent) return fail(spent.error());
   for (const auto& charge : *spent) wired_->setup.budgets->restore(charge.window, Money{charge.nano});
   return {};
 }
 
 Result<void> Runtime::load_keyring() {
-  keys_ = std::make_unique<gateway::KeyRing>(gateway::KeyRing::Options{.loops = loops_of(config_)});
+  keys_ = std::make_unique<gateway::KeyRing>(gateway::KeyRing::Options{.loops = loops_of(config_), .freshness = freshness_ ? &*freshness_ : nullptr});
   auto stored = server::load_keys(*database_);
   if (!stored) return fail(std::move(stored.error()));
   if (auto put = keys_->put_all(std::move(*stored)); !put) return put;
@@ -164,23 +196,30 @@ Result<void> Runtime::first_start() {
   return {};
 }
 
-Result<std::string> Runtime::journal_id() const {
-  std::ifstream in(config_.data_dir + "/journal/id", std::ios::binary);
-  std::string id;
-  if (!std::getline(in, id) || id.empty()) return fail(ErrorCode::internal_error, "the journal has no id");
-  return id;
-}
-
-// Outcomes of an earlier process of this journal are unknown from now on: its rows carry the journal's id.
+// Outcomes of an earlier process of this journal are unknown from now on: its rows carry the journal's id. Where it does not come back, others say so by its boot.
 Result<void> Runtime::open_idempotency() {
-  const auto id = journal_id();
-  if (!id) return fail(id.error());
-  const std::string owner = fmt::format("{}:{}", *id, to_string(new_id(clock_.wall()), "boot"));
-  const auto disowned = database_->write_now([&](store::Tx& tx) { return records::disown_idempotent(tx, *id + ":", owner); });
+  const std::string owner = fmt::format("{}:{}", journal_->id(), node_->membership().boot());
+  const auto disowned = database_->write_now([&](store::Tx& tx) { return records::disown_idempotent(tx, journal_->id() + ":", owner); });
   if (!disowned) return fail(disowned.error());
   if (*disowned > 0) log::warn("idempotency_outcomes_unknown", {{"keys", *disowned}});
   idempotency_store_ = gateway::database_idempotency_store(*database_);
   idempotency_ = std::make_unique<gateway::Idempotency>(*idempotency_store_, owner, clock_, config_.idempotency);
+  return {};
+}
+
+// The cache of all nodes is asked by calls that wait for milliseconds: over a connection of its own, opened where routes use it.
+Result<void> Runtime::open_caches() {
+  cache_ = std::make_unique<gateway::ResponseCache>(clock_, gateway::ResponseCache::Options{.max_bytes = config_.cache_bytes});
+  const bool alone = node_->membership().alone();
+  if (!alone) {
+    auto reads = store::open_database(config_.database, {.readers = 1, .connect_timeout = std::chrono::milliseconds(2'000), .read_only = true});
+    if (!reads) return fail(std::move(reads.error()));
+    cache_reads_ = std::move(*reads);
+  }
+  shared_cache_ = std::make_unique<gateway::SharedCache>(*database_, alone ? *database_ : *cache_reads_, clock_, metrics_,
+                                                         gateway::SharedCache::Options{.table_bytes = config_.cache_shared_bytes});
+  const auto uses = [](const gateway::Route& route) { return route.cache.across_nodes; };
+  if (!alone) shared_cache_->start(uses(config_.direct) || std::ranges::any_of(config_.routes, uses));
   return {};
 }
 
@@ -220,16 +259,18 @@ Result<void> Runtime::open_doors() {
   if (auto opened = open_idempotency(); !opened) return opened;
   if (auto opened = open_telemetry(); !opened) return opened;
   breakers_ = std::make_unique<gateway::Breakers>(clock_, gateway::Breakers::Options{.breaker = config_.breakers, .seed = os_seed()});
-  cache_ = std::make_unique<gateway::ResponseCache>(clock_, gateway::ResponseCache::Options{.max_bytes = config_.cache_bytes});
+  if (auto opened = open_caches(); !opened) return opened;
   recorder_ = std::make_unique<gateway::Recorder>(*database_, clock_, metrics_, gateway::Recorder::Options{.retention = config_.retention.messages});
   const gateway::World world{.clock = clock_, .keys = *keys_, .breakers = *breakers_, .cache = *cache_, .idempotency = *idempotency_,
                              .journal = *journal_, .metrics = metrics_, .spans = spans_.get(),
                              .trace_sample = config_.telemetry.sample, .genai_names = config_.telemetry.genai, .genai = genai_.get(),
-                             .loops = loops_->size(), .recorder = recorder_.get()};
+                             .loops = loops_->size(), .recorder = recorder_.get(), .freshness = freshness_ ? &*freshness_ : nullptr,
+                             .shared_cache = node_->membership().alone() ? nullptr : shared_cache_.get()};
   gateway_ = std::make_unique<gateway::Gateway>(world, setup_of(wired_));
   server::export_state(metrics_, *gateway_, *database_);
+  server::export_quotas(metrics_, quotas_.get());
   if (!node_->membership().alone()) notifier_ = store::open_notifier(config_.database);
-  auto shop = Workshop::open(config_, {*loops_, *database_, metrics_, *gateway_, *node_, notifier_.get()});
+  auto shop = Workshop::open(config_, {*loops_, *database_, metrics_, *gateway_, *node_, notifier_.get(), [this] { node_->note_went_back(); }});
   if (!shop) return fail(std::move(shop.error()));
   workshop_ = std::move(*shop);
   alarms_ = std::make_unique<Alarms>(config_, Alarms::Ground{*database_, metrics_, *gateway_, *workshop_, loops_->at(0), clock_, *node_});
@@ -264,7 +305,13 @@ Result<void> Runtime::open_doors() {
   rollups_ = std::make_unique<records::RollupThread>(*database_, clock_, config_.retention.rollups);
   rollups_->start([this] { return node_->holds(duty::rollups); });
   alarms_->start();
-  if (!node_->membership().alone()) knowledge_->start();
+  if (knowledge_) knowledge_->start();
+  if (auto listening = listen(); !listening) return listening;
+  serve();
+  return {};
+}
+
+Result<void> Runtime::listen() {
   const HttpConfig& http = config_.http;
   net::ServerOptions options{.address = config_.listen.host, .port = config_.listen.port};
   options.limits.head_bytes = http.header;
@@ -282,7 +329,6 @@ Result<void> Runtime::open_doors() {
   } catch (const std::runtime_error& e) {
     return fail(ErrorCode::internal_unavailable, fmt::format("cannot listen on {}: {}", to_string(config_.listen), e.what()));
   }
-  serve();
   return {};
 }
 
@@ -314,11 +360,13 @@ Result<void> Runtime::reload(Config config) {
 
   Retired old{.wired = wired_, .budgets = wired_->setup.budgets, .carried = {}};
   const bool same_book = (*made)->setup.budgets == old.budgets;
-  if (!same_book) carry_budgets(*old.budgets, *(*made)->setup.budgets, old.carried);
+  const bool carries = !same_book && !quotas_;   // else they share their windows
+  if (carries) carry_budgets(*old.budgets, *(*made)->setup.budgets, old.carried);
   tell_trained((*made)->classifiers, &wired_->classifiers);
   gateway_->reload(setup_of(*made));
   wired_ = std::move(*made);
-  if (!same_book) {
+  if (!same_book) wired_->setup.budgets->take_effect();
+  if (carries) {
     carry_budgets(*old.budgets, *wired_->setup.budgets, old.carried);
     retired_.push_back(std::move(old));
   }
@@ -327,6 +375,7 @@ Result<void> Runtime::reload(Config config) {
   shown_config_.use(shown_config(config));
   log::set_level(config.log.level);
   recorder_->retention(config.retention.messages);
+  shared_cache_->resize(config.cache_shared_bytes);
   rollups_->keep(config.retention.rollups);
   config_ = std::move(config);
   note_configured();
@@ -334,9 +383,15 @@ Result<void> Runtime::reload(Config config) {
 }
 
 void Runtime::learn_from_others() {
-  knowledge_ = std::make_unique<Knowledge>(*database_, *breakers_, clock_, metrics_, Knowledge::Options{.slot = node_->membership().slot()});
+  if (!freshness_) return Knowledge::count(metrics_, nullptr);
+  knowledge_ = std::make_unique<Knowledge>(*database_, *breakers_, *freshness_, clock_, metrics_, Knowledge::Options{.slot = node_->membership().slot()});
   knowledge_->on(cluster::Topic::keys, [this] { return sync_keys(); });
   knowledge_->on(cluster::Topic::sessions, [this] { return follow_sessions(); });
+  knowledge_->on(cluster::Topic::erasures, [this] {
+    shared_cache_->forget_queued();
+    cache_->clear();
+    return true;
+  });
 }
 
 void Runtime::note_configured() { configured_.put(configured_facts(config_, *wired_, workshop_->door().flows().all())); }
@@ -393,6 +448,8 @@ void Runtime::note_session_use() {
 
 void Runtime::tick() {
   ++ticks_;
+  if (knowledge_) knowledge_->tell_age();
+  if (quotas_) remind_quotas();
   for (auto& old : retired_) carry_budgets(*old.budgets, *wired_->setup.budgets, old.carried);
   std::erase_if(retired_, [](const Retired& old) { return old.wired.expired(); });
   if (ticks_ % 5 == 0)
@@ -402,15 +459,24 @@ void Runtime::tick() {
   drop_old_calls();
 }
 
+void Runtime::remind_quotas() {
+  const std::uint64_t seen = database_->stats().reconnects;
+  if (std::exchange(reconnects_, seen) != seen) quotas_->remind();
+}
+
 void Runtime::sweep() {
   note_key_use();
   note_session_use();
   retention_due_ = false;
+  if (!node_->membership().alone()) shared_cache_->sweep(node_->holds(duty::sweeps));
   if (!node_->holds(duty::sweeps)) return;
   const WallTime now = clock_.wall();
   const auto swept = database_->write_now(
       [&](store::Tx& tx) { return records::sweep_idempotent(tx, now, 10'000); }, {.priority = store::Priority::low});
   if (!swept) log::warn("idempotency_not_swept", {{"why", swept.error().message}});
+  if (quotas_)
+    if (const auto quotas = database_->write_now([](store::Tx& tx) { return cluster::sweep_quotas(tx); }, {.priority = store::Priority::low}); !quotas)
+      log::warn("quotas_not_swept", {{"why", quotas.error().message}});
   retention_due_ = config_.ledger.retention > Duration::zero();
   if (!retention_due_) return;
   const auto forgotten = database_->write_now([&](store::Tx& tx) { return records::delete_feedback(tx, now - config_.ledger.retention, 10'000); }, {.priority = store::Priority::low});
@@ -445,9 +511,10 @@ bool Runtime::drain(Duration patience) {
   if (knowledge_) knowledge_->stop();
   steps_.stop();
   rollups_->stop();
-  workshop_->drain(patience);
+  workshop_->rest();
   anchors_last_ = node_->holds(duty::anchors);
-  node_->hand_back();
+  node_->hand_back();                      // before what takes its time: others go on with them
+  workshop_->drain(patience);
   const bool clean = listener_->drain(patience);
   listener_.reset();
   note_key_use();
@@ -474,6 +541,8 @@ Runtime::~Runtime() {
   workshop_.reset();
   gateway_.reset();
   recorder_.reset();                       // writes what waits
+  shared_cache_.reset();
+  cache_reads_.reset();
   figures_.reset();
   genai_.reset();
   spans_.reset();
@@ -483,8 +552,13 @@ Runtime::~Runtime() {
   client_.reset();
   if (journal_) {
     journal_->stop_importer();
-    if (database_)
-      if (auto imported = journal_->import_all(*database_); !imported) log::error("journal_not_imported", {{"why", imported.error().message}});
+    if (quotas_) quotas_->leave();         // nobody takes any more
+    if (database_) {
+      auto imported = journal_->import_all(*database_);
+      if (!imported) log::error("journal_not_imported", {{"why", imported.error().message}});
+      else if (const auto left = journal_->stats(); left.in_flight + left.kept_outcomes > 0) log::info("budgets_settled_later", {{"calls", left.in_flight + left.kept_outcomes}});
+      else if (auto settled = settle_money(true); !settled) log::warn("budgets_not_settled", {{"why", settled.error().message}});
+    }
   }
   journal_.reset();
   if (anchors_) anchors_->stop();

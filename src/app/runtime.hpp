@@ -17,6 +17,7 @@
 #include "app/wiring.hpp"
 #include "app/workshop.hpp"
 #include "base/metrics.hpp"
+#include "gateway/cache_shared.hpp"
 #include "gateway/gateway.hpp"
 #include "gateway/recorder.hpp"
 #include "net/client.hpp"
@@ -62,8 +63,10 @@ class Runtime {
   void tick();
   // From now on /readyz says no, other nodes count on this one no more, and everything else goes on.
   void announce_drain();
-  // Other nodes took this one for dead: it refuses to be given work, and has to be started anew. `tell`: when it happens, on a thread of its own.
+  // Other nodes took this one for dead, or the database has lost what it acknowledged (`went_back`): it refuses to be given work, and has to be started anew.
+  // `tell`: when it happens, on a thread of its own.
   bool lost() const { return node_->lost(); }
+  bool went_back() const { return node_->went_back(); }
   void on_lost(std::function<void()> tell) { node_->on_lost(std::move(tell)); }
   // Stops accepting, lets calls in flight end within `patience`, imports the journal. True if nothing was cut.
   bool drain(Duration patience);
@@ -71,15 +74,17 @@ class Runtime {
  private:
   Runtime() = default;
   Result<void> open_records();
+  Result<void> settle_money(bool own);
   Result<void> restore_budgets();
   Result<void> load_keyring();
   Result<void> first_start();
   Result<void> open_idempotency();
+  Result<void> open_caches();
   Result<void> open_telemetry();
   void tell_collector(Duration patience);
   Result<void> open_doors();
+  Result<void> listen();
   void serve();
-  Result<std::string> journal_id() const;
   bool sync_keys();
   void note_key_use();
   bool follow_sessions();
@@ -88,6 +93,7 @@ class Runtime {
   void drop_old_calls();
   void note_configured();                  // for readiness
   void learn_from_others();                // what changed on other nodes
+  void remind_quotas();                    // after the database was away
 
   struct Retired {                             // a setup that calls under way may still use
     std::weak_ptr<const Wired> wired;
@@ -109,9 +115,12 @@ class Runtime {
   std::unique_ptr<records::CallJournal> journal_;
   std::unique_ptr<net::LoopGroup> loops_;
   std::unique_ptr<net::Client> client_;
+  std::optional<gateway::Freshness> freshness_;    // nothing: as above
   std::unique_ptr<gateway::KeyRing> keys_;
   std::unique_ptr<gateway::Breakers> breakers_;
   std::unique_ptr<gateway::ResponseCache> cache_;
+  std::unique_ptr<store::Database> cache_reads_;   // null: this is the only node there can be
+  std::unique_ptr<gateway::SharedCache> shared_cache_;
   std::unique_ptr<gateway::IdempotencyStore> idempotency_store_;
   std::unique_ptr<gateway::Idempotency> idempotency_;
   std::unique_ptr<gateway::Recorder> recorder_;
@@ -129,13 +138,14 @@ class Runtime {
   server::Dashboard dashboard_{server::built_ui()};
   server::ShownConfig shown_config_;
   std::unique_ptr<server::Live> live_;
-  std::unique_ptr<Knowledge> knowledge_;
+  std::unique_ptr<Knowledge> knowledge_;           // null: as above
   server::Steps steps_{server::Steps::Options{}};
   server::ConfiguredNow configured_;
   std::unique_ptr<server::Api> api_;
   std::unique_ptr<net::Server> listener_;
   std::vector<Retired> retired_;
   std::uint64_t ticks_ = 0;
+  std::uint64_t reconnects_ = 0;           // seen
   bool retention_due_ = false;             // calls older than the ledger's retention may be left
 };
 

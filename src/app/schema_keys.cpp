@@ -179,6 +179,7 @@ constexpr K stream[] = {
 constexpr K cache[] = {
     {"ttl", duration, "How long an answer is good; 0: no cache.", "1h", "0"},
     {"scope", choice, "Whose answers: the same key's, or everybody's.", "shared", "key", "key|shared"},
+    {"across_nodes", boolean, "Answers that one node has made serve all nodes, through PostgreSQL. With SQLite there is one node, and nothing changes.", "true", "false"},
 };
 constexpr K queue[] = {
     {"wait", duration, "How long a call over its limit waits instead of getting a 429.", "5s", "0"},
@@ -312,7 +313,7 @@ constexpr K alert_burns[] = {
 constexpr K alert_rules[] = {
     {"off", boolean, "The rule says nothing.", "true", "false"},
     {"kind", choice, "Of a rule of your own; a rule of the default set has its kind.", "cost_spike", {},
-     "cost_spike|token_anomaly|traffic_rise|silence|error_burst|error_budget|latency_rise|latency_budget|cache_collapse|budget|budget_forecast|dead_letters|breaker_open|queue_age|price_missing|journal"},
+     "cost_spike|token_anomaly|traffic_rise|silence|error_burst|error_budget|latency_rise|latency_budget|cache_collapse|budget|budget_forecast|dead_letters|breaker_open|queue_age|price_missing|journal|lost_commits"},
     {"severity", choice, "How grave its alerts are.", "page", "ticket", "info|ticket|page"},
     {"by", texts, "What calls are judged by, each value alone: all (everything together), model, provider, route, key, team, user, feature, operation.", "[all, key]", "[all]"},
     {"where", map_text, "Only what has these labels.", "model"},
@@ -321,7 +322,7 @@ constexpr K alert_rules[] = {
     {"factor", number, "Times what is usual (kinds with a baseline).", "4"},
     {"floor", number, "And at least so much more than usual: dollars, tokens or calls.", "20"},
     {"threshold", number, "A share or a count (kinds without a baseline).", "0.5"},
-    {"age", duration, "How old, how long open, how long silent.", "30m"},
+    {"age", duration, "How old, how long open, how long silent, how long ago.", "30m"},
     {"least", integer, "Calls, or failures, below which nothing is said.", "20"},
     {"objective", number, "error_budget, latency_budget: the share of calls that should be good.", "0.999"},
     {"bound", duration, "latency_budget: what is slow. One value for all rules.", "30s"},
@@ -345,6 +346,9 @@ constexpr K keys[] = {
     {"feature", text, "Every call of this key is this feature's.", "search"},
     {"expires", time, "From then on it is refused.", "2027-01-01"},
 };
+constexpr K cluster[] = {
+    {"stale_after", duration, "With several nodes: how old what a node knows from the others (keys, breakers, rules) may be. Beyond it, with the database away, unknown keys and administrative changes get a 503 instead of a wrong answer.", "30s", "60s"},
+};
 constexpr K root[] = {
     {"listen", text, "ADDRESS:PORT.", "127.0.0.1:9000", "127.0.0.1:8080"},
     {"database", text, "sqlite:PATH or postgres://…", "sqlite:ballast.db", "sqlite:DATA_DIR/ballast.db"},
@@ -355,6 +359,7 @@ constexpr K root[] = {
     {"drain", duration, "At SIGTERM: how long calls in flight may take to end.", "10s", "30s"},
     {"read_on_disconnect", duration, "How long an abandoned answer is read on, to learn what it cost.", "5s", "10s"},
     {"cache_size", size, "Memory of the response cache.", "64MB", "256MB"},
+    {"cache_shared_size", size, "Room in the database for answers of routes with cache.across_nodes; the oldest go first.", "4GB", "1GB"},
     {"tls", object, "Certificates.", {}, {}, {}, tls},
     {"ledger", object, "Durability of the record of every call.", {}, {}, {}, ledger},
     {"retention", object, "How long things are kept; calls themselves: ledger.retention.", {}, {}, {}, retention},
@@ -376,6 +381,7 @@ constexpr K root[] = {
     {"datasets", text, "The folder of datasets (*.yaml), beside this file: what questions may be asked of.", "my-datasets", "datasets"},
     {"pages", map_text, "Folders of static files, beside this file, each served under /pages/NAME/.", "analytics"},
     {"work", object, "Jobs.", {}, {}, {}, work},
+    {"cluster", object, "Several nodes on one PostgreSQL.", {}, {}, {}, cluster},
     {"batches", object, "Files and batches (/v1/files, /v1/batches).", {}, {}, {}, batches},
     {"webhooks", object, "Who is told of a job's end.", {}, {}, {}, webhooks},
     {"alerts", object, "Rules over calls, money, queues and providers, on from the first start; who is told.", {}, {}, {}, alerts},

@@ -33,9 +33,11 @@ struct Phrase {
   std::string_view step, words;
 };
 constexpr Phrase kPhrases[] = {
+    {"stale", "by keys, breakers and rules as this node last heard of them, at {since}"},
     {"route", "asked for \"{model}\", which is route \"{route}\"; key \"{key}\""},
     {"admitted", "limits let it in, at an estimate of {tokens_estimated} tokens"},
     {"waited", "a limit made it wait {us}"},
+    {"slice_waited", "waited {us} until this node had a part of the limit of {of}"},
     {"limit_refused", "a limit refused it: {why}"},
     {"cache_miss", "not in the cache"},
     {"cache_bypassed", "past the cache, as {by} asked"},
@@ -60,6 +62,7 @@ constexpr Phrase kPhrases[] = {
     {"skipped", "left {target} out: {why}"},
     {"warning", "{text}"},
     {"held", "held up to {ceiling_nano} against its budgets"},
+    {"waited_for_money", "this node's part of a budget was too small: waited {us} for the database's word"},
     {"hedge", "slow: asked {target} as well"},
     {"attempt", "asked {target}: {outcome}"},
     {"routing_saved", "at {than} it would have cost {would_cost_nano}: {saved_nano} saved"},
@@ -80,6 +83,7 @@ constexpr Phrase kPhrases[] = {
 
 // The same step, where a fact that its words are made of is missing.
 std::string_view words_of(const Phrase& phrase, const json::object& step) {
+  if (phrase.step == "cache_hit" && flag(step, "shared")) return "answered from the cache of all nodes; call {of} made that answer";
   if (phrase.step == "route" && text(step, "route").empty()) return "asked for \"{model}\" by name; key \"{key}\"";
   if (phrase.step == "budget_refused" && !step.contains("target")) return "a budget has no room for up to {ceiling_nano}: {why}";
   return phrase.words;

@@ -15,27 +15,40 @@ bool same_rules(const std::vector<Rule>& a, const std::vector<Rule>& b) {
   return std::ranges::equal(a, b, [](const Rule& x, const Rule& y) { return same(x, y); });
 }
 
-Result<void> wire_limits(const Config& config, const Clock& clock, const Wired* previous, cluster::Quotas*, Wired& made) {
+// The longest that a call may be under way: its first byte is due by the route's deadline, its last by the target's own time, and an abandoned one is read on.
+Duration longest_call(const Config& config) {
+  Duration to_begin = config.direct.retries.deadline, to_end{};
+  for (const auto& route : config.routes) to_begin = std::max(to_begin, route.retries.deadline);
+  for (const auto& p : config.providers) to_end = std::max<Duration>(to_end, p.timeouts.total);
+  return to_begin + to_end + config.read_on_disconnect;
+}
+
+Result<void> wire_limits(const Config& config, const Clock& clock, const Wired* previous, cluster::Quotas* quotas, Wired& made) {
   made.limit_rules = config.limits;
   if (previous && same_rules(previous->limit_rules, config.limits)) {
     made.setup.limits = previous->setup.limits;
     made.setup.queue = previous->setup.queue;
     return {};
   }
-  auto limits = gateway::Limits::create(config.limits, clock, {});
+  gateway::Limits::Options options{.quotas = quotas};
+  if (quotas) options.longest_call = longest_call(config);
+  if (previous) options.newer_than = previous->setup.limits->version();
+  auto limits = gateway::Limits::create(config.limits, clock, options);
   if (!limits) return fail(std::move(limits.error()));
   made.setup.limits = std::move(*limits);
   made.setup.queue = std::make_shared<gateway::FairQueue>(*made.setup.limits);
   return {};
 }
 
-Result<void> wire_budgets(const Config& config, const Clock& clock, const Wired* previous, cluster::Quotas*, Wired& made) {
+Result<void> wire_budgets(const Config& config, const Clock& clock, const Wired* previous, cluster::Quotas* quotas, Wired& made) {
   made.budget_rules = config.budgets;
   if (previous && same_rules(previous->budget_rules, config.budgets)) {
     made.setup.budgets = previous->setup.budgets;
     return {};
   }
-  auto budgets = gateway::BudgetBook::create(config.budgets, clock, {});
+  // Over several nodes the windows go on, with their slices; else what they have charged is carried over.
+  const gateway::BudgetBook* before = quotas && previous ? previous->setup.budgets.get() : nullptr;
+  auto budgets = gateway::BudgetBook::create(config.budgets, clock, {.quotas = quotas}, before);
   if (!budgets) return fail(std::move(budgets.error()));
   made.setup.budgets = std::move(*budgets);
   return {};

@@ -38,7 +38,7 @@ inline gateway::SetupPtr setup_of(const WiredPtr& wired) { return {wired, &wired
 // The configured keys, the admin key among them.
 std::vector<gateway::StoredKey> configured_keys(const Config& config);
 
-// Brings what `from`'s budgets have charged into `to`'s, each window once: `carried` remembers how much already went over.
+// Brings what `from`'s budgets have charged into `to`'s, which shares no windows with it, each window once: `carried` remembers how much already went over.
 // Called before, at and after the swap, until `from` serves nobody any more.
 using Carried = std::map<std::string, std::int64_t>;
 void carry_budgets(const gateway::BudgetBook& from, gateway::BudgetBook& to, Carried& carried);

@@ -7,6 +7,7 @@
 #include "base/log.hpp"
 #include "base/random.hpp"
 #include "cluster/members.hpp"
+#include "records/idempotency.hpp"
 #include "server/job_json.hpp"
 #include "work/approval_rows.hpp"
 #include "work/homes.hpp"
@@ -26,7 +27,12 @@ constexpr Duration kUnfinished = std::chrono::hours(24);  // an upload that has 
 constexpr std::uint64_t kOrphanSweeps = 12;              // looks at all that is pending: once in so many sweeps
 constexpr Duration kAsksKept = std::chrono::minutes(1);  // much longer than anybody waits for an answer
 constexpr Duration kToldWithin = std::chrono::seconds(5);
+constexpr Duration kLostShown = std::chrono::hours(24 * 7);
+constexpr std::uint64_t kLostSweeps = 12;                // looks at what failovers have lost: once in so many sweeps
+constexpr std::size_t kLostLogged = 100;                 // ids of each kind in a log line
+constexpr Duration kLostTold = std::chrono::seconds(20); // how long the database is tried to be told, before the process starts anew without
 constexpr Duration kShareEvery = std::chrono::milliseconds(250);         // looks at who is hungry, and at what was given while this node is
+constexpr Duration kLeaveEvery = std::chrono::milliseconds(50);          // between two looks at what is ready, while this node drains
 constexpr unsigned kReceiveAtLeast = 4;                                   // looks between two at what was given unasked: jobs of a concurrency key
 
 // With one node its number is 0, and all jobs are its own.
@@ -60,6 +66,27 @@ std::shared_ptr<const net::EgressPolicy> policy_of(const WebhookConfig& config) 
 
 json::object shown(const work::Job& job, bool whole) { return server::job_json(job, false, whole ? server::Detail::whole : server::Detail::brief); }
 
+// What an engine says to the others, in its node's beats; null where it says nothing yet.
+json::value said_by(const cluster::Member& member) {
+  const auto load = parse_json(member.load, {.max_bytes = 1u << 20, .max_depth = 16});
+  const auto* said = load && load->is_object() ? load->get_object().if_contains("work") : nullptr;
+  return said ? *said : json::value(nullptr);
+}
+
+// Also those that are silent: until they are said to be gone, what they had is on no other board.
+work::QueuesElsewhere queues_elsewhere(const cluster::Membership& me, MonoTime now) {
+  work::QueuesElsewhere out;
+  const auto picture = me.picture();
+  if (!picture) return out;
+  for (const auto& seen : picture->members) {
+    if (seen.member.state == cluster::MemberState::gone || seen.member.boot == me.boot()) continue;
+    const json::value said = said_by(seen.member);
+    const auto* queues = said.is_object() ? said.get_object().if_contains("queues") : nullptr;
+    if (queues) out.hear(*queues, std::max<Duration>(picture->at - seen.member.beat, Duration::zero()) + std::max(now - picture->read, Duration::zero()));
+  }
+  return out;
+}
+
 // Who may be given jobs: those that live, serve and say what they could start.
 std::vector<work::Neighbour> neighbours_of(const cluster::Membership& me) {
   std::vector<work::Neighbour> out;
@@ -67,10 +94,18 @@ std::vector<work::Neighbour> neighbours_of(const cluster::Membership& me) {
   if (!picture) return out;
   for (const auto& seen : picture->members) {
     if (!seen.lives || seen.member.state != cluster::MemberState::serving || seen.member.boot == me.boot()) continue;
-    const auto load = parse_json(seen.member.load, {.max_bytes = 1u << 20, .max_depth = 16});
-    const auto* said = load && load->is_object() ? load->get_object().if_contains("work") : nullptr;
-    if (auto neighbour = said ? work::neighbour_from(*said, seen.member.beats) : std::nullopt) out.push_back(std::move(*neighbour));
+    if (auto neighbour = work::neighbour_from(said_by(seen.member), seen.member.beats)) out.push_back(std::move(*neighbour));
   }
+  return out;
+}
+
+// Who drains, has nothing under way any more, and still ends what it streams.
+std::vector<cluster::Member> leavers_of(const cluster::Membership& me) {
+  std::vector<cluster::Member> out;
+  const auto picture = me.picture();
+  if (!picture) return out;
+  for (const auto& seen : picture->members)
+    if (seen.member.state == cluster::MemberState::draining && seen.member.boot != me.boot() && work::has_left(said_by(seen.member))) out.push_back(seen.member);
   return out;
 }
 
@@ -110,11 +145,16 @@ Workshop::Workshop(const Config& config, Ground ground, work::ApprovalLinks link
       schedules_(engine_, flows_), batches_(jobs_, config.batches.options),
       provider_batches_(ground.gateway, jobs_, caller_, config.batches.provider), links_(std::move(links)),
       door_(jobs_, flows_, webhooks_, schedules_, batches_, config.batches.file_bytes) {
+  if (const auto& member = ground_.node.membership(); !member.alone())
+    door_.hear([&member, &clock = ground_.gateway.world().clock] { return queues_elsewhere(member, clock.mono()); });
   dispatch_.use(engine_);
   schedules_.use(on_duty(duty::schedules));
   batches_.use(on_duty(duty::batches));
   provider_batches_.use(on_duty(duty::provider_batches));
   engine_.use(&meter_);
+  engine_.on_went_back([this](work::LostCommits lost) { wakes_.spawn(tell_lost(std::move(lost))); });
+  ground_.metrics.gauge_from("ballast_lost_commits", "Jobs accepted, ended or taken further, and effects begun, that the database has lost in failovers of the last seven days, of all nodes",
+                             [lost = lost_] { return static_cast<double>(lost->load()); });
   if (const auto& world = ground_.gateway.world(); world.spans) {
     tracer_.emplace(*world.spans, work::JobTracer::Options{.sample = world.trace_sample, .newer_names = gateway::says_newer(world.genai_names), .seed = os_seed()});
     engine_.use(&*tracer_);
@@ -144,6 +184,32 @@ Workshop::Workshop(const Config& config, Ground ground, work::ApprovalLinks link
   });
 }
 
+// In the log before anything else: the process may be killed before the database has heard of it.
+Task<void> Workshop::tell_lost(work::LostCommits lost) {
+  net::Loop& home = ground_.loops.at(0);
+  const cluster::Membership& member = ground_.node.membership();
+  if (work::is_harmless(lost)) {
+    log::warn("database_went_back", {{"kept", lost.kept}, {"last", lost.last}, {"what", "a standby took over that had not heard of all; nothing that anybody was told of is gone"}});
+  } else {
+    log::error("lost_commits", {{"what", to_json(work::lost_json(lost, kLostLogged))}, {"advice", "docs/operations.md: When acknowledged commits are lost"}});
+    const work::LostBy by{.node = member.slot(), .epoch = engine_.epoch(), .leasing = engine_.leasing(), .name = member.name()};
+    for (const MonoTime until = home.clock().mono() + kLostTold;;) {
+      const auto noted = co_await ground_.database.write(home, [&](store::Tx& tx) { return work::note_lost(tx, by, lost, home.clock().wall()); });
+      if (noted) break;
+      log::warn("lost_commits_not_noted", {{"why", noted.error().message}});
+      if (home.clock().mono() >= until || engine_.draining()) break;
+      co_await SleepUntil(home, home.clock().mono() + work::kAskAgain);
+    }
+  }
+  if (ground_.went_back) ground_.went_back();
+}
+
+// Of all nodes, whichever of them is asked.
+void Workshop::look_for_lost(WallTime now) {
+  const auto figures = ground_.database.read_now([&](store::Tx& tx) { return work::lost_since(tx, now - kLostShown); });
+  if (figures) lost_->store(figures->acknowledged);
+}
+
 // Empty where there is one node.
 work::OnDuty Workshop::on_duty(const char* name) const {
   const Node& node = ground_.node;
@@ -161,6 +227,7 @@ Result<std::unique_ptr<Workshop>> Workshop::open(const Config& config, Ground gr
   if (auto started = shop->batches_.start(); !started) return fail(std::move(started.error()));
   if (auto started = shop->webhooks_.start(); !started) return fail(std::move(started.error()));
   if (auto started = shop->schedules_.start(); !started) return fail(std::move(started.error()));
+  if (shop->jobs_.shared()) shop->look_for_lost(SystemClock().wall());
   return shop;
 }
 
@@ -193,29 +260,51 @@ void Workshop::start() {
   webhooks_.poke();
 }
 
-void Workshop::drain(Duration patience) {
-  if (!std::exchange(started_, false) || !ground_.loops.running()) return;
-  const MonoTime end = engine_.home().clock().mono() + patience;
+void Workshop::rest() {
+  if (!started_ || std::exchange(rests_, true) || !ground_.loops.running()) return;
   run_on(ground_.loops.at(0), [&]() -> Task<void> {
     co_await schedules_.drain();
     co_await batches_.stop();
     co_await provider_batches_.stop();
+  });
+}
+
+void Workshop::drain(Duration patience) {
+  rest();
+  if (!std::exchange(started_, false) || !ground_.loops.running()) return;
+  const MonoTime end = engine_.home().clock().mono() + patience;
+  run_on(ground_.loops.at(0), [&]() -> Task<void> {
     co_await engine_.drain(patience);
+    ground_.node.leave_jobs(engine_.epoch());
     co_await jobs_.stop();
     co_await wakes_.join();
   });
   run_on(ground_.loops.at(ground_.loops.size() - 1), [&] { return webhooks_.drain(std::max(end - engine_.home().clock().mono(), Duration::zero())); });
 }
 
-// Jobs go to where somebody waits for them, and come from where nobody can start them.
+// Jobs go to where somebody waits for them, and come from where nobody can start them. Who drains gives all that is ready.
 Task<void> Workshop::share_work() {
   net::Loop& home = ground_.loops.at(0);
-  for (unsigned look = 0; !engine_.draining(); ++look) {
+  for (unsigned look = 0; !engine_.drained(); ++look) {
     const bool hungry = engine_.hunger() != work::Hunger{};
-    if (hungry || look % kReceiveAtLeast == 0)
+    if (!engine_.draining() && (hungry || look % kReceiveAtLeast == 0))
       if (const auto came = co_await engine_.receive(); !came && !engine_.draining()) log::warn("work_not_received", {{"why", came.error().message}});
     (void)co_await engine_.feed_hungry(neighbours_of(ground_.node.membership()));
-    co_await SleepUntil(home, home.clock().mono() + kShareEvery);
+    if (!engine_.draining()) co_await take_left();
+    co_await SleepUntil(home, home.clock().mono() + (engine_.draining() ? kLeaveEvery : kShareEvery));
+  }
+}
+
+// Whoever sees it first has all of it; the others find nothing.
+Task<void> Workshop::take_left() {
+  const auto leavers = leavers_of(ground_.node.membership());
+  std::erase_if(left_, [&](const std::string& boot) { return std::ranges::find(leavers, boot, &cluster::Member::boot) == leavers.end(); });
+  for (const cluster::Member& m : leavers) {
+    if (left_.contains(m.boot)) continue;
+    const auto jobs = co_await engine_.adopt(m.slot, m.boot);
+    if (jobs) left_.insert(m.boot);
+    else if (!engine_.draining()) log::warn("node_not_inherited", {{"slot", m.slot}, {"boot", m.boot}, {"why", jobs.error().message}});
+    if (jobs && *jobs > 0) log::info("node_inherited", {{"slot", m.slot}, {"boot", m.boot}, {"jobs", *jobs}});
   }
 }
 
@@ -240,12 +329,14 @@ void Workshop::inherit(const cluster::Member& gone, cluster::Heirs::Told told) {
   });
 }
 
-// The one place where what a dead node has left is taken over; it may be asked for twice, and by every node. With it whatever else is left of boots that are no
+// The one place where what a dead node has left is taken over, jobs, calls' keys and webhooks; it may be asked for twice, and by every node. With it whatever else is left of boots that are no
 // more: a process that joined and died before its engine began leaves jobs under a boot that no member has.
 Task<void> Workshop::inherit_on_loop(unsigned slot, std::string boot, cluster::Heirs::Told told) {
   net::Loop& home = ground_.loops.at(0);
-  const auto left = co_await ground_.database.read(home, orphans);
   std::optional<Error> wrong;
+  const auto disowned = co_await ground_.database.write(home, [&](store::Tx& tx) { return records::disown_idempotent_of(tx, boot); });   // before a job asks by its key
+  if (!disowned) wrong = disowned.error();
+  const auto left = co_await ground_.database.read(home, orphans);
   if (!left) wrong = left.error();
   for (const work::NodeBoot& dead : left ? *left : std::vector<work::NodeBoot>{}) {
     const auto jobs = co_await engine_.adopt(dead.node, dead.boot);
@@ -296,6 +387,7 @@ void Workshop::sweep_batches(WallTime now) {
 
 void Workshop::sweep(WallTime now) {
   sweep_approvals(now);
+  if (jobs_.shared() && sweeps_ % kLostSweeps == 0) look_for_lost(now);
   if (!ground_.node.holds(duty::sweeps)) return;
   sweep_batches(now);
   const auto write = [&](auto work) { return ground_.database.write_now(work, {.priority = store::Priority::low}); };

@@ -34,6 +34,8 @@ constexpr store::Migration kMigrations[] = {
     {"cluster", 2, "what one node at a time does", kDuties},
     {"cluster", 3, "quotas and their slices", kQuotaTables},
     {"cluster", 4, "what nodes tell each other", kKnowledge},
+    {"cluster", 5, "whose journal tells what a holder spent", kHolderTable},
+    {"cluster", 6, "money after a failover", kQuotaCalm},
 };
 
 #define BALLAST_MEMBER "slot, name, boot, address, version, state, joined_us, beat_us, beats, load"

@@ -39,11 +39,25 @@ auto HeldQuota::change(F f) {
   return out;
 }
 
-bool HeldQuota::take(Nano n, bool again) {
-  return change([&](Holding& h, const CarefulTime& now) { return h.take(n, now, again); });
+bool HeldQuota::take(Nano n, bool again, Figures* then) {
+  return change([&](Holding& h, const CarefulTime& now) {
+    const bool took = h.take(n, now, again);
+    if (then) *then = told(now);
+    return took;
+  });
 }
-void HeldQuota::miss(Nano n) {
-  change([&](Holding& h, const CarefulTime& now) { return h.miss(n, now), 0; });
+bool HeldQuota::reserve(Nano n, bool again, Figures* then) {
+  return change([&](Holding& h, const CarefulTime& now) {
+    const bool took = h.reserve(n, now, again);
+    if (then) *then = told(now);
+    return took;
+  });
+}
+void HeldQuota::settle(Nano reserved, Nano actual) {
+  change([&](Holding& h, const CarefulTime& now) { return h.settle(reserved, actual, now), 0; });
+}
+void HeldQuota::miss(Nano n, bool again) {
+  change([&](Holding& h, const CarefulTime& now) { return h.miss(n, now, again), 0; });
 }
 void HeldQuota::give_back(Nano n) {
   change([&](Holding& h, const CarefulTime&) { return h.give_back(n), 0; });
@@ -52,10 +66,21 @@ void HeldQuota::charge(Nano n) {
   change([&](Holding& h, const CarefulTime&) { return h.charge(n), 0; });
 }
 
+void HeldQuota::doubt() {
+  const std::lock_guard hold(mutex_);
+  holding_.doubt();
+}
+Duration HeldQuota::away() const { return all_.stats().away; }
+
 HeldQuota::Figures HeldQuota::figures() const {
   const CarefulTime now = all_.look();
   const std::lock_guard hold(mutex_);
-  return {.share = holding_.share(), .used = holding_.used(), .level = holding_.level(now), .answers = answers_, .over = holding_.over(now), .other = other_};
+  return told(now);
+}
+
+HeldQuota::Figures HeldQuota::told(const CarefulTime& now) const {
+  return {.share = holding_.share(), .used = holding_.used(), .level = holding_.level(now), .answers = answers_, .left = holding_.left(now),
+          .over = holding_.over(now), .full = holding_.full(now), .other = other_};
 }
 
 // ---- Quotas ----
@@ -82,7 +107,7 @@ Result<std::unique_ptr<Quotas>> Quotas::open(const std::string& url, store::Dial
   return self;
 }
 
-Result<std::shared_ptr<HeldQuota>> Quotas::hold(const std::string& name, const Terms& terms) {
+Result<std::shared_ptr<HeldQuota>> Quotas::hold(const std::string& name, const Terms& terms, std::string_view about) {
   if (alone()) return nullptr;
   if (auto good = check(terms); !good) return std::unexpected(good.error());
   if (name.empty() || name.size() > kMostName || name.contains('\0'))
@@ -94,13 +119,34 @@ Result<std::shared_ptr<HeldQuota>> Quotas::hold(const std::string& name, const T
   }
   auto& known = by_name_[name];
   auto quota = known.lock();
-  if (!quota) known = quota = std::make_shared<HeldQuota>(*this, name, terms, options_.holder);
+  // One that was let go may be known to the row for as long as its lease: the nanoseconds of this process are ahead of all that it has asked.
+  if (!quota) known = quota = std::make_shared<HeldQuota>(*this, name, std::string(about), terms, options_.holder, static_cast<std::uint64_t>(look().latest()));
   const std::lock_guard one(quota->mutex_);
   const Terms& had = quota->holding_.terms();
   if (had.kind != terms.kind || had.period_us != terms.period_us)
     return fail(ErrorCode::caller_conflict, "this quota is of another kind or period: give the other one another name", "name");
-  quota->holding_.set_terms(terms);
+  if (terms.version >= had.version) quota->holding_.set_terms(terms);
   return quota;
+}
+
+std::unique_ptr<Quotas::Listening> Quotas::listen(std::function<void(const HeldQuota&)> heard) {
+  return std::make_unique<Listening>(*this, std::move(heard));
+}
+
+Quotas::Listening::Listening(Quotas& all, std::function<void(const HeldQuota&)> heard) : all_(all), heard_(std::move(heard)) {
+  const std::lock_guard hold(all_.listeners_mutex_);
+  all_.listeners_.push_back(this);
+}
+
+Quotas::Listening::~Listening() {
+  const std::lock_guard hold(all_.listeners_mutex_);
+  std::erase(all_.listeners_, this);
+}
+
+void Quotas::tell(const HeldQuota& quota) {
+  if (options_.on_answer) options_.on_answer(quota.name_);
+  const std::lock_guard hold(listeners_mutex_);
+  for (const Listening* l : listeners_) l->heard_(quota);
 }
 
 CarefulTime Quotas::look() {
@@ -116,6 +162,21 @@ bool Quotas::enlist(HeldQuota& quota) {
   if (known == by_name_.end()) return false;
   active_.push_back(known->second.lock());               // kept until it has given everything back
   return true;
+}
+
+void Quotas::remind() {
+  {
+    const std::lock_guard hold(mutex_);
+    for (const auto& [name, known] : by_name_) {
+      const auto quota = known.lock();
+      if (!quota) continue;
+      const std::lock_guard one(quota->mutex_);
+      if (quota->holding_.used() == 0 && quota->holding_.share() == 0) continue;
+      quota->forgotten_ = true;
+      if (!std::exchange(quota->active_, true)) active_.push_back(quota);
+    }
+  }
+  wake();
 }
 
 void Quotas::wake() {
@@ -164,8 +225,9 @@ std::vector<std::shared_ptr<HeldQuota>> Quotas::overdue(bool leaving) {
     HeldQuota& q = *active[i];
     const std::lock_guard hold(q.mutex_);
     const auto patience = q.holding_.patience(now);
-    if (!patience && !leaving) idle.push_back(active[i]);
-    else if (!q.other_ && (leaving || mono - q.asked_ >= *patience)) late.emplace_back(q.asked_ + patience.value_or(Duration{}) - mono, i);
+    const bool due = leaving || q.forgotten_;
+    if (!patience && !due) idle.push_back(active[i]);
+    else if (!q.other_ && (due || mono - q.asked_ >= *patience)) late.emplace_back(q.asked_ + patience.value_or(Duration{}) - mono, i);
   }
   const auto end = late.begin() + static_cast<std::ptrdiff_t>(std::min(late.size(), kMostAsks));
   std::ranges::partial_sort(late, end);
@@ -204,13 +266,29 @@ std::vector<Quotas::Due> Quotas::collect(bool leaving) {
   return due;
 }
 
+Result<void> Quotas::count_spent(store::Tx& tx, std::vector<QuotaAsk>& fresh) const {
+  std::vector<std::string_view> names;
+  for (const QuotaAsk& a : fresh)
+    if (a.terms.kind == QuotaKind::money) names.push_back(a.about);
+  if (names.empty() || !options_.spent_before) return {};
+  const auto spent = options_.spent_before(tx, names);
+  if (!spent) return std::unexpected(spent.error());
+  auto next = spent->begin();
+  for (QuotaAsk& a : fresh)
+    if (a.terms.kind == QuotaKind::money) a.spent_before = *next++;
+  return {};
+}
+
 Result<void> Quotas::make(const std::vector<Due>& due) {
   std::vector<QuotaAsk> fresh;
   for (const Due& d : due)
-    if (!d.made) fresh.push_back({.name = d.quota->name_, .terms = d.terms, .ask = d.ask});
+    if (!d.made) fresh.push_back({.name = d.quota->name_, .terms = d.terms, .ask = d.ask, .about = d.quota->about_});
   if (fresh.empty()) return {};
   ++transactions_;
-  return database_->write_now([&](store::Tx& tx) { return make_quotas(tx, fresh); }, {.limit = kLimit});
+  return database_->write_now([&](store::Tx& tx) -> Result<void> {
+    if (auto counted = count_spent(tx, fresh); !counted) return counted;
+    return make_quotas(tx, fresh);
+  }, {.limit = kLimit});
 }
 
 void Quotas::ask(std::vector<Due>& due) {
@@ -236,10 +314,11 @@ void Quotas::hear(Due& due, const QuotaAnswer& answer) {
     q.made_ = answer.kind == QuotaAnswer::Kind::settled;
     q.other_ = answer.kind == QuotaAnswer::Kind::other;
     if (q.made_ && q.holding_.accept(answer.answer, due.sent, now)) ++q.answers_;
+    q.forgotten_ = q.forgotten_ && !q.made_ && !q.other_;
   }
   if (answer.kind == QuotaAnswer::Kind::other)
     log::error("quota_of_another_kind", {{"quota", q.name_}, {"advice", "two configurations give one name to limits of different kinds or periods"}});
-  if (due.hungry && options_.on_answer) options_.on_answer(q.name_);
+  if (due.hungry) tell(q);
 }
 
 // Said once for as long as it lasts.

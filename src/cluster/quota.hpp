@@ -27,33 +27,43 @@ class Quotas;
 // One quota's slice. Every method is thread-safe; a take holds a mutex for some tens of nanoseconds.
 class HeldQuota {
  public:
-  HeldQuota(Quotas& all, std::string name, const Terms& terms, const std::string& holder) : all_(all), name_(std::move(name)), holding_(terms, holder) {}
+  HeldQuota(Quotas& all, std::string name, std::string about, const Terms& terms, const std::string& holder, std::uint64_t seq)
+      : all_(all), name_(std::move(name)), about_(std::move(about)), holding_(terms, holder, seq) {}
 
-  // As Holding's. False: not now; the thread asks for it at once, and `on_answer` is told. Where `again`, the caller has waited since it was refused.
-  bool take(Nano n, bool again = false);
-  void miss(Nano n);
-  void give_back(Nano n);
-  void charge(Nano n);
-
-  const std::string& name() const { return name_; }
   struct Figures {
     Nano share = 0, used = 0, level = 0;
     std::uint64_t answers = 0;
+    std::optional<Holding::Left> left;                   // money: of the whole
     bool over = false;                                   // its lease: nothing is let through
+    bool full = false;                                   // this node can have no more of it now, as far as is known
     bool other = false;                                  // the database has one of another kind or period under this name: nothing is ever let through
   };
+  // As Holding's. False: not now; the thread asks for it at once, and who listens is told. Where `again`, the caller has waited since it was refused.
+  // `then`: what it is like after it.
+  bool take(Nano n, bool again = false, Figures* then = nullptr);
+  bool reserve(Nano n, bool again = false, Figures* then = nullptr);
+  void settle(Nano reserved, Nano actual);
+  void miss(Nano n, bool again = false);
+  void give_back(Nano n);
+  void charge(Nano n);
+  void doubt();                                          // money: something was given back of which only the database knows
+  Duration away() const;                                 // since the database last answered anything, while it does not
+
+  const std::string& name() const { return name_; }
   Figures figures() const;
 
  private:
   friend class Quotas;
   template <class F>
   auto change(F f);
+  Figures told(const CarefulTime& now) const;            // under the lock
   Quotas& all_;
-  const std::string name_;
+  const std::string name_, about_;
   mutable std::mutex mutex_;                             // guards what follows
   mutable Holding holding_;
   bool active_ = false;                                  // the thread looks at it
   bool made_ = false, other_ = false;
+  bool forgotten_ = false;                               // the row may know less than it was told: it is told again, though nothing is wanted
   MonoTime asked_{};
   std::uint64_t answers_ = 0;
 };
@@ -63,6 +73,9 @@ struct QuotasOptions {
   Duration gap = std::chrono::milliseconds(200);         // between transactions, at least
   Duration look = std::chrono::milliseconds(25);         // at what is due, and at the clocks
   std::size_t max_quotas = 100'000;                      // in use at once; more let nothing through
+  // Money: what was spent of these quotas, by what they were said to be about, before their rows are made, in order; it is kept as it is until the transaction ends.
+  // Empty: nothing was.
+  std::function<Result<std::vector<Nano>>(store::Tx& tx, std::span<const std::string_view> about)> spent_before = {};
   // Called on the thread, without a lock, when an answer came after something was refused.
   std::function<void(const std::string& name)> on_answer;
 };
@@ -76,9 +89,16 @@ class Quotas {
   Quotas& operator=(const Quotas&) = delete;
 
   bool alone() const { return !database_; }
+  // As `on_answer`, for as long as the result lives. Its end waits for a call under way, so nothing is held then that `heard` may wait for.
+  class Listening;
+  std::unique_ptr<Listening> listen(std::function<void(const HeldQuota&)> heard);
   // The slice of this quota, made empty at first; the same for all who name it, while somebody keeps it. Terms that `check` refuses are refused.
   // Null: alone.
-  Result<std::shared_ptr<HeldQuota>> hold(const std::string& name, const Terms& terms);
+  // Terms of a version below those it has are known already, and change nothing.
+  // `about`: what `spent_before` is asked for, where the name tells nobody.
+  Result<std::shared_ptr<HeldQuota>> hold(const std::string& name, const Terms& terms, std::string_view about = {});
+  // The database may have forgotten what it was told (a standby took over): all that is held is told again. Any thread.
+  void remind();
   // Gives back all that is not in use or charged, and asks no more. Blocking, two seconds at most; idempotent.
   void leave();
 
@@ -102,7 +122,9 @@ class Quotas {
   void rest(std::vector<std::shared_ptr<HeldQuota>> idle);
   void ask(std::vector<Due>& due);
   Result<void> make(const std::vector<Due>& due);
+  Result<void> count_spent(store::Tx& tx, std::vector<QuotaAsk>& fresh) const;
   void hear(Due& due, const QuotaAnswer& answer);
+  void tell(const HeldQuota& quota);
   void failed(const Error& why);
 
   const Clock& clock_;
@@ -117,8 +139,23 @@ class Quotas {
   std::vector<std::shared_ptr<HeldQuota>> active_;
   std::size_t sweep_at_ = 1'024;
   MonoTime failing_since_{};
+  std::mutex listeners_mutex_;                           // held while they are told
+  std::vector<Listening*> listeners_;
   std::atomic<std::uint64_t> transactions_{0}, asks_{0}, failed_{0};
   std::jthread thread_;
+};
+
+class Quotas::Listening {
+ public:
+  Listening(Quotas& all, std::function<void(const HeldQuota&)> heard);
+  ~Listening();
+  Listening(const Listening&) = delete;
+  Listening& operator=(const Listening&) = delete;
+
+ private:
+  friend class Quotas;
+  Quotas& all_;
+  const std::function<void(const HeldQuota&)> heard_;
 };
 
 }  // namespace ballast::cluster

@@ -25,6 +25,18 @@ Nano free_of(const Quota& q, std::span<const Slice> slices) {
 }
 
 bool fresh(const Slice& s, std::int64_t now) { return !s.closed && now - s.asked_us <= kFreshUs; }
+// Money that nobody has charged, as far as was told.
+Nano left_of(const Quota& q, std::span<const Slice> slices, std::int64_t now) {
+  Nano left = q.terms.amount;
+  for (const Slice& s : slices) left -= fresh(s, now) ? s.floor : s.share;
+  return left;
+}
+// What one may have at most: more than the amount where others were charged too much.
+Nano most_of(const Quota& q, std::span<const Slice> slices) {
+  Wide most = q.terms.amount;
+  for (const Slice& s : slices) most -= std::min<Nano>(s.share, 0);
+  return static_cast<Nano>(std::min<Wide>(most, kMost));
+}
 // What of a slice is not divided anew.
 Nano base_of(QuotaKind kind, const Slice& s) { return kind == QuotaKind::money ? s.floor : 0; }
 
@@ -54,6 +66,7 @@ struct Division {
   Nano spare = 0;                                        // with enough: what nobody wants
   unsigned wanting = 0;
   bool idle_count = true;                                // permits that idle, and are not waited for, count as wanted where they are
+  bool scarce = false;                                   // money: somebody waits for more than an even part
 };
 
 Nano want_of(const Slice& s, bool idle_counts) { return idle_counts || s.least > 0 ? s.want : std::min(s.want, s.floor); }
@@ -83,6 +96,7 @@ Division divide(const Quota& q, std::span<const Slice> slices, std::int64_t now,
       d.enough = false;
       d.even = even;
       d.odd = (rest - even * many) / grain;
+      d.scarce = q.terms.kind == QuotaKind::money && std::ranges::any_of(slices, [&](const Slice& s) { return fresh(s, now) && s.least > even; });
       return d;
     }
     rest -= wants[i];
@@ -103,7 +117,7 @@ bool has_odd(const Quota& q, std::span<const Slice> slices, const Slice& mine, c
 
 Nano target_of(const Quota& q, std::span<const Slice> slices, const Slice& mine, const Division& d, std::int64_t now) {
   const Nano grain = grain_of(q.terms.kind), base = base_of(q.terms.kind, mine), want = want_of(mine, d.idle_count) - base;
-  if (want <= 0) return base;
+  if (want <= 0 || d.scarce) return base;
   if (d.enough) {
     const Nano room = std::min(want / 4, d.spare / static_cast<Nano>(d.wanting)) / grain * grain;
     return base + want + room;
@@ -113,7 +127,7 @@ Nano target_of(const Quota& q, std::span<const Slice> slices, const Slice& mine,
 }
 
 // Too little to be of use by even division: it has its turn.
-bool by_turns(const Slice& s, const Division& d) { return s.least > 0 && !d.enough && d.even < s.least; }
+bool by_turns(const Slice& s, const Division& d) { return s.least > 0 && !d.enough && (d.scarce || d.even < s.least); }
 
 // What is kept for those who wait and were served longer ago: for turns, and of the share for those who have less than their part.
 struct Ahead {
@@ -148,6 +162,13 @@ bool plenty(const Quota& q, Nano free) {
   return false;
 }
 
+// Whoever else wants more than its part waits for it: nobody has what it does not use.
+bool all_starve(const Quota& q, std::span<const Slice> slices, const Slice& mine, const Division& d, std::int64_t now) {
+  return !d.enough && std::ranges::all_of(slices, [&](const Slice& s) {
+    return s.least > 0 || s.holder == mine.holder || !fresh(s, now) || want_of(s, d.idle_count) - base_of(q.terms.kind, s) <= d.even;
+  });
+}
+
 // Gives to `mine` what it may have now.
 void give(Quota& q, std::span<const Slice> slices, Slice& mine, Nano kept, std::int64_t now, Answer& out) {
   const bool rate = q.terms.kind == QuotaKind::rate;
@@ -172,9 +193,21 @@ void give(Quota& q, std::span<const Slice> slices, Slice& mine, Nano kept, std::
     else if (rate && gain > 0) out.level = std::min(room, static_cast<Nano>(static_cast<Wide>(there) * gain / free));
   }
   mine.share += gain;
+  out.full = !by_turns(mine, d) && mine.share >= out.target && want_of(mine, d.idle_count) > mine.share && all_starve(q, slices, mine, d, now);
   if (rate) q.level = std::min(q.level - out.level, std::max<Nano>(0, free_of(q, slices)));
   if (gain > 0) mine.served_us = now;
   if (gain > 0 || out.level > 0) mine.least = 0;
+}
+
+// What the ledger knows to be spent is never given up, whatever the holder says. Who waits for more than there is hears so, and keeps nobody waiting.
+Nano settle_money(const Quota& q, std::span<const Slice> slices, Slice& mine, std::int64_t now) {
+  mine.share = std::max(mine.share, mine.spent);
+  const Nano left = left_of(q, slices, now);
+  if (mine.least > left) {
+    mine.least = 0;
+    mine.want = std::min(mine.want, mine.share);
+  }
+  return left;
 }
 
 }  // namespace
@@ -193,11 +226,11 @@ Quota new_quota(const Terms& terms, std::int64_t now_us) {
 
 bool fits(const Quota& quota, const Terms& terms) { return quota.terms.kind == terms.kind && quota.terms.period_us == terms.period_us; }
 
-Answer settle(Quota& q, std::vector<Slice>& slices, const Terms& terms, const Ask& ask, std::int64_t now) {
+Answer settle(Quota& q, std::vector<Slice>& slices, const Terms& terms, const Ask& ask, std::int64_t now, bool calm) {
   const bool rate = q.terms.kind == QuotaKind::rate;
   refill(q, free_of(q, slices), now);
   take_terms(q, terms);
-  std::erase_if(slices, [&](const Slice& s) { return s.expires_us <= now; });
+  std::erase_if(slices, [&](const Slice& s) { return s.expires_us <= now && s.spent == 0; });
   Answer out{.seq = ask.seq};
   auto mine = std::ranges::find(slices, ask.holder, &Slice::holder);
   if (mine != slices.end() && (ask.seq <= mine->seq || mine->closed)) {
@@ -215,11 +248,13 @@ Answer settle(Quota& q, std::vector<Slice>& slices, const Terms& terms, const As
   mine->share = std::max(std::min(mine->share, ask.share), ask.floor);
   mine->seq = ask.seq;
   mine->floor = ask.floor;
-  mine->want = std::min(ask.want, q.terms.amount);
+  mine->want = std::min(ask.want, most_of(q, slices));
   mine->least = std::min(ask.least, q.terms.amount);
   mine->asked_us = now;
+  if (q.terms.kind == QuotaKind::money) out.left = settle_money(q, slices, *mine, now);
   if (rate) q.level = std::min(q.level + level, std::max<Nano>(0, free_of(q, slices)));
-  give(q, slices, *mine, ask.level, now, out);
+  if (calm && q.terms.kind == QuotaKind::money) out.target = out.usable = mine->share;
+  else give(q, slices, *mine, ask.level, now, out);
   out.share = mine->share;
   mine->expires_us = q.terms.kind == QuotaKind::money && mine->share > 0 ? kNever : now + kLeaseUs + q.terms.linger_us;
   return out;

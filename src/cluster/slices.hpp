@@ -13,7 +13,8 @@
 // Rates and permits have a lease. A node stops `kStopsAfter` from its last answered ask by its own clocks; the row takes the slice back `kLease` after it by the
 // database's. The ten seconds between them are for the clocks (members.hpp refuses those off by more than five). Permits come back later still, by as
 // long as what was let in may last. The row believes the database's clock: set back, the free share stands still; set ahead, it refills as if the time had passed.
-// Money has no lease: it stays burnt until the node's journal tells what was spent (`close`).
+// Money has no lease: it stays burnt until the node's journal tells what was spent (`close`). Where there is less than somebody waits for, and more than nobody
+// has charged, who waits has it in turn, and nobody keeps what idles. A slice may be less than nothing: a correction of what others were charged.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -51,7 +52,7 @@ struct Slice {
   std::string holder;                                    // a boot: what another process of the same node held is not this one's
   std::uint64_t seq = 0;                                 // of the last ask that was settled
   Nano share = 0;
-  Nano floor = 0;                                        // of it in use, or charged
+  Nano floor = 0;                                        // of it in use, reserved, or charged
   Nano want = 0;                                         // the share it has use for
   Nano least = 0;                                        // it waits, and less than so much more is of no use; 0: it does not
   std::int64_t asked_us = 0;
@@ -73,7 +74,7 @@ struct Ask {
   std::string_view holder;
   std::uint64_t seq = 0;                                 // rises with each ask of the holder
   Nano share = 0, floor = 0, want = 0, least = 0;        // as in Slice; want in whole units but for money
-  Nano level = 0;                                        // rate: that it keeps
+  Nano level = 0;                                        // rate: that it keeps, what it has reserved among it
   Nano back = 0;                                         // rate: level that it gives back
 };
 
@@ -84,14 +85,18 @@ struct Answer {
   Nano level = 0;                                        // rate: added to what it kept
   Nano target = 0;                                       // more than this should be given up with the next ask, soon
   Nano usable = 0;                                       // concurrency: as many may be in use when another begins; fewer than are: some must end first
+  Nano left = 0;                                         // money: of the whole, what nobody has charged as far as was told; of who is silent, all it has counts
   unsigned nodes = 0;                                    // that have use for this quota, the asker among them
+  bool full = false;                                     // it has its fair part and all others wait for theirs: there is no use in waiting for more
 };
 
 // Settles one ask. Erases slices whose lease is over; one that holds nothing stays as long, so that an ask that comes late is known for it.
 // Divides max-min fairly: nobody has less than another but by its own wish, to a unit, and the odd units take turns. Where the fair part is less than
 // the least of use, those who wait get that much one after another, who was served longest ago first, and give it back when it is used.
 // Terms that do not fit (`fits`) must be refused before.
-Answer settle(Quota& quota, std::vector<Slice>& slices, const Terms& terms, const Ask& ask, std::int64_t now_us);
+// What a holder has charged is a fact, whatever the row says of its share; what it was granted beyond that and the row does not know is not its own. `calm`: a standby
+// took over that may have forgotten grants, and not everybody has told yet what is charged of them, so no money is granted.
+Answer settle(Quota& quota, std::vector<Slice>& slices, const Terms& terms, const Ask& ask, std::int64_t now_us, bool calm = false);
 bool fits(const Quota& quota, const Terms& terms);
 
 // Money: the journal of this dead boot is imported, and says what it spent. What it did not is free again. A boot that is closed has nothing any more.

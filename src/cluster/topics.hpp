@@ -11,8 +11,8 @@
 
 namespace ballast::cluster {
 
-enum class Topic : std::uint8_t { keys, sessions, resting };
-constexpr std::size_t kTopics = 3;
+enum class Topic : std::uint8_t { keys, sessions, resting, erasures };
+constexpr std::size_t kTopics = 4;
 
 using TopicNumbers = std::array<std::int64_t, kTopics>;    // zero: never changed
 

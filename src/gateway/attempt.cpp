@@ -4,6 +4,7 @@
 #include "base/log.hpp"
 #include "base/secrets.hpp"
 #include "gateway/outgoing.hpp"
+#include "gateway/slice_wait.hpp"
 
 namespace ballast::gateway {
 
@@ -69,10 +70,16 @@ Result<void> write_intent(const Scene& scene, const Planned& plan, const Candida
   return scene.world.journal.intent(scene.loop(), {r, c.target->provider, c.target->model, hold_nano});
 }
 
+Error limited(const Scene& scene, const Candidate& c, Refusal refusal, Trail& trail) {
+  note_unchecked(scene, refusal);
+  trail.decision.step(scene.now(), "target_limited", {{"target", c.target->name}, {"why", refusal.error.message}});
+  return std::move(refusal.error);
+}
+
 // Breaker, credential, limits, money, journal: all, or a reason why not and nothing taken.
 // Not inlined, like all that only begins or ends an attempt: a coroutine's frame would have room for what they use.
-[[gnu::noinline]] Result<void> take_hold(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c,
-                                         const AttemptOptions& options, Trail& trail, std::optional<Grip>& into) {
+[[gnu::noinline]] Result<void> take_hold(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c, const AttemptOptions& options,
+                                         Trail& trail, std::optional<Grip>& into, AttemptOutcome& outcome) {
   Breaker& breaker = *c.breaker;
   auto permit = breaker.try_acquire();
   if (!permit && options.early) permit = breaker.try_early();
@@ -88,15 +95,16 @@ Result<void> write_intent(const Scene& scene, const Planned& plan, const Candida
     trail.decision.step(scene.now(), "no_credential", {{"target", c.target->name}, {"why", lease.error().message}});
     return fail(std::move(lease.error()));
   }
-  auto admission = admit_seated(scene, asked, c.target, trail);
+  auto admission = options.room ? std::expected<Admission, Refusal>(std::move(*options.room)) : admit_seated(scene, asked, c.target, trail);
   if (!admission) {
-    trail.decision.step(scene.now(), "target_limited", {{"target", c.target->name}, {"why", admission.error().error.message}});
-    return fail(std::move(admission.error().error));
+    outcome.for_slice = admission.error().slice;
+    return fail(outcome.for_slice ? std::move(admission.error().error) : limited(scene, c, std::move(admission.error()), trail));
   }
-  auto held = plan.hold.begin(c.target->name, c.ceiling);
+  auto held = plan.hold.begin(c.target->name, c.ceiling, options.again);
   if (!held) {
     admission->refund();
-    trail.decision.step(scene.now(), "budget_refused", {{"target", c.target->name}, {"why", held.error().message}});
+    outcome.lacking = plan.hold.lacking();
+    if (!outcome.lacking.slice || is_final(outcome.lacking)) trail.decision.step(scene.now(), "budget_refused", {{"target", c.target->name}, {"why", held.error().message}});
     return fail(std::move(held.error()));
   }
   Grip& grip = into.emplace(std::move(*permit), std::move(*lease), std::move(*admission), *held, trail.record.attempts.size(), scene.now());
@@ -400,7 +408,9 @@ Task<void> exchange(Passage& p) {
 // Takes what an attempt needs; false: `answer` says why it cannot be.
 [[gnu::noinline]] bool begin_attempt(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c, const AttemptOptions& options,
                                      Trail& trail, std::optional<Grip>& grip, AttemptOutcome& outcome) {
-  auto ok = take_hold(scene, asked, plan, c, options, trail, grip);
+  outcome.for_slice = false;
+  outcome.lacking = {};
+  auto ok = take_hold(scene, asked, plan, c, options, trail, grip, outcome);
   if (!ok) {
     outcome.answer.end = std::move(ok);
     return false;
@@ -410,6 +420,39 @@ Task<void> exchange(Passage& p) {
   outcome.record = grip->record;
   trail.decision.moment(grip->started, "asking", {{"target", c.target->name}});
   return true;
+}
+
+// After a refusal by this node's part of its target's limit: waits for more of it, and begins then. Not for longer than the answer is due.
+Task<bool> begin_with_more(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c, AttemptOptions options, Trail& trail,
+                           std::optional<Grip>& grip, AttemptOutcome& outcome) {
+  std::expected<Admission, Refusal> room = std::unexpected(Refusal{.error = std::move(outcome.answer.end.error()), .bucket = {}, .figures = {}});
+  const MonoTime until = std::min({scene.now() + kSliceWait, options.due, trail.started + asked.route->retries.deadline});
+  const CancelToken gone = options.cancel ? options.cancel : scene.sink.gone();
+  if (until > scene.now()) co_await wait_for_slice(scene, asked, c.target, until, gone, room, trail);
+  if (!room) {
+    outcome.answer.end = fail(limited(scene, c, std::move(room.error()), trail));
+    co_return false;
+  }
+  options.room = &*room;
+  outcome.answer.end = {};
+  const bool begun = begin_attempt(scene, asked, plan, c, options, trail, grip, outcome);
+  if (!begun) room->refund();            // whatever stood in the way came before the limits
+  co_return begun;
+}
+
+// As `begin_attempt`, which failed because a slice of this node's was too small: until the database has said what is left.
+Task<void> begin_later(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& c, AttemptOptions options, Trail& trail,
+                       std::optional<Grip>& grip, AttemptOutcome& outcome) {
+  const MonoTime until = scene.now() + kSliceWait;
+  options.again = true;
+  while (!grip) {
+    const Shortage lacking = std::move(outcome.lacking);
+    if (!lacking.slice || is_final(lacking)) co_return;
+    Error& refusal = outcome.answer.end.error();
+    const bool more = co_await wait_for_money(scene, lacking, until, trail, refusal);
+    if (!more) co_return;
+    if (begin_attempt(scene, asked, plan, c, options, trail, grip, outcome)) outcome.answer.end = {};
+  }
 }
 
 // Of an answer, into the call's record.
@@ -451,7 +494,13 @@ void note_answer(const Answer& answer, const Ending& ending, Trail& trail) {
 Task<void> attempt_once(const Scene& scene, const Asked& asked, Planned& plan, const Candidate& candidate, AttemptOptions options,
                         StreamOut& out, Relay& relay, Trail& trail, AttemptOutcome& outcome) {
   std::optional<Grip> grip;
-  if (!begin_attempt(scene, asked, plan, candidate, options, trail, grip, outcome)) co_return;
+  bool begun = begin_attempt(scene, asked, plan, candidate, options, trail, grip, outcome);
+  if (!begun && outcome.for_slice) begun = co_await begin_with_more(scene, asked, plan, candidate, options, trail, grip, outcome);
+  if (!begun && outcome.lacking.slice) {
+    co_await begin_later(scene, asked, plan, candidate, options, trail, grip, outcome);
+    begun = grip.has_value();
+  }
+  if (!begun) co_return;
   Ending ending{.end = outcome.answer.end};
   Passage passage{scene, asked, candidate, *grip, options, out, relay, trail, outcome.answer, ending};
   co_await exchange(passage);

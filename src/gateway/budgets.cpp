@@ -110,11 +110,12 @@ Result<std::unique_ptr<BudgetBook>> BudgetBook::create(std::vector<BudgetRule> r
       return fail(ErrorCode::caller_invalid_request, fmt::format("two budgets are named \"{}\"", rules[i].name), field + ".name");
   }
   auto ledger = previous ? previous->ledger_ : std::make_shared<Ledger>(options);
-  return std::unique_ptr<BudgetBook>(new BudgetBook(std::move(rules), clock, std::move(ledger)));
+  const std::int64_t version = std::max(unix_us(clock.wall()), previous ? previous->version_ + 1 : 1);
+  return std::unique_ptr<BudgetBook>(new BudgetBook(std::move(rules), clock, std::move(ledger), version));
 }
 
-BudgetBook::BudgetBook(std::vector<BudgetRule> rules, const Clock& clock, std::shared_ptr<Ledger> ledger)
-    : clock_(clock), made_(clock.wall()), rules_(std::move(rules)), ledger_(std::move(ledger)) {}
+BudgetBook::BudgetBook(std::vector<BudgetRule> rules, const Clock& clock, std::shared_ptr<Ledger> ledger, std::int64_t version)
+    : clock_(clock), made_(clock.wall()), rules_(std::move(rules)), ledger_(std::move(ledger)), version_(version) {}
 BudgetBook::~BudgetBook() = default;
 
 bool BudgetBook::applies(const BudgetSubject& subject, std::span<const std::string_view> models) const {
@@ -124,21 +125,26 @@ bool BudgetBook::applies(const BudgetSubject& subject, std::span<const std::stri
   });
 }
 
-Money BudgetBook::left_in(std::size_t index, std::string_view value, WallTime now) const {
+Money BudgetBook::left_in(std::size_t index, std::string_view value, WallTime now, bool for_plan) const {
   const BudgetRule& rule = rules_[index];
   if (rule.scope == BudgetScope::request) return rule.amount;
   const auto span = window_at(rule, now);
   if (now < span.start || now >= span.end) return {};
-  return std::max(Money{}, rule.amount - ledger_->look({rule.name, value, span}).charged);
+  if (!ledger_->options.quotas) return std::max(Money{}, rule.amount - ledger_->look({rule.name, value, span}).charged);
+  Window* w = ledger_->find({rule.name, value, span});
+  if (!w) return rule.amount;
+  const Money left = w->left(rule.amount, for_plan);
+  ledger_->unpin(*w);
+  return std::max(Money{}, left);
 }
 
-std::optional<BudgetBook::Tightest> BudgetBook::least_left(const BudgetSubject& subject, std::string_view model, WallTime now, bool of_requests) const {
+std::optional<BudgetBook::Tightest> BudgetBook::least_left(const BudgetSubject& subject, std::string_view model, WallTime now, bool for_plan) const {
   std::optional<Tightest> least;
   for (std::size_t i = 0; i < rules_.size(); ++i) {
-    if (!of_requests && rules_[i].scope == BudgetScope::request) continue;
+    if (!for_plan && rules_[i].scope == BudgetScope::request) continue;
     const auto value = value_for(rules_[i], subject, model);
     if (value.empty()) continue;
-    const Money left = left_in(i, value, now);
+    const Money left = left_in(i, value, now, for_plan);
     if (!least || left < least->left) least = {i, value, left};
   }
   return least;
@@ -199,13 +205,17 @@ Error BudgetBook::refusal(const BudgetRule& rule, std::string_view value, Money 
   return e;
 }
 
-Result<void> BudgetBook::charge(std::size_t index, std::string_view value, Money amount, WallTime now, Piece& piece) const {
+Result<void> BudgetBook::charge(std::size_t index, std::string_view value, Money amount, WallTime now, Piece& piece, Asking& asking) const {
   const BudgetRule& rule = rules_[index];
   const auto span = window_at(rule, now);
   if (now < span.start || now >= span.end) return fail(refusal(rule, value, amount, {}, span));
   Window& window = ledger_->pin({rule.name, value, span}, now);
+  if (auto given = ledger_->options.quotas ? give_slice(window, rule) : Result<void>{}; !given) {
+    ledger_->unpin(window);
+    return given;
+  }
   Money left;
-  if (!window.try_charge(amount, rule.amount, left)) {
+  if (!try_charge(window, amount, rule.amount, left, asking)) {
     ledger_->unpin(window);
     return fail(refusal(rule, value, amount, left, span));
   }
@@ -213,14 +223,14 @@ Result<void> BudgetBook::charge(std::size_t index, std::string_view value, Money
   return {};
 }
 
-Result<void> BudgetBook::charge_more(const Piece& piece, Money more) const {
+Result<void> BudgetBook::charge_more(const Piece& piece, Money more, Asking& asking) const {
   const BudgetRule& rule = rules_[piece.rule];
   Money left;
-  if (piece.window->try_charge(more, rule.amount, left)) return {};
+  if (try_charge(*piece.window, more, rule.amount, left, asking)) return {};
   return fail(refusal(rule, piece.window->value, more, left, piece.window->span));
 }
 
-Result<Hold> BudgetBook::hold(const BudgetSubject& subject, std::string_view call, Money ceiling) {
+Result<Hold> BudgetBook::hold(const BudgetSubject& subject, std::string_view call, Money ceiling, Shortage* lacking, bool again) {
   if (rules_.empty()) return Hold{};
   assert(ceiling >= Money{});
   const WallTime now = clock_.wall();
@@ -228,8 +238,10 @@ Result<Hold> BudgetBook::hold(const BudgetSubject& subject, std::string_view cal
   state->book = this;
   state->call = call;
   state->settled = true;                   // until everything is held, going back is silent
+  Asking asking{.again = again, .lacking = {}};
   const auto back_out = [&](Error why) {
     for (const Piece& p : state->caller) p.window->add(Money{} - ceiling);
+    if (lacking) *lacking = std::move(asking.lacking);
     return fail(std::move(why));
   };
   for (std::size_t i = 0; i < rules_.size(); ++i) {
@@ -239,7 +251,7 @@ Result<Hold> BudgetBook::hold(const BudgetSubject& subject, std::string_view cal
     const auto value = of_caller(rule.scope) ? value_for(rule, subject, {}) : std::string_view{};
     if (value.empty()) continue;
     Piece piece;
-    if (auto charged = charge(i, value, ceiling, now, piece); !charged) return back_out(std::move(charged.error()));
+    if (auto charged = charge(i, value, ceiling, now, piece, asking); !charged) return back_out(std::move(charged.error()));
     state->caller.push_back(piece);
   }
   state->held = ceiling;
@@ -247,17 +259,28 @@ Result<Hold> BudgetBook::hold(const BudgetSubject& subject, std::string_view cal
   return Hold(std::move(state));
 }
 
-bool BudgetBook::restore(std::string_view window, Money spent) {
+BudgetBook::Named BudgetBook::find_window(std::string_view window, WallTime now) const {
   const auto last = window.rfind('|');
   const auto first = window.find('|');
-  if (first == std::string_view::npos || first == last) return false;
+  if (first == std::string_view::npos || first == last) return {};
   const auto start = parse_int<std::int64_t>(window.substr(last + 1));
   const auto rule = std::ranges::find(rules_, window.substr(0, first), &BudgetRule::name);
-  if (!start || rule == rules_.end() || rule->scope == BudgetScope::request) return false;
-  const WallTime now = clock_.wall();
+  if (!start || rule == rules_.end() || rule->scope == BudgetScope::request) return {};
   const auto span = window_at(*rule, now);
-  if (std::chrono::floor<std::chrono::seconds>(span.start).time_since_epoch().count() != *start || now >= span.end) return false;
-  Window& w = ledger_->pin({rule->name, window.substr(first + 1, last - first - 1), span}, now);
+  if (std::chrono::floor<std::chrono::seconds>(span.start).time_since_epoch().count() != *start || now >= span.end) return {};
+  return {.rule = &*rule, .value = window.substr(first + 1, last - first - 1), .span = span};
+}
+
+bool BudgetBook::restore(std::string_view window, Money spent) {
+  const WallTime now = clock_.wall();
+  const Named named = find_window(window, now);
+  if (!named.rule) return false;
+  Window& w = ledger_->pin({named.rule->name, named.value, named.span}, now);
+  if (ledger_->options.quotas) {
+    follow_shared(w, {}, w.value == named.value ? spent : Money{});
+    ledger_->unpin(w);
+    return true;
+  }
   // A correction gives back what is there at most.
   const Money now_spent{w.spent.load(std::memory_order_acquire)};
   const Money change = std::max(spent, Money{} - now_spent);
@@ -283,8 +306,12 @@ bool BudgetBook::reconcile(const Reconciled& now) {
   }
   if (found) {
     for (Window* w : found->windows) {
-      w->add(now.incurred - found->outcome.charged);
-      w->spend(now.incurred);
+      if (ledger_->options.quotas) {
+        follow_shared(*w, found->outcome.charged, now.incurred - found->outcome.charged);
+      } else {
+        w->add(now.incurred - found->outcome.charged);
+        w->spend(now.incurred);
+      }
       ledger_->unpin(*w);
     }
   } else {
@@ -329,26 +356,53 @@ bool BudgetBook::trust(std::string_view model) {
   return true;
 }
 
-BudgetStatus BudgetBook::status_of(const BudgetRule& rule, std::string_view value, WallTime now) const {
+BudgetStatus BudgetBook::status_of(const BudgetRule& rule, std::string_view value, WallTime now, const WholeWindows* whole) const {
   const auto span = window_at(rule, now);
-  const auto figures = ledger_->look({rule.name, value, span});
-  const std::string shown(rule.scope == BudgetScope::system ? "*" : value);
   Window named{.budget = rule.name, .value = std::string(value), .span = span};
-  return {.window = named.id(), .budget = rule.name, .scope = rule.scope, .value = shown, .limit = rule.amount, .spent = figures.spent,
-          .held = figures.charged - figures.spent, .remaining = std::max(Money{}, rule.amount - figures.charged), .window_end = span.end};
+  BudgetStatus out{.window = named.id(), .budget = rule.name, .scope = rule.scope, .value = std::string(rule.scope == BudgetScope::system ? "*" : value),
+                   .limit = rule.amount, .spent = {}, .held = {}, .remaining = {}, .window_end = span.end};
+  Money charged, mine, held;                             // by all; by this process, and what of it is not spent
+  if (Window* w = ledger_->find({rule.name, value, span})) {
+    mine = {w->charged.load(std::memory_order_acquire)};
+    held = mine - Money{w->spent.load(std::memory_order_acquire)};
+    charged = rule.amount - w->left(rule.amount, false);
+    ledger_->unpin(*w);
+  }
+  out.spent = charged - held;                            // what others have is spent, as far as is known here
+  if (whole)
+    if (const auto told = whole->find(out.window); told != whole->end()) {
+      charged = told->second.charged + mine;
+      out.spent = told->second.spent + (mine - held);
+    }
+  out.held = charged - out.spent;
+  out.remaining = std::max(Money{}, rule.amount - charged);
+  return out;
 }
 
-std::vector<BudgetStatus> BudgetBook::status() const {
+WallTime BudgetBook::oldest_start() const {
   const WallTime now = clock_.wall();
-  std::vector<std::pair<const BudgetRule*, std::string>> found;
+  WallTime oldest = now;
+  for (const auto& rule : rules_) oldest = std::min(oldest, window_at(rule, now).start);
+  return oldest;
+}
+
+std::vector<BudgetStatus> BudgetBook::status() const { return status_by(nullptr); }
+std::vector<BudgetStatus> BudgetBook::status(const WholeWindows& whole) const { return status_by(&whole); }
+
+std::vector<BudgetStatus> BudgetBook::status_by(const WholeWindows* whole) const {
+  const WallTime now = clock_.wall();
+  std::set<std::pair<const BudgetRule*, std::string>> found;
   for (const auto& rule : rules_)
-    if (rule.scope == BudgetScope::system) found.emplace_back(&rule, "*");
+    if (rule.scope == BudgetScope::system) found.emplace(&rule, "*");
   ledger_->each([&](const Window& w) {
     const auto rule = std::ranges::find(rules_, w.budget, &BudgetRule::name);
-    if (rule != rules_.end() && rule->scope != BudgetScope::system && w.span == window_at(*rule, now)) found.emplace_back(&*rule, w.value);
+    if (rule != rules_.end() && rule->scope != BudgetScope::system && w.span == window_at(*rule, now)) found.emplace(&*rule, w.value);
   });
+  if (whole)
+    for (const auto& [window, figures] : *whole)
+      if (const Named named = find_window(window, now); named.rule && named.rule->scope != BudgetScope::system) found.emplace(named.rule, named.value);
   std::vector<BudgetStatus> out;
-  for (const auto& [rule, value] : found) out.push_back(status_of(*rule, value, now));
+  for (const auto& [rule, value] : found) out.push_back(status_of(*rule, value, now, whole));
   std::ranges::sort(out, {}, [](const BudgetStatus& s) { return std::tie(s.budget, s.value); });
   return out;
 }
@@ -358,7 +412,7 @@ std::vector<BudgetStatus> BudgetBook::status(const BudgetSubject& subject) const
   std::vector<BudgetStatus> out;
   for (const auto& rule : rules_) {
     const auto value = of_caller(rule.scope) ? value_for(rule, subject, {}) : std::string_view{};
-    if (!value.empty()) out.push_back(status_of(rule, value, now));
+    if (!value.empty()) out.push_back(status_of(rule, value, now, nullptr));
   }
   return out;
 }

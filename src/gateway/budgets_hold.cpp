@@ -28,10 +28,12 @@ Hold::~Hold() {
   settle();
 }
 
-Result<unsigned> Hold::begin(std::string_view model, Money ceiling) {
+Result<unsigned> Hold::begin(std::string_view model, Money ceiling, bool again) {
   if (!state_) return 0U;
   State& s = *state_;
   assert(!s.settled);
+  s.lacking = {};
+  BudgetBook::Asking asking{.again = again, .lacking = {}};
   const BudgetBook& book = *s.book;
   ceiling = book.prudent(model, ceiling);
   const Money more = std::max(Money{}, s.committed + ceiling - s.held);
@@ -43,10 +45,11 @@ Result<unsigned> Hold::begin(std::string_view model, Money ceiling) {
       s.models.back().window->add(Money{} - ceiling);
       book.ledger_->unpin(*s.models.back().window);
     }
+    s.lacking = std::move(asking.lacking);
     return fail(std::move(why));
   };
   for (; more > Money{} && extended < s.caller.size(); ++extended)
-    if (auto charged = book.charge_more(s.caller[extended], more); !charged) return back_out(std::move(charged.error()));
+    if (auto charged = book.charge_more(s.caller[extended], more, asking); !charged) return back_out(std::move(charged.error()));
   std::optional<WallTime> now;                     // read for the first rule that binds the model
   for (std::size_t i = 0; i < book.rules_.size(); ++i) {
     const BudgetRule& rule = book.rules_[i];
@@ -58,7 +61,7 @@ Result<unsigned> Hold::begin(std::string_view model, Money ceiling) {
       continue;
     }
     BudgetBook::Piece piece;
-    if (auto charged = book.charge(i, model, ceiling, *now, piece); !charged) return back_out(std::move(charged.error()));
+    if (auto charged = book.charge(i, model, ceiling, *now, piece, asking); !charged) return back_out(std::move(charged.error()));
     piece.attempt = static_cast<unsigned>(s.attempts.size());
     s.models.push_back(piece);
   }
@@ -67,6 +70,8 @@ Result<unsigned> Hold::begin(std::string_view model, Money ceiling) {
   s.attempts.push_back({.model = std::string(model), .ceiling = ceiling});
   return static_cast<unsigned>(s.attempts.size() - 1);
 }
+
+Shortage Hold::lacking() const { return state_ ? state_->lacking : Shortage{}; }
 
 void Hold::end(unsigned attempt, Money incurred) {
   if (!state_) return;

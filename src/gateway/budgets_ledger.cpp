@@ -114,4 +114,13 @@ BudgetBook::Ledger::Figures BudgetBook::Ledger::look(const Key& key) const {
   return {{w->charged.load(std::memory_order_acquire)}, {w->spent.load(std::memory_order_acquire)}};
 }
 
+BudgetBook::Window* BudgetBook::Ledger::find(const Key& key) {
+  const auto hash = hash_of(key);
+  Shard& shard = shard_of(hash);
+  const std::lock_guard hold(shard.lock);
+  Window* w = shard.find(hash, key);
+  if (w) ++w->pins;
+  return w;
+}
+
 }  // namespace ballast::gateway

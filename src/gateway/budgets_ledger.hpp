@@ -11,6 +11,7 @@
 #include <boost/container/small_vector.hpp>
 
 #include "base/hash.hpp"
+#include "cluster/quota.hpp"
 #include "gateway/budgets.hpp"
 #include "gateway/spinlock.hpp"
 
@@ -23,6 +24,11 @@ struct BudgetBook::Window {
   std::uint64_t hash = 0;
   std::atomic<std::int64_t> charged{0};    // spent + held
   std::atomic<std::int64_t> spent{0};
+  // Over several nodes. `charged` and `spent` are then this process' own, and the slice has taken what is charged.
+  std::atomic<cluster::HeldQuota*> slice{nullptr};   // of `keeps`, once it is there
+  std::shared_ptr<cluster::HeldQuota> keeps;
+  std::atomic<std::int64_t> version{0};    // of the book whose terms the slice has
+  std::atomic<std::int64_t> beside{0};     // spent by others and before, as far as known without the database
   std::uint32_t pins = 0;
   Window* newer = nullptr;
   Window* older = nullptr;
@@ -36,10 +42,21 @@ struct BudgetBook::Window {
     } while (!charged.compare_exchange_weak(seen, seen + amount.nano, std::memory_order_acq_rel, std::memory_order_relaxed));
     return true;
   }
-  void add(Money amount) { charged.fetch_add(amount.nano, std::memory_order_acq_rel); }
+  void add(Money amount) {
+    charged.fetch_add(amount.nano, std::memory_order_acq_rel);
+    if (auto* s = slice.load(std::memory_order_acquire); s && amount.nano < 0) s->give_back(-amount.nano);
+    else if (s && amount.nano > 0) s->charge(amount.nano);
+  }
   void spend(Money amount) { spent.fetch_add(amount.nano, std::memory_order_acq_rel); }
+  // What `limit` leaves. Over several nodes an estimate, and at least what the slice has.
+  Money left(Money limit, bool for_plan) const;
   void id(std::string& out) const;         // "budget|value|start in unix seconds", over what `out` holds
   std::string id() const { std::string text; id(text); return text; }
+};
+
+struct BudgetBook::Asking {
+  bool again = false;
+  Shortage lacking;
 };
 
 // A window pinned by a hold, and what the hold has charged to it.
@@ -63,6 +80,8 @@ struct BudgetBook::Ledger {
   // Its figures, or zeros.
   struct Figures { Money charged, spent; };
   Figures look(const Key& key) const;
+  // Pinned, or null: there is none.
+  Window* find(const Key& key);
   template <class F>
   void each(F visit) const {
     for (const auto& shard : shards) {
@@ -88,6 +107,7 @@ struct BudgetBook::Ledger {
 
   const Options options;
   const std::uint64_t seed;
+  std::mutex slicing;                      // one slice is made at a time
   std::array<Shard, 64> shards;
   std::atomic<std::uint64_t> overflowed{0};
   std::atomic<std::uint64_t> unsettled{0};
@@ -117,6 +137,7 @@ struct Hold::State {
   boost::container::small_vector<Attempt, 1> attempts;
   Money held;                              // charged to each of the caller's windows
   Money committed;                         // of it: incurred, unknown, and the ceilings of running attempts
+  Shortage lacking;                        // of the last `begin`
   bool settled = false;
 
   ~State();

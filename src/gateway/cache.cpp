@@ -34,6 +34,7 @@ struct ResponseCache::Entry {
 // A call that waits for another's answer; lives in its coroutine's frame.
 struct ResponseCache::Waiter {
   Parking* parking = nullptr;
+  Duration max_age{};
   CachedReplyPtr reply;
   bool leads = false;                      // the duty was passed on to this one
 };
@@ -128,6 +129,7 @@ Task<Result<CacheLookup>> ResponseCache::look_up(CacheKey key, Duration max_age,
     }
     ++shard.joined;
     self.parking = &parking;
+    self.max_age = max_age;
     flight->second.followers.push_back(&self);
   }
   const Wake wake = co_await parking;
@@ -145,8 +147,8 @@ Task<Result<CacheLookup>> ResponseCache::look_up(CacheKey key, Duration max_age,
   co_return fail(ErrorCode::provider_timeout, "the same request, asked before, was not answered in time");
 }
 
-void ResponseCache::keep(Shard& shard, const CacheKey& key, const CachedReplyPtr& reply, Duration ttl, Duration stale_for) {
-  const MonoTime now = clock_.mono();
+void ResponseCache::keep(Shard& shard, const CacheKey& key, const CachedReplyPtr& reply, Duration ttl, Duration stale_for, Duration age) {
+  const MonoTime made = clock_.mono() - age;
   const std::size_t bytes = weight_of(*reply);
   const std::size_t room = options_.max_bytes / kShards;
   if (const auto it = shard.entries.find(key); it != shard.entries.end()) shard.remove(*it->second);
@@ -155,37 +157,24 @@ void ResponseCache::keep(Shard& shard, const CacheKey& key, const CachedReplyPtr
       shard.remove(*shard.oldest);
       ++shard.evicted;
     }
-    auto entry = std::make_unique<Entry>(Entry{.key = key, .reply = reply, .bytes = bytes, .stored = now, .fresh_until = now + ttl,
-                                               .kept_until = now + std::max(ttl, stale_for)});
+    auto entry = std::make_unique<Entry>(Entry{.key = key, .reply = reply, .bytes = bytes, .stored = made, .fresh_until = made + ttl,
+                                               .kept_until = made + std::max(ttl, stale_for)});
     shard.link_newest(*entry);
     shard.bytes += bytes;
     shard.entries.emplace(key, std::move(entry));
   }
 }
 
-void ResponseCache::store(const CacheKey& key, CachedReply reply, Duration ttl, Duration stale_for) {
+CachedReplyPtr ResponseCache::store(const CacheKey& key, CachedReply reply, Duration ttl, Duration stale_for, Duration age) {
   Shard& shard = shard_of(key);
-  const auto kept = std::make_shared<const CachedReply>(std::move(reply));
+  auto kept = std::make_shared<const CachedReply>(std::move(reply));
   const std::lock_guard hold(shard.mutex);
-  keep(shard, key, kept, ttl, stale_for);
-}
-
-void ResponseCache::finish(const CacheKey& key, CachedReplyPtr reply, Duration ttl, Duration stale_for) {
-  Shard& shard = shard_of(key);
-  const std::lock_guard hold(shard.mutex);
-  keep(shard, key, reply, ttl, stale_for);
-  const auto flight = shard.flights.find(key);
-  for (Waiter* w : flight->second.followers) {
-    w->reply = reply;
-    w->parking->wake();
-  }
-  shard.flights.erase(flight);
+  keep(shard, key, kept, ttl, stale_for, age);
+  return kept;
 }
 
 // The next who waits makes the call. One that gave up meanwhile sees that it leads and passes the duty on in turn.
-void ResponseCache::pass_on(const CacheKey& key) {
-  Shard& shard = shard_of(key);
-  const std::lock_guard hold(shard.mutex);
+void ResponseCache::lead_next(Shard& shard, const CacheKey& key) {
   const auto flight = shard.flights.find(key);
   auto& followers = flight->second.followers;
   if (followers.empty()) {
@@ -196,6 +185,25 @@ void ResponseCache::pass_on(const CacheKey& key) {
   followers.pop_front();
   next->leads = true;
   next->parking->wake();
+}
+
+void ResponseCache::finish(const CacheKey& key, const CachedReplyPtr& reply, Duration ttl, Duration stale_for, Duration age) {
+  Shard& shard = shard_of(key);
+  const std::lock_guard hold(shard.mutex);
+  keep(shard, key, reply, ttl, stale_for, age);
+  std::erase_if(shard.flights.at(key).followers, [&](Waiter* w) {
+    if (age > w->max_age) return false;
+    w->reply = reply;
+    w->parking->wake();
+    return true;
+  });
+  lead_next(shard, key);
+}
+
+void ResponseCache::pass_on(const CacheKey& key) {
+  Shard& shard = shard_of(key);
+  const std::lock_guard hold(shard.mutex);
+  lead_next(shard, key);
 }
 
 void ResponseCache::clear() {
@@ -234,8 +242,10 @@ CacheLead& CacheLead::operator=(CacheLead&& o) noexcept {
 }
 CacheLead::~CacheLead() { abandon(); }
 
-void CacheLead::publish(CachedReply reply, Duration ttl, Duration stale_for) {
-  if (auto* cache = std::exchange(cache_, nullptr)) cache->finish(key_, std::make_shared<const CachedReply>(std::move(reply)), ttl, stale_for);
+CachedReplyPtr CacheLead::publish(CachedReply reply, Duration ttl, Duration stale_for, Duration age) {
+  auto kept = std::make_shared<const CachedReply>(std::move(reply));
+  if (auto* cache = std::exchange(cache_, nullptr)) cache->finish(key_, kept, ttl, stale_for, age);
+  return kept;
 }
 void CacheLead::abandon() {
   if (auto* cache = std::exchange(cache_, nullptr)) cache->pass_on(key_);

@@ -31,6 +31,7 @@ enum class CacheScope : std::uint8_t { key, shared };
 struct CacheOptions {
   Duration ttl{};                          // zero: no cache
   CacheScope scope = CacheScope::key;
+  bool across_nodes = false;               // what one node's cache keeps serves the others (cache_shared)
 };
 
 struct CacheKey {
@@ -70,8 +71,9 @@ class CacheLead {
   CacheLead(CacheLead&& o) noexcept;
   CacheLead& operator=(CacheLead&& o) noexcept;
   ~CacheLead();
-  // Stores the answer for `ttl` (and keeps it `stale_for` longer for degradation), and gives it to all who wait.
-  void publish(CachedReply reply, Duration ttl, Duration stale_for);
+  // Stores the answer for `ttl` since it was made, which is `age` ago (and keeps it for `stale_for`, where that is longer, for degradation), and gives it to
+  // all who wait and would take one of that age; of the others the next has the duty. Returns what is kept. Only where it leads.
+  CachedReplyPtr publish(CachedReply reply, Duration ttl, Duration stale_for, Duration age = {});
   void abandon();
   bool leads() const { return cache_ != nullptr; }
 
@@ -104,8 +106,8 @@ class ResponseCache {
   // A hit that was stored at most `max_age` ago, or the duty to make the answer. Waits while another makes it: provider_timeout
   // at `deadline`, caller_cancelled. A lead that does not lead (`leads()` false) calls for itself and publishes nothing.
   Task<Result<CacheLookup>> look_up(CacheKey key, Duration max_age, Scheduler& loop, MonoTime deadline, CancelToken cancel);
-  // Keeps an answer that was made beside what is stored or being made (`Cache-Control: no-cache`). Nobody is woken by it.
-  void store(const CacheKey& key, CachedReply reply, Duration ttl, Duration stale_for);
+  // Keeps an answer that was made beside what is stored or being made (`Cache-Control: no-cache`), `age` ago. Nobody is woken by it.
+  CachedReplyPtr store(const CacheKey& key, CachedReply reply, Duration ttl, Duration stale_for, Duration age = {});
   // Fresh or expired by at most `max_age` since it was stored: the degradation of a failed call.
   CachedReplyPtr find_stale(const CacheKey& key, Duration max_age);
   void clear();
@@ -124,8 +126,10 @@ class ResponseCache {
   struct Waiter;
   static constexpr std::size_t kShards = 16;
   Shard& shard_of(const CacheKey& key) const;
-  void keep(Shard& shard, const CacheKey& key, const CachedReplyPtr& reply, Duration ttl, Duration stale_for);   // under its mutex
-  void finish(const CacheKey& key, CachedReplyPtr reply, Duration ttl, Duration stale_for);
+  // Under its mutex:
+  void keep(Shard& shard, const CacheKey& key, const CachedReplyPtr& reply, Duration ttl, Duration stale_for, Duration age);
+  static void lead_next(Shard& shard, const CacheKey& key);
+  void finish(const CacheKey& key, const CachedReplyPtr& reply, Duration ttl, Duration stale_for, Duration age);
   void pass_on(const CacheKey& key);
 
   const Clock& clock_;

@@ -251,7 +251,7 @@ void raise_ceilings(const Asked& asked, Planned& planned, std::uint64_t bytes) {
 }
 
 // Held for the dearest that the call sets out for; an attempt at a dearer one that rested holds the difference for itself.
-Result<void> hold_money(const Scene& scene, const Asked& asked, Planned& planned, Trail& trail) {
+Result<void> hold_money(const Scene& scene, const Asked& asked, Planned& planned, Trail& trail, Shortage& lacking, bool again) {
   if (!planned.budgeted && !(planned.question && planned.question->budgeted)) return {};
   const std::size_t likely = planned.warm() ? planned.admitted : planned.candidates.size();
   for (std::size_t i = 0; i < likely; ++i) {
@@ -259,13 +259,13 @@ Result<void> hold_money(const Scene& scene, const Asked& asked, Planned& planned
     planned.ceiling = std::max(planned.ceiling, scene.setup.budgets->prudent(c.target->name, c.ceiling));
   }
   const Money asking = planned.question ? planned.question->ceiling : Money{};
-  auto hold = scene.setup.budgets->hold(budget_subject(asked), trail.call_id, planned.ceiling + asking);
-  if (!hold && planned.question) {           // others have spent meanwhile
+  auto hold = scene.setup.budgets->hold(budget_subject(asked), trail.call_id, planned.ceiling + asking, &lacking, again);
+  if (!hold && planned.question && !lacking.slice) {           // others have spent meanwhile
     forgo_question(scene, asked, planned, "the budget does not do for both", trail);
-    hold = scene.setup.budgets->hold(budget_subject(asked), trail.call_id, planned.ceiling);
+    hold = scene.setup.budgets->hold(budget_subject(asked), trail.call_id, planned.ceiling, &lacking, again);
   }
   if (!hold) {
-    trail.decision.step(scene.now(), "budget_refused", {{"ceiling_nano", planned.ceiling.nano}, {"why", hold.error().message}});
+    if (!lacking.slice) trail.decision.step(scene.now(), "budget_refused", {{"ceiling_nano", planned.ceiling.nano}, {"why", hold.error().message}});
     return fail(std::move(hold.error()));
   }
   planned.hold = std::move(*hold);

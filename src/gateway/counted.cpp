@@ -40,7 +40,7 @@ bool undecided(const Weight& w, const std::expected<Admission, Refusal>& answer)
   if (!w.open()) return false;
   const auto& tokens = answer ? answer->figures().tokens : answer.error().figures.tokens;
   if (!tokens) return false;
-  if (answer) return tokens->remaining + w.prompt < w.most;
+  if (answer) return !tokens->part && tokens->remaining + w.prompt < w.most;
   if (answer.error().never) return w.least + w.output <= tokens->limit;
   return tokens->remaining < w.tokens() && w.least + w.output <= tokens->remaining;
 }
@@ -69,7 +69,7 @@ std::expected<Admission, Refusal> admit_counted(const Scene& scene, const Asked&
   const std::uint64_t now = asked.weight.tokens();
   if (answer ? now <= before : now == before) return answer;
   if (answer) answer->refund();
-  return limits.admit(subject, now);
+  return limits.admit(subject, now, Turn::again);
 }
 
 Result<CredentialLease> pick_counted(const Scene& scene, const Asked& asked, const Candidate& c, TriedCredentials exclude, Trail& trail) {

@@ -19,9 +19,10 @@ namespace ballast::gateway {
 
 // Every step that a record may have. Who tells records to people (`explain`, the page) has words for each; tests hold them to this list.
 inline constexpr std::string_view kDecisionSteps[] = {
-    "route", "admitted", "waited", "limit_refused",                                                      // let in or not
+    "stale", "route", "admitted", "slice_waited", "waited", "limit_refused",                             // let in or not
     "idempotent_replay", "idempotency_refused", "cache_hit", "cache_miss", "cache_bypassed",             // answered from memory or not
-    "intent", "intent_asked", "intent_not_asked", "counted", "counted_beyond", "plan", "skipped", "warning", "held", "budget_refused",
+    "intent", "intent_asked", "intent_not_asked", "counted", "counted_beyond", "plan", "skipped", "warning", "held", "waited_for_money",
+    "budget_refused",
     "breaker_open", "early_try", "no_credential", "target_limited", "call_not_judged", "hedge", "attempt", "not_blamed",
     "retry", "fail_over", "rested", "another_round", "rounds_used_up", "rescue", "rescue_impossible", "degraded",
     "judged", "asked_again", "passed_on", "routing_saved", "settled",

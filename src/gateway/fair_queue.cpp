@@ -5,6 +5,7 @@
 #include <deque>
 #include <list>
 #include <optional>
+#include <vector>
 
 #include "gateway/parking.hpp"
 
@@ -15,6 +16,7 @@ struct FairQueue::Waiter {
   LimitSubject subject;
   std::uint64_t tokens = 0;
   std::string tenant;
+  bool for_slice = false;
   Lane* lane = nullptr;                    // null: not waiting (granted, refused or not yet in)
   Parking* parking = nullptr;              // null: running
   MonoTime wakes{MonoTime::max()};         // when it wakes by itself
@@ -31,7 +33,7 @@ struct FairQueue::Tenant {
 struct FairQueue::Lane {
   BucketId bucket;
   std::list<Tenant> tenants;               // the front is next; none is empty
-  std::size_t size = 0;
+  std::size_t size = 0, for_slices = 0;    // the latter among the former
   MonoTime retry_at{MonoTime::max()};      // when the bucket has room again by time alone
 
   Tenant& tenant(const std::string& name) {
@@ -42,6 +44,7 @@ struct FairQueue::Lane {
   bool any(F holds) const {
     return std::ranges::any_of(tenants, [&](const Tenant& t) { return std::ranges::any_of(t.calls, [&](const Waiter* w) { return holds(*w); }); });
   }
+  std::size_t size_of(bool for_slice) const { return for_slice ? for_slices : size - for_slices; }
   std::size_t calls_of(const std::string& name) const {
     const auto it = std::ranges::find(tenants, name, &Tenant::name);
     return it != tenants.end() ? it->calls.size() : 0;
@@ -58,11 +61,12 @@ FairQueue::~FairQueue() {
 
 Task<std::expected<Admission, Refusal>> FairQueue::admit(LimitSubject subject, std::uint64_t token_estimate, std::string_view tenant,
                                                          QueueOptions options, Scheduler& loop, CancelToken cancel) {
-  auto at_once = limits_.admit(subject, token_estimate);
+  auto at_once = limits_.admit(subject, token_estimate, Turn::again);
   if (at_once || at_once.error().never || options.wait <= Duration::zero()) co_return at_once;
+  if (options.for_slice && !at_once.error().slice) co_return at_once;
 
   const MonoTime deadline = loop.clock().mono() + options.wait;
-  Waiter self{.subject = subject, .tokens = token_estimate, .tenant = std::string(tenant), .refused = std::move(at_once.error())};
+  Waiter self{.subject = subject, .tokens = token_estimate, .tenant = std::string(tenant), .for_slice = options.for_slice, .refused = std::move(at_once.error())};
   {
     const std::lock_guard hold(mutex_);
     if (!enter(self, options.depth)) {
@@ -90,6 +94,7 @@ Task<std::expected<Admission, Refusal>> FairQueue::admit(LimitSubject subject, s
   waiting_.fetch_sub(1, std::memory_order_relaxed);
   if (self.granted && !self.left) co_return std::move(*self.granted);
   if (self.granted) self.granted->refund();
+  if (options.for_slice && !self.left) co_return limits_.admit(subject, token_estimate, Turn::again);      // in its own words
   if (self.left) self.refused.error = {.code = ErrorCode::caller_cancelled, .message = "the caller left while it waited for a limit"};
   else self.refused.error.message += "; waited in vain";
   co_return std::unexpected(std::move(self.refused));
@@ -108,7 +113,7 @@ bool FairQueue::enter(Waiter& waiter, std::size_t depth) {
 // True if the newcomer has a place. A full lane gives one up only towards fairness: its largest tenant loses its newest
 // call to a tenant that stays smaller even so.
 bool FairQueue::make_way(Lane& lane, const Waiter& newcomer, std::size_t depth) {
-  if (lane.size < depth) return true;
+  if (lane.size_of(newcomer.for_slice) < depth) return true;
   Tenant& largest = *std::ranges::max_element(lane.tenants, {}, [](const Tenant& t) { return t.calls.size(); });
   if (lane.calls_of(newcomer.tenant) + 2 > largest.calls.size()) return false;
   Waiter& displaced = *largest.calls.back();
@@ -124,6 +129,7 @@ FairQueue::Lane& FairQueue::join(Waiter& waiter, const Refusal& refusal) {
   if (!lane) lane = std::make_unique<Lane>(Lane{.bucket = bucket});
   lane->tenant(waiter.tenant).calls.push_back(&waiter);
   ++lane->size;
+  lane->for_slices += waiter.for_slice;
   lane->retry_at = std::min(lane->retry_at, refusal.retry_at);
   waiter.lane = lane.get();
   return *lane;
@@ -136,6 +142,7 @@ void FairQueue::leave(Waiter& waiter) {
   std::erase(tenant->calls, &waiter);
   if (tenant->calls.empty()) lane.tenants.erase(tenant);
   --lane.size;
+  lane.for_slices -= waiter.for_slice;
   limits_.remove_waiter(lane.bucket);
   ensure_alarm(lane);
 }
@@ -145,14 +152,16 @@ void FairQueue::pump(Lane& lane) {
   lane.retry_at = MonoTime::max();
   while (!lane.tenants.empty()) {
     Waiter& next = *lane.tenants.front().calls.front();
-    auto answer = limits_.admit(next.subject, next.tokens, /*waited=*/true);
+    auto answer = limits_.admit(next.subject, next.tokens, Turn::waited);
+    const bool told = !answer && (answer.error().never || (next.for_slice && !answer.error().slice));
     if (!answer && !answer.error().never && answer.error().bucket == lane.bucket) {
+      if (!answer.error().slice) dismiss(lane);
       lane.retry_at = answer.error().retry_at;
       break;
     }
     if (lane.tenants.front().calls.size() > 1) lane.tenants.splice(lane.tenants.end(), lane.tenants, lane.tenants.begin());
     leave(next);
-    if (!answer && !answer.error().never) {          // another bucket stands in its way: it waits there
+    if (!answer && !told) {                          // another bucket stands in its way: it waits there
       ensure_alarm(join(next, answer.error()));
       continue;
     }
@@ -162,6 +171,19 @@ void FairQueue::pump(Lane& lane) {
   }
   if (lane.tenants.empty()) lanes_.erase({lane.bucket.rule, lane.bucket.value});
   else ensure_alarm(lane);
+}
+
+// There is no more to be given: who waited for that alone is let go.
+void FairQueue::dismiss(Lane& lane) {
+  std::vector<Waiter*> hopeless;
+  if (lane.for_slices > 0)
+    for (const Tenant& tenant : lane.tenants)
+      for (Waiter* waiter : tenant.calls)
+        if (waiter->for_slice) hopeless.push_back(waiter);
+  for (Waiter* waiter : hopeless) {
+    leave(*waiter);
+    if (waiter->parking) waiter->parking->wake();
+  }
 }
 
 bool FairQueue::still_waiting(Waiter& waiter, bool alarm, bool give_up) {

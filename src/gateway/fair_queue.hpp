@@ -26,6 +26,7 @@ namespace ballast::gateway {
 struct QueueOptions {
   Duration wait{};
   std::size_t depth = 100;
+  bool for_slice = false;                  // for what this node may still be given of a shared limit (Refusal::slice), and no longer than that can be hoped for
 };
 
 class FairQueue {
@@ -35,7 +36,7 @@ class FairQueue {
   FairQueue& operator=(const FairQueue&) = delete;
   ~FairQueue();
 
-  // Admits now, or waits up to `options.wait` for room. The error is the refusal's (policy_rate_limited), or
+  // For a call that the limits have just refused: admits now, or waits up to `options.wait` for room. The error is the refusal's, or
   // caller_cancelled. `subject`'s views, `loop` and `cancel` must outlive the task.
   Task<std::expected<Admission, Refusal>> admit(LimitSubject subject, std::uint64_t token_estimate, std::string_view tenant,
                                                 QueueOptions options, Scheduler& loop, CancelToken cancel);
@@ -48,6 +49,7 @@ class FairQueue {
   using LaneKey = std::pair<std::uint32_t, std::string>;
   bool enter(Waiter& waiter, std::size_t depth);
   bool make_way(Lane& lane, const Waiter& newcomer, std::size_t depth);
+  void dismiss(Lane& lane);
   Lane& join(Waiter& waiter, const Refusal& refusal);
   void leave(Waiter& waiter);
   void pump(Lane& lane);

@@ -29,6 +29,7 @@
 namespace ballast::gateway {
 
 class Recorder;                                  // recorder.hpp
+class SharedCache;                               // cache_shared.hpp
 
 // What outlives every reload. Borrowed; all of it outlives the Gateway.
 struct World {
@@ -45,6 +46,8 @@ struct World {
   GenaiMetrics* genai = nullptr;                 // null: nobody exports them
   unsigned loops = 1;
   Recorder* recorder = nullptr;                  // null: no messages are kept
+  const Freshness* freshness = nullptr;          // of what other nodes changed; null: there are no others
+  SharedCache* shared_cache = nullptr;           // null: this is the only node there can be
 };
 
 class Gateway {

@@ -134,8 +134,10 @@ Result<Principal> KeyRing::authenticate(unsigned loop, std::string_view secret, 
   }
   const KeyDigest digest = digest_of_secret(secret);
   const auto found = slot.snapshot->by_digest.find(digest);
-  if (found == slot.snapshot->by_digest.end() || !ct_equal(bytes_of(found->first), bytes_of(digest)))
+  if (found == slot.snapshot->by_digest.end() || !ct_equal(bytes_of(found->first), bytes_of(digest))) {
+    if (options_.freshness && options_.freshness->stale()) return fail(options_.freshness->refusal("the API key is not known here and may be new", "authorization"));
     return fail(ErrorCode::caller_unauthenticated, "the API key is not valid", "authorization");
+  }
   const auto& info = found->second;
   if (info->expires && *info->expires <= now)
     return fail(ErrorCode::caller_unauthenticated, "the API key expired at " + to_rfc3339(*info->expires), "authorization");

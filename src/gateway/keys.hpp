@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/hash.hpp"
+#include "gateway/freshness.hpp"
 #include "gateway/principal.hpp"
 
 namespace ballast::gateway {
@@ -53,13 +54,15 @@ class KeyRing {
   struct Options {
     std::size_t max_keys = 100'000;
     unsigned loops = 64;                 // highest loop index + 1
+    const Freshness* freshness = nullptr;      // of what other nodes made; outlives the ring. Null: there are no others
   };
   explicit KeyRing(Options options);
   KeyRing(const KeyRing&) = delete;
   KeyRing& operator=(const KeyRing&) = delete;
   ~KeyRing();
 
-  // caller_unauthenticated for an absent, unknown, revoked or expired key, with one message for all but expiry.
+  // caller_unauthenticated for an absent, unknown, revoked or expired key, with one message for all but expiry. An unknown one while what the ring knows is
+  // stale may be new: Freshness::refusal.
   Result<Principal> authenticate(unsigned loop, std::string_view secret, WallTime now);
 
   // Who a job of this key asks as: as `authenticate`, by the key's id. Takes a mutex: not for a call over HTTP.

@@ -1,9 +1,4 @@
-#include "gateway/limits.hpp"
-
 #include <algorithm>
-#include <cassert>
-#include <mutex>
-#include <unordered_map>
 
 #include <fmt/format.h>
 
@@ -11,8 +6,8 @@
 #include "base/random.hpp"
 #include "base/text.hpp"
 #include "base/text_writer.hpp"
+#include "gateway/limits_buckets.hpp"
 #include "gateway/principal.hpp"
-#include "gateway/spinlock.hpp"
 
 namespace ballast::gateway {
 
@@ -21,22 +16,11 @@ namespace {
 using Wide = unsigned __int128;
 constexpr std::array<std::string_view, 7> kScopeNames{"provider", "model", "key", "user", "feature", "team", "system"};
 constexpr std::size_t kShards = 64;
+constexpr std::size_t kSharedBuckets = 32'768;                 // of three quotas each: fewer than a node may hold (cluster::QuotasOptions)
 constexpr Duration kReleaseHint = std::chrono::seconds(1);     // Retry-After where only a release can help
 
 std::uint64_t narrow(Wide w) { return w > UINT64_MAX ? UINT64_MAX : static_cast<std::uint64_t>(w); }
 
-// A leaking bucket, exactly: debt is counted in unit·ns, so that a unit weighs `per` and a nanosecond drains `count`.
-struct Leak {
-  Wide debt = 0;
-  std::int64_t last = 0;
-
-  void drain(const Rate& rate, std::int64_t now) {
-    if (now <= last) return;
-    const Wide gone = static_cast<Wide>(now - last) * rate.count;
-    debt = debt > gone ? debt - gone : 0;
-    last = now;
-  }
-};
 Wide weight(const Rate& rate, std::uint64_t units) { return static_cast<Wide>(units) * static_cast<std::uint64_t>(rate.per.count()); }
 Wide capacity(const Rate& rate) { return weight(rate, rate.count); }
 std::int64_t time_to_drain(const Rate& rate, Wide debt) {
@@ -49,9 +33,6 @@ QuotaFigures figures_of(const Rate& rate, Wide debt) {
   return {.limit = rate.count,
           .remaining = narrow(left / static_cast<std::uint64_t>(rate.per.count())),
           .reset = Duration(time_to_drain(rate, debt))};
-}
-void keep_tighter(std::optional<QuotaFigures>& kept, const QuotaFigures& other) {
-  if (!kept || other.remaining < kept->remaining) kept = other;
 }
 
 std::string_view value_for(LimitScope scope, const LimitSubject& s) {
@@ -67,7 +48,19 @@ std::string_view value_for(LimitScope scope, const LimitSubject& s) {
   return {};
 }
 
+// Whom the rule counts; empty: it does not apply.
+std::string_view value_under(const LimitRule& rule, const LimitSubject& s) {
+  const auto value = value_for(rule.scope, s);
+  return rule.match.empty() || name_matches(rule.match, value) ? value : std::string_view();
+}
+
 bool of_target(LimitScope scope) { return scope == LimitScope::provider || scope == LimitScope::model; }
+
+Limits::Options bounded(Limits::Options options) {
+  if (options.quotas && options.quotas->alone()) options.quotas = nullptr;
+  if (options.quotas) options.max_buckets = std::min(options.max_buckets, kSharedBuckets);
+  return options;
+}
 
 }  // namespace
 
@@ -95,83 +88,6 @@ std::string reset_text(Duration d) {
   return std::string(w.put('s').written());
 }
 
-struct Limits::Rule : LimitRule {
-  std::uint32_t index = 0;
-};
-
-// Everything but `rule`, `value`, `hash` and `shard` is guarded by the shard's lock.
-struct Limits::Bucket {
-  std::uint32_t rule = 0;
-  std::string value;
-  std::uint64_t hash = 0;
-  Shard* shard = nullptr;
-  Leak requests;
-  Leak tokens;
-  std::uint64_t outstanding = 0;           // estimates of admitted calls that have not settled
-  std::uint32_t in_flight = 0;
-  std::uint32_t waiters = 0;
-  std::uint32_t pins = 0;                  // admissions, waiters and notices that hold its address
-  Bucket* newer = nullptr;                 // by last use
-  Bucket* older = nullptr;
-};
-
-struct alignas(64) Limits::Shard {
-  mutable SpinLock lock;
-  std::unordered_multimap<std::uint64_t, std::unique_ptr<Bucket>> buckets;   // by hash, compared by rule and value
-  Bucket* newest = nullptr;
-  Bucket* oldest = nullptr;
-
-  Bucket* find(std::uint64_t hash, std::uint32_t rule, std::string_view value) const {
-    const auto [begin, end] = buckets.equal_range(hash);
-    for (auto it = begin; it != end; ++it)
-      if (it->second->rule == rule && it->second->value == value) return it->second.get();
-    return nullptr;
-  }
-  void unlink(Bucket& b) {
-    (b.newer ? b.newer->older : newest) = b.older;
-    (b.older ? b.older->newer : oldest) = b.newer;
-    b.newer = b.older = nullptr;
-  }
-  void link_newest(Bucket& b) {
-    b.older = newest;
-    (newest ? newest->newer : oldest) = &b;
-    newest = &b;
-  }
-  void touch(Bucket& b) {
-    if (newest == &b) return;
-    unlink(b);
-    link_newest(b);
-  }
-  // Forgets the least recently used bucket that is idle and full, looking at a few. Those that are not move on.
-  bool forget_one(const std::vector<Rule>& rules, std::int64_t now) {
-    for (int looked = 0; looked < 16 && oldest; ++looked) {
-      Bucket& b = *oldest;
-      const Rule& rule = rules[b.rule];
-      if (b.pins == 0) {
-        if (rule.requests) b.requests.drain(*rule.requests, now);
-        if (rule.tokens) b.tokens.drain(*rule.tokens, now);
-        if (b.requests.debt == 0 && b.tokens.debt == 0) {
-          unlink(b);
-          const auto [begin, end] = buckets.equal_range(b.hash);
-          for (auto it = begin; it != end; ++it)
-            if (it->second.get() == &b) { buckets.erase(it); return true; }
-          assert(false && "a linked bucket is in the table");
-        }
-      }
-      touch(b);
-    }
-    return false;
-  }
-};
-
-// Why a bucket refused, without strings: it is filled in under the lock.
-struct Limits::Denial {
-  enum class By : std::uint8_t { queue, requests, tokens, concurrency } by = By::queue;
-  std::int64_t wait_ns = -1;               // -1: only a release can help
-  bool never = false;
-  bool shared = false;                     // the rule's overflow bucket
-};
-
 Result<std::unique_ptr<Limits>> Limits::create(std::vector<LimitRule> rules, const Clock& clock, Options options) {
   std::size_t of_caller = 0, of_targets = 0;
   for (std::size_t i = 0; i < rules.size(); ++i) {
@@ -179,9 +95,12 @@ Result<std::unique_ptr<Limits>> Limits::create(std::vector<LimitRule> rules, con
     const auto& rule = rules[i];
     if (!rule.requests && !rule.tokens && !rule.concurrency)
       return fail(ErrorCode::caller_invalid_request, "limits nothing: give requests, tokens or concurrency", field);
-    for (const auto& rate : {rule.requests, rule.tokens})
+    for (const auto& rate : {rule.requests, rule.tokens}) {
       if (rate && (rate->count == 0 || rate->per <= Duration::zero()))
         return fail(ErrorCode::caller_invalid_request, "an amount and a period above zero are needed", field);
+      if (rate && bounded(options).quotas && rate->count > kMostShared)
+        return fail(ErrorCode::caller_invalid_request, "at most 9,000,000,000 in a period, where several nodes share it: take a shorter period", field);
+    }
     if (rule.concurrency && *rule.concurrency == 0)
       return fail(ErrorCode::caller_invalid_request, "concurrency must be above zero", field + ".concurrency");
     ++(of_target(rule.scope) ? of_targets : of_caller);
@@ -189,7 +108,9 @@ Result<std::unique_ptr<Limits>> Limits::create(std::vector<LimitRule> rules, con
   if (std::max(of_caller, of_targets) > Admission::kMax)
     return fail(ErrorCode::caller_invalid_request, fmt::format("at most {} limits for callers and as many for targets", Admission::kMax),
                 "limits");
-  return std::unique_ptr<Limits>(new Limits(std::move(rules), clock, options));
+  std::unique_ptr<Limits> made(new Limits(std::move(rules), clock, bounded(options)));
+  if (made->options_.quotas) made->share();
+  return made;
 }
 
 Limits::Limits(std::vector<LimitRule> rules, const Clock& clock, Options options)
@@ -294,20 +215,24 @@ bool Limits::take(const Rule& rule, std::string_view value, std::uint64_t tokens
   return took;
 }
 
-std::expected<Admission, Refusal> Limits::admit(const LimitSubject& subject, std::uint64_t token_estimate, bool waited) {
+std::expected<Admission, Refusal> Limits::admit(const LimitSubject& subject, std::uint64_t token_estimate, Turn turn) {
   Admission admission;
+  const bool waited = turn == Turn::waited;
   std::int64_t now = 0;                    // read for the first rule that applies
   admission.limits_ = this;
   admission.estimate_ = token_estimate;
   for (const Rule& rule : rules_) {
-    const auto value = value_for(rule.scope, subject);
-    if (value.empty() || (!rule.match.empty() && !name_matches(rule.match, value))) continue;
+    const auto value = value_under(rule, subject);
+    if (value.empty()) continue;
     if (now == 0) now = clock_.mono().time_since_epoch().count();
     Bucket* taken = nullptr;
     Denial denial;
-    if (!take(rule, value, token_estimate, waited, now, taken, admission.figures_, denial)) {
+    const bool took = shared_ ? take_shared(rule, value, token_estimate, turn, taken, admission.figures_, denial)
+                              : take(rule, value, token_estimate, waited, now, taken, admission.figures_, denial);
+    if (!took) {
       // What the queue takes and gives back is seen by nobody: it pumps one lane at a time. Others may have been refused.
       admission.undo(/*tell_waiters=*/!waited);
+      if (denial.slice) want_rest(rule, subject, token_estimate, turn != Turn::arrived);
       auto refused = refusal(rule, value, token_estimate, denial, now);
       if (!denial.shared) refused.bucket.value = value;
       refused.figures = figures(subject);
@@ -316,6 +241,12 @@ std::expected<Admission, Refusal> Limits::admit(const LimitSubject& subject, std
     admission.buckets_[admission.count_++] = taken;
   }
   return admission;
+}
+
+// A call that one rule's slice refused wants those of the rules after it as well: one answer may then do for all.
+void Limits::want_rest(const Rule& refused, const LimitSubject& subject, std::uint64_t tokens, bool again) {
+  for (std::size_t i = refused.index + 1; i < rules_.size(); ++i)
+    if (const auto value = value_under(rules_[i], subject); !value.empty()) want(rules_[i], value, tokens, again);
 }
 
 Refusal Limits::refusal(const Rule& rule, std::string_view value, std::uint64_t tokens, const Denial& denial, std::int64_t now) const {
@@ -342,9 +273,14 @@ Refusal Limits::refusal(const Rule& rule, std::string_view value, std::uint64_t 
     case Denial::By::queue:
       r.error.message = fmt::format("{} is at its limit and others are waiting", who);
       break;
+    case Denial::By::unchecked:
+      r.error = unchecked(who, denial.other);
+      break;
   }
   r.never = denial.never;
-  r.retry_at = denial.wait_ns < 0 ? MonoTime::max() : MonoTime(Duration(now + denial.wait_ns));
+  r.slice = denial.slice;
+  const std::int64_t pause = denial.ask_ns < 0 ? denial.wait_ns : denial.ask_ns;
+  r.retry_at = pause < 0 ? MonoTime::max() : MonoTime(Duration(now + pause));
   if (!denial.never) {
     const Duration wait = denial.wait_ns < 0 ? kReleaseHint : Duration(denial.wait_ns);
     r.error.retry_after = std::chrono::ceil<std::chrono::milliseconds>(wait);
@@ -356,8 +292,12 @@ LimitFigures Limits::figures(const LimitSubject& subject) const {
   LimitFigures out;
   const std::int64_t now = clock_.mono().time_since_epoch().count();
   for (const Rule& rule : rules_) {
-    const auto value = value_for(rule.scope, subject);
-    if (value.empty() || (!rule.match.empty() && !name_matches(rule.match, value))) continue;
+    const auto value = value_under(rule, subject);
+    if (value.empty()) continue;
+    if (shared_) {
+      add_figures(rule, value, out);
+      continue;
+    }
     const auto hash = hash_of(rule.index, value);
     const Shard& shard = shard_of(hash);
     Leak requests, tokens;
@@ -399,6 +339,10 @@ void Limits::release(Bucket& b, bool tell_waiters, F under_lock) {
 }
 
 void Limits::give_back(Bucket& b, std::uint64_t tokens, bool tell_waiters) {
+  if (b.parts) {
+    b.parts->give_back(tokens);
+    return release(b, tell_waiters, [] {});
+  }
   const Rule& rule = rules_[b.rule];
   release(b, tell_waiters, [&] {
     if (rule.requests) {
@@ -411,6 +355,10 @@ void Limits::give_back(Bucket& b, std::uint64_t tokens, bool tell_waiters) {
 }
 
 void Limits::finish(Bucket& b, std::uint64_t estimate, std::uint64_t actual) {
+  if (b.parts) {
+    b.parts->finish(estimate, actual);
+    return release(b, true, [] {});
+  }
   const Rule& rule = rules_[b.rule];
   const std::int64_t now = rule.tokens ? clock_.mono().time_since_epoch().count() : 0;
   release(b, true, [&] {
@@ -426,6 +374,7 @@ void Limits::finish(Bucket& b, std::uint64_t estimate, std::uint64_t actual) {
 BucketId Limits::add_waiter(BucketId id) {
   const Rule& rule = rules_[id.rule];
   const auto hash = hash_of(id.rule, id.value);
+  Bucket* found = nullptr;
   if (!id.value.empty()) {
     Shard& shard = shard_of(hash);
     const std::lock_guard hold(shard.lock);
@@ -433,37 +382,48 @@ BucketId Limits::add_waiter(BucketId id) {
     if (!b.value.empty()) {
       ++b.waiters;
       ++b.pins;
-      return id;
+      found = &b;
+    } else {
+      id.value.clear();
     }
-    id.value.clear();
   }
-  Bucket& shared = *overflow_[id.rule];
-  const std::lock_guard hold(shared.shard->lock);
-  ++shared.waiters;
-  ++shared.pins;
+  if (!found) {
+    found = overflow_[id.rule].get();
+    const std::lock_guard hold(found->shard->lock);
+    ++found->waiters;
+    ++found->pins;
+  }
+  if (shared_) await_answers(*found, id);
   return id;
 }
 
 void Limits::remove_waiter(const BucketId& id) {
+  Bucket* found = nullptr;
+  // Under its lock. Of a shared limit it stays pinned until it is not looked for any more.
+  const auto leave = [&](Bucket& b) {
+    if (b.waiters == 0) return;
+    --b.waiters;
+    if (!shared_) --b.pins;
+    found = &b;
+  };
   if (!id.value.empty()) {
     const auto hash = hash_of(id.rule, id.value);
     Shard& shard = shard_of(hash);
     const std::lock_guard hold(shard.lock);
-    if (Bucket* b = shard.find(hash, id.rule, id.value); b && b->waiters > 0) {
-      --b->waiters;
-      --b->pins;
-      return;
-    }
+    if (Bucket* b = shard.find(hash, id.rule, id.value)) leave(*b);
   }
-  Bucket& shared = *overflow_[id.rule];
-  const std::lock_guard hold(shared.shard->lock);
-  if (shared.waiters > 0) {
-    --shared.waiters;
-    --shared.pins;
+  if (!found) {
+    Bucket& rest = *overflow_[id.rule];
+    const std::lock_guard hold(rest.shard->lock);
+    leave(rest);
   }
+  if (shared_ && found) await_no_more(*found);
 }
 
-void Limits::on_room(std::function<void(const BucketId&)> callback) { on_room_ = std::move(callback); }
+void Limits::on_room(std::function<void(const BucketId&)> callback) {
+  const auto hold = shared_ ? std::unique_lock(shared_->telling) : std::unique_lock<std::mutex>();
+  on_room_ = std::move(callback);
+}
 
 Limits::Stats Limits::stats() const {
   Stats s{.overflowed = overflowed_.load(std::memory_order_relaxed)};

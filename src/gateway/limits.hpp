@@ -1,12 +1,15 @@
 // Limits: how many requests, tokens and simultaneous calls each provider, model, key, user, feature, team and the whole
 // system may have. A refused call consumes nothing.
 //
+// They hold over all nodes that share `Options::quotas`: a bucket then holds this node's slices of quotas that have a name in the database
+// (cluster/quota.hpp), and a call may be refused because the slice is too small for now, though the whole is not (`Refusal::slice`).
+//
 // A rate is a token bucket (the virtual-time form, GCRA of ITU-T I.371) in integer nanoseconds whose capacity is one
 // period's amount. Tokens are reserved by estimate at admission and charged by the actual count when the call ends: the
 // settled debt plus all outstanding estimates never exceeds the capacity, so an estimate that proves too high never lets
 // more through than the limit, and one that proves too low delays those who follow.
 //
-// Concurrency: every method is thread-safe. A bucket is changed under its shard's spinlock, held for tens of nanoseconds.
+// Concurrency: every method is thread-safe. A bucket is changed under its shard's spinlock, held for tens of nanoseconds; slices under locks of their own.
 // Bounds: at most `Options::max_buckets` buckets (one per rule and distinct value, about 200 bytes). A bucket that is idle
 // and full may be forgotten, which changes nothing; when none is, new values of a rule share one overflow bucket: stricter,
 // never laxer, counted in `overflowed()`.
@@ -24,6 +27,11 @@
 #include "base/clock.hpp"
 #include "base/config_node.hpp"
 #include "base/result.hpp"
+
+namespace ballast::cluster {
+class HeldQuota;
+class Quotas;
+}  // namespace ballast::cluster
 
 namespace ballast::gateway {
 
@@ -50,8 +58,9 @@ struct LimitSubject {
 // One quota as the caller sees it: the tightest of those that apply.
 struct QuotaFigures {
   std::uint64_t limit = 0;
-  std::uint64_t remaining = 0;
+  std::uint64_t remaining = 0;             // of a shared quota: that this node could let through now
   Duration reset{};                        // until it is full again
+  bool part = false;                       // of a shared quota: the node may be given more
 };
 struct LimitFigures {
   std::optional<QuotaFigures> requests;
@@ -68,11 +77,21 @@ struct BucketId {
 };
 
 struct Refusal {
-  Error error;                             // policy_rate_limited with retry_after where time will help
+  // policy_rate_limited with retry_after where time will help. internal_unavailable: a shared quota cannot be checked, since the database is away and what
+  // this node had of it is over.
+  Error error;
   BucketId bucket;
   MonoTime retry_at{};                     // when to ask again; MonoTime::max(): only a release can help
   bool never = false;                      // the estimate exceeds the limit's capacity: waiting is useless
+  bool slice = false;                      // this node's part was too small: the database's next answer may change that (FairQueue)
   LimitFigures figures;
+};
+
+// How a call comes to the limits.
+enum class Turn : std::uint8_t {
+  arrived,
+  again,                                   // it was refused, and is counted as wanted already
+  waited,                                  // from the queue: it passes those waiting
 };
 
 class Limits;
@@ -106,23 +125,29 @@ class Admission {
 class Limits {
  public:
   struct Options {
-    std::size_t max_buckets = 131'072;
+    std::size_t max_buckets = 131'072;     // shared: 32,768 at most
+    cluster::Quotas* quotas = nullptr;     // of all nodes; null, or alone: this is the only one. Outlives the Limits
+    Duration longest_call{};               // shared: for how long an admission may be held. A dead node's permits come back so much later
+    std::int64_t newer_than = 0;           // shared: `version` of the Limits before
   };
-  // A new Limits begins with full buckets: on a reload keep the old one where the rules are the same.
-  // Refuses (caller_invalid_request) rules that limit nothing, have a zero amount, or could apply more than 16 at once.
+  // A new Limits begins with full buckets: on a reload keep the old one where the rules are the same. Shared, it goes on with what the nodes hold; of different
+  // amounts for the same rule and period the one loaded last holds everywhere.
+  // Refuses (caller_invalid_request) rules that limit nothing, have a zero amount, or could apply more than 16 at once; shared, amounts above 9,000,000,000.
   static Result<std::unique_ptr<Limits>> create(std::vector<LimitRule> rules, const Clock& clock, Options options);
   Limits(const Limits&) = delete;
   Limits& operator=(const Limits&) = delete;
   ~Limits();                               // after every Admission is gone
 
-  // Takes from all limits that apply, or from none. `waited`: the caller comes from the queue and passes those waiting.
-  std::expected<Admission, Refusal> admit(const LimitSubject& subject, std::uint64_t token_estimate, bool waited = false);
-  // What `admit` would report, taking nothing.
+  // Takes from all limits that apply, or from none.
+  std::expected<Admission, Refusal> admit(const LimitSubject& subject, std::uint64_t token_estimate, Turn turn = Turn::arrived);
+  // What `admit` would report, taking nothing. Of shared quotas those that this node has a slice of.
   LimitFigures figures(const LimitSubject& subject) const;
   bool any() const { return !rules_.empty(); }
+  std::int64_t version() const;            // shared: rises from Limits to Limits; else 0
 
   // For the queue: while a bucket has waiters, others are refused, so nobody overtakes. `on_room` is called, outside any
-  // lock and on any thread, when such a bucket regains room. `add_waiter` returns the bucket to name from then on.
+  // lock of the buckets and on any thread, when such a bucket regains room, or an answer of the database may have given it some. `add_waiter` returns the
+  // bucket to name from then on. The queue calls both one at a time.
   BucketId add_waiter(BucketId bucket);
   void remove_waiter(const BucketId& bucket);
   void on_room(std::function<void(const BucketId&)> callback);      // before the first admit
@@ -139,12 +164,30 @@ class Limits {
   struct Shard;
   struct Rule;
   struct Denial;
+  struct Parts;
+  struct Shared;
+  struct Wish;
   Limits(std::vector<LimitRule> rules, const Clock& clock, Options options);
   Shard& shard_of(std::uint64_t hash) const;
   std::uint64_t hash_of(std::uint32_t rule, std::string_view value) const;
   Bucket& bucket_in(Shard& shard, std::uint64_t hash, const Rule& rule, std::string_view value);
   bool take(const Rule& rule, std::string_view value, std::uint64_t tokens, bool waited, std::int64_t now, Bucket*& taken,
             LimitFigures& figures, Denial& denial);
+  void share();
+  bool take_shared(const Rule& rule, std::string_view value, std::uint64_t tokens, Turn turn, Bucket*& taken, LimitFigures& figures, Denial& denial);
+  static std::array<Wish, 3> wishes(const Rule& rule, const Parts& parts, std::uint64_t tokens);
+  bool take_parts(const Rule& rule, const std::array<Wish, 3>& wishes, bool again, LimitFigures& figures, Denial& denial) const;
+  Denial behind_others(const std::array<Wish, 3>& wishes, bool again) const;
+  void want(const Rule& rule, std::string_view value, std::uint64_t tokens, bool again);
+  void want_rest(const Rule& refused, const LimitSubject& subject, std::uint64_t tokens, bool again);
+  Bucket& pin(const Rule& rule, std::string_view value, bool& others_wait);
+  void unpin(Bucket& bucket) const;
+  const Parts& parts_of(Bucket& bucket);
+  void add_figures(const Rule& rule, std::string_view value, LimitFigures& out) const;
+  void await_answers(Bucket& bucket, const BucketId& id);
+  void await_no_more(Bucket& bucket);
+  void heard(const cluster::HeldQuota& quota);
+  Error unchecked(std::string_view who, bool other) const;
   void give_back(Bucket& bucket, std::uint64_t tokens, bool tell_waiters);
   void finish(Bucket& bucket, std::uint64_t estimate, std::uint64_t actual);
   template <class F>
@@ -159,6 +202,7 @@ class Limits {
   std::function<void(const BucketId&)> on_room_;
   std::atomic<std::uint64_t> overflowed_{0};
   std::uint64_t seed_;
+  std::unique_ptr<Shared> shared_;                                  // null: this is the only node
 };
 
 }  // namespace ballast::gateway

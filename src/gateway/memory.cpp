@@ -1,5 +1,8 @@
 // Step 3 of the road: what was answered before. Idempotency first (it is a promise), then the cache (it is a saving).
+#include <algorithm>
+
 #include "base/hash.hpp"
+#include "gateway/cache_shared.hpp"
 #include "gateway/road.hpp"
 
 namespace ballast::gateway {
@@ -51,15 +54,34 @@ Error not_cached() {
   return {ErrorCode::caller_not_found, "nothing stored answers this request, and Cache-Control: only-if-cached lets nobody be asked", "cache-control"};
 }
 
-CachedReplyPtr found_again(CacheHit& hit, const Scene& scene, Trail& trail) {
-  trail.record.cache = hit.waited ? records::CacheState::joined : records::CacheState::hit;
+struct Again {
+  bool waited = false;                            // until another call had made it
+  bool shared = false;                            // another node has made it
+};
+CachedReplyPtr found_again(CachedReplyPtr reply, Again how, const Scene& scene, Trail& trail) {
+  trail.record.cache = how.waited ? records::CacheState::joined : records::CacheState::hit;
   trail.record.served_by = "cache";
-  trail.record.usage = {.input = hit.reply->input_tokens, .output = hit.reply->output_tokens};
-  trail.age = scene.world.clock.wall() - hit.reply->stored;
-  trail.record.saved_nano = std::max<std::int64_t>(hit.reply->cost.nano, 0);
+  trail.record.usage = {.input = reply->input_tokens, .output = reply->output_tokens};
+  trail.age = scene.world.clock.wall() - reply->stored;
+  trail.record.saved_nano = std::max<std::int64_t>(reply->cost.nano, 0);
   scene.metrics.saved.add(static_cast<std::uint64_t>(trail.record.saved_nano));
-  trail.decision.step(scene.now(), "cache_hit", {{"of", hit.reply->call_id}, {"waited", hit.waited}});
-  return hit.reply;
+  trail.decision.step(scene.now(), "cache_hit", {{"of", reply->call_id}, how.shared ? Fact("shared", true) : Fact("waited", how.waited)});
+  return reply;
+}
+
+// An answer of all nodes'. It is kept here too, as old as it is: also one that will not do for this call, for others and for when nobody answers.
+Task<CachedReplyPtr> find_elsewhere(const Scene& scene, const Asked& asked, Memory& memory) {
+  const Route& route = *asked.route;
+  if (!scene.world.shared_cache || !route.cache.across_nodes) co_return nullptr;
+  auto found = co_await scene.world.shared_cache->find(*memory.key, route.name, scene.sink.loop(), scene.sink.gone());
+  if (!found) co_return nullptr;
+  const Duration age = std::max<Duration>(scene.world.clock.wall() - found->stored, Duration::zero()), stale = route.degrade.stale;
+  const bool good = age < route.cache.ttl && age <= scene.call.cache.oldest();
+  if (good && memory.lead.leads()) co_return memory.lead.publish(std::move(*found), route.cache.ttl, stale, age);
+  const auto here = scene.world.cache.find_stale(*memory.key, Duration::max());
+  if (age >= std::max(route.cache.ttl, stale) || (here && here->stored >= found->stored)) co_return nullptr;
+  auto kept = scene.world.cache.store(*memory.key, std::move(*found), route.cache.ttl, stale, age);
+  co_return good ? kept : nullptr;
 }
 
 Task<Result<void>> consult_cache(const Scene& scene, const Asked& asked, Memory& memory, Trail& trail) {
@@ -70,9 +92,13 @@ Task<Result<void>> consult_cache(const Scene& scene, const Asked& asked, Memory&
                           .body = scene.call.body});
   const CacheControl& wanted = scene.call.cache;
   if (wanted.only_if_cached) {
-    CacheHit hit{.reply = memory.key && wanted.reads() ? scene.world.cache.find(*memory.key, wanted.oldest()) : nullptr};
-    if (!hit.reply) co_return fail(not_cached());
-    memory.hit = found_again(hit, scene, trail);
+    const bool reads = memory.key && wanted.reads();
+    auto here = reads ? scene.world.cache.find(*memory.key, wanted.oldest()) : nullptr;
+    CachedReplyPtr elsewhere;
+    if (reads && !here) elsewhere = co_await find_elsewhere(scene, asked, memory);
+    if (!here && !elsewhere) co_return fail(not_cached());
+    const bool shared = !here;
+    memory.hit = found_again(shared ? std::move(elsewhere) : std::move(here), {.shared = shared}, scene, trail);
     co_return Result<void>{};
   }
   if (!memory.key || !wanted.reads()) {
@@ -85,9 +111,14 @@ Task<Result<void>> consult_cache(const Scene& scene, const Asked& asked, Memory&
   auto found = co_await scene.world.cache.look_up(*memory.key, wanted.oldest(), scene.sink.loop(), patience(scene, asked), scene.sink.gone());
   if (!found) co_return fail(std::move(found.error()));
   if (auto* hit = std::get_if<CacheHit>(&*found)) {
-    memory.hit = found_again(*hit, scene, trail);
+    memory.hit = found_again(std::move(hit->reply), {.waited = hit->waited}, scene, trail);
+    co_return Result<void>{};
+  }
+  memory.lead = std::move(std::get<CacheLead>(*found));
+  auto elsewhere = co_await find_elsewhere(scene, asked, memory);
+  if (elsewhere) {
+    memory.hit = found_again(std::move(elsewhere), {.shared = true}, scene, trail);
   } else {
-    memory.lead = std::move(std::get<CacheLead>(*found));
     trail.record.cache = records::CacheState::miss;
     trail.decision.step(scene.now(), "cache_miss", {});
   }

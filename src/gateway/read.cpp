@@ -113,6 +113,15 @@ Result<void> read_facts(const Scene& scene, Asked& asked) {
   return {};
 }
 
+// By which keys, breakers and rules it was decided, where they are older than they may be.
+[[gnu::noinline]] void tell_stale(const Scene& scene, Trail& trail) {
+  if (const auto since = scene.world.freshness->stale_since()) trail.decision.step(scene.now(), "stale", {{"since", to_rfc3339(*since)}});
+}
+
+void note_stale(const Scene& scene, Trail& trail) {
+  if (scene.world.freshness && scene.world.freshness->stale(scene.now())) [[unlikely]] tell_stale(scene, trail);
+}
+
 }  // namespace
 
 Result<Principal> who_calls(const World& world, const Setup& setup, unsigned loop, const Call& call) {
@@ -133,6 +142,7 @@ Result<Asked> read_request(const Scene& scene, Trail& trail) {
   r.team = who->team();
   if (auto ok = require(*who, Scope::call); !ok) return fail(std::move(ok.error()));
   if (call.steps && call.steps->begins(r.key_id, trail.call_id)) trail.decision.tell_to(call.steps);
+  note_stale(scene, trail);
 
   if (!call.content_encoding.empty() && call.content_encoding != "identity")
     return fail(ErrorCode::caller_invalid_request, "is not understood: send the body as it is", "content-encoding");

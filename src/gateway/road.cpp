@@ -2,7 +2,9 @@
 
 #include "base/json.hpp"
 #include "base/log.hpp"
+#include "gateway/cache_shared.hpp"
 #include "gateway/hedge.hpp"
+#include "gateway/slice_wait.hpp"
 
 namespace ballast::gateway {
 
@@ -54,14 +56,22 @@ Task<Result<Admission>> admit(const Scene& scene, const Asked& asked, Trail& tra
   if (!scene.setup.limits->any()) co_return Admission{};
   const LimitSubject subject = limit_subject(asked);
   auto admitted = admit_seated(scene, asked, nullptr, trail);
-  if (!admitted && asked.route->queue.wait > Duration::zero() && !admitted.error().never) {
+  QueueOptions queue = asked.route->queue;
+  if (!admitted && admitted.error().slice) {
+    const MonoTime since = scene.now();
+    co_await wait_for_slice(scene, asked, nullptr, since + std::max(kSliceWait, queue.wait), scene.sink.gone(), admitted, trail);
+    queue.wait -= scene.now() - since;
+  }
+  const bool may_wait = !admitted && !admitted.error().never && admitted.error().error.code != ErrorCode::caller_cancelled;
+  if (may_wait && queue.wait > Duration::zero()) {
     const MonoTime since = scene.now();
     trail.decision.moment(since, "waiting", {{"why", admitted.error().error.message}});
-    admitted = co_await scene.setup.queue->admit(subject, asked.weight.tokens(), asked.who.key_id(), asked.route->queue,
+    admitted = co_await scene.setup.queue->admit(subject, asked.weight.tokens(), asked.who.key_id(), queue,
                                                  scene.sink.loop(), scene.sink.gone());
     trail.decision.step(scene.now(), "waited", {{"us", (scene.now() - since).count() / 1000}, {"admitted", admitted.has_value()}});
   }
   if (!admitted) {
+    note_unchecked(scene, admitted.error());
     trail.limits = admitted.error().figures;
     trail.decision.step(scene.now(), "limit_refused", {{"why", admitted.error().error.message}});
     co_return fail(std::move(admitted.error().error));
@@ -99,8 +109,10 @@ Task<void> remember(const Scene& scene, const Asked& asked, Memory& memory, Answ
                     .input_tokens = r.usage.input + r.usage.cached + r.usage.cache_write,
                     .output_tokens = r.usage.output + r.usage.reasoning, .cost = {r.billed_nano}, .stored = scene.world.clock.wall()};
   const auto& route = *asked.route;
-  if (memory.lead.leads()) memory.lead.publish(std::move(reply), route.cache.ttl, route.degrade.stale);
-  else scene.world.cache.store(*memory.key, std::move(reply), route.cache.ttl, route.degrade.stale);
+  const CachedReplyPtr kept = memory.lead.leads() ? memory.lead.publish(std::move(reply), route.cache.ttl, route.degrade.stale)
+                                                  : scene.world.cache.store(*memory.key, std::move(reply), route.cache.ttl, route.degrade.stale);
+  if (SharedCache* shared = scene.world.shared_cache; shared && route.cache.across_nodes)
+    shared->offer(*memory.key, route.name, r.user, kept, std::max(route.cache.ttl, route.degrade.stale));
 }
 
 Task<void> deliver(const Scene& scene, Answer& answer, StreamOut& out, Trail& trail) {
@@ -156,9 +168,27 @@ Task<void> await_opening(const Scene& scene, const Asked& asked, const Memory& m
   if (!opened) plan = fail(std::move(opened.error()));
 }
 
-[[gnu::noinline]] void hold_if_planned(const Scene& scene, const Asked& asked, Result<Planned>& plan, Trail& trail) {
-  if (!plan) return;
-  if (auto held = hold_money(scene, asked, *plan, trail); !held) plan = fail(std::move(held.error()));
+// What other nodes' money may still make good; null: nothing.
+[[gnu::noinline]] std::unique_ptr<Shortage> hold_if_planned(const Scene& scene, const Asked& asked, Result<Planned>& plan, Trail& trail, bool again = false) {
+  if (!plan) return nullptr;
+  Shortage lacking;
+  auto held = hold_money(scene, asked, *plan, trail, lacking, again);
+  if (held) return nullptr;
+  plan = fail(std::move(held.error()));
+  return lacking.slice ? std::make_unique<Shortage>(std::move(lacking)) : nullptr;
+}
+
+// A slice of this node's was too small: planned anew by what the database says, until the money is held, or is known not to be there.
+Task<void> plan_anew(const Scene& scene, const Asked& asked, const Memory& memory, std::unique_ptr<Shortage> lacking, Result<Planned>& plan, Trail& trail) {
+  const MonoTime until = scene.now() + kSliceWait;
+  while (lacking) {
+    const bool more = co_await wait_for_money(scene, *lacking, until, trail, plan.error());
+    if (!more) co_return;
+    trail.warning.clear();                   // the plan's
+    plan = make_candidates(scene, asked, trail);
+    if (plan && !plan->warm()) co_await await_opening(scene, asked, memory, plan, trail);
+    lacking = hold_if_planned(scene, asked, plan, trail, true);
+  }
 }
 
 // There is nothing to try, or no money for it: degrade where that may be, else say why.
@@ -209,7 +239,7 @@ Task<void> walk(const Scene& scene, Trail& trail) {
 
   auto plan = make_candidates(scene, *asked, trail);
   if (plan && !plan->warm()) co_await await_opening(scene, *asked, *memory, plan, trail);
-  hold_if_planned(scene, *asked, plan, trail);
+  if (auto lacking = hold_if_planned(scene, *asked, plan, trail)) co_await plan_anew(scene, *asked, *memory, std::move(lacking), plan, trail);
   if (!plan) {
     admission->refund();
     co_return co_await refuse_planned(scene, *asked, *memory, plan.error(), trail);

@@ -81,6 +81,14 @@ LimitSubject limit_subject(const Asked& asked);
 
 // Step 2, `seat.cpp`: from the seat a durable call brought, or from the limits. `target` null: its caller's room.
 std::expected<Admission, Refusal> admit_seated(const Scene& scene, const Asked& asked, const Target* target, Trail& trail);
+// After a refusal by this node's part of a shared limit (Refusal::slice): waits in turn for what the database's answers give, until they
+// give no more. `admitted` is the last word then. `target` null: of its caller's limits.
+Task<void> wait_for_slice(const Scene& scene, const Asked& asked, const Target* target, MonoTime until, CancelToken gone,
+                          std::expected<Admission, Refusal>& admitted, Trail& trail);
+// Counts what was refused because nobody can say whether it may pass.
+inline void note_unchecked(const Scene& scene, const Refusal& refusal) {
+  if (refusal.error.code == ErrorCode::internal_unavailable) scene.metrics.limits_unchecked.add();
+}
 // A seat for the call as it stands; one that cannot be read gets none, and the road tells it why.
 std::expected<Seat, Refusal> draw_seat(const Scene& scene);
 std::optional<Gateway::BatchTarget> find_batch_target(const Scene& scene);
@@ -156,7 +164,10 @@ void go_by(const Route& route, const Needs& needs, Planned& plan);
 // Is it known what such a call costs there?
 bool is_priced(const Asked& asked, const Candidate& c);
 Result<Planned> make_candidates(const Scene& scene, const Asked& asked, Trail& trail);
-Result<void> hold_money(const Scene& scene, const Asked& asked, Planned& planned, Trail& trail);
+// `lacking`: what other nodes' money may still make good. `again`: it was so before, for this call.
+Result<void> hold_money(const Scene& scene, const Asked& asked, Planned& planned, Trail& trail, Shortage& lacking, bool again = false);
+// `shortage.cpp`: until the database has said what is left, or a little while before: true, to try again. Else `refusal` says why not.
+Task<bool> wait_for_money(const Scene& scene, const Shortage& lacking, MonoTime until, Trail& trail, Error& refusal);
 // What bounds the cost of an attempt on `c` from now on.
 llm::Extent extent_of(const Asked& asked, const Planned& planned, const Candidate& c);
 

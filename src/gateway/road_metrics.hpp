@@ -20,6 +20,9 @@ struct RoadMetrics {
         rescues(r.counters("ballast_rescues_total", "Streams saved or lost after a provider failed", {"mode", "outcome"})),
         structured(r.counters("ballast_structured_total", "Answers judged against the JSON that was asked for", {"provider", "model", "ask", "verdict"})),
         structured_failures(r.counters("ballast_structured_failures_total", "Calls that ended without the JSON that was asked for", {"provider", "model"})),
+        slice_waits(r.counters("ballast_limit_slice_waits_total", "Calls that waited for the node's part of a limit", {"outcome"})),
+        limits_unchecked(r.counter("ballast_limit_unchecked_total", "Calls refused because a limit could not be checked: what the node held of it is over")),
+        money_waits(r.counters("ballast_budget_waits_total", "Waits of calls for the database's word, because their node's part of a budget was too small", {"outcome"})),
         malformed(r.counter("ballast_malformed_chunks_total", "Stream events skipped as unreadable")),
         in_flight(r.gauge("ballast_calls_in_flight", "Calls on the road now")) {}
 
@@ -37,6 +40,9 @@ struct RoadMetrics {
   metrics::Family<metrics::Counter>& rescues;
   metrics::Family<metrics::Counter>& structured;             // ask: first, again; verdict: valid, repaired, truncated, wrong
   metrics::Family<metrics::Counter>& structured_failures;
+  metrics::Family<metrics::Counter>& slice_waits;            // outcome: admitted, refused
+  metrics::Counter& limits_unchecked;
+  metrics::Family<metrics::Counter>& money_waits;            // outcome: answered, unanswered
   metrics::Counter& malformed;
   metrics::Gauge& in_flight;
 };

@@ -1,7 +1,13 @@
-// Room in the limits: drawn before a durable call, taken when it is admitted.
+// Room in the limits: drawn before a durable call, taken when a call is admitted, and waited for where this node has too small a part of it.
 #include "gateway/road.hpp"
 
 namespace ballast::gateway {
+
+namespace {
+
+constexpr std::size_t kPlacesForSlices = 1'024;                // of calls of one bucket that wait for the database
+
+}  // namespace
 
 std::expected<Admission, Refusal> admit_seated(const Scene& scene, const Asked& asked, const Target* target, Trail& trail) {
   if (DurableCall* durable = scene.call.durable) {
@@ -10,6 +16,17 @@ std::expected<Admission, Refusal> admit_seated(const Scene& scene, const Asked& 
     if (drawn.holds_anything()) return drawn;
   }
   return admit_counted(scene, asked, target, trail);
+}
+
+Task<void> wait_for_slice(const Scene& scene, const Asked& asked, const Target* target, MonoTime until, CancelToken gone,
+                          std::expected<Admission, Refusal>& admitted, Trail& trail) {
+  const MonoTime since = scene.now();
+  const LimitSubject subject = target ? LimitSubject{.provider = target->provider, .model = target->name} : limit_subject(asked);
+  admitted = co_await scene.setup.queue->admit(subject, asked.weight.tokens(), asked.who.key_id(), {.wait = until - since, .depth = kPlacesForSlices, .for_slice = true},
+                                               scene.sink.loop(), gone);
+  trail.decision.step(scene.now(), "slice_waited", {{"us", (scene.now() - since).count() / 1000}, {"of", target ? std::string_view(target->name) : "its caller"},
+                                                    {"admitted", admitted.has_value()}});
+  scene.metrics.slice_waits.with({admitted ? "admitted" : "refused"}).add();
 }
 
 std::optional<Gateway::BatchTarget> find_batch_target(const Scene& scene) {

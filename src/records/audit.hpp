@@ -40,10 +40,10 @@ inline constexpr std::string_view queue_paused = "queue.paused", queue_resumed =
                                   flow_loaded = "flow.loaded";
 inline constexpr std::string_view key_created = "key.created", key_updated = "key.updated", key_rotated = "key.rotated", key_revoked = "key.revoked", keys_refused = "keys.refused",
                                   charge_reconciled = "charge.reconciled", session_opened = "session.opened", session_closed = "session.closed",
-                                  backup_made = "backup.made", backup_restored = "backup.restored", user_erased = "user.erased",
+                                  backup_made = "backup.made", backup_restored = "backup.restored", store_moved = "store.moved", user_erased = "user.erased",
                                   messages_read = "messages.read", calls_exported = "calls.exported", user_exported = "user.exported";
 inline constexpr std::string_view alerts_silenced = "alerts.silenced", silence_ended = "alerts.silence_ended", breaker_reset = "breaker.reset", model_trusted = "budget.model_trusted",
-                                  webhook_redriven = "webhook.redriven";
+                                  webhook_redriven = "webhook.redriven", commits_lost = "database.commits_lost";
 inline constexpr std::string_view chain_erased = "audit.erased";      // written by retire_chains alone
 }  // namespace audit
 

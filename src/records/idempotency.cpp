@@ -120,6 +120,13 @@ Result<std::uint64_t> disown_idempotent(store::Tx& tx, std::string_view owner_pr
   return static_cast<std::uint64_t>(done->affected());
 }
 
+Result<std::uint64_t> disown_idempotent_of(store::Tx& tx, std::string_view boot) {
+  const std::string end = ":" + std::string(boot);
+  auto done = tx.run("UPDATE idempotency SET state = 3 WHERE state = 1 AND substr(owner, length(owner) - length($1) + 1) = $1", {end});
+  if (!done) return std::unexpected(done.error());
+  return static_cast<std::uint64_t>(done->affected());
+}
+
 Result<std::uint64_t> sweep_idempotent(store::Tx& tx, WallTime now, std::size_t limit) {
   // Not a started row: its call may still run; it goes when it has ended, or with its process.
   auto done = tx.run(

@@ -3,7 +3,7 @@
 //
 //   begin → fresh             → dispatch → finish (reply stored) | forget (never dispatched)
 //         → running, finished, unknown: somebody began before
-// A process that died leaves `started` rows of its owner id; the next start turns them into `unknown` with `disown`.
+// A process that died leaves `started` rows of its owner id; the next start, or another node that takes over, turns them into `unknown` with `disown`.
 // Repositories take a Tx and never begin one.
 #pragma once
 #include <cstdint>
@@ -55,6 +55,8 @@ Result<bool> retake_idempotent(store::Tx& tx, std::string_view key_id, std::stri
 Result<std::optional<IdempotencyRow>> find_idempotent(store::Tx& tx, std::string_view key_id, std::string_view key);
 // At start: every started row of `owner_prefix…` but not of `alive` becomes unknown. Returns how many.
 Result<std::uint64_t> disown_idempotent(store::Tx& tx, std::string_view owner_prefix, std::string_view alive);
+// Of a process that is gone: every started row whose owner ends with `:boot`. Returns how many.
+Result<std::uint64_t> disown_idempotent_of(store::Tx& tx, std::string_view boot);
 Result<std::uint64_t> sweep_idempotent(store::Tx& tx, WallTime now, std::size_t limit);
 
 }  // namespace ballast::records

@@ -120,7 +120,7 @@ Result<std::unique_ptr<CallJournal>> CallJournal::open(JournalOptions options) {
     chain.dead = true;
     chain.segments.push_back(std::move(segment));
   }
-  s->epoch = new_id(s->clock->wall());
+  s->epoch = options.epoch ? options.epoch : new_id(s->clock->wall());
   while (s->chains.lower_bound({s->epoch, 0}) != s->chains.end() && s->chains.contains({s->epoch, 0})) s->epoch = new_id(s->clock->wall());
   for (unsigned i = 0; i < std::max(1u, options.loops); ++i) {
     auto w = std::make_unique<Writer>();
@@ -350,10 +350,17 @@ void CallJournal::on_imported(std::function<void(std::string_view)> listener) {
   state_->listener = std::move(listener);
 }
 
+void CallJournal::on_went_back(std::function<void()> listener) {
+  std::lock_guard lock(state_->import_mutex);
+  state_->went_back_listener = std::move(listener);
+}
+
 void CallJournal::inject(int write_errno, int sync_errno) {
   state_->injected_write = write_errno;
   state_->injected_sync = sync_errno;
 }
+
+const std::string& CallJournal::id() const { return state_->journal_id; }
 
 CallJournal::Stats CallJournal::stats() const {
   Stats out;

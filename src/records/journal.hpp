@@ -8,7 +8,9 @@
 //
 // Files: DIR/lock (one process at a time), DIR/id (names this journal in the database), DIR/EPOCH-LOOP-SEQUENCE.jnl.
 // An epoch is one opening. Segments are allocated in full when opened: an intent is refused while an outcome still has room.
-// A file is deleted when everything in it is imported and no call of it is in flight, oldest first.
+// A file is deleted when everything in it is imported, for `keep_imported` at least, and no call of it is in flight, oldest first.
+// Where the database has forgotten positions that it had acknowledged (a standby took over that had not heard of them) nothing more is imported by this process, and
+// `on_went_back` is told: the next opening goes on from what is there, out of the files that were kept.
 // Frame: u16 magic, u8 type, u8 version, u32 length, u32 crc32c(type, version, length, payload), payload; little-endian.
 // A torn or rotten frame is skipped, counted and logged; reading goes on at the next valid one.
 // After each sync of a mapped file its writer goes on in the next page (a store into the page just synced would wait for the file system), behind a
@@ -21,10 +23,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/ids.hpp"
 #include "base/result.hpp"
 #include "base/scheduler.hpp"
 #include "base/task.hpp"
@@ -43,7 +47,12 @@ struct JournalOptions {
   std::chrono::milliseconds import_every{100};             // how often the importer looks
   std::chrono::milliseconds import_behind{5'000};          // beyond this lag a helper of higher priority takes over
   std::chrono::hours abandon_after{6};                     // an intent this old counts as unknown though its process lives
+  Duration keep_imported{};                                // files that are wholly imported, so that what a failover loses is imported again; while all of them are less than half of `max_bytes`
   const Clock* clock = nullptr;                            // null: the system's
+  Id epoch{};                                              // of this opening, unique for ever; none: one is made
+  // What calls of an epoch charged the budgets' windows (less than nothing where more is known now), each window once, in the transaction that
+  // added it to the ledger; may run again.
+  std::function<Result<void>(store::Tx&, Id epoch, std::span<const BudgetCharge>)> charged = {};
 };
 
 class CallJournal {
@@ -74,6 +83,8 @@ class CallJournal {
   // Told each imported call, as encoded, after its transaction committed, on the importing thread. Whoever wants more of it decodes it: most of
   // the time nobody does. Set before importing.
   void on_imported(std::function<void(std::string_view)> listener);
+  // Told once, on the importing thread: see above. Set before importing.
+  void on_went_back(std::function<void()> listener);
 
   struct Stats {
     std::uint64_t written_records = 0, written_bytes = 0;
@@ -89,6 +100,7 @@ class CallJournal {
     bool failing = false;                                  // intents are being refused
   };
   Stats stats() const;                                     // cheap; for gauges
+  const std::string& id() const;                           // the same at every opening of this directory
 
   // For tests and tools: every valid record of a directory, oldest epoch first, without a lock.
   struct Seen {

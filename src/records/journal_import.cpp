@@ -2,12 +2,17 @@
 //
 // A batch is read ahead of the database and kept until its transaction has committed, with the position of every file it came from.
 // After a restart a file is read from its beginning: what lies before its recorded position only tells which intents were answered.
+// A position is raised only above what this process knows to be there: where it is lower, the database has forgotten calls that lie between, and to go on would
+// lose them for good.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/log.hpp"
 #include "base/thread.hpp"
+#include "records/budgets.hpp"
 #include "records/journal_state.hpp"
 
 namespace ballast::records {
@@ -19,6 +24,11 @@ constexpr std::size_t kMaxBatchBytes = std::size_t{16} << 20;
 // How much the event loops go first where they and the importer share a core: ordinarily the importer takes what they leave and 1.5 %; a
 // helper, when that does not suffice, a quarter of the core at most.
 constexpr int kImporterNice = 19, kHelperNice = 5;
+
+Error went_back_error() {
+  return Error{ErrorCode::internal_unavailable, "the database has forgotten calls that it had taken; this process imports nothing more, the next start imports them again", "journal"};
+}
+bool is_went_back(const Error& e) { return store::fault_of(e) == store::Fault::none && e.code == ErrorCode::internal_unavailable && e.field == "journal"; }
 
 }  // namespace
 
@@ -40,6 +50,8 @@ std::size_t CallJournal::State::batch_size() const {
 
 // One turn: reads what fits a batch, sends it, deletes what is done with. Under import_mutex.
 Result<std::uint64_t> CallJournal::State::step(store::Database& db) {
+  if (went_back) return std::unexpected(went_back_error());
+  if (options.keep_imported > Duration::zero()) remove_finished_files();      // those whose time has come
   if (!positions_loaded) {
     auto loaded = load_positions(db);
     if (!loaded) return std::unexpected(loaded.error());
@@ -71,12 +83,22 @@ Result<void> CallJournal::State::load_positions(store::Database& db) {
 Result<bool> CallJournal::State::read_batch() {
   bool any = false, all = true;
   const std::int64_t now = clock->mono().time_since_epoch().count();
-  std::vector<std::pair<Chain*, std::vector<SegmentPtr>>> work;
+  struct Work {
+    Id epoch;
+    Chain* chain;
+    std::vector<SegmentPtr> segments;
+  };
+  std::vector<Work> work;
   {
     std::lock_guard lock(files_mutex);
-    for (auto& [key, chain] : chains) work.emplace_back(&chain, std::vector<SegmentPtr>(chain.segments.begin(), chain.segments.end()));
+    for (auto& [key, chain] : chains) work.push_back({key.first, &chain, {chain.segments.begin(), chain.segments.end()}});
   }
-  for (auto& [chain, segments] : work) {
+  for (auto& [of, chain, segments] : work) {
+    if (batch.empty()) batch.epoch = of;
+    if (*batch.epoch != of) {                    // the next batch's
+      all = false;
+      break;
+    }
     bool whole = true;
     for (auto& segment : segments) {
       if (!whole) {
@@ -92,7 +114,7 @@ Result<bool> CallJournal::State::read_batch() {
       // A live file that is not sealed ends the walk: nothing follows it.
       whole = whole && segment->read_to >= segment->written.load(std::memory_order_acquire);
     }
-    if (chain->dead && whole && batch.calls.size() < batch_size())
+    if (chain->dead && !chain->settled && whole && batch.calls.size() < batch_size())
       if (auto settled = settle_dead(*chain); !settled) return std::unexpected(settled.error());
   }
   if (all && clock->mono() - abandoned_checked > std::chrono::minutes(1)) {
@@ -226,6 +248,7 @@ Result<void> CallJournal::State::settle_abandoned() {
       continue;
     }
     log::warn("call_abandoned", {{"call", to_string(id, "call")}});
+    if (batch.empty()) batch.epoch = epoch;      // of this process: the dead ones' were settled with their files
     if (auto added = add_unknown(p); !added) return added;
     abandoned.insert(id);
     --p.segment->pins;
@@ -242,21 +265,23 @@ Result<std::uint64_t> CallJournal::State::send(store::Database& db) {
   const PreparedCalls& prepared = *batch.prepared;
   auto added = db.write_now([&](store::Tx& tx) -> Result<std::uint64_t> {
     // First the positions: should a predecessor's last transaction still be under way somewhere, their rows make this one wait for it.
-    store::Batch positions(3), removed(2);
-    for (const auto& [file, at] : batch.positions) positions.add({journal_id, file, at.second});
+    if (auto noted = note_positions(tx); !noted) return std::unexpected(std::move(noted.error()));
+    store::Batch removed(2);
     for (const std::string& file : removed_files) removed.add({journal_id, file});
-    if (positions.size()) {
-      auto noted = tx.run_many("INSERT INTO journal_positions (journal, file, done) VALUES ($1, $2, $3) ON CONFLICT (journal, file) DO UPDATE SET done = excluded.done", positions);
-      if (!noted) return std::unexpected(noted.error());
-    }
     if (removed.size()) {
       auto gone = tx.run_many("DELETE FROM journal_positions WHERE journal = $1 AND file = $2", removed);
       if (!gone) return std::unexpected(gone.error());
     }
-    return add_prepared(tx, prepared, batch.all_new);
+    return add(tx, prepared, batch.all_new);
   }, {.priority = store::Priority::low});
   if (!added) {
     ++import_errors;
+    if (is_went_back(added.error())) {
+      went_back = true;
+      log::error("journal_went_back", {{"why", added.error().message}});
+      if (went_back_listener) went_back_listener();
+      return added;
+    }
     const bool compared = !std::exchange(batch.all_new, false);  // it may have been committed all the same
     const store::Fault fault = store::fault_of(added.error());
     if (fault != store::Fault::broken && fault != store::Fault::conflict) return added;
@@ -267,11 +292,39 @@ Result<std::uint64_t> CallJournal::State::send(store::Database& db) {
   return std::max<std::uint64_t>(1, *added);
 }
 
+// To the ledger, and to whoever else keeps books of what was charged.
+Result<std::uint64_t> CallJournal::State::add(store::Tx& tx, const PreparedCalls& calls, bool all_new) const {
+  std::vector<BudgetCharge> charged;
+  auto added = add_prepared(tx, calls, all_new, options.charged ? &charged : nullptr);
+  if (!added || charged.empty()) return added;
+  if (auto told = options.charged(tx, batch.epoch.value_or(epoch), sum_by_window(charged)); !told) return std::unexpected(told.error());
+  return added;
+}
+
+Result<void> CallJournal::State::note_positions(store::Tx& tx) const {
+  store::Batch fresh(3), known(4);
+  for (const auto& [file, at] : batch.positions) {
+    const std::uint64_t before = at.first->imported;
+    if (before > 0) known.add({journal_id, file, at.second, before});
+    else fresh.add({journal_id, file, at.second});
+  }
+  if (fresh.size()) {
+    auto noted = tx.run_many("INSERT INTO journal_positions (journal, file, done) VALUES ($1, $2, $3) ON CONFLICT (journal, file) DO UPDATE SET done = excluded.done", fresh);
+    if (!noted) return std::unexpected(noted.error());
+  }
+  if (known.size()) {
+    auto noted = tx.run_many("UPDATE journal_positions SET done = $3 WHERE journal = $1 AND file = $2 AND done >= $4", known);
+    if (!noted) return std::unexpected(noted.error());
+    if (std::ranges::find(*noted, 0) != noted->end()) return std::unexpected(went_back_error());
+  }
+  return {};
+}
+
 // One of them cannot be stored. Find it, set it aside, keep the others.
 Result<std::uint64_t> CallJournal::State::send_singly(store::Database& db) {
   for (const EncodedCall& call : batch.prepared->calls) {
     const PreparedCalls single = prepare_calls({call});
-    auto added = db.write_now([&](store::Tx& tx) { return add_prepared(tx, single, false); }, {.priority = store::Priority::low});
+    auto added = db.write_now([&](store::Tx& tx) { return add(tx, single, false); }, {.priority = store::Priority::low});
     if (added) continue;
     const store::Fault fault = store::fault_of(added.error());
     if (fault != store::Fault::broken && fault != store::Fault::conflict) return added;
@@ -303,8 +356,10 @@ void CallJournal::State::committed() {
   if (batch.level_ns) level_ns = batch.level_ns;
   {
     std::lock_guard lock(files_mutex);
-    for (Chain* chain : batch.finished)
+    for (Chain* chain : batch.finished) {
+      chain->settled = true;
       for (auto& s : chain->segments) s->pins = 0;
+    }
   }
   batch.reset();
   remove_finished_files();
@@ -316,13 +371,28 @@ void CallJournal::State::tell(const PreparedCalls& stored) {
   for (const EncodedCall& call : stored.calls) listener(call.bytes);
 }
 
+// Under files_mutex.
+void CallJournal::State::note_done(const Chain& chain) const {
+  for (const auto& s : chain.segments)
+    if (!s->done && s->sealed && !s->file.is_open() && s->pins == 0 && s->imported >= s->written && s->read_to >= s->written) s->done = clock->mono();
+}
+
+bool CallJournal::State::may_go(const Segment& s) const {
+  return s.done && (clock->mono() - *s.done >= options.keep_imported || file_bytes.load() + 2 * options.segment_bytes > options.max_bytes / 2);
+}
+
 void CallJournal::State::remove_finished_files() {
   std::lock_guard lock(files_mutex);
   for (auto it = chains.begin(); it != chains.end();) {
     Chain& chain = it->second;
+    if (std::ranges::find(batch.finished, &chain) != batch.finished.end()) {
+      ++it;                                     // the batch in hand names it
+      continue;
+    }
+    note_done(chain);
     while (!chain.segments.empty()) {
       Segment& s = *chain.segments.front();
-      if (!s.sealed || s.file.is_open() || s.pins > 0 || s.imported < s.written || s.read_to < s.written) break;
+      if (!may_go(s)) break;
       ::unlink(s.path.c_str());
       file_bytes -= std::min(file_bytes.load(), s.written.load());
       removed_files.push_back(to_string(s.name));

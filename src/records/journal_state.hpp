@@ -33,6 +33,7 @@ struct Segment {
   std::uint64_t read_to = 0;                    // ahead of `imported` by the batch in hand
   std::uint64_t counted_damage = 0;
   std::uint64_t pins = 0;                       // intents in it whose outcome was not seen
+  std::optional<MonoTime> done;                 // since when it could be deleted
 
   ~Segment();
 };
@@ -42,6 +43,7 @@ using SegmentPtr = std::shared_ptr<Segment>;
 struct Chain {
   std::deque<SegmentPtr> segments;
   bool dead = false;                            // its process has ended
+  bool settled = false;                         // and all of it is imported, what was never answered too
 };
 using ChainKey = std::pair<Id, unsigned>;
 
@@ -96,6 +98,7 @@ struct CallJournal::State {
     bool all_new = true;                        // false: the ledger may have some of them
     std::map<std::string, std::pair<SegmentPtr, std::uint64_t>> positions;
     std::vector<Chain*> finished;               // dead chains whose unknowns are in this batch
+    std::optional<Id> epoch;                    // all of it is of one: who made the calls is who was charged
     std::int64_t level_ns = 0;                  // when everything written was read, if it was
     bool empty() const { return calls.empty() && positions.empty(); }
     std::string_view keep(std::string_view bytes);
@@ -109,6 +112,8 @@ struct CallJournal::State {
   bool positions_loaded = false;
   MonoTime abandoned_checked{};
   std::function<void(std::string_view)> listener;
+  std::function<void()> went_back_listener;
+  bool went_back = false;                       // the database has forgotten what it acknowledged
   std::atomic<std::uint64_t> imported{0}, unknowns{0}, damaged{0}, import_errors{0}, in_flight{0};
   std::atomic<std::int64_t> level_ns{0};        // mono time when nothing was left to import
   std::mutex importer_mutex;
@@ -138,10 +143,14 @@ struct CallJournal::State {
   Result<void> add_unknown(const Pending& pending);
   std::size_t batch_size() const;
   Result<std::uint64_t> send(store::Database& db);
+  Result<std::uint64_t> add(store::Tx& tx, const PreparedCalls& calls, bool all_new) const;
   Result<std::uint64_t> send_singly(store::Database& db);
   void reject(std::string_view bytes, const Error& error);
   void committed();
   void tell(const PreparedCalls& stored);
+  Result<void> note_positions(store::Tx& tx) const;
+  void note_done(const Chain& chain) const;
+  bool may_go(const Segment& segment) const;
   void remove_finished_files();
   void import_loop(store::Database& db, bool helping);
   Duration behind() const;

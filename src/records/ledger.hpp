@@ -73,8 +73,8 @@ struct CallPage {
 Result<CallPage> search_calls(store::Tx& tx, const CallFilter& filter, std::size_t limit, std::optional<Id> before = {}, SearchBound bound = {});
 
 // Adds calls; one whose id is there already is left alone, unless `record` knows more of it: then the record replaces it and the
-// difference is charged. Updates budget_spend in step. Returns the number added or replaced. Used by the importer.
-Result<std::uint64_t> add_calls(store::Tx& tx, std::span<const CallRecord> records);
+// difference is charged. Updates budget_spend in step; `charged` gets what it added. Returns the number added or replaced. Used by the importer.
+Result<std::uint64_t> add_calls(store::Tx& tx, std::span<const CallRecord> records, std::vector<BudgetCharge>* charged = nullptr);
 
 // Deletes about `limit` of the oldest calls older than `before`, whole blocks of them (one at least, 1,024 at most): a call may stay a minute
 // longer than it must. Returns how many; retention runs it until that is none.

@@ -162,7 +162,7 @@ PreparedCalls prepare_calls(std::vector<EncodedCall> calls) {
   return out;
 }
 
-Result<std::uint64_t> add_prepared(store::Tx& tx, const PreparedCalls& prepared, bool all_new) {
+Result<std::uint64_t> add_prepared(store::Tx& tx, const PreparedCalls& prepared, bool all_new, std::vector<BudgetCharge>* charged) {
   if (!all_new) {
     auto found = find(tx, prepared.calls);
     if (!found) return std::unexpected(found.error());
@@ -181,22 +181,24 @@ Result<std::uint64_t> add_prepared(store::Tx& tx, const PreparedCalls& prepared,
       for (const EncodedCall& c : prepared.calls)
         if (!std::binary_search(stay.begin(), stay.end(), c.id)) rest.push_back(c);
       if (auto refunded = add_spend(tx, refunds); !refunded) return std::unexpected(refunded.error());
-      return add_prepared(tx, prepare_calls(std::move(rest)), true);
+      if (charged) *charged = std::move(refunds);
+      return add_prepared(tx, prepare_calls(std::move(rest)), true, charged);
     }
   }
   if (auto added = insert_told(tx, prepared.blocks); !added) return std::unexpected(added.error());
   if (auto spent = add_spend(tx, prepared.charges); !spent) return std::unexpected(spent.error());
+  if (charged) charged->insert(charged->end(), prepared.charges.begin(), prepared.charges.end());
   return prepared.calls.size();
 }
 
-Result<std::uint64_t> add_calls(store::Tx& tx, std::span<const CallRecord> records) {
+Result<std::uint64_t> add_calls(store::Tx& tx, std::span<const CallRecord> records, std::vector<BudgetCharge>* charged) {
   std::vector<std::string> bytes(records.size());
   std::vector<EncodedCall> calls;
   for (std::size_t i = 0; i < records.size(); ++i) {
     encode(bytes[i], records[i]);
     calls.push_back({records[i].id, bytes[i]});
   }
-  return add_prepared(tx, prepare_calls(std::move(calls)), false);
+  return add_prepared(tx, prepare_calls(std::move(calls)), false, charged);
 }
 
 Result<bool> move_rows_to_blocks(store::Tx& tx) {

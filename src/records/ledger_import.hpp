@@ -24,8 +24,8 @@ PreparedCalls prepare_calls(std::vector<EncodedCall> calls);
 
 // Adds them with what they charge; returns the number added or replaced. `all_new`: the caller knows that the ledger has none of them, so
 // nobody looks. Otherwise one that is there already is left alone, unless more of it is known now (`knows_more`): then it is replaced and
-// the difference charged.
-Result<std::uint64_t> add_prepared(store::Tx& tx, const PreparedCalls& prepared, bool all_new);
+// the difference charged. `charged`: gets what was added to which window, and taken from it.
+Result<std::uint64_t> add_prepared(store::Tx& tx, const PreparedCalls& prepared, bool all_new, std::vector<BudgetCharge>* charged = nullptr);
 
 // Writes a block anew, of these calls, if its details are still those that were read. Fault::unavailable: somebody has just rewritten it.
 Result<void> replace_block(store::Tx& tx, const BlockKey& key, std::string_view details, std::span<const EncodedCall> calls);

@@ -154,6 +154,18 @@ INSERT INTO rollup_dirty (level, start_s, seq)
   ON CONFLICT (level, start_s) DO UPDATE SET seq = rollup_dirty.seq + 1;
 )sql";
 
+// shared_answers: answers that one node's cache keeps for all nodes (records/shared_answers). Found by the request's digest; by route, whether there are any;
+// swept by expiry and, where there are too many, by age, whose index has the bytes too.
+constexpr std::string_view kFourteenth = R"sql(
+CREATE TABLE shared_answers (
+  digest {blob} NOT NULL PRIMARY KEY, route {text} NOT NULL, user_id {text} NOT NULL, stored_us {int} NOT NULL, expires_us {int} NOT NULL, bytes {int} NOT NULL,
+  packed {blob} NOT NULL) {table};
+CREATE INDEX shared_answers_by_route ON shared_answers (route, expires_us);
+CREATE INDEX shared_answers_by_expiry ON shared_answers (expires_us);
+CREATE INDEX shared_answers_by_age ON shared_answers (stored_us, bytes);
+CREATE INDEX shared_answers_by_user ON shared_answers (user_id) WHERE user_id <> '';
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"records", 1, "calls, attempts, budgets, keys, idempotency", kFirst},
     {"records", 2, "calls in blocks", kSecond},
@@ -168,6 +180,7 @@ constexpr store::Migration kMigrations[] = {
     {"records", 11, "verdicts of users, and what people have proven", kEleventh},
     {"records", 12, "recorded messages of calls", kTwelfth},
     {"records", 13, "calls of each user by hour and day", kThirteenth},
+    {"records", 14, "answers of the cache that all nodes share", kFourteenth},
 };
 
 }  // namespace

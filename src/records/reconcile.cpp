@@ -171,9 +171,9 @@ Result<Reconciled> reconcile(store::Tx& tx, const Reconciliation& by) {
   if (!attempt) return std::unexpected(attempt.error());
   const auto settled = is_settled(**attempt, by.incurred);
   if (!settled) return std::unexpected(settled.error());
-  if (*settled) return Reconciled{**attempt, true};
+  if (*settled) return Reconciled{.attempt = **attempt, .already = true, .changes = {}};
 
-  const auto changes = correct(*call, **attempt, by);
+  auto changes = correct(*call, **attempt, by);
   std::string corrected;
   encode(corrected, *call);
   std::vector<EncodedCall> calls;
@@ -187,7 +187,7 @@ Result<Reconciled> reconcile(store::Tx& tx, const Reconciliation& by) {
   const AuditEntry told{.actor = by.actor, .action = std::string(audit::charge_reconciled), .subject = to_string(by.call, "call"), .arguments = {},
                         .outcome = R"({"attempt":)" + std::to_string((*attempt)->n) + R"(,"incurred_usd":")" + to_usd(by.incurred) + "\"}", .at = by.at};
   if (auto head = append_audit(tx, admin_chain("0"), std::span(&told, 1), by.at); !head) return std::unexpected(head.error());
-  return Reconciled{**attempt, false};
+  return Reconciled{.attempt = **attempt, .already = false, .changes = std::move(changes)};
 }
 
 }  // namespace ballast::records

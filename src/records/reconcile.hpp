@@ -31,6 +31,7 @@ struct Reconciliation {
 struct Reconciled {
   AttemptRecord attempt;                 // as it is now: `ceiling_nano` is what it was charged before, `windows` where
   bool already = false;                  // it was before this, at the same sum: nothing changed
+  std::vector<BudgetCharge> changes;     // what was added to each window's spent money
 };
 // Corrects the attempt, the call's sums, what the call is charged in each window, the window's spent money, and notes it among the call's
 // decisions: all in this transaction, once. Errors: caller_not_found (no such call or attempt), caller_invalid_request (`attempt` must be

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "base/ids.hpp"
+#include "records/budgets.hpp"
 #include "records/journal_file.hpp"
 #include "records/ledger.hpp"
 
@@ -50,8 +51,14 @@ Result<void> keep(const std::string& path, std::string_view payload) {
 }
 
 // One call into the ledger. Error: the database is away; a refusal is in `told`.
-Result<void> try_again(store::Database& database, const CallRecord& call, RejectedCall& told) {
-  const auto added = database.write_now([&](store::Tx& tx) { return add_calls(tx, {&call, 1}); });
+Result<void> try_again(store::Database& database, const CallRecord& call, const RejectedHooks& hooks, RejectedCall& told) {
+  const auto added = database.write_now([&](store::Tx& tx) -> Result<std::uint64_t> {
+    std::vector<BudgetCharge> charged;
+    auto done = add_calls(tx, {&call, 1}, &charged);
+    if (!done || charged.empty() || !hooks.charged) return done;
+    if (auto noted = hooks.charged(tx, sum_by_window(charged)); !noted) return fail(noted.error());
+    return done;
+  });
   if (added) {
     told.outcome = *added ? "imported" : "already there";
     return {};
@@ -64,8 +71,7 @@ Result<void> try_again(store::Database& database, const CallRecord& call, Reject
 }
 
 // Every frame of `taken`; what is not wanted again goes to `back`.
-Result<void> import_file(const std::string& taken, const std::string& back, store::Database& database, RejectedReport& report,
-                         const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
+Result<void> import_file(const std::string& taken, const std::string& back, store::Database& database, RejectedReport& report, const RejectedHooks& hooks) {
   const File file(::open(taken.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat info{};
   if (file.fd < 0 || ::fstat(file.fd, &info) != 0) return failed(taken);
@@ -75,11 +81,11 @@ Result<void> import_file(const std::string& taken, const std::string& back, stor
     auto frame = reader.next(static_cast<std::uint64_t>(info.st_size), true);
     if (!frame) return fail(std::move(frame.error()));
     if (!*frame) break;
-    if (progress) progress(read += kFrameHeader + (*frame)->payload.size(), static_cast<std::uint64_t>(info.st_size));
+    if (hooks.progress) hooks.progress(read += kFrameHeader + (*frame)->payload.size(), static_cast<std::uint64_t>(info.st_size));
     RejectedCall told;
     if (const auto call = read_call((*frame)->payload)) {
       told.call = to_string(call->id, "call");
-      if (auto done = try_again(database, *call, told); !done) return done;
+      if (auto done = try_again(database, *call, hooks, told); !done) return done;
     } else {
       told.outcome = "unreadable";
       told.error = call.error().message;
@@ -96,7 +102,7 @@ Result<void> import_file(const std::string& taken, const std::string& back, stor
 }  // namespace
 
 // The file is taken aside first, so that a running importer begins another one; one taken by a run that died is finished first.
-Result<RejectedReport> import_rejected(const std::string& directory, store::Database& database, const std::function<void(std::uint64_t done, std::uint64_t all)>& progress) {
+Result<RejectedReport> import_rejected(const std::string& directory, store::Database& database, const RejectedHooks& hooks) {
   const std::string file = directory + "/rejected", taken = file + ".taken";
   RejectedReport report;
   for (int round = 0; round < 2; ++round) {
@@ -106,7 +112,7 @@ Result<RejectedReport> import_rejected(const std::string& directory, store::Data
       if (::rename(file.c_str(), taken.c_str()) != 0) return failed(file);
       round = 1;
     }
-    if (auto done = import_file(taken, file, database, report, progress); !done) return fail(std::move(done.error()));
+    if (auto done = import_file(taken, file, database, report, hooks); !done) return fail(std::move(done.error()));
     if (::unlink(taken.c_str()) != 0) return failed(taken);
   }
   return report;

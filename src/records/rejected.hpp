@@ -3,10 +3,12 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.hpp"
+#include "records/call_record.hpp"
 #include "store/database.hpp"
 
 namespace ballast::records {
@@ -25,7 +27,10 @@ struct RejectedReport {
 // the rest leaves it; without a file the report is empty. A server may run on the directory and set further calls aside meanwhile.
 // Blocking. Errors: internal_unavailable (the database cannot be reached, the file cannot be written): then nothing is lost, and
 // what is in the ledger by then is "already there" the next time.
-// `progress`, if any, is told how many bytes of the file are done.
-Result<RejectedReport> import_rejected(const std::string& directory, store::Database& database, const std::function<void(std::uint64_t done, std::uint64_t all)>& progress = {});
+struct RejectedHooks {
+  std::function<void(std::uint64_t done, std::uint64_t all)> progress = {};   // bytes of the file
+  std::function<Result<void>(store::Tx&, std::span<const BudgetCharge>)> charged = {};   // as JournalOptions::charged; of whatever epoch
+};
+Result<RejectedReport> import_rejected(const std::string& directory, store::Database& database, const RejectedHooks& hooks = {});
 
 }  // namespace ballast::records

@@ -2,6 +2,7 @@
 #include "base/config_node.hpp"
 #include "base/log.hpp"
 #include "base/text.hpp"
+#include "gateway/shared_books.hpp"
 #include "server/reply.hpp"
 #include "server/routes.hpp"
 #include "server/unknown_json.hpp"
@@ -89,7 +90,7 @@ Task<void> reconcile(net::Exchange& exchange, const Parts& parts, const gateway:
   by->actor = who.key_name().empty() ? who.key_id() : fmt::format("{} ({})", who.key_name(), who.key_id());
   by->at = parts.clock.wall();
   co_await catch_up(exchange, parts);
-  const auto done = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) { return records::reconcile(tx, *by); });
+  const auto done = co_await parts.database.write(exchange.loop(), [&](store::Tx& tx) { return gateway::reconcile_charge(tx, *by); });
   if (!done) co_return co_await reply_problem(exchange, done.error());
   follow(parts, *by, *done);
   co_await reply_json(exchange, 200, reconciled_json(by->call, *done));

@@ -4,10 +4,13 @@
 
 #include "base/log.hpp"
 #include "base/random.hpp"
+#include "cluster/topics.hpp"
+#include "gateway/cache_shared.hpp"
 #include "gateway/recorder.hpp"
 #include "records/erase.hpp"
 #include "records/feedback.hpp"
 #include "records/messages.hpp"
+#include "records/shared_answers.hpp"
 #include "server/heavy.hpp"
 #include "server/job_json.hpp"
 #include "server/job_records.hpp"
@@ -24,7 +27,7 @@ namespace ballast::server {
 
 namespace {
 
-constexpr std::size_t kRowsRead = 20'000, kJobsErased = 500, kBlocksRead = 256, kMessagesErased = 500, kRollupsErased = 256, kNoticesRead = 500;
+constexpr std::size_t kRowsRead = 20'000, kJobsErased = 500, kBlocksRead = 256, kMessagesErased = 500, kRollupsErased = 256, kNoticesRead = 500, kAnswersErased = 500;
 constexpr Duration kRecorderEnds = std::chrono::seconds(10);
 constexpr Duration kBatchesEnd = std::chrono::seconds(10);
 constexpr int kTries = 5;                                // of a block that the importer rewrites meanwhile
@@ -70,7 +73,7 @@ class Erasure {
     if (auto gone = co_await erase_jobs(jobs_.live); !gone) co_return std::unexpected(std::move(gone.error()));
     if (auto gone = co_await erase_calls(); !gone) co_return std::unexpected(std::move(gone.error()));
     if (auto gone = co_await erase_messages(); !gone) co_return std::unexpected(std::move(gone.error()));
-    parts_.gateway.world().cache.clear();
+    if (auto gone = co_await erase_answers(); !gone) co_return std::unexpected(std::move(gone.error()));
     // What those that were cancelled under way have said since.
     if (auto gone = co_await erase_jobs(jobs_.live); !gone) co_return std::unexpected(std::move(gone.error()));
     if (auto gone = co_await erase_alerts(); !gone) co_return std::unexpected(std::move(gone.error()));
@@ -158,6 +161,26 @@ class Erasure {
       }, kGently);
       if (!done) co_return std::unexpected(done.error());
       messages_ += gone = *done;
+    }
+    co_return Result<void>{};
+  }
+
+  // The caches in memory go whole, here and on the other nodes; of what they share, the answers to his calls.
+  Task<Result<void>> erase_answers() {
+    const auto& world = parts_.gateway.world();
+    world.cache.clear();
+    if (!world.shared_cache) co_return Result<void>{};
+    world.shared_cache->forget_queued();
+    co_await world.shared_cache->written(exchange_.loop(), kRecorderEnds);
+    for (std::uint64_t gone = kAnswersErased; gone == kAnswersErased;) {
+      const auto done = co_await db().write(exchange_.loop(), [&](store::Tx& tx) -> Result<std::uint64_t> {
+        auto erased = records::delete_shared_answers_of(tx, wish_.user, kAnswersErased);
+        if (!erased) return erased;
+        if (auto told = cluster::touch(tx, cluster::Topic::erasures); !told) return std::unexpected(std::move(told.error()));
+        return erased;
+      }, kGently);
+      if (!done) co_return std::unexpected(done.error());
+      gone = *done;
     }
     co_return Result<void>{};
   }

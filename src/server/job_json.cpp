@@ -251,19 +251,32 @@ json::object lease_json(const work::Lease& lease) {
   return o;
 }
 
-json::object queue_json(std::string_view name, const work::QueueRules& rules, const work::QueueFigures& f, MonoTime now) {
-  const double age = f.oldest_ready == work::kNever ? 0 : std::chrono::duration<double>(now - f.oldest_ready).count();
-  return {{"queue", name}, {"paused", rules.paused}, {"concurrency", rules.concurrency}, {"per_tenant", rules.per_tenant}, {"ready", f.ready},
-          {"delayed", f.delayed}, {"blocked", f.blocked}, {"running", f.leased}, {"waiting", f.waiting}, {"oldest_ready_s", age}};
+namespace {
+
+double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
+
+void add_counts(json::object& o, const work::QueueView& v) {
+  for (const auto& [name, count] : {std::pair("ready", v.ready), {"delayed", v.delayed}, {"blocked", v.blocked}, {"running", v.running}, {"waiting", v.waiting}}) o[name] = count;
+  o["oldest_ready_s"] = v.oldest ? seconds(*v.oldest) : 0.0;
 }
 
-void add_flow(json::object& queue, const work::QueueFigures& figures, const work::QueueRules& rules, const work::QueueRates& rates, Duration drain) {
-  const auto seconds = [](Duration d) { return std::chrono::duration<double>(d).count(); };
+}  // namespace
+
+json::object queue_json(std::string_view name, const work::QueueRules& rules, const work::QueueView& all, const work::QueueView& here) {
+  json::object o{{"queue", name}, {"paused", rules.paused}, {"concurrency", rules.concurrency}, {"per_tenant", rules.per_tenant}}, mine;
+  add_counts(o, all);
+  add_counts(mine, here);
+  o["here"] = std::move(mine);
+  return o;
+}
+
+void add_flow(json::object& queue, const work::QueueView& all, const work::QueueRules& rules, Duration drain, unsigned nodes) {
+  const work::QueueRates& rates = all.rates;
   queue["arrivals_per_s"] = json::object{{"1m", rates.arrivals_1m}, {"5m", rates.arrivals_5m}};
   queue["ends_per_s"] = json::object{{"1m", rates.ends_1m}, {"5m", rates.ends_5m}};
   queue["per_job_s"] = rates.per_job ? json::value(seconds(*rates.per_job)) : json::value(nullptr);
   queue["drain_s"] = seconds(drain);
-  queue["wanted"] = work::workers_wanted(figures, rules, rates, drain);
+  queue["wanted"] = work::workers_wanted(all, rules, drain, nodes);
 }
 
 }  // namespace ballast::server

@@ -20,9 +20,10 @@ Result<void> only_members(const JsonRef& body, std::initializer_list<std::string
 enum class Detail : std::uint8_t { brief, whole };       // whole: with input and output
 json::object job_json(const work::Job& job, bool running, Detail detail);
 json::object lease_json(const work::Lease& lease);
-json::object queue_json(std::string_view name, const work::QueueRules& rules, const work::QueueFigures& figures, MonoTime now);
+// Of all nodes, and beneath `here` of this one.
+json::object queue_json(std::string_view name, const work::QueueRules& rules, const work::QueueView& all, const work::QueueView& here);
 // What an autoscaler reads, put into a queue's object: rates, the mean time in leases of a job, and `wanted`.
-void add_flow(json::object& queue, const work::QueueFigures& figures, const work::QueueRules& rules, const work::QueueRates& rates, Duration drain);
+void add_flow(json::object& queue, const work::QueueView& all, const work::QueueRules& rules, Duration drain, unsigned nodes);
 // {"code","message"[,"field"]} of one refused item of a list.
 json::object refusal_json(const Error& error);
 // Stored bytes as JSON: the document, a string if it is none, or base64 if it is no text.

@@ -206,19 +206,22 @@ Result<Duration> drain_of(const net::RequestHead& request) {
 Task<void> list_queues(WorkDoor& door, net::Exchange& exchange) {
   const auto drain = drain_of(exchange.request());
   if (!drain) co_return co_await reply_problem(exchange, drain.error());
+  const work::QueuesElsewhere elsewhere = door.elsewhere();
+  const unsigned nodes = elsewhere.nodes + 1;
   auto body = co_await door.ask(exchange, [&]() -> Task<json::array> {
-    const auto& board = door.engine().board();
+    work::Engine& engine = door.engine();
     json::array out;
-    const MonoTime now = door.engine().home().clock().mono();
-    for (const auto& name : board.queues()) {
-      const auto figures = board.figures(name);
-      auto queue = queue_json(name, board.rules(name), figures, now);
-      if (auto* meter = door.engine().meter()) add_flow(queue, figures, board.rules(name), meter->rates(name, now), *drain);
+    const work::QueueViews here = work::views_of(engine.board(), engine.meter(), engine.home().clock().mono());
+    for (const auto& [name, all] : elsewhere.with(here)) {
+      const auto rules = engine.board().rules(name);
+      const auto mine = here.find(name);
+      auto queue = queue_json(name, rules, all, mine == here.end() ? work::QueueView{} : mine->second);
+      if (engine.meter()) add_flow(queue, all, rules, *drain, nodes);
       out.push_back(std::move(queue));
     }
     co_return out;
   });
-  co_await reply_json(exchange, 200, json::object{{"queues", std::move(body)}});
+  co_await reply_json(exchange, 200, json::object{{"queues", std::move(body)}, {"nodes", nodes}, {"left_out", elsewhere.left_out}});
 }
 
 Task<void> change_queue(WorkDoor& door, net::Exchange& exchange, const gateway::Principal& who, std::string name) {
@@ -230,6 +233,7 @@ Task<void> change_queue(WorkDoor& door, net::Exchange& exchange, const gateway::
   const auto concurrency = body.maybe_int("concurrency", 0, 1'000'000), per_tenant = body.maybe_int("per_tenant", 0, 1'000'000);
   for (const Error* e : {paused ? nullptr : &paused.error(), concurrency ? nullptr : &concurrency.error(), per_tenant ? nullptr : &per_tenant.error()})
     if (e) co_return co_await reply_problem(exchange, *e);
+  const work::QueuesElsewhere elsewhere = door.elsewhere();
   auto changed = co_await door.ask(exchange, [&]() -> Task<Result<json::object>> {
     auto& engine = door.engine();
     work::QueueRules rules = engine.board().rules(name);
@@ -241,7 +245,8 @@ Task<void> change_queue(WorkDoor& door, net::Exchange& exchange, const gateway::
       told = tell_of_act(who, rules.paused ? records::audit::queue_paused : records::audit::queue_resumed, name, engine.home().clock().wall());
     const auto done = co_await engine.set_queue(name, rules, std::move(told));
     if (!done) co_return std::unexpected(done.error());
-    co_return queue_json(name, rules, engine.board().figures(name), engine.home().clock().mono());
+    work::QueueViews here = work::views_of(engine.board(), nullptr, engine.home().clock().mono());
+    co_return queue_json(name, rules, elsewhere.with(here)[name], here[name]);
   });
   if (!changed) co_return co_await reply_problem(exchange, changed.error());
   log::info("queue_changed", {{"queue", name}, {"by", who.key_id()}});

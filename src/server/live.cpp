@@ -295,13 +295,11 @@ void Live::look_at_queues() {
     seen = queues_seen_;
   }
   if (!seen.empty()) changed("queues", std::move(seen), queues_);
-  door_->engine().home().post([this] {
+  door_->engine().home().post([this, elsewhere = door_->elsewhere()] {
     std::string now = "-";
     const auto& board = door_->engine().board();
-    for (const auto& name : board.queues()) {
-      const auto f = board.figures(name);
-      now += fmt::format("{} {} {} {} {} {} {}\n", name, board.rules(name).paused, f.ready, f.delayed, f.blocked, f.leased, f.waiting);
-    }
+    for (const auto& [name, v] : elsewhere.with(work::views_of(board, nullptr, door_->engine().home().clock().mono())))
+      now += fmt::format("{} {} {} {} {} {} {}\n", name, board.rules(name).paused, v.ready, v.delayed, v.blocked, v.running, v.waiting);
     const std::lock_guard hold(mutex_);
     queues_seen_ = std::move(now);
   });

@@ -107,7 +107,7 @@ const Operations& state_operations() {
       {"get", "/api/nodes", "state", "Nodes", "Those of this installation, as the node that answers sees them: by slot, with what each says of itself and the duties it has. Those that left are shown for a day.", {}},
       {"get", "/metrics", "state", "Prometheus metrics", "Prometheus text or OpenMetrics. From this machine, or with a key of scope read.", {}},
       {"get", "/healthz", "state", "Is the process alive", "", {}},
-      {"get", "/readyz", "state", "Shall it get traffic", "503 while draining, when the journal cannot be written, or when other nodes took this one for dead (checks.member). checks.work: whether it works on jobs.", {}},
+      {"get", "/readyz", "state", "Shall it get traffic", "503 while draining, when the journal cannot be written, or when other nodes took this one for dead (checks.member). checks.work: whether it works on jobs. checks.knowledge: whether it has heard from the other nodes within cluster.stale_after; stale_since: of which moment it knows, if not.", {}},
   };
   return all;
 }

@@ -7,6 +7,7 @@
 #include "server/approval_json.hpp"
 #include "server/budget_history.hpp"
 #include "server/budget_json.hpp"
+#include "server/budgets_now.hpp"
 #include "server/forecast.hpp"
 #include "server/heavy.hpp"
 #include "server/reply.hpp"
@@ -65,12 +66,12 @@ struct Work {
   std::uint64_t dead = 0, approvals = 0;
 };
 
-json::array queues_json(const work::Engine& engine, MonoTime now) {
+// Of all nodes.
+json::array queues_json(work::Engine& engine, const work::QueuesElsewhere& elsewhere) {
   json::array out;
-  for (const auto& name : engine.board().queues()) {
-    const auto f = engine.board().figures(name);
-    const double age = f.oldest_ready == work::kNever ? 0 : std::chrono::duration<double>(now - f.oldest_ready).count();
-    out.push_back(json::object{{"name", name}, {"ready", f.ready}, {"running", f.leased}, {"waiting", f.waiting}, {"delayed", f.delayed}, {"oldest_ready_seconds", age},
+  for (const auto& [name, v] : elsewhere.with(work::views_of(engine.board(), nullptr, engine.home().clock().mono()))) {
+    const double age = v.oldest ? std::chrono::duration<double>(*v.oldest).count() : 0;
+    out.push_back(json::object{{"name", name}, {"ready", v.ready}, {"running", v.running}, {"waiting", v.waiting}, {"delayed", v.delayed}, {"oldest_ready_seconds", age},
                                {"paused", engine.board().rules(name).paused}});
   }
   return out;
@@ -79,7 +80,8 @@ json::array queues_json(const work::Engine& engine, MonoTime now) {
 Task<Result<Work>> work_now(net::Exchange& exchange, const Parts& parts, const gateway::Principal& who) {
   Work out;
   if (!parts.work) co_return out;
-  out.queues = co_await parts.work->ask(exchange, [&]() -> Task<json::array> { co_return queues_json(parts.work->engine(), parts.work->engine().home().clock().mono()); });
+  const work::QueuesElsewhere elsewhere = parts.work->elsewhere();
+  out.queues = co_await parts.work->ask(exchange, [&]() -> Task<json::array> { co_return queues_json(parts.work->engine(), elsewhere); });
   const auto counted = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) -> Result<std::pair<std::uint64_t, std::uint64_t>> {
     const auto dead = work::count_dead(tx, kMostDead);
     if (!dead) return fail(dead.error());
@@ -120,12 +122,12 @@ json::object breakers_json(const gateway::Breakers& breakers) {
   return {{"open", open}, {"half_open", half_open}, {"closed", closed}};
 }
 
-json::object overview_json(const Seen& seen, const Parts& parts, Work work) {
+json::object overview_json(const Seen& seen, const Parts& parts, Work work, const std::vector<gateway::BudgetStatus>& windows) {
   json::array buckets, budgets, alerts;
   for (const auto& a : seen.alerts) alerts.push_back(watch::alert_json(a));
   for (const auto& g : seen.all.groups)
     for (const auto& f : g.buckets) buckets.push_back(stat_json(f));
-  for (const auto& b : parts.gateway.setup()->budgets->status()) budgets.push_back(budget_json(b));
+  for (const auto& b : windows) budgets.push_back(budget_json(b));
   const gateway::RoadMetrics road(parts.metrics);
   return {{"from", to_rfc3339(seen.all.from)},
           {"to", to_rfc3339(seen.all.to)},
@@ -171,7 +173,8 @@ Task<void> overview(net::Exchange& exchange, const Parts& parts, const gateway::
   if (!seen) co_return co_await reply_problem(exchange, seen.error());
   auto work = co_await work_now(exchange, parts, who);
   if (!work) co_return co_await reply_problem(exchange, work.error());
-  co_await reply_json(exchange, 200, overview_json(*seen, parts, std::move(*work)));
+  const auto windows = co_await budgets_now(exchange, parts);
+  co_await reply_json(exchange, 200, overview_json(*seen, parts, std::move(*work), windows));
 }
 
 // ---- money ----
@@ -226,7 +229,7 @@ Task<void> money(net::Exchange& exchange, const Parts& parts) {
   const WallTime now = parts.clock.wall();
   const auto span = span_of(exchange.request(), now, hours(24 * 30));
   if (!span) co_return co_await reply_problem(exchange, span.error());
-  auto budgets = parts.gateway.setup()->budgets->status();
+  auto budgets = co_await budgets_now(exchange, parts);
   std::ranges::sort(budgets, std::greater{}, share_of);
   const auto bill = co_await parts.database.read(exchange.loop(), [&](store::Tx& tx) -> Result<Bill> {
     auto days = series_of(tx, *span, now, hours(24));

@@ -1,5 +1,7 @@
 #include "server/reply.hpp"
 
+#include <algorithm>
+
 #include "base/log.hpp"
 #include "llm/errors.hpp"
 #include "net/url.hpp"
@@ -7,10 +9,16 @@
 
 namespace ballast::server {
 
-Task<void> reply_text(net::Exchange& exchange, int status, std::string_view type, std::string_view body) {
-  const net::Headers headers{{"content-type", type}, {"cache-control", "no-store"}, {"x-content-type-options", "nosniff"}};
+static Task<void> reply_with(net::Exchange& exchange, int status, net::Headers headers, std::string_view body) {
+  for (const auto& [name, value] : {std::pair("cache-control", "no-store"), std::pair("x-content-type-options", "nosniff")}) headers.add(name, value);
   const auto sent = co_await exchange.respond(status, headers, body);
   if (!sent) log::debug("caller_left", {{"path", exchange.request().path}});
+}
+
+Task<void> reply_text(net::Exchange& exchange, int status, std::string_view type, std::string_view body) {
+  net::Headers headers;
+  headers.add("content-type", type);
+  co_await reply_with(exchange, status, std::move(headers), body);
 }
 
 Task<void> reply_json(net::Exchange& exchange, int status, json::value body) {
@@ -30,7 +38,10 @@ json::object problem_object(const Error& error, int status) {
 Task<void> reply_problem(net::Exchange& exchange, const Error& error) {
   const int status = problem_status(error.code);
   const std::string text = to_json(problem_object(error, status));
-  co_await reply_text(exchange, status, "application/problem+json", text);
+  net::Headers headers;
+  headers.add("content-type", "application/problem+json");
+  if (error.retry_after) headers.add("retry-after", std::to_string(std::chrono::ceil<std::chrono::seconds>(*error.retry_after).count()));
+  co_await reply_with(exchange, status, std::move(headers), text);
 }
 
 Task<void> reply_openai_error(net::Exchange& exchange, const Error& error) {
@@ -74,6 +85,15 @@ void note_refused(const net::Exchange& exchange, const Parts& parts, const Error
     parts.refused->note(RefusedKeys::Where::header, exchange.peer(), parts.clock.wall());
 }
 
+// What is done in memory, on this node: it helps in the very incident in which nothing else can be done.
+static constexpr std::string_view kDoneInMemory[] = {"/api/breakers/reset", "/api/budgets/trust"};
+
+// A change of an administrator is made upon what he sees, which is what this node knows.
+static bool must_be_fresh(const net::RequestHead& request, gateway::Scope scope) {
+  return scope == gateway::Scope::admin && request.method != "GET" && request.method != "HEAD" &&
+         std::ranges::find(kDoneInMemory, request.path) == std::end(kDoneInMemory);
+}
+
 Result<gateway::Principal> require_scope(net::Exchange& exchange, const Parts& parts, gateway::Scope scope) {
   const auto token = parts.sessions ? session_token(exchange.request(), parts) : std::string_view();
   auto who = token.empty() ? parts.gateway.authenticate(exchange.loop().index(), secret_of(exchange.request())) : require_session(exchange.request(), parts, token);
@@ -81,6 +101,8 @@ Result<gateway::Principal> require_scope(net::Exchange& exchange, const Parts& p
   if (!who) return who;
   if (looks(exchange.request(), *who, scope)) return who;
   if (auto ok = gateway::require(*who, scope); !ok) return fail(std::move(ok.error()));
+  if (const auto* freshness = parts.gateway.world().freshness; freshness && freshness->stale() && must_be_fresh(exchange.request(), scope))
+    return fail(freshness->refusal("nothing is changed upon what may be out of date", ""));
   return who;
 }
 

@@ -75,6 +75,7 @@ Task<void> sign_in(net::Exchange& exchange, const Parts& parts) {
   const auto may = sessions.may_try(address, now);
   if (!may && key->size() < kBeyondGuessing) co_return co_await reply_problem(exchange, may.error());
   auto who = parts.gateway.authenticate(exchange.loop().index(), *key);
+  if (!who && who.error().code != ErrorCode::caller_unauthenticated) co_return co_await reply_problem(exchange, who.error());
   if (!who && !may) co_return co_await reply_problem(exchange, may.error());
   if (!who) {
     sessions.failed(address, now);
@@ -151,8 +152,10 @@ Result<gateway::Principal> require_session(const net::RequestHead& request, cons
     if (!ct_equal(request.headers.get(kCsrfHeader), csrf_of(token)))
       return fail(ErrorCode::caller_forbidden, "a session changes something only with the csrf that GET /api/session told, in this header", std::string(kCsrfHeader));
   }
+  const auto* freshness = parts.gateway.world().freshness;
+  const bool may_be_new = freshness && freshness->stale() && !parts.sessions->knows(token);
   auto held = parts.sessions->find(token, parts.clock.wall());
-  if (!held) return fail(std::move(held.error()));
+  if (!held) return fail(may_be_new ? freshness->refusal("the session is not known here and may be new", "cookie") : std::move(held.error()));
   return std::move(held->who);
 }
 

@@ -71,4 +71,14 @@ void export_state(metrics::Registry& registry, const gateway::Gateway& gateway, 
   registry.gauge_from("ballast_log_dropped_lines", "Log lines dropped because their reader is slower than the log, since the start", [] { return number(log::dropped()); });
 }
 
+void export_quotas(metrics::Registry& registry, const cluster::Quotas* quotas) {
+  using Stats = cluster::Quotas::Stats;
+  const auto gauge = gauges_of(registry, [quotas] { return quotas ? quotas->stats() : Stats{}; });
+  gauge("ballast_quota_active", "Quotas of several nodes that this one has a slice of, or asks for one", [](const Stats& s) { return number(s.active); });
+  gauge("ballast_quota_transactions", "Transactions for slices of quotas, since the start", [](const Stats& s) { return number(s.transactions); });
+  gauge("ballast_quota_asks", "Slices that they settled, since the start", [](const Stats& s) { return number(s.asks); });
+  gauge("ballast_quota_failures", "Those that failed, since the start", [](const Stats& s) { return number(s.failed); });
+  gauge("ballast_quota_away_seconds", "For how long all have failed", [](const Stats& s) { return static_cast<double>(s.away.count()) * 1e-9; });
+}
+
 }  // namespace ballast::server

@@ -1,6 +1,8 @@
 // The way from an HTTP exchange, on any loop, to the engine on its own.
 #pragma once
 #include <atomic>
+#include <functional>
+#include <utility>
 
 #include "base/cancel.hpp"
 #include "base/on_loop.hpp"
@@ -9,6 +11,7 @@
 #include "work/door.hpp"
 #include "work/engine.hpp"
 #include "work/flow_book.hpp"
+#include "work/queue_views.hpp"
 #include "work/schedules.hpp"
 #include "work/webhooks.hpp"
 
@@ -37,6 +40,9 @@ class WorkDoor {
   std::uint64_t most_file_bytes() const { return most_file_bytes_; }
   // Thread-safe: asked on any loop.
   work::Webhooks& webhooks() { return webhooks_; }
+  // What the other nodes say of their queues; thread-safe. By `hear`, which is called before anybody asks; nothing where there is one node.
+  work::QueuesElsewhere elsewhere() const { return elsewhere_ ? elsewhere_() : work::QueuesElsewhere{}; }
+  void hear(std::function<work::QueuesElsewhere()> elsewhere) { elsewhere_ = std::move(elsewhere); }
   std::uint64_t new_ticket() { return tickets_.fetch_add(1, std::memory_order_relaxed) + 1; }
 
  private:
@@ -47,6 +53,7 @@ class WorkDoor {
   work::Schedules& schedules_;
   work::Batches& batches_;
   const std::uint64_t most_file_bytes_;      // of an uploaded file
+  std::function<work::QueuesElsewhere()> elsewhere_;
   std::atomic<std::uint64_t> tickets_{0};
 };
 

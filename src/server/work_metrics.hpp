@@ -5,7 +5,8 @@
 
 namespace ballast::server {
 
-// What the board knows, from the engine's own loop, and the dead letters, from the database; where that does not answer they stay as they were.
+// What the board knows, from the engine's own loop, with what other nodes say of theirs, and the dead letters, from the database; where that does not answer they
+// stay as they were.
 Task<void> refresh_work_metrics(Scheduler& here, WorkDoor& door);
 
 }  // namespace ballast::server

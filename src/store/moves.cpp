@@ -19,8 +19,8 @@ constexpr std::string_view kTables[] = {
     "CREATE TABLE IF NOT EXISTS store_move_ranges (table_name {text} NOT NULL, upper {blob} NOT NULL, n {int} NOT NULL, bytes {int} NOT NULL, high {int} NOT NULL, "
     "low {int} NOT NULL, checked {int} NOT NULL, PRIMARY KEY (table_name, upper)) {table}",
 };
-constexpr Statement kIsThere = {"SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'store_moves'",
-                                "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'store_moves'"};
+constexpr std::string_view kNotes = "CREATE TABLE IF NOT EXISTS store_move_notes (role {text} NOT NULL PRIMARY KEY, note {text} NOT NULL) {table}";
+constexpr Statement kIsThere = {"SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1", "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1"};
 constexpr const char* kRead = "SELECT id, state, other, at_us FROM store_moves WHERE role = $1";
 
 std::string_view name_of(MoveEnd end) { return end == MoveEnd::from ? "from" : "to"; }
@@ -34,7 +34,7 @@ std::optional<Move> move_of(const Rows& rows) {
 }
 
 Result<std::optional<Move>> read_with(const auto& run, Dialect dialect, MoveEnd end) {
-  auto there = run(kIsThere.text(dialect), Args{});
+  auto there = run(kIsThere.text(dialect), Args{"store_moves"});
   if (!there) return std::unexpected(there.error());
   if (there->empty()) return std::optional<Move>();
   auto rows = run(kRead, Args{name_of(end)});
@@ -43,6 +43,21 @@ Result<std::optional<Move>> read_with(const auto& run, Dialect dialect, MoveEnd 
 }
 
 }  // namespace
+
+Result<void> write_note(TransferSide& side, std::string_view note) {
+  if (auto made = side.run(expand_sql(side.dialect(), kNotes)); !made) return std::unexpected(made.error());
+  auto done = side.run("INSERT INTO store_move_notes (role, note) VALUES ('to', $1) ON CONFLICT (role) DO UPDATE SET note = excluded.note", {note});
+  return done ? Result<void>{} : std::unexpected(done.error());
+}
+
+Result<std::optional<std::string>> take_note(Tx& tx) {
+  auto there = tx.run(kIsThere, {"store_move_notes"});
+  if (!there) return std::unexpected(there.error());
+  if (there->empty()) return std::optional<std::string>();
+  auto rows = tx.run("DELETE FROM store_move_notes RETURNING note");
+  if (!rows) return std::unexpected(rows.error());
+  return rows->empty() ? std::optional<std::string>() : std::optional((*rows)[0].string(0));
+}
 
 std::string_view to_string(MoveState state) { return kStates[static_cast<std::size_t>(state)]; }
 

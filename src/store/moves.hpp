@@ -32,6 +32,12 @@ Result<std::optional<Move>> read_move(TransferSide& side, MoveEnd end);
 // Makes the tables if they are not there; in the open transaction.
 Result<void> write_move(TransferSide& side, MoveEnd end, const Move& move);
 
+// What whoever works with a target first is to know of the move, and nobody before: until then the two are the same, row for row. In the open transaction; the
+// last one counts.
+Result<void> write_note(TransferSide& side, std::string_view note);
+// Takes it out, so that exactly one of those that ask has it. Nothing: there is none.
+Result<std::optional<std::string>> take_note(Tx& tx);
+
 // Without user, password and parameters.
 std::string shown_url(std::string_view url);
 

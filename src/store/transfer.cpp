@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::uint64_t kWorthStatistics = 10'000;         // rows
 constexpr int kTries = 3;                                    // of putting a range so that it reads back the same
-constexpr std::string_view kOwnTables[] = {"schema_migrations", "store_moves", "store_move_ranges"};
+constexpr std::string_view kOwnTables[] = {"schema_migrations", "store_moves", "store_move_ranges", "store_move_notes"};
 
 Error refused(std::string message) { return {.code = ErrorCode::caller_conflict, .message = std::move(message), .field = "database"}; }
 
@@ -269,13 +269,19 @@ class Transferring final : public Transfer {
     }
     if (auto durable = to_->wait_for_disk(true); !durable) return durable;
     move_.state = MoveState::whole;
-    if (auto whole = in_one(*to_, [&] { return write_move(*to_, MoveEnd::to, told(from_url_)); }); !whole) return whole;
+    if (auto whole = in_one(*to_, [&] { return write_whole(); }); !whole) return whole;
     Move left = told(to_url_);
     left.state = MoveState::left;
     if (auto written = write_move(*from_, MoveEnd::from, left); !written) return written;
     if (auto committed = from_->commit(); !committed) return committed;
     move_.state = MoveState::done;
     return in_one(*to_, [&] { return write_move(*to_, MoveEnd::to, told(from_url_)); });
+  }
+
+  Result<void> write_whole() {
+    if (options_.note)
+      if (auto noted = write_note(*to_, options_.note(report())); !noted) return noted;
+    return write_move(*to_, MoveEnd::to, told(from_url_));
   }
 
   TransferReport report() const {

@@ -20,6 +20,8 @@
 
 namespace ballast::store {
 
+struct TransferReport;
+
 // A table that is not carried, and why.
 struct LeftOut {
   std::string_view table, why;
@@ -32,6 +34,8 @@ struct TransferOptions {
   bool start_over = false;                   // a target that an unfinished transfer has begun to fill is emptied first
   std::uint64_t bytes_per_second = 0;        // read from the source while it serves; 0: as fast as it goes
   std::size_t range_rows = 8'192, range_bytes = std::size_t{2} << 20;     // about
+  // For whoever works with the target first (take_note), kept there in the transaction that says it is whole. Empty: nothing.
+  std::function<std::string(const TransferReport&)> note = {};
   // What is being done, with rows done and rows in all (about; 0 unknown).
   std::function<void(std::string_view what, std::uint64_t done, std::uint64_t all)> progress = [](std::string_view, std::uint64_t, std::uint64_t) {};
 };

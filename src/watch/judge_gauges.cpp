@@ -47,6 +47,10 @@ void Judge::judge_gauges(const Rule& rule, WallTime, const Gauges& g, Findings& 
       return note(rule, {}, {g.journal_failing ? 0 : seconds(g.importer_behind), seconds(rule.age),
                              g.journal_failing ? std::string("the disk does not take records: calls are refused") : fmt::format("the ledger is {} behind the journal", about(g.importer_behind)),
                              "is the disk full, or the database away?", {}}, out);
+    case Kind::lost_commits:
+      if (!g.lost_ago || *g.lost_ago >= rule.age) return;
+      return note(rule, {}, {static_cast<double>(g.lost), 0, fmt::format("a failover of the database has lost {} acknowledged changes of jobs", g.lost),
+                             "the log (lost_commits) and the audit trail (database.commits_lost) name them", {{"ago", about(*g.lost_ago)}}}, out);
     default: return;
   }
 }

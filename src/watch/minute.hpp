@@ -74,6 +74,8 @@ struct Gauges {
   std::vector<std::string> unpriced;                      // models seen that have no price
   bool journal_failing = false;
   Duration importer_behind{};
+  std::uint64_t lost = 0;                                 // acknowledged, and gone with a failover of the last days
+  std::optional<Duration> lost_ago;                       // since the last of them
 };
 
 }  // namespace ballast::watch

@@ -10,9 +10,9 @@ using namespace std::chrono_literals;
 
 constexpr std::array<std::string_view, kKinds> kKindNames = {
     "cost_spike", "token_anomaly", "traffic_rise", "silence", "error_burst", "error_budget", "latency_rise", "latency_budget",
-    "cache_collapse", "budget", "budget_forecast", "dead_letters", "breaker_open", "queue_age", "price_missing", "journal"};
+    "cache_collapse", "budget", "budget_forecast", "dead_letters", "breaker_open", "queue_age", "price_missing", "journal", "lost_commits"};
 constexpr std::array<std::string_view, kKinds> kUnits = {"usd",   "tokens", "calls",  "seconds", "share",   "share",   "share",  "share",
-                                                         "share", "share",  "share",  "calls",   "seconds", "seconds", "models", "seconds"};
+                                                         "share", "share",  "share",  "calls",   "seconds", "seconds", "models", "seconds", "calls"};
 constexpr std::array<std::string_view, 3> kSeverities = {"info", "ticket", "page"};
 
 template <class E, std::size_t N>
@@ -54,6 +54,7 @@ std::vector<Rule> default_rules() {
       {.name = "queue_age", .kind = Kind::queue_age, .severity = Severity::ticket, .hold = 30s, .age = 10min},
       {.name = "price_missing", .kind = Kind::price_missing, .severity = Severity::ticket},
       {.name = "journal", .kind = Kind::journal, .severity = Severity::page, .age = 1min},
+      {.name = "lost_commits", .kind = Kind::lost_commits, .severity = Severity::page, .age = 24h},
   };
 }
 

@@ -28,8 +28,9 @@ enum class Kind : std::uint8_t {
   queue_age,
   price_missing,
   journal,           // the journal fails, or the ledger is far behind it
+  lost_commits,      // the database has lost what it had acknowledged
 };
-inline constexpr std::size_t kKinds = 16;
+inline constexpr std::size_t kKinds = 17;
 std::string_view to_string(Kind kind);
 std::optional<Kind> kind_from(std::string_view name);
 
@@ -55,7 +56,7 @@ struct Rule {
   double factor = 0;                             // times what is usual
   double floor = 0;                              // and at least so much more than usual, in the kind's unit
   double threshold = 0;                          // for kinds without a baseline: a share, a count
-  Duration age{};                                // of the oldest: dead letters, queues; of a breaker that is open
+  Duration age{};                                // of the oldest: dead letters, queues; of a breaker that is open; since the last loss
   std::uint64_t least = 0;                       // calls (of failures: failures) below which nothing is said
   double objective = 0;                          // share of calls that should be good
   Duration bound{};                              // what is slow

@@ -150,9 +150,9 @@ class Board {
   bool has_ready_for(std::span<const std::string> queues, std::span<const std::string> tasks) const;
   std::uint64_t leased_local() const { return leased_local_; }
   // Ready jobs that nothing but a free hand holds back, up to `most` of each lane: its tenants in turn, and first those that would be leased first. Without
-  // jobs of a concurrency key, and of queues that have limits.
+  // jobs of a concurrency key, and of queues that have limits. `leaving`: also what this process' pace of a model holds back.
   struct Spare { Lane lane; std::vector<JobId> jobs; };
-  std::vector<Spare> spare(std::size_t most) const;
+  std::vector<Spare> spare(std::size_t most, bool leaving = false) const;
 
   // Every invariant above, by counting; aborts with a message. For tests and simulations: O(jobs).
   void audit(MonoTime now) const;

@@ -148,10 +148,10 @@ Claim Board::lease_for(std::string_view holder, std::span<const std::string> que
   return claim;
 }
 
-std::vector<Board::Spare> Board::spare(std::size_t most) const {
+std::vector<Board::Spare> Board::spare(std::size_t most, bool leaving) const {
   std::vector<Spare> out;
   for (const LaneState& lane : lanes_) {
-    if (lane.ring.empty() || queues_[lane.queue].rules != QueueRules{} || (lane.gate && lane.gate->full())) continue;
+    if (lane.ring.empty() || queues_[lane.queue].rules != QueueRules{} || (!leaving && lane.gate && lane.gate->full())) continue;
     Spare spare{.lane = lane.lane, .jobs = {}};
     const std::size_t share = std::max<std::size_t>(1, most / lane.ring.size());
     for (const std::uint32_t tenant : lane.ring) {

@@ -5,6 +5,7 @@
 #include "base/log.hpp"
 #include "work/engine_cycle.hpp"
 #include "work/engine_errand.hpp"
+#include "work/homes.hpp"
 #include "work/job_trace.hpp"
 #include "work/meter.hpp"
 
@@ -13,6 +14,7 @@ namespace ballast::work {
 namespace {
 
 constexpr Duration kTryAgain = std::chrono::milliseconds(200);   // after the database failed
+constexpr Duration kLastWords = std::chrono::seconds(5);         // beyond the patience of a drain, to write what it has cut
 
 constexpr std::int64_t kOrdinary = 1'000;                        // cycles after one that could not write what it did at once
 
@@ -42,6 +44,7 @@ Task<void> Engine::drain(Duration patience) {
   feed_.close();
   while (!waiters_.empty()) end_wait(*waiters_.begin()->second);
   const MonoTime until = home_.clock().mono() + patience;
+  last_words_ = until + kLastWords;
   while (board_.leased_local() > 0 && home_.clock().mono() < until) co_await SleepUntil(home_, std::min(until, home_.clock().mono() + std::chrono::milliseconds(5)));
   if (board_.leased_local() > 0) co_await executor_->stop();
   stopping_ = true;
@@ -115,7 +118,7 @@ Task<void> Engine::perform(std::vector<Ask*> asks) {
     if (alone_may_do) alone = co_await attempt({ask}, false);
     if (alone) continue;
     const store::Fault why = store::fault_of(alone.error());
-    if (ask->insists() && !stopping_ && (is_away(why) || why == store::Fault::full)) {
+    if (ask->insists() && !stopping_ && home_.clock().mono() < last_words_ && (is_away(why) || why == store::Fault::full)) {
       later_.push_back(ask);
     } else {
       ask->failed(alone.error());
@@ -148,7 +151,7 @@ Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
   const bool writes = !cycle.empty();
   if (writes) written = co_await write_for_sure(cycle.number, cycle.now, [&](store::Tx& tx) { return write(tx, cycle); });
   if (!written) {
-    if (is_taken_over(written.error()) && !std::exchange(lost_, true)) log::error("work_node_lost", {{"node", options_.node}, {"why", written.error().message}});
+    if (is_taken_over(written.error())) lose(written.error());
     if (meter_) meter_->cycle_failed();
     if (!cycle.at_once.empty()) at_once_from_ = cycles_ + kOrdinary;
     undo(cycle);
@@ -156,6 +159,7 @@ Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
   }
   at("committed");
   if (meter_) count(cycle);
+  if (writes) remember(cycle, asks);
   apply(cycle);
   for (Ask* ask : asks) ask->settled(*this, cycle);
   hand_out(cycle);
@@ -166,6 +170,28 @@ Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
   }
   at("told");
   co_return Result<void>{};
+}
+
+// Nothing more can be written here: another process has taken the node over, or the database has lost what it acknowledged. Which of the two is asked for.
+void Engine::lose(const Error& why) {
+  if (std::exchange(lost_, true)) return;
+  log::error("work_node_lost", {{"node", options_.node}, {"why", why.message}});
+  if (database_.dialect() == store::Dialect::postgres) tasks_.spawn(find_out());
+}
+
+Task<void> Engine::find_out() {
+  for (;;) {
+    auto newest = co_await database_.write(home_, [&](store::Tx& tx) { return newest_cycle(tx, options_.node, epoch_); });
+    if (newest) {
+      if (!*newest || **newest >= kept_ || !went_back_) co_return;
+      LostCommits lost = acknowledged_.since(**newest);
+      lost.last = kept_;
+      went_back_(std::move(lost));
+      co_return;
+    }
+    if (stopping_) co_return;
+    co_await SleepUntil(home_, home_.clock().mono() + kAskAgain);
+  }
 }
 
 // ---- waiting for leases and for ends ----

@@ -24,6 +24,7 @@
 #include "base/task.hpp"
 #include "base/task_group.hpp"
 #include "store/database.hpp"
+#include "work/acknowledged.hpp"
 #include "work/board.hpp"
 #include "work/feed.hpp"
 #include "work/giving.hpp"
@@ -79,6 +80,7 @@ struct Commit {
   Also also;
   std::vector<Submission> children;          // accepted in the same transaction
   bool news = false;                         // followers want to know
+  std::vector<std::string> effects = {};     // stages that `also` says are about to act on the world, to be named should the database lose it
 };
 struct Settled {
   JobState state = JobState::queued;
@@ -158,11 +160,14 @@ class Engine {
   Result<void> start(Executor& executor, const EndWriter* writer = nullptr);
   // Begins to lease. On the home loop.
   void open();
-  // Leases and accepts nothing more; gives what this process runs `patience` to end, then has it given back. Resumes when all is written.
+  // Leases and accepts nothing more; gives what this process runs `patience` to end, then has it given back. Resumes when all is written, or, while the
+  // database is away, some seconds later: then the next start finds it as a crash would have left it.
   Task<void> drain(Duration patience);
 
   // Whether it shuts down; what is not durable by then is found again by the next start.
   bool draining() const { return draining_; }
+  // It has: nothing is under way, and nothing more is written. What is left may be adopted at once.
+  bool drained() const { return draining_ && closed_; }
   // Whether the durable road is this process': false once another one has started on the same database. Thread-safe once started.
   Result<bool> holds_node(store::Tx& tx) const;
 
@@ -180,6 +185,7 @@ class Engine {
   // What this node could start at this moment if it had it: for its beats.
   Hunger hunger() const;
   // Gives to the hungry of them what this node has and cannot start (giving.hpp). To be called whenever they have been seen anew. Returns how many jobs went.
+  // While it drains: all that may be given, to all of them.
   Task<std::size_t> feed_hungry(std::vector<Neighbour> neighbours);
   // Puts what others have given to this node on its board: while it is hungry, a few times a second. Returns how many jobs came.
   Task<Result<std::size_t>> receive();
@@ -233,6 +239,13 @@ class Engine {
   Task<Result<std::optional<Job>>> get(JobId id);
   bool running(JobId id) const;
 
+  // Called once, on the home loop, when the database turns out to have lost what it had acknowledged to this process (PostgreSQL: a standby took over that had not
+  // heard of it). As with a node that was taken over, nothing more can be written here: the process has to start anew. On the home loop, or before it runs.
+  using WentBack = std::function<void(LostCommits)>;
+  void on_went_back(WentBack listener) { went_back_ = std::move(listener); }
+  // The highest number that fences were given out under.
+  std::uint32_t leasing() const { return leasing_; }
+
   // Called on the home loop with every job that ended, after it is durable.
   using Ended = std::function<void(const Job&)>;
   void on_ended(Ended listener) { ended_.push_back(std::move(listener)); }
@@ -269,6 +282,8 @@ class Engine {
   }
   void end_wait(PullAsk& ask);
   void end_wait(Waiter& waiter);
+  void lose(const Error& why);
+  Task<void> find_out();
   void tell_ended(const JobPtr& job);
   void keep_hot(JobPtr job);
   JobPtr take_hot(JobId id);
@@ -290,6 +305,7 @@ class Engine {
   void apply(Cycle& cycle);
   void apply_move(Cycle& cycle, const Move& move);
   void count(const Cycle& cycle);
+  void remember(const Cycle& cycle, const std::vector<Ask*>& asks);
   void hand_out(Cycle& cycle);
   void sweep_pulls();
   // engine_asks.cpp
@@ -333,6 +349,7 @@ class Engine {
   bool open_ = false, draining_ = false, stopping_ = false, running_ = false;
   bool lost_ = false;                        // another process has the node: nothing more is leased or can be written
   bool closed_ = false;                      // the cycle has ended
+  MonoTime last_words_ = kNever;             // of a drain: what could not be written by then is left to the next start
   std::deque<Ask*> asks_;
   std::vector<Ask*> later_;                  // insist, and wait for the database
   std::deque<Errand*> errands_;
@@ -342,6 +359,9 @@ class Engine {
   std::unordered_map<Fence, std::string> pull_names_;   // the external worker of each of its claims
   std::vector<Fence> ended_claims_;          // their rows are to go
   std::int64_t cycles_ = 0;
+  std::int64_t kept_ = 0;                    // the newest that is known to be in the database, or that it never will be
+  Acknowledged acknowledged_;                // of PostgreSQL alone
+  WentBack went_back_;
   std::int64_t at_once_from_ = 0;            // the cycle: after one that failed, the next ones start what they lease
   MonoTime flush_due_ = kNever, quiet_until_{};
   std::coroutine_handle<> idle_;             // the cycle, waiting for something to do

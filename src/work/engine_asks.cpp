@@ -176,6 +176,13 @@ struct Engine::CommitAsk final : Ask {
 
   bool replies() const override { return !insist; }
   bool insists() const override { return insist; }
+  void name_effects(Acknowledged& acknowledged) const override {
+    for (std::size_t i = 0; i < commits.size(); ++i) {
+      if (!results[i]) continue;
+      if (commits[i].to == Commit::To::running) acknowledged.note(Acknowledged::What::went_on, commits[i].job);
+      for (const std::string& stage : commits[i].effects) acknowledged.note_effect(commits[i].job, stage);
+    }
+  }
   void stage(Engine& engine, Cycle& cycle) override {
     results.clear();
     children.assign(commits.size(), {});

@@ -112,7 +112,7 @@ void Engine::stage_at_once(Cycle& cycle) {
 Result<void> Engine::write(store::Tx& tx, const Cycle& cycle) const {
   cycle.insertions.clear();
   cycle.loaded.clear();
-  if (auto mine = check_epoch(tx, options_.node, epoch_, cycle.number); !mine) return mine;
+  if (auto mine = check_epoch(tx, options_.node, epoch_, cycle.number, kept_); !mine) return mine;
   std::vector<const NewJob*> jobs;
   for (const NewJob& j : cycle.jobs) jobs.push_back(&j);
   auto inserted = insert_jobs(tx, jobs, cycle.wall);
@@ -222,9 +222,11 @@ void Engine::end_job(Job& job, const Transition& row) {
 Task<Result<void>> Engine::write_for_sure(std::int64_t& number, MonoTime begun, std::function<Result<void>(store::Tx&)> body) {
   for (;;) {
     auto written = co_await database_.write(home_, [&](store::Tx& tx) { return body(tx); }, {.fate_in_rows = true});
+    if (written) kept_ = number;
     if (written || store::fault_of(written.error()) != store::Fault::commit_unknown) co_return written;
     auto there = co_await learn_fate(number, std::move(written.error()));
     if (!there) co_return std::unexpected(std::move(there.error()));
+    kept_ = number;
     if (*there) co_return Result<void>{};
     if (home_.clock().mono() - begun > kWriteAgain) co_return std::unexpected(store::make_error(store::Fault::unavailable, "the transaction was lost with its connection"));
     number = ++cycles_;
@@ -234,11 +236,11 @@ Task<Result<void>> Engine::write_for_sure(std::int64_t& number, MonoTime begun, 
 // COMMIT was sent and no answer came: whether it happened. If not, it never will.
 Task<Result<bool>> Engine::learn_fate(std::int64_t number, Error error) {
   log::warn("work_commit_unknown", {{"why", error.message}});
-  while (!stopping_) {
-    auto there = co_await database_.write(home_, [&](store::Tx& tx) { return settle_cycle(tx, options_.node, epoch_, number); });
+  while (!stopping_ && home_.clock().mono() < last_words_) {
+    auto there = co_await database_.write(home_, [&](store::Tx& tx) { return settle_cycle(tx, options_.node, epoch_, number, kept_); });
     if (there) co_return there;
     if (store::fault_of(there.error()) == store::Fault::none) {
-      lost_ = true;
+      lose(there.error());
       break;
     }
     co_await SleepUntil(home_, home_.clock().mono() + std::chrono::milliseconds(200));
@@ -325,6 +327,17 @@ void Engine::count(const Cycle& cycle) {
   for (std::size_t i = 0; i < cycle.jobs.size(); ++i)
     if (!cycle.insertions[i].existing) meter_->accepted(cycle.jobs[i].job->spec, cycle.now);
   for (const auto& f : cycle.failures) meter_->attempt_failed(f.job->spec, f.code, f.lease_expired, cycle.now);
+}
+
+// For as long as a standby may not have heard of it.
+void Engine::remember(const Cycle& cycle, const std::vector<Ask*>& asks) {
+  if (database_.dialect() == store::Dialect::sqlite) return;
+  acknowledged_.begin(cycle.number, cycle.wall, cycle.now);
+  for (std::size_t i = 0; i < cycle.jobs.size(); ++i)
+    if (!cycle.insertions[i].existing) acknowledged_.note(Acknowledged::What::submitted, cycle.jobs[i].job->id);
+  for (const Move& m : cycle.moves)
+    if (!cycle.lost.contains(m.row.id)) acknowledged_.note(terminal(m.row.state) ? Acknowledged::What::ended : Acknowledged::What::went_on, m.row.id);
+  for (const Ask* ask : asks) ask->name_effects(acknowledged_);
 }
 
 void Engine::hand_out(Cycle& cycle) {

@@ -17,6 +17,8 @@ struct Engine::Ask {
   virtual void failed(const Error& error) = 0;
   // Its asker answers somebody outside, and has time until the next cycle is under way.
   virtual bool replies() const { return false; }
+  // Stages of runs that it says are about to act on the world.
+  virtual void name_effects(Acknowledged&) const {}
   // Is tried again when the database is back, instead of failing.
   virtual bool insists() const { return false; }
   std::coroutine_handle<> waiter;

@@ -36,12 +36,12 @@ Task<void> Engine::go_on_errand() {
   if (more) {
     auto written = co_await write_for_sure(number, begun, [&](store::Tx& tx) -> Result<void> {
       if (auto done = errand.write(*this, tx); !done) return done;
-      if (auto mine = check_epoch(tx, options_.node, epoch_, number); !mine) return mine;
+      if (auto mine = check_epoch(tx, options_.node, epoch_, number, kept_); !mine) return mine;
       this->at("errand written");
       return {};
     });
     if (!written) {
-      if (is_taken_over(written.error()) && !std::exchange(lost_, true)) log::error("work_node_lost", {{"node", options_.node}, {"why", written.error().message}});
+      if (is_taken_over(written.error())) lose(written.error());
       if (!errand.insists() || lost_ || stopping_) {
         errand.end(written.error());
         co_return;
@@ -191,14 +191,14 @@ bool Engine::is_wanted_here(const Lane& lane) const {
 
 Task<std::size_t> Engine::feed_hungry(std::vector<Neighbour> neighbours) {
   std::size_t given = 0;
-  if (lost_ || std::ranges::all_of(neighbours, [](const Neighbour& n) { return n.hunger == Hunger{}; })) co_return given;
-  auto spare = board_.spare(kMostGiven);
+  if (lost_ || (!draining_ && std::ranges::all_of(neighbours, [](const Neighbour& n) { return n.hunger == Hunger{}; }))) co_return given;
+  auto spare = board_.spare(kMostGiven, draining_);
   std::erase_if(spare, [&](const Board::Spare& s) { return is_wanted_here(s.lane); });
-  for (Gift& gift : giving_.decide(spare, neighbours)) {
+  for (Gift& gift : draining_ ? giving_.leave(spare, neighbours) : giving_.decide(spare, neighbours)) {
     const std::uint32_t to = gift.to;
     auto gone = co_await give(std::move(gift.jobs), to);
     if (gone) given += *gone;
-    else log::warn("work_not_given", {{"to", to}, {"why", gone.error().message}});
+    else if (!draining_) log::warn("work_not_given", {{"to", to}, {"why", gone.error().message}});
   }
   co_return given;
 }

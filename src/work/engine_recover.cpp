@@ -35,6 +35,7 @@ Result<void> Engine::start(Executor& executor, const EndWriter* writer) {
   if (!begun) return std::unexpected(std::move(begun.error()));
   epoch_ = leasing_ = *begun;
   auto recovered = database_.write_now([this](store::Tx& tx) { return recover(tx); }, patient);
+  kept_ = cycles_;
   if (recovered && tracer_)
     for (const Job& job : found_dead_) tell_found_dead(*tracer_, database_, job);
   found_dead_.clear();

@@ -51,6 +51,14 @@ json::object neighbour_json(std::uint32_t epoch, const Hunger& hunger) {
   return json::object{{"epoch", epoch}, {"hunger", {{"local", hunger.local}, {"pulls", std::move(pulls)}}}};
 }
 
+json::object left_json(std::uint32_t epoch) { return json::object{{"epoch", epoch}, {"left", true}}; }
+
+bool has_left(const json::value& said) {
+  const auto* o = said.if_object();
+  const auto* left = o ? o->if_contains("left") : nullptr;
+  return left && left->is_bool() && left->as_bool();
+}
+
 std::optional<Neighbour> neighbour_from(const json::value& said, std::uint64_t beat) {
   const auto* o = said.if_object();
   const auto* epoch = o ? o->if_contains("epoch") : nullptr;
@@ -61,15 +69,15 @@ std::optional<Neighbour> neighbour_from(const json::value& said, std::uint64_t b
   return Neighbour{.epoch = number, .beat = beat, .hunger = hunger ? hunger_from(*hunger) : Hunger{}};
 }
 
-// Lanes take turns, and neighbours within a lane, so that one queue does not feed on all hands and one hand not on all jobs.
-std::vector<Gift> Giving::decide(std::span<const Board::Spare> spare, std::span<const Neighbour> neighbours) {
+// Lanes take turns, and neighbours within a lane, so that one queue does not feed on all hands and one hand not on all jobs. A gift for each neighbour, perhaps
+// of nothing. `next`: of each lane's jobs, the first that is not given.
+std::vector<Gift> Giving::feed(std::span<const Board::Spare> spare, std::span<const Neighbour> neighbours, std::vector<std::size_t>& next) {
   std::map<std::uint32_t, std::uint64_t> fed;
   for (const Neighbour& n : neighbours)
     if (const auto at = fed_.find(n.epoch); at != fed_.end()) fed.insert(*at);
   fed_ = std::move(fed);                                 // of those that live
   const std::size_t givers = 1 + static_cast<std::size_t>(std::ranges::count_if(neighbours, [](const Neighbour& n) { return n.hunger == Hunger{}; }));
   std::vector<Gift> gifts;
-  std::vector<std::size_t> next(spare.size());         // of each lane's jobs, the first that is not given
   std::vector<Hunger> left;
   for (const Neighbour& n : neighbours) {
     gifts.push_back({.to = n.epoch, .jobs = {}});
@@ -94,8 +102,26 @@ std::vector<Gift> Giving::decide(std::span<const Board::Spare> spare, std::span<
       }
     }
   }
+  for (std::size_t n = 0; n < neighbours.size(); ++n)
+    if (!gifts[n].jobs.empty()) fed_[gifts[n].to] = neighbours[n].beat;
+  return gifts;
+}
+
+std::vector<Gift> Giving::decide(std::span<const Board::Spare> spare, std::span<const Neighbour> neighbours) {
+  std::vector<std::size_t> next(spare.size());
+  auto gifts = feed(spare, neighbours, next);
   std::erase_if(gifts, [](const Gift& g) { return g.jobs.empty(); });
-  for (const Gift& g : gifts) fed_[g.to] = std::ranges::find(neighbours, g.to, &Neighbour::epoch)->beat;
+  return gifts;
+}
+
+std::vector<Gift> Giving::leave(std::span<const Board::Spare> spare, std::span<const Neighbour> neighbours) {
+  if (neighbours.empty()) return {};
+  std::vector<std::size_t> next(spare.size());
+  auto gifts = feed(spare, neighbours, next);
+  std::size_t turn = 0;
+  for (std::size_t lane = 0; lane < spare.size(); ++lane)
+    for (; next[lane] < spare[lane].jobs.size(); ++turn) gifts[turn % gifts.size()].jobs.push_back(spare[lane].jobs[next[lane]++]);
+  std::erase_if(gifts, [](const Gift& g) { return g.jobs.empty(); });
   return gifts;
 }
 

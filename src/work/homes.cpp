@@ -1,6 +1,7 @@
 #include "work/homes.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "work/packed_ids.hpp"
 
@@ -10,7 +11,12 @@ namespace {
 
 // Waits for whoever takes a number at this moment. A transaction that takes one is short, and has locked its node's row before.
 Result<std::uint32_t> next_epoch(store::Tx& tx) {
-  auto rows = tx.run("UPDATE epochs SET last = last + 1 WHERE n = 1 RETURNING last");
+  static_assert(kEpochsSkipped == 100'000);
+  static constexpr store::Statement next(
+      "UPDATE epochs SET last = last + 1 WHERE n = 1 RETURNING last",
+      "UPDATE epochs SET last = last + CASE WHEN timeline IN (0, t.present) THEN 1 ELSE 100000 END, timeline = t.present "
+      "FROM (SELECT CAST(CAST('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS BIT(32)) AS BIGINT) AS present) t WHERE n = 1 RETURNING last");
+  auto rows = tx.run(next);
   if (!rows) return std::unexpected(rows.error());
   return static_cast<std::uint32_t>((*rows)[0].integer(0));
 }
@@ -77,9 +83,10 @@ Result<std::optional<std::uint32_t>> adopt_homes(store::Tx& tx, unsigned node, s
   if (!rows) return std::unexpected(rows.error());
   std::int64_t dead = 0;
   for (const store::Row r : *rows)
-    if (r.integer(0) == node && r.integer(1) != owner && r.text(2) == boot) dead = r.integer(1);
+    if (r.integer(0) == node && r.integer(1) > 0 && r.integer(1) != owner && r.text(2) == boot) dead = r.integer(1);
   if (dead == 0) return std::optional<std::uint32_t>();
-  auto done = without_rows(tx.run("UPDATE nodes SET epoch = 0, boot = '' WHERE node = $1", {node}));
+  // Below zero, it still says of which boot its cycle is.
+  auto done = without_rows(tx.run("UPDATE nodes SET epoch = -epoch, boot = '' WHERE node = $1", {node}));
   if (!done) return std::unexpected(std::move(done.error()));
   const auto home = raise_home(tx, owner);
   if (!home) return std::unexpected(home.error());
@@ -95,6 +102,19 @@ Result<void> disown_homes(store::Tx& tx, std::uint32_t skipped) {
   if (done) done = without_rows(tx.run("UPDATE homes SET owner = 0"));
   if (done) done = without_rows(tx.run("DELETE FROM handovers"));
   return done;
+}
+
+Result<void> skip_epochs(store::Tx& tx, std::uint32_t known, std::uint32_t skipped) {
+  return without_rows(tx.run("UPDATE epochs SET last = CASE WHEN last < $1 THEN $1 ELSE last END + $2 WHERE n = 1", {known, skipped}));
+}
+
+Result<std::optional<std::int64_t>> newest_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch) {
+  auto rows = tx.run("SELECT epoch, cycle FROM nodes WHERE node = $1", {node});
+  if (!rows) return std::unexpected(rows.error());
+  if (rows->empty()) return std::optional<std::int64_t>(0);
+  const std::int64_t there = std::abs((*rows)[0].integer(0));
+  if (there == epoch) return std::optional(std::abs((*rows)[0].integer(1)));
+  return there > 0 && there < epoch ? std::optional<std::int64_t>(0) : std::nullopt;
 }
 
 Result<std::uint32_t> raise_home(store::Tx& tx, std::uint32_t owner) {

@@ -39,9 +39,17 @@ Result<std::vector<NodeBoot>> load_boots(store::Tx& tx);
 // somebody else was first. The homes have `taken` = the returned one. Waits half a second at most for a transaction of the other; then it fails, to be tried again (retryable). A transaction
 // that the other has left open for a second is ended.
 Result<std::optional<std::uint32_t>> adopt_homes(store::Tx& tx, unsigned node, std::string_view boot, std::uint32_t owner);
+// How many numbers may have been given out that a copy of the database, or a standby that takes over, has not heard of. Where PostgreSQL's timeline is another one
+// than when a number was last given out, a standby has taken over, and so many are left out.
+inline constexpr std::uint32_t kEpochsSkipped = 100'000;
 // Of a database that was restored: whoever wrote to it can write no more, every home is nobody's until a process starts, and `skipped` numbers, which may have been
 // given out since it was copied, are never given out again.
 Result<void> disown_homes(store::Tx& tx, std::uint32_t skipped);
+// Of one that has lost what it acknowledged: no number up to `known`, and none of the `skipped` after it, is given out again.
+Result<void> skip_epochs(store::Tx& tx, std::uint32_t known, std::uint32_t skipped);
+// The newest cycle of this boot that the database has heard of, 0 where it has never heard of the boot. Nothing: another process has begun on the node since, and
+// nobody can tell.
+Result<std::optional<std::int64_t>> newest_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch);
 // A new home of `owner`, above all others.
 Result<std::uint32_t> raise_home(store::Tx& tx, std::uint32_t owner);
 // Of the homes taken with the number `taken` all are forgotten but those that a live job, a claim (`kept`, ascending) or a concurrency key is of.

@@ -1,6 +1,7 @@
 #include "work/job_rows.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <tuple>
 #include <unordered_map>
 
@@ -110,22 +111,22 @@ Error taken_over() {
 
 bool is_taken_over(const Error& error) { return error.code == ErrorCode::internal_unavailable && !error.retryable && error.field == "node"; }
 
-Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle) {
+Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle, std::int64_t kept) {
   if (tx.dialect() == store::Dialect::sqlite) {
     auto rows = tx.run("SELECT 1 FROM nodes WHERE node = $1 AND epoch = $2", {node, epoch});
     if (!rows) return std::unexpected(rows.error());
     return rows->empty() ? Result<void>(std::unexpected(taken_over())) : Result<void>{};
   }
-  store::Batch one(3);
-  one.add({node, epoch, cycle});
-  return tx.run_later("UPDATE nodes SET cycle = $3 WHERE node = $1 AND epoch = $2 AND abs(cycle) < $3", one, [](std::size_t) { return taken_over(); });
+  store::Batch one(4);
+  one.add({node, epoch, cycle, kept});
+  return tx.run_later("UPDATE nodes SET cycle = $3 WHERE node = $1 AND epoch = $2 AND abs(cycle) < $3 AND abs(cycle) >= $4", one, [](std::size_t) { return taken_over(); });
 }
 
-Result<bool> settle_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle) {
+Result<bool> settle_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle, std::int64_t kept) {
   static constexpr store::Statement ask("SELECT cycle FROM nodes WHERE node = $1 AND epoch = $2", "SELECT cycle FROM nodes WHERE node = $1 AND epoch = $2 FOR UPDATE");
   auto rows = tx.run(ask, {node, epoch});
   if (!rows) return std::unexpected(rows.error());
-  if (rows->empty()) return std::unexpected(taken_over());
+  if (rows->empty() || std::abs((*rows)[0].integer(0)) < kept) return std::unexpected(taken_over());
   if ((*rows)[0].integer(0) == cycle) return true;
   auto refused = tx.run("UPDATE nodes SET cycle = $3 WHERE node = $1 AND epoch = $2", {node, epoch, -cycle});
   if (!refused) return std::unexpected(refused.error());

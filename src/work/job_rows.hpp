@@ -20,10 +20,12 @@ std::span<const store::Migration> migrations();
 // ---- the node (it begins in homes.hpp) ----
 // The transaction fails, at the latest with its commit, when another process has taken the node over: `is_taken_over`. `cycle` names the transaction, above all
 // before it: `settle_cycle` tells whether it came to be, after a commit whose fate is unknown (which only PostgreSQL has; there it is a row's update, elsewhere a look).
-Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle);
+// `kept`: the newest cycle that is known to be there. Where the row has an older one the database has lost what it acknowledged (a standby took over that had not
+// heard of it), and the transaction fails in the same way: `newest_cycle` (homes.hpp) tells which of the two it is.
+Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle, std::int64_t kept = 0);
 bool is_taken_over(const Error& error);      // internal_unavailable, not retryable
 // Whether this cycle, the newest, was committed; waits for it if it is being committed at this moment. If not, it never will be. As check_epoch.
-Result<bool> settle_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle);
+Result<bool> settle_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle, std::int64_t kept = 0);
 
 // ---- submission ----
 struct NewJob {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -56,6 +57,11 @@ std::uint64_t workers_wanted(const QueueFigures& f, const QueueRules& rules, con
   return static_cast<std::uint64_t>(std::max(wanted, 0.0));
 }
 
+std::uint64_t workers_wanted(const QueueView& v, QueueRules rules, Duration drain, unsigned nodes) {
+  rules.concurrency = static_cast<std::uint32_t>(std::min<std::uint64_t>(std::uint64_t{rules.concurrency} * nodes, std::numeric_limits<std::uint32_t>::max()));
+  return workers_wanted(QueueFigures{.ready = v.ready, .leased = v.running}, rules, v.rates, drain);
+}
+
 // ---- registration ----
 
 Meter::Meter(metrics::Registry& r)
@@ -73,6 +79,9 @@ Meter::Meter(metrics::Registry& r)
       paused_(r.gauges("ballast_queue_paused", "1: the queue leases nothing until it is resumed", {"queue"})),
       dead_(r.gauges("ballast_jobs_dead_letters", "Dead jobs that are kept; counted up to 10000", {"queue"})),
       dead_oldest_(r.gauges("ballast_jobs_dead_letters_oldest_seconds", "How long the oldest of them has been dead", {"queue"})),
+      all_live_(r.gauges("ballast_cluster_jobs_live", "Jobs of all nodes that have not ended, by where they are, as this node has heard", {"queue", "place"})),
+      all_oldest_(r.gauges("ballast_cluster_jobs_oldest_ready_seconds", "How long the oldest ready job of all nodes has been ready", {"queue"})),
+      all_wanted_(r.gauges("ballast_cluster_workers_wanted", "Leases at once on all nodes that would drain the queue in five minutes", {"queue"})),
       cycle_seconds_(r.histogram("ballast_job_cycle_seconds", "A commit cycle, its transaction included")),
       cycle_jobs_(r.histogram("ballast_job_cycle_jobs", "Jobs that one transaction accepted, moved or leased", kJobs)),
       claims_(r.counter("ballast_job_claims_total", "Batches of leases that were given together")),
@@ -159,6 +168,18 @@ void Meter::publish(const Board& board, MonoTime now) {
     oldest_.with({name}).set(f.oldest_ready == kNever ? 0 : seconds(now - f.oldest_ready));
     paused_.with({name}).set(board.rules(name).paused ? 1 : 0);
     wanted_.with({name}).set(static_cast<double>(workers_wanted(f, board.rules(name), rates(name, now), kUsualDrain)));
+  }
+}
+
+void Meter::publish_all(const QueueViews& all, const Board& board, unsigned nodes) {
+  constexpr std::pair<std::string_view, std::uint64_t QueueView::*> places[] = {
+      {"ready", &QueueView::ready}, {"delayed", &QueueView::delayed}, {"blocked", &QueueView::blocked}, {"running", &QueueView::running}, {"waiting", &QueueView::waiting}};
+  QueueViews told = all;
+  all_wanted_.each([&](metrics::LabelValues labels, const metrics::Gauge&) { told.try_emplace(std::string(labels[0])); });      // of some of those told before nobody speaks any more
+  for (const auto& [name, view] : told) {
+    for (const auto& [place, count] : places) all_live_.with({name, place}).set(static_cast<double>(view.*count));
+    all_oldest_.with({name}).set(view.oldest ? seconds(*view.oldest) : 0);
+    all_wanted_.with({name}).set(static_cast<double>(workers_wanted(view, board.rules(name), kUsualDrain, nodes)));
   }
 }
 

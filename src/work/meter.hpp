@@ -45,6 +45,15 @@ struct QueueRates {
   std::optional<Duration> per_job;           // time in leases for each job that ended, failed attempts included; nothing: none has ended yet
 };
 
+// A queue as people and autoscalers see it: of one board, or added up over nodes (queue_views.hpp).
+struct QueueView {
+  std::uint64_t ready = 0, delayed = 0, blocked = 0, running = 0, waiting = 0;
+  std::optional<Duration> oldest = {};       // how long the oldest ready job has been ready
+  QueueRates rates = {};
+  void add(const QueueView& other);
+};
+using QueueViews = std::map<std::string, QueueView, std::less<>>;
+
 // Leases at once that would work off what is ready or running now, and what arrives meanwhile, within `drain`:
 //
 //   per_job · ((ready + running) / drain + arrivals)
@@ -53,6 +62,8 @@ struct QueueRates {
 // is known of their length: then as many as run, at least 1. A paused queue wants none beyond those that run.
 std::uint64_t workers_wanted(const QueueFigures& figures, const QueueRules& rules, const QueueRates& rates, Duration drain);
 inline constexpr Duration kUsualDrain = std::chrono::minutes(5);
+// The same of a view that is the sum over `nodes`, each of which keeps to the queue's `concurrency` by itself.
+std::uint64_t workers_wanted(const QueueView& view, QueueRules rules, Duration drain, unsigned nodes);
 
 class Meter {
  public:
@@ -73,6 +84,7 @@ class Meter {
 
   // ---- what others read ----
   void publish(const Board& board, MonoTime now);
+  void publish_all(const QueueViews& all, const Board& board, unsigned nodes);       // over so many nodes
   void publish_dead(std::span<const DeadLetters> dead, WallTime now);          // every queue that has some
   QueueRates rates(std::string_view queue, MonoTime now);
 
@@ -99,6 +111,7 @@ class Meter {
   metrics::Family<metrics::Counter>&accepted_, &ended_, &failed_, &expired_, &leases_;
   metrics::Family<metrics::Histogram>&ready_for_, &held_, &duration_;
   metrics::Family<metrics::Gauge>&live_, &oldest_, &wanted_, &paused_, &dead_, &dead_oldest_;
+  metrics::Family<metrics::Gauge>&all_live_, &all_oldest_, &all_wanted_;
   metrics::Histogram &cycle_seconds_, &cycle_jobs_;
   metrics::Counter &claims_, &cycles_failed_;
   std::map<std::string, std::unique_ptr<Queue>, std::less<>> queues_;

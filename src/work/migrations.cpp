@@ -173,6 +173,16 @@ CREATE TABLE asks (
 CREATE INDEX asks_open ON asks (asked_us, seq) WHERE unanswered = 1;
 )sql";
 
+// epochs.timeline: PostgreSQL's, when a number was last given out; 0: not known. lost_commits: what the database has lost of a boot when a standby took over that had
+// not heard of it; `last` was acknowledged, `kept` is the newest there is, `detail` names what can be named (lost_commits.hpp).
+constexpr std::string_view kLost = R"sql(
+ALTER TABLE epochs ADD COLUMN timeline {int} NOT NULL DEFAULT 0;
+CREATE TABLE lost_commits (
+  epoch {int} NOT NULL PRIMARY KEY, node {int} NOT NULL, at_us {int} NOT NULL, kept {int} NOT NULL, last {int} NOT NULL, submitted {int} NOT NULL, ended {int} NOT NULL,
+  went_on {int} NOT NULL, effects {int} NOT NULL, detail {text} NOT NULL) {table};
+CREATE INDEX lost_commits_by_time ON lost_commits (at_us);
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"work", 1, "jobs, keys, attempts, claims, queues", kFirst},
     {"work", 2, "events", kSecond},
@@ -188,6 +198,7 @@ constexpr store::Migration kMigrations[] = {
     {"work", 13, "a job in one index less", kIndexes},
     {"work", 14, "homes of jobs, over many nodes", kHomes},
     {"work", 15, "asks between nodes", kAsks},
+    {"work", 16, "what a failover has lost", kLost},
 };
 
 }  // namespace

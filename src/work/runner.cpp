@@ -169,7 +169,7 @@ bool Runner::begin(Run& run, RunStage action) {
     auto prepared = performer.prepare ? performer.prepare({action, *run.lease.job, run.lease.fence, approved, nullptr}) : Result<Also>(Also());
     if (prepared) {
       run.state->begin(action.path);
-      if (*prepared) run.also.push_back(std::move(*prepared));
+      if (*prepared) run.also.push_back(std::move(*prepared)), run.effects.push_back(action.path);
       run.begun.emplace_back(std::move(action));
       return true;
     }
@@ -190,7 +190,7 @@ bool Runner::begin_undo(Run& run, Compensate undo) {
   }
   run.state->begin(undo.path);
   run.trace.begun(*undo.stage, undo.path, 1, engine_.home().clock().wall());
-  if (*prepared) run.also.push_back(std::move(*prepared));
+  if (*prepared) run.also.push_back(std::move(*prepared)), run.effects.push_back(undo.path);
   run.begun.emplace_back(std::move(undo));
   return true;
 }
@@ -287,7 +287,8 @@ Task<Result<void>> Runner::keep(Run& run) {
   auto also = run.take_also();
   if (!also) co_return fail(std::move(also.error()));
   auto settled = co_await engine_.commit(Commit{.job = run.id(), .fence = run.lease.fence, .to = Commit::To::running, .output = {}, .error = {}, .delay = {},
-                                                .also = std::move(*also), .children = std::exchange(run.children, {}), .news = true});
+                                                .also = std::move(*also), .children = std::exchange(run.children, {}), .news = true,
+                                                .effects = std::exchange(run.effects, {})});
   if (!settled) {
     run.trace.drop();
     co_return fail(std::move(settled.error()));

@@ -34,6 +34,7 @@ struct Runner::Run {
   std::vector<Also> also;                    // to be durable with them
   std::vector<Submission> children;          // to be accepted with them
   std::vector<Begun> begun;                  // to be performed once they are
+  std::vector<std::string> effects;          // of these, by path, what acts on the world
   std::vector<Came> came;                    // what performers answered, not in the state yet
   std::size_t performing = 0;
   TaskGroup tasks{"stages"};

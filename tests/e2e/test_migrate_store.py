@@ -118,7 +118,7 @@ def test_what_is_seen_is_the_same_before_and_after_and_who_is_signed_in_stays_so
     trail = page.get("/api/audit?chain=admin:0&limit=1000").json()["entries"]
     assert g.terminate() == 0 and trail
     target = postgres.fresh_url()
-    migrate(g, target)
+    moved = migrate(g, target)
     same = migrate(g, target, "--verify")
     assert same["state"] == "same" and sum(t["target_rows"] for t in same["tables"]) == same["rows"]
     go_on(g, target)
@@ -128,8 +128,18 @@ def test_what_is_seen_is_the_same_before_and_after_and_who_is_signed_in_stays_so
         assert after[path] == answer, path
     entries = page.get("/api/audit?chain=admin:0&limit=1000").json()["entries"]
     assert entries[-len(trail):] == trail, "what is looked at is told behind it"
+    [told_of] = [e for e in entries if e["action"] == "store.moved"]
+    assert told_of["actor"] == "command line" and told_of["subject"] == "database" and told_of["arguments"] != "0" * 64
+    said = told_of["outcome"] if isinstance(told_of["outcome"], dict) else json.loads(told_of["outcome"])
+    assert said == {"move": moved["id"], "from": moved["from"], "to": moved["to"], "tables": len(moved["tables"]), "rows": moved["rows"],
+                    "bytes": sum(t["bytes"] for t in moved["tables"])}
+    assert said["to"].startswith("postgres:///") and "ballast@" not in said["to"] and "host=" not in said["to"]
     assert submit(g, queue="images", task="x", payload={"n": 9}, unique={"key": "u3"}) == jobs[3]
     verified(g)
+    g.terminate()
+    g.start()
+    again = Page(g.port, ADMIN_KEY).get("/api/audit?chain=admin:0&limit=1000").json()["entries"]
+    assert sum(e["action"] == "store.moved" for e in again) == 1, "told once"
 
 
 def flood(g, stop: threading.Event, ids: list[str]) -> None:

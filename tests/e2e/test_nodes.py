@@ -13,12 +13,13 @@ import pathlib
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
 
 from support.configs import one_provider
-from support.fake_upstream import ok
+from support.fake_upstream import ok, until as answers_after
 from support.gateway import binary, free_port, wait_until
 
 DUTIES = {"alerts", "anchors", "batches", "provider_batches", "rollups", "schedules", "sweeps"}
@@ -152,6 +153,75 @@ def test_who_was_taken_for_dead_ends_what_it_streams_and_starts_anew(upstream, n
     assert c.process.wait(30) == TAKEN_FOR_DEAD
     c.process = None
     until(lambda: spread(a, [a, b]))
+
+
+def test_what_was_being_answered_when_its_node_died_for_good_is_asked_again_elsewhere(upstream, nodes):
+    """The keys of its calls are nobody's any more: a job makes its call again, and who asks by his own key is told what a restart would have told him."""
+    dead = threading.Event()
+    upstream.script("model", answers_after(dead.is_set, ok(5, delay=60), ok(5)))
+    a, b = nodes(2)
+    until(lambda: len(seen_by(b)) == 2 and all(n["state"] == "serving" for n in seen_by(b).values()))
+    job = a.app.post("/api/jobs", {"call": {"body": {"model": "chat", "messages": [{"role": "user", "content": "Say the words."}]}}}).json()["id"]
+    key = {"idempotency-key": "order-9"}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(lambda: a.app.chat("chat", headers=key))
+        wait_until(lambda: len(upstream.seen()) == 2)
+        assert "under way on another node" in b.app.chat("chat", headers=key).error()["message"]
+        dead.set()
+        a.kill()
+        assert asked.exception(30)
+    began = time.monotonic()
+    done = b.app.get(f"/api/jobs/{job}?wait=30s").json()
+    print(f"done elsewhere after {time.monotonic() - began:.1f} s")
+    assert (done["state"], done["attempt"]) == ("done", 2), done
+    assert time.monotonic() - began < 10
+    told = b.app.chat("chat", headers=key)
+    assert told.status == 409 and "outcome is unknown" in told.error()["message"], told.body
+    assert len(upstream.seen()) == 3
+
+
+def pulled(g) -> set[str]:
+    """The tasks that a worker gets there within a second."""
+    got = g.admin.post("/api/workers/pull", {"worker": "w", "queues": ["images"], "max": 20, "wait": "1s", "lease": "60s"})
+    assert got.status == 200, got.body
+    return {t["id"] for t in got.json()["tasks"]}
+
+
+@pytest.mark.parametrize("holding", ["a stream", "a job"])
+def test_who_is_told_to_end_hands_its_jobs_over_at_once(upstream, nodes, holding):
+    """However long it still has to do: what it streams is finished, and nobody's job waits for that."""
+    upstream.script("model", ok(40, gap=0.25))                  # ten seconds
+    a, b = nodes(2)
+    until(lambda: spread(a, [a, b]) and spread(b, [a, b]))
+    plain = [a.admin.post("/api/jobs", {"queue": "images", "task": "resize"}).json()["id"] for _ in range(10)]
+    keyed = [a.admin.post("/api/jobs", {"queue": "images", "task": "resize", "concurrency": {"key": "k", "limit": 5}}).json()["id"] for _ in range(5)]
+    later = a.admin.post("/api/jobs", {"queue": "images", "task": "resize", "delay": "1s"}).json()["id"]
+    body = {"model": "chat", "stream": True, "messages": [{"role": "user", "content": "Say the words."}]}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        if holding == "a job":
+            held = a.app.post("/api/jobs", {"call": {"body": body}}).json()["id"]
+            wait_until(lambda: a.app.get(f"/api/jobs/{held}").json()["state"] == "running")
+        stream = pool.submit(lambda: a.app.chat("chat", stream=True))
+        wait_until(lambda: len(upstream.seen()) == (2 if holding == "a job" else 1))
+        wanted = set(plain) if holding == "a job" else {*plain, *keyed, later}
+        began = time.monotonic()
+        a.process.terminate()
+        had, last = set(), 0.0
+        while wanted - had and time.monotonic() < began + 8:
+            new = pulled(b)
+            assert not had & new, "each once"
+            had |= new
+            last = time.monotonic() - began
+        print(f"{holding}: the last of {len(had)} jobs began elsewhere {last:.2f} s after SIGTERM")
+        assert wanted <= had and last < 2.5, (len(wanted - had), last)
+        until(lambda: spread(b, [b]), 3)
+        assert not stream.done() and of(b, a)["state"] == "draining"
+        assert stream.result(60).succeeded()
+    assert a.process.wait(60) == 0
+    if holding == "a job":
+        done = b.app.get(f"/api/jobs/{held}?wait=30s").json()
+        assert (done["state"], done["attempt"]) == ("done", 1), "it was let end"
+        until(lambda: had.update(pulled(b)) or {*keyed, later} <= had, 15)
 
 
 def open_files(g) -> collections.Counter:

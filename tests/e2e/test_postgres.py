@@ -161,6 +161,19 @@ def test_a_drain_without_its_database_ends_in_time(own_postgres, on_own, upstrea
     assert g.usage()["calls"] == 5 and g.usage()["billed"] == charged(upstream)
 
 
+def test_a_drain_with_jobs_under_way_ends_without_its_database(own_postgres, on_own, upstream):
+    """What it cannot record it leaves as a crash would have: the next start goes on."""
+    upstream.script("model", ok(5, delay=3), ok(5))
+    g = on_own(one_provider(upstream, drain="1s"))
+    job = g.app.post("/api/jobs", {"call": {"body": {"model": "chat", "messages": [{"role": "user", "content": "Say the words."}]}}}).json()["id"]
+    wait_until(lambda: len(upstream.seen()) == 1)
+    own_postgres.kill()
+    g.terminate(40)
+    own_postgres.start()
+    g.start()
+    assert g.app.get(f"/api/jobs/{job}?wait=30s").json()["state"] == "done"
+
+
 def test_two_nodes_share_keys_and_the_ledger(upstream, postgres, gateway):
     url = postgres.fresh_url()
     one, two = (gateway({"database": url, **one_provider(upstream)}) for _ in range(2))

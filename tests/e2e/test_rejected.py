@@ -12,10 +12,10 @@ from support.configs import one_provider
 pytestmark = pytest.mark.databases
 
 
-REFUSAL = {"sqlite": ["CREATE TRIGGER refusal BEFORE INSERT ON budget_spend BEGIN SELECT RAISE(ABORT, 'not today'); END"],
+REFUSAL = {"sqlite": ["CREATE TRIGGER refusal BEFORE INSERT ON call_blocks BEGIN SELECT RAISE(ABORT, 'not today'); END"],
            "postgres": ["CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN RAISE EXCEPTION 'not today'; END $f$",
-                        "CREATE TRIGGER refusal BEFORE INSERT ON budget_spend FOR EACH ROW EXECUTE FUNCTION refuse()"]}
-CONSENT = {"sqlite": "DROP TRIGGER refusal", "postgres": "DROP TRIGGER refusal ON budget_spend"}
+                        "CREATE TRIGGER refusal BEFORE INSERT ON call_blocks FOR EACH ROW EXECUTE FUNCTION refuse()"]}
+CONSENT = {"sqlite": "DROP TRIGGER refusal", "postgres": "DROP TRIGGER refusal ON call_blocks"}
 
 
 def test_refused_calls_come_back_by_command(upstream, gateway, request):

@@ -115,6 +115,21 @@ TEST_F(QuotaTest, WhatIsIdleOrLeftIsThereForTheOthersAtOnce) {
   EXPECT_FALSE(takes(*qb, kUnit, milliseconds(200)));
 }
 
+TEST_F(QuotaTest, AfterAFailoverNoMoneyIsGrantedBeforeAllHaveSaidWhatTheyCharged) {
+  auto a = node("a"), b = node("b");
+  const auto qa = hold(*a, "budget", dollars(1'000)), qb = hold(*b, "budget", dollars(1'000));
+  ASSERT_TRUE(takes(*qa, 100));
+  ASSERT_TRUE(soon([&] { return a->stats().active == 0; })) << "it wants no more";
+  ASSERT_TRUE(write([](store::Tx& tx) { return tx.run("UPDATE slices SET share = 0, floor = 0, seq = 0"); })) << "forgotten";
+  ASSERT_TRUE(write([](store::Tx& tx) { return tx.run("UPDATE quota_calm SET timeline = timeline + 1"); }));
+  EXPECT_FALSE(takes(*qb, 950, milliseconds(500)));
+  a->remind();
+  EXPECT_TRUE(soon([&] { return number("SELECT share FROM slices WHERE holder = 'a'") == 100; }));
+  ASSERT_TRUE(write([](store::Tx& tx) { return tx.run("UPDATE quota_calm SET until_us = 0"); }));
+  EXPECT_FALSE(takes(*qb, 950, milliseconds(500)));
+  EXPECT_TRUE(takes(*qb, 900));
+}
+
 TEST_F(QuotaTest, WhoHasNoCallsAsksNothing) {
   auto a = node("a");
   const auto q = hold(*a, "limit", a_second(500));
@@ -138,18 +153,79 @@ TEST_F(QuotaTest, AKilledNodesShareComesBackAtItsExpiryAndItsMoneyWhenItsJournal
   int status = 0;
   ::waitpid(child, &status, 0);
   ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-  ASSERT_GE(number("SELECT share FROM slices WHERE quota = 'budget'"), 700) << "written before it was used";
+  ASSERT_GE(number("SELECT share FROM slices WHERE holder = 'killed' AND quota = 'budget'"), 700) << "written before it was used";
   auto a = node("a");
   const auto rate = hold(*a, "limit", a_second(100)), money = hold(*a, "budget", dollars(1'000));
   EXPECT_FALSE(takes(*money, 400, milliseconds(300)));
   ASSERT_TRUE(write([](store::Tx& tx) { return tx.run("UPDATE slices SET expires_us = 0 WHERE holder = 'killed' AND quota = 'limit'"); }));
   for (int i = 0; i < 100; ++i) EXPECT_TRUE(takes(*rate, kUnit));
   EXPECT_FALSE(takes(*money, 400, milliseconds(300))) << "burnt, until it is known";
-  ASSERT_TRUE(write([](store::Tx& tx) { return note_spent(tx, "budget", "killed", Money{100}); }));
-  ASSERT_TRUE(write([](store::Tx& tx) { return note_spent(tx, "budget", "killed", Money{23}); }));
+  for (const Spent& more : {Spent{"budget", 100}, Spent{"budget", 23}}) ASSERT_TRUE(write([&](store::Tx& tx) { return note_spent(tx, "killed", {&more, 1}); }));
   EXPECT_EQ(*write([](store::Tx& tx) { return close_holder(tx, "killed"); }), 1);
   EXPECT_TRUE(takes(*money, 877)) << "all but what was spent";
   EXPECT_FALSE(takes(*money, 1, milliseconds(300))) << "not a nano-dollar more";
+}
+
+// Σ of what the slices have spent is what the ledger says; here the ledger is a number.
+TEST_F(QuotaTest, WhatWasSpentBeforeAndByNobodyLivingCountsToo) {
+  const auto total = [&] { return number("SELECT CAST(SUM(spent) AS BIGINT) FROM slices WHERE quota = 'budget'"); };
+  const auto note = [&](const char* holder, Nano more) {
+    const Spent spent[] = {{"budget", more}, {"none", 5}};
+    return write([&](store::Tx& tx) { return note_spent(tx, holder, spent); });
+  };
+  ASSERT_TRUE(note("gone", 40)) << "there is no such quota yet";
+  EXPECT_EQ(number("SELECT COUNT(*) FROM slices"), 0);
+  std::atomic<int> made{0};
+  const auto opened = [&](const char* boot) {
+    auto q = Quotas::open(url_, store::Dialect::postgres, clock_, {.holder = boot, .gap = milliseconds(30), .look = milliseconds(5),
+        .spent_before = [&](store::Tx&, std::span<const std::string_view> names) -> Result<std::vector<Nano>> {
+          ++made;
+          return std::vector<Nano>(names.size(), 40);
+        }, .on_answer = {}});
+    EXPECT_TRUE(q);
+    return std::move(*q);
+  };
+  auto a = opened("a"), b = opened("b");
+  const auto qa = hold(*a, "budget", dollars(1'000)), qb = hold(*b, "budget", dollars(1'000));
+  ASSERT_TRUE(takes(*qa, 500));
+  ASSERT_TRUE(takes(*qb, 400));
+  EXPECT_GE(made, 1);
+  EXPECT_FALSE(takes(*qb, 61, milliseconds(300)));
+  EXPECT_EQ(total(), 40);
+  ASSERT_TRUE(note("a", 300));
+  ASSERT_TRUE(note("gone", 10)) << "a boot without a slice";
+  ASSERT_TRUE(note("ledger", -20)) << "a correction";
+  EXPECT_EQ(total(), 330);
+  EXPECT_TRUE(takes(*qb, 70));
+  EXPECT_FALSE(takes(*qb, 1, milliseconds(300)));
+  const auto beside = write([](store::Tx& tx) { return charged_beside(tx, "b", 10); });
+  ASSERT_TRUE(beside && beside->size() == 1);
+  EXPECT_EQ(beside->front().charged, 530);
+  EXPECT_EQ(beside->front().spent, 330);
+}
+
+TEST_F(QuotaTest, ABootThatIsClosedLeavesNothingButWhatItSpent) {
+  for (const char* boot : {"one", "two", "mine"}) ASSERT_TRUE(write([&](store::Tx& tx) { return add_holder(tx, boot, "journal"); }));
+  ASSERT_TRUE(write([&](store::Tx& tx) { return add_holder(tx, "stranger", "another"); }));
+  const auto earlier = [&] { return *write([](store::Tx& tx) { return holders_of(tx, "journal", "mine"); }); };
+  EXPECT_THAT(earlier(), ::testing::ElementsAre("one", "two"));
+  for (const char* boot : {"one", "two"}) {
+    auto q = node(boot);
+    ASSERT_TRUE(takes(*hold(*q, "budget", dollars(1'000)), 300));
+  }
+  for (const char* boot : {"one", "two"}) {
+    const Spent spent{"budget", 100};
+    ASSERT_TRUE(write([&](store::Tx& tx) { return note_spent(tx, boot, {&spent, 1}); }));
+    EXPECT_EQ(*write([&](store::Tx& tx) { return close_holder(tx, boot); }), 1);
+  }
+  EXPECT_TRUE(earlier().empty());
+  EXPECT_EQ(number("SELECT COUNT(*) FROM slices"), 1) << "however many processes there were";
+  EXPECT_EQ(number("SELECT share FROM slices"), 200);
+  EXPECT_EQ(*write([](store::Tx& tx) { return close_holder(tx, "one"); }), 0) << "once";
+  auto c = node("c");
+  const auto q = hold(*c, "budget", dollars(1'000));
+  EXPECT_TRUE(takes(*q, 800));
+  EXPECT_FALSE(takes(*q, 1, milliseconds(300)));
 }
 
 TEST_F(QuotaTest, AQuotaOfAnotherKindUnderTheSameNameLetsNothingThrough) {
@@ -189,7 +265,7 @@ TEST_F(QuotaTest, WhatNobodyCanMissIsSweptAway) {
   const auto rate = hold(*a, "limit", a_second(5)), money = hold(*b, "budget", {.kind = QuotaKind::money, .amount = 50, .ends_us = 1'000});
   ASSERT_TRUE(takes(*rate, kUnit) && takes(*money, 20));
   b->leave();
-  EXPECT_EQ(number("SELECT share FROM slices WHERE quota = 'budget'"), 20) << "what is charged stays";
+  EXPECT_EQ(number("SELECT share FROM slices WHERE holder = 'b' AND quota = 'budget'"), 20) << "what is charged stays";
   EXPECT_EQ(*write([](store::Tx& tx) { return sweep_quotas(tx); }), 1) << "the window that ended long ago";
   EXPECT_TRUE(soon([&] { return rate->figures().share == 0; }));
   EXPECT_EQ(*write([](store::Tx& tx) { return sweep_quotas(tx); }), 0);

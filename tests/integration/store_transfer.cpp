@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "../support/databases.hpp"
+#include "store/moves.hpp"
 #include "store/transfer.hpp"
 #include "store/transfer_side.hpp"
 
@@ -140,6 +141,34 @@ TEST_P(TransferTest, AllOfItArrivesAndOnlyTheTargetCounts) {
   there->reset();
   EXPECT_TRUE(begun()->used());
   EXPECT_FALSE(begun()->take_back()) << "it was worked with";
+}
+
+TEST_P(TransferTest, WhoWorksWithTheTargetFirstIsToldOnce) {
+  close();
+  TransferOptions told = options();
+  told.note = [](const TransferReport& report) { return report.id + " " + std::to_string(report.rows); };
+  auto transfer = begun(told);
+  const auto moved = transfer->finish();
+  ASSERT_TRUE(moved) << describe(moved.error());
+  const auto compared = transfer->verify();
+  ASSERT_TRUE(compared);
+  for (const auto& t : compared->tables) EXPECT_TRUE(t.same()) << t.name;
+  ASSERT_TRUE(transfer->take_back());
+  transfer.reset();
+  reopen();
+  EXPECT_TRUE(run("UPDATE accounts SET note = 'more' WHERE id = -993"));
+  EXPECT_TRUE(run("DELETE FROM paths WHERE n = 3"));
+  EXPECT_FALSE(*database().write_now([](Tx& tx) { return take_note(tx); })) << "nothing was moved into it";
+  close();
+  ASSERT_TRUE(begun(told)->finish()) << "moved again, the note is the last one's";
+
+  auto there = open_database(target());
+  ASSERT_TRUE(there);
+  ASSERT_TRUE((*there)->migrate(kSchema));
+  const auto note = (*there)->write_now([](Tx& tx) { return take_note(tx); });
+  ASSERT_TRUE(note) << describe(note.error());
+  EXPECT_EQ(*note, moved->id + " 1000");
+  EXPECT_FALSE(*(*there)->write_now([](Tx& tx) { return take_note(tx); })) << "once";
 }
 
 TEST_P(TransferTest, WritersBesideItLoseNothing) {

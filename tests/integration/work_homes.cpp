@@ -367,6 +367,33 @@ TEST_P(WorkHomes, WhoHasMoreThanItCanStartFeedsTheHungry) {
   EXPECT_EQ(node(0).engine().board().size(), 3u);
 }
 
+// What has no time and no key goes while the last job here still runs; then the rest is adopted, though the process lives.
+TEST_P(WorkHomes, WhoDrainsGivesWhatIsReadyAndLeavesTheRest) {
+  leases = 1;
+  for (unsigned n = 0; n < 3; ++n) start(n);
+  const auto keyed = [](Submission& s) { s.spec.concurrency_key = "k", s.spec.concurrency = 1; };
+  for (int i = 0; i < 4; ++i) node(0).add("here");
+  for (int i = 0; i < 2; ++i) node(0).add("ext");
+  const JobId kept = node(0).add("ext", "k", keyed), delayed = node(0).add("ext", "d", [](Submission& s) { s.delay = 1h; });
+  ASSERT_EQ(node(0).hands.kept.size(), 1u);
+  TaskGroup tasks("draining");
+  const auto drain = [&]() -> Task<void> { co_await node(0).engine().drain(1min); };
+  tasks.spawn(drain());
+  pass(10ms);
+  EXPECT_TRUE(node(0).engine().draining() && !node(0).engine().drained());
+  const std::vector<Neighbour> busy{{.epoch = epoch(1), .beat = 1, .hunger = {}}, {.epoch = epoch(2), .beat = 1, .hunger = {}}};
+  EXPECT_EQ(node(0).loop.run(node(0).engine().feed_hungry(busy)), 5u) << "though nobody is hungry";
+  EXPECT_GE(received(1), 2);
+  EXPECT_GE(received(2), 2);
+  EXPECT_EQ(node(0).engine().board().size(), 3u);
+  EXPECT_TRUE(node(0).commit(node(0).hands.kept.at(0), word(To::done)));
+  pass(10ms);
+  ASSERT_TRUE(node(0).engine().drained());
+  EXPECT_EQ(adopted(1, 0), 2);
+  EXPECT_TRUE(node(1).engine().owns(kept) && node(1).engine().owns(delayed));
+  EXPECT_EQ(adopted(2, 0), 0) << "somebody was first";
+}
+
 TEST_P(WorkHomes, WhatWasGivenToOneThatDiedIsItsAdopters) {
   for (unsigned n = 0; n < 3; ++n) start(n);
   const JobId a = node(0).add("ext"), b = node(0).add("ext"), c = node(0).add("ext");

@@ -120,12 +120,12 @@ async def read_reply(reader: asyncio.StreamReader, started: float, leave_after: 
 
 async def fetch(port: int, method: str, path: str, *, headers: dict[str, str] | None = None, body: bytes | None = None,
                 raw: bytes | None = None, timeout: float = 90.0, leave_after: int | None = None,
-                hear=None) -> Reply:
+                hear=None, host: str = "127.0.0.1") -> Reply:
     """One exchange on a fresh connection."""
     started = time.monotonic()
 
     async def go() -> Reply:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 27)
+        reader, writer = await asyncio.open_connection(host, port, limit=1 << 27)
         try:
             writer.write(raw if raw is not None else request_bytes(method, path, headers or {}, body, port))
             try:
@@ -141,8 +141,8 @@ async def fetch(port: int, method: str, path: str, *, headers: dict[str, str] | 
 class Caller:
     """A caller with one key, in OpenAI's protocol unless said otherwise."""
 
-    def __init__(self, port: int, key: str):
-        self.port, self.key = port, key
+    def __init__(self, port: int, key: str, host: str = "127.0.0.1"):
+        self.port, self.key, self.host = port, key, host
 
     def headers(self, extra: dict[str, str] | None = None) -> dict[str, str]:
         return {"content-type": "application/json", "authorization": f"Bearer {self.key}", **(extra or {})}
@@ -155,23 +155,23 @@ class Caller:
                          leave_after=None, hear=None, **more) -> Reply:
         return await fetch(self.port, "POST", "/v1/chat/completions", headers=self.headers(headers),
                            body=json.dumps(self.body(model, text, **more)).encode(), timeout=timeout,
-                           leave_after=leave_after, hear=hear)
+                           leave_after=leave_after, hear=hear, host=self.host)
 
     def chat(self, model: str, text: str = "Say the words.", **kw) -> Reply:
         return asyncio.run(self.chat_async(model, text, **kw))
 
     def post(self, path: str, value, *, headers=None, timeout=90.0) -> Reply:
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        return asyncio.run(fetch(self.port, "POST", path, headers=self.headers(headers), body=body, timeout=timeout))
+        return asyncio.run(fetch(self.port, "POST", path, headers=self.headers(headers), body=body, timeout=timeout, host=self.host))
 
     def get(self, path: str, *, headers=None, timeout=90.0) -> Reply:
-        return asyncio.run(fetch(self.port, "GET", path, headers=self.headers(headers), timeout=timeout))
+        return asyncio.run(fetch(self.port, "GET", path, headers=self.headers(headers), timeout=timeout, host=self.host))
 
     def put(self, path: str, value, *, headers=None, timeout=90.0) -> Reply:
-        return asyncio.run(fetch(self.port, "PUT", path, headers=self.headers(headers), body=json.dumps(value).encode(), timeout=timeout))
+        return asyncio.run(fetch(self.port, "PUT", path, headers=self.headers(headers), body=json.dumps(value).encode(), timeout=timeout, host=self.host))
 
     def delete(self, path: str, *, headers=None, timeout=90.0) -> Reply:
-        return asyncio.run(fetch(self.port, "DELETE", path, headers=self.headers(headers), timeout=timeout))
+        return asyncio.run(fetch(self.port, "DELETE", path, headers=self.headers(headers), timeout=timeout, host=self.host))
 
     def raw(self, data: bytes, *, timeout=90.0) -> Reply:
         return asyncio.run(fetch(self.port, "", "", raw=data, timeout=timeout))

@@ -100,7 +100,8 @@ class Wire:
 
 
 class Upstream:
-    def __init__(self, default: Behaviour | None = None):
+    def __init__(self, default: Behaviour | None = None, host: str = "127.0.0.1"):
+        self.host = host
         self.requests: list[Seen] = []
         self.connections = 0
         self._scripts: dict[str, list[Behaviour]] = {}
@@ -113,7 +114,7 @@ class Upstream:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://{self.host}:{self.port}/v1"
 
     def script(self, model: str, *behaviours: Behaviour) -> None:
         self._scripts[model] = list(behaviours)
@@ -132,7 +133,7 @@ class Upstream:
         asyncio.set_event_loop(self._loop)
 
         async def begin():
-            server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=4096, limit=1 << 26)
+            server = await asyncio.start_server(self._serve, self.host, 0, backlog=4096, limit=1 << 26)
             self.port = server.sockets[0].getsockname()[1]
             self._server = server
             self._ready.set()

@@ -46,13 +46,13 @@ def wait_until(check, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def wait_port(port: int, process: subprocess.Popen, log: pathlib.Path, seconds: float = 90) -> None:
+def wait_port(port: int, process: subprocess.Popen, log: pathlib.Path, seconds: float = 90, host: str = "127.0.0.1") -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if process.poll() is not None:
             raise RuntimeError(f"exited with {process.returncode} at start:\n{log.read_text()[-4000:]}")
         try:
-            socket.create_connection(("127.0.0.1", port), 0.5).close()
+            socket.create_connection((host, port), 0.5).close()
             return
         except OSError:
             time.sleep(0.02)
@@ -60,10 +60,12 @@ def wait_port(port: int, process: subprocess.Popen, log: pathlib.Path, seconds: 
 
 
 class Gateway:
-    """`config` is the YAML file as a value (JSON is YAML); listen, data folder, database and keys are filled in."""
+    """`config` is the YAML file as a value (JSON is YAML); listen, data folder, database and keys are filled in. `program`: another binary than
+    the tests'. `host`: where it listens; `within`: a command that begins it there (nsenter …)."""
 
-    def __init__(self, folder: pathlib.Path, config: dict, env: dict[str, str] | None = None, args: list[str] = ()):
-        self.folder = folder
+    def __init__(self, folder: pathlib.Path, config: dict, env: dict[str, str] | None = None, args: list[str] = (), program: str = "",
+                 host: str = "127.0.0.1", within: list[str] = ()):
+        self.folder, self.program, self.host, self.within = folder, program, host, list(within)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.args = list(args)
@@ -71,7 +73,7 @@ class Gateway:
         self.log = folder / "ballast.log"
         self.file = folder / "ballast.yaml"
         self.config = {
-            "listen": f"127.0.0.1:{self.port}",
+            "listen": f"{host}:{self.port}",
             "database": f"sqlite:{folder}/ballast.db",
             "data_dir": f"{folder}/data",
             "threads": 2,
@@ -88,11 +90,15 @@ class Gateway:
         temporary.replace(self.file)
 
     def start(self) -> "Gateway":
-        with open(self.log, "ab") as out:
-            self.process = subprocess.Popen([binary(), "serve", "--config", str(self.file), *self.args], stdout=out,
-                                            stderr=subprocess.STDOUT, cwd=self.folder, env=self.env)
-        wait_port(self.port, self.process, self.log)
+        self.launch()
+        wait_port(self.port, self.process, self.log, host=self.host)
         return self
+
+    def launch(self) -> None:
+        """Begins the process and waits for nothing."""
+        with open(self.log, "ab") as out:
+            self.process = subprocess.Popen([*self.within, self.program or binary(), "serve", "--config", str(self.file), *self.args], stdout=out,
+                                            stderr=subprocess.STDOUT, cwd=self.folder, env=self.env)
 
     def kill(self) -> None:
         """kill -9, as the machine would."""
@@ -114,7 +120,7 @@ class Gateway:
         return self.process.poll() is None
 
     def command(self, *args: str, timeout: float = 90, check: bool = True) -> subprocess.CompletedProcess:
-        done = subprocess.run([binary(), *args], capture_output=True, text=True, cwd=self.folder, timeout=timeout,
+        done = subprocess.run([self.program or binary(), *args], capture_output=True, text=True, cwd=self.folder, timeout=timeout,
                               env=self.env | {"BALLAST_ADMIN_KEY": ADMIN_KEY})
         if check and done.returncode:
             raise AssertionError(f"ballast {' '.join(args)} → {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -122,11 +128,11 @@ class Gateway:
 
     @property
     def app(self) -> Caller:
-        return Caller(self.port, APP_KEY)
+        return Caller(self.port, APP_KEY, self.host)
 
     @property
     def admin(self) -> Caller:
-        return Caller(self.port, ADMIN_KEY)
+        return Caller(self.port, ADMIN_KEY, self.host)
 
     def decision(self, reply) -> dict:
         found = self.admin.get(f"/api/decisions/{reply.headers['x-ballast-call-id']}")

@@ -6,9 +6,9 @@ import threading
 
 
 class LocalServer:
-    """On a free port of 127.0.0.1, a thread for each connection, until `stop`. A test says in `answer` what comes of a request."""
+    """On a free port of the loopback, a thread for each connection, until `stop`. A test says in `answer` what comes of a request."""
 
-    def __init__(self):
+    def __init__(self, host: str = "127.0.0.1"):
         self.over = threading.Event()
         outer = self
 
@@ -37,10 +37,10 @@ class LocalServer:
             def log_message(self, *args):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = http.server.ThreadingHTTPServer((host, 0), Handler)
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes] | None:

@@ -31,8 +31,9 @@ def binaries() -> pathlib.Path | None:
 
 
 class Postgres:
-    def __init__(self, bin_folder: pathlib.Path, options: dict[str, str] = FOR_TESTS, parent: str = "/tmp"):
-        """`parent` holds the server's folder and, in it, its socket: a path that must be short."""
+    def __init__(self, bin_folder: pathlib.Path, options: dict[str, str] = FOR_TESTS, parent: str = "/tmp", primary: "Postgres | None" = None):
+        """`parent` holds the server's folder and, in it, its socket: a path that must be short. With `primary` it is that server's streaming replica, which answers
+        reads and becomes a server of its own by `promote`."""
         self.bin, self.options = bin_folder, options
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ballast-pg-", dir=parent))
         self.as_user: dict = {}
@@ -42,8 +43,9 @@ class Postgres:
             self.as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         self.made = 0
         self.process: subprocess.Popen | None = None
-        subprocess.run([self.bin / "initdb", "-D", self.folder / "data", "-A", "trust", "-U", "ballast", "--no-sync", "-E", "UTF8",
-                        "--locale=C"], check=True, capture_output=True, cwd=self.folder, **self.as_user)
+        initdb = [self.bin / "initdb", "-D", self.folder / "data", "-A", "trust", "-U", "ballast", "--no-sync", "-E", "UTF8", "--locale=C"]
+        copy = [self.bin / "pg_basebackup", "-D", self.folder / "data", "-h", primary.folder, "-U", "ballast", "-R", "-X", "stream", "-c", "fast", "--no-sync"] if primary else []
+        subprocess.run(copy or initdb, check=True, capture_output=True, cwd=self.folder, **self.as_user)
         self.start()
 
     def start(self) -> "Postgres":
@@ -82,6 +84,33 @@ class Postgres:
         for pid in found:
             os.kill(int(pid), signal.SIGKILL)
 
+    def pause(self, signal_number: int = signal.SIGSTOP) -> None:
+        """As a machine that hangs: connections stand, and nothing is answered. SIGCONT is the end of it."""
+        for pid in [self.process.pid, *map(int, pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split())]:
+            os.kill(pid, signal_number)
+
+    # ---- a replica ----
+
+    def caught_up(self, primary: "Postgres") -> None:
+        """Waits until it has all that the primary has."""
+        there = primary.run("SELECT pg_current_wal_lsn()", "postgres")
+        end = time.monotonic() + 60
+        while self.run(f"SELECT pg_last_wal_replay_lsn() >= '{there}'", "postgres") != "t":
+            assert time.monotonic() < end, "the replica does not follow"
+            time.sleep(0.02)
+
+    def cut_off(self) -> None:
+        """From here on it hears nothing of its primary."""
+        self.run("ALTER SYSTEM SET primary_conninfo = ''", "postgres")
+        self.run("SELECT pg_reload_conf()", "postgres")
+        end = time.monotonic() + 60
+        while self.run("SELECT count(*) FROM pg_stat_wal_receiver", "postgres") != "0":
+            assert time.monotonic() < end, "the replica still follows"
+            time.sleep(0.02)
+
+    def promote(self) -> None:
+        assert self.run("SELECT pg_promote(true, 60)", "postgres") == "t"
+
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGQUIT)
@@ -110,7 +139,7 @@ class Postgres:
         return done.stdout.strip()
 
     def _run(self, sql: str, database: str) -> subprocess.CompletedProcess:
-        return subprocess.run([self.bin / "psql", "-X", "-q", "-A", "-t", "-h", self.folder, "-U", "ballast", "-d", database, "-c", sql],
+        return subprocess.run([self.bin / "psql", "-X", "-q", "-A", "-t", "-h", self.folder, "-p", self.options.get("port", "5432"), "-U", "ballast", "-d", database, "-c", sql],
                               capture_output=True, text=True, timeout=60)
 
     @staticmethod

@@ -104,6 +104,7 @@ inline CallRecord random_call(std::uint64_t n, SeededRandom& random, std::int64_
   if (is_hit(c.cache)) c.attempts.clear();
   if (!c.attempts.empty()) {
     c.attempts[0].model = c.model;
+    c.attempts[0].incurred_nano = c.incurred_nano;
     if (random.below(3) == 0) c.attempts[0].cost = records::Cost::unknown;
     if (random.below(5) == 0) c.attempts.push_back(c.attempts[0]), c.attempts[0].outcome = "provider_error", c.attempts[1].n = 1;
   }

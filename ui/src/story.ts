@@ -5,8 +5,10 @@ import { money, usdOf } from './money'
 
 // What a step is called in words, with {name} for its facts. A step that is not here is told by its facts.
 export const kPhrases: Record<string, string> = {
+  stale: 'by keys, breakers and rules as this node last heard of them, at {since}',
   route: 'asked for “{model}”, which is route “{route}”; key “{key}”',
   admitted: 'limits let it in, at an estimate of {tokens_estimated} tokens',
+  slice_waited: 'waited {us} until this node had a part of the limit of {of}',
   limit_refused: 'a limit refused it: {why}',
   cache_miss: 'not in the cache',
   cache_bypassed: 'past the cache, as {by} asked',
@@ -31,6 +33,7 @@ export const kPhrases: Record<string, string> = {
   hedge: 'slow: asked {target} as well',
   waited: 'a limit made it wait {us}',
   held: 'held up to {ceiling} against its budgets',
+  waited_for_money: 'this node’s part of a budget was too small: waited {us} for the database’s word',
   plan: 'planned to try {order} ({strategy})',
   warning: '{text}',
   attempt: 'asked {target}: {outcome}',

@@ -1,9 +1,14 @@
 // What nodes tell each other: two of them over one database, looked at by hand.
 #include "app/knowledge.hpp"
 
+#include <fmt/format.h>
+
+#include <fmt/format.h>
+
 #include "../../support/databases.hpp"
 #include "base/sim_loop.hpp"
 #include "cluster/members.hpp"
+#include "gateway/keys.hpp"
 
 namespace ballast::app {
 namespace {
@@ -16,11 +21,12 @@ class KnowledgeTest : public test::OnBothDatabases {
   struct Node {
     SimClock clock;
     gateway::Breakers breakers{clock, {.breaker = {.jitter = 0.0}}};
+    gateway::Freshness freshness{clock, 60s};
     metrics::Registry metrics;
     Knowledge knowledge;
     int keys = 0;
     bool reachable = true;
-    Node(store::Database& database, unsigned slot) : knowledge(database, breakers, clock, metrics, {.slot = slot}) {
+    Node(store::Database& database, unsigned slot) : knowledge(database, breakers, freshness, clock, metrics, {.slot = slot}) {
       knowledge.on(cluster::Topic::keys, [this] { return reachable && ++keys > 0; });
     }
     gateway::Breaker& target() { return breakers.of("openai", "chat"); }
@@ -132,12 +138,30 @@ TEST_P(KnowledgeTest, WhatIsResetByHandIsResetEverywhereOnce) {
   EXPECT_EQ(number(), told + 2);
 }
 
-TEST_P(KnowledgeTest, ItsAgeGrowsWhileItCannotLook) {
+// What others may have made meanwhile is not refused for good.
+TEST_P(KnowledgeTest, AKeyThatIsUnknownWhileItCannotLookMayBeNew) {
   Node& n = *a;
-  EXPECT_FALSE(n.knowledge.stale());
+  gateway::KeyRing ring({.loops = 1, .freshness = &n.freshness});
+  auto old = gateway::mint_key({.name = "old", .expires = n.clock.wall() + 30s}, n.clock.wall());
+  auto known = gateway::mint_key({.name = "known"}, n.clock.wall());
+  ASSERT_TRUE(old && known && ring.put(old->stored) && ring.put(known->stored));
+  const auto says = [&](std::string_view secret) {
+    const auto who = ring.authenticate(0, secret, n.clock.wall());
+    return who ? std::string("yes") : fmt::format("{} {}", to_string(who.error().code), who.error().retry_after.has_value());
+  };
+  EXPECT_FALSE(n.freshness.stale_since());
+  EXPECT_EQ(says("blst_new"), "caller_unauthenticated false");
+  const WallTime heard = n.clock.wall();
   n.clock.advance(61s);
-  EXPECT_TRUE(n.knowledge.stale());
-  EXPECT_EQ(n.knowledge.age(), 61s);
+  EXPECT_TRUE(n.freshness.stale());
+  EXPECT_EQ(n.freshness.age(), 61s);
+  EXPECT_EQ(n.freshness.stale_since(), heard);
+  EXPECT_EQ(says("blst_new"), "internal_unavailable true");
+  EXPECT_EQ(says(known->secret), "yes") << "what is known stays in force";
+  EXPECT_EQ(says(old->secret), "caller_unauthenticated false") << "expired is expired";
+  EXPECT_EQ(says(""), "caller_unauthenticated false");
+  n.freshness.heard();
+  EXPECT_EQ(says("blst_new"), "caller_unauthenticated false");
 }
 
 }  // namespace

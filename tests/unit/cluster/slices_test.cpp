@@ -126,6 +126,24 @@ TEST_F(SlicesTest, PermitsInUseStayAndComeBackOnlyWhenTheirCallsMustHaveEnded) {
   EXPECT_EQ(of("a"), nullptr);
 }
 
+// A standby took over that knows of older grants: what was charged of the forgotten ones counts, what was not is nobody's twice.
+TEST_F(SlicesTest, OfMoneyThatTheRowHasForgottenOnlyWhatIsChargedIsTheHolders) {
+  has({.kind = QuotaKind::money, .amount = 100});
+  const Nano granted = asks("a", 0, 40, 40).share;
+  const auto quota = quota_;
+  const auto slices = slices_;
+  const Nano later = asks("a", granted, 90, 1, 40).share;
+  EXPECT_GE(later, 90);
+  quota_ = quota, slices_ = slices;
+  const auto calm = [&](std::string_view who, Nano share, Nano want, Nano floor) {
+    return settle(quota_, slices_, terms_, {.holder = who, .seq = ++seq_, .share = share, .floor = floor, .want = want, .least = want > floor ? 1 : 0}, now_, true).share;
+  };
+  EXPECT_EQ(calm("b", 0, 60, 0), 0) << "who comes first is granted nothing: others may have charged it";
+  EXPECT_EQ(calm("a", later, 90, 70), 70) << "what it has not charged is not its own";
+  EXPECT_EQ(calm("c", 30, 30, 20), 20) << "of whom the row had never heard";
+  EXPECT_LE(asks("b", 0, 60).share + 70 + 20, 100);
+}
+
 TEST_F(SlicesTest, WhereThereIsLessThanOneForEachTheyTakeTurns) {
   has(a_minute(2));
   quota_.level = 0;
@@ -156,6 +174,51 @@ TEST_F(SlicesTest, TheHighestVersionRulesAndOfTwoAmountsTheLower) {
   terms_.amount = 5 * kUnit;
   asks("a", 100 * kUnit, 100 * kUnit);
   EXPECT_EQ(quota_.terms.amount, 100 * kUnit);
+}
+
+TEST_F(SlicesTest, MoneyThatIsNotThereKeepsNobodyElseWaiting) {
+  has({.kind = QuotaKind::money, .amount = 1'000});
+  EXPECT_EQ(asks("a", 0, 700, 700).left, 1'000);
+  const Answer big = asks("b", 0, 800, 800);             // a has charged nothing yet: it may give up
+  EXPECT_EQ(big.left, 1'000);
+  EXPECT_EQ(big.share, 0);
+  EXPECT_EQ(asks("a", 700, 700, 0, 500).left, 500) << "it has charged five hundred by now";
+  EXPECT_EQ(asks("b", 0, 800, 800).left, 500);
+  EXPECT_EQ(of("b")->least, 0) << "there is no use in waiting";
+  EXPECT_GE(asks("c", 0, 100, 100).share, 100);
+}
+
+TEST_F(SlicesTest, WhoWaitsForAllThatIsLeftOfMoneyGetsWhatIdlesElsewhere) {
+  has({.kind = QuotaKind::money, .amount = 900});
+  for (const auto* who : {"a", "b", "c"}) asks(who, 0, 300, 300);
+  for (const auto* who : {"a", "b"}) EXPECT_EQ(asks(who, 300, 300, 0, 200).target, 300) << "nobody starves";
+  EXPECT_EQ(asks("c", 300, 700, 250, 200).share, 200);   // of three hundred that are left a hundred are in no slice
+  for (const auto* who : {"a", "b"}) {
+    EXPECT_EQ(asks(who, 300, 300, 0, 200).target, 200) << "what idles is given up";
+    asks(who, 200, 300, 0, 200);
+  }
+  EXPECT_EQ(asks("c", 200, 700, 250, 200).share, 450);
+}
+
+TEST_F(SlicesTest, ACorrectionIsForWhoeverAsksAlsoBeyondTheAmount) {
+  has({.kind = QuotaKind::money, .amount = 500});
+  EXPECT_EQ(asks("a", 0, 500, 500).share, 500);
+  slices_.push_back({.holder = "ledger", .share = -300, .expires_us = INT64_MAX, .spent = -300, .closed = true});      // a charge of five hundred was two hundred
+  const Answer more = asks("a", 500, 700, 200, 500);
+  EXPECT_EQ(more.left, 300);
+  EXPECT_GE(more.share, 700);
+  EXPECT_EQ(asks("a", 700, 900, 200, 700).left, 100);
+}
+
+TEST_F(SlicesTest, WhatTheLedgerSaysIsSpentIsNotGivenUp) {
+  has({.kind = QuotaKind::money, .amount = 500});
+  asks("a", 0, 400, 400);
+  slices_.front().spent = 250;
+  EXPECT_EQ(asks("a", 0, 0).share, 250) << "it has forgotten what it charged";
+  now_ += 2 * kLeaseUs;
+  slices_.front().expires_us = now_;
+  asks("b", 0, 500, 100);
+  ASSERT_NE(of("a"), nullptr);
 }
 
 TEST_F(SlicesTest, TheLargestNumbersDoNotOverflow) {
@@ -301,6 +364,77 @@ TEST_F(HoldingTest, WithoutAnAnswerItStopsBeforeTheRowTakesTheShareBack) {
   EXPECT_FALSE(h.take(kUnit, t_));
 }
 
+TEST_F(HoldingTest, WhatIsReservedIsInUseUntilItIsSettled) {
+  Holding h(a_minute(60), "a");
+  h.miss(60 * kUnit, t_);
+  ask(h);
+  ASSERT_TRUE(h.reserve(50 * kUnit, t_));
+  after(seconds(40));
+  EXPECT_EQ(h.level(t_), 10 * kUnit) << "time refills nothing in its place";
+  ask(h);
+  EXPECT_GE(h.share(), 50 * kUnit) << "idle, it keeps what is in use";
+  EXPECT_EQ(h.level(t_) + quota_.level, 10 * kUnit);
+  h.settle(50 * kUnit, 20 * kUnit, t_);
+  EXPECT_EQ(h.level(t_) + quota_.level, 40 * kUnit) << "all but what it came to";
+  ask(h);
+  EXPECT_EQ(h.share(), 0);
+  EXPECT_EQ(quota_.level, 40 * kUnit);
+}
+
+TEST_F(HoldingTest, WhatIsReservedOutlivesALease) {
+  Holding h(a_minute(60), "a");
+  h.miss(60 * kUnit, t_);
+  ask(h);
+  ASSERT_TRUE(h.reserve(50 * kUnit, t_));
+  after(seconds(70));
+  EXPECT_TRUE(h.over(t_));
+  const Answer other = settle(quota_, slices_, h.terms(), {.holder = "b", .seq = 1, .want = 60 * kUnit, .least = kUnit}, unix_us(wall_));
+  EXPECT_EQ(other.share, 60 * kUnit) << "the row knows nothing of it any more";
+  ask(h);
+  EXPECT_EQ(h.share(), 50 * kUnit) << "it is a fact";
+  h.settle(50 * kUnit, 70 * kUnit, t_);
+  EXPECT_EQ(h.level(t_), -20 * kUnit);
+}
+
+TEST_F(HoldingTest, ALowerAmountHoldsAtOnce) {
+  Holding h(a_minute(60), "a");
+  h.miss(60 * kUnit, t_);
+  ask(h);
+  h.set_terms(a_minute(5));
+  EXPECT_EQ(h.level(t_), 5 * kUnit);
+  after(seconds(30));
+  EXPECT_EQ(h.level(t_), 5 * kUnit);
+}
+
+TEST_F(HoldingTest, ItIsFullWithTheWholeOrWithItsFairPart) {
+  Holding h(a_minute(60), "a");
+  const auto wants = [&] {
+    for (int i = 0; i < 60; ++i) h.miss(kUnit, t_);
+  };
+  wants();
+  ask(h);
+  EXPECT_TRUE(h.full(t_)) << "it has the whole";
+  settle(quota_, slices_, h.terms(), {.holder = "b", .seq = 1, .want = 60 * kUnit, .least = kUnit}, unix_us(wall_));
+  wants();
+  ask(h);
+  wants();
+  ask(h);
+  EXPECT_EQ(h.share(), 30 * kUnit);
+  EXPECT_TRUE(h.full(t_));
+  after(seconds(2));
+  EXPECT_FALSE(h.full(t_)) << "nobody knows what the other has use for by now";
+}
+
+TEST_F(HoldingTest, AnotherOfTheSameHolderGoesOnFromItsNumber) {
+  Holding first(a_minute(60), "a");
+  first.miss(kUnit, t_);
+  ask(first);
+  Holding second(a_minute(60), "a", 1'000);
+  second.miss(kUnit, t_);
+  ask(second);
+  EXPECT_TRUE(second.take(kUnit, t_));
+}
+
 TEST_F(HoldingTest, MoneyGoesOnWithWhatWasGranted) {
   const Terms budget{.kind = QuotaKind::money, .amount = 1'000};
   quota_ = new_quota(budget, unix_us(wall_));
@@ -315,6 +449,50 @@ TEST_F(HoldingTest, MoneyGoesOnWithWhatWasGranted) {
   ask(h);
   EXPECT_EQ(h.share(), 350) << "idle, it keeps what is charged";
   EXPECT_EQ(h.patience(t_), std::nullopt);
+}
+
+TEST_F(HoldingTest, KnowsWhatTheWholeHasLeftAndHowLongAgoThatWas) {
+  const Terms budget{.kind = QuotaKind::money, .amount = 1'000};
+  quota_ = new_quota(budget, unix_us(wall_));
+  Holding h(budget, "a"), other(budget, "b");
+  EXPECT_FALSE(h.left(t_));
+  other.miss(300, t_);
+  ask(other);
+  ASSERT_TRUE(other.take(300, t_));
+  after(seconds(3));
+  ask(other);                                            // idle, it keeps what is charged
+  h.miss(100, t_);
+  ask(h);
+  EXPECT_EQ(h.left(t_)->nano, 700);
+  ASSERT_TRUE(h.take(100, t_));
+  after(seconds(3));
+  EXPECT_EQ(h.left(t_)->nano, 600) << "less what was taken here since";
+  EXPECT_GE(h.left(t_)->age, seconds(3));
+  ask(h);
+  EXPECT_LT(h.left(t_)->age, seconds(1));
+  EXPECT_EQ(h.left(t_)->nano, 600);
+  h.doubt();
+  EXPECT_EQ(h.left(t_)->age, Duration::max());
+}
+
+TEST_F(HoldingTest, MoneyThatIsLessByNewTermsIsAskedForAnewAtOnce) {
+  Terms budget{.kind = QuotaKind::money, .amount = 1'000};
+  quota_ = new_quota(budget, unix_us(wall_));
+  Holding h(budget, "a");
+  h.miss(800, t_);
+  ask(h);
+  ASSERT_TRUE(h.take(200, t_));
+  const auto late = settle(quota_, slices_, h.terms(), h.ask(t_), unix_us(wall_));
+  budget.amount = 300;
+  budget.version = 1;
+  h.set_terms(budget);
+  EXPECT_FALSE(h.accept(late, t_.latest(), t_)) << "by the old terms";
+  EXPECT_FALSE(h.take(150, t_));
+  EXPECT_EQ(h.left(t_)->age, Duration::max());
+  EXPECT_EQ(ask(h).left, 100);
+  EXPECT_FALSE(h.take(100, t_));
+  ask(h);
+  EXPECT_TRUE(h.take(100, t_, true));
 }
 
 }  // namespace

@@ -24,8 +24,8 @@ struct World {
   std::vector<std::string> told;
   std::vector<CacheLead> leads;
 
-  Task<void> ask(std::string name, CacheKey key, Duration patience, CancelToken cancel) {
-    auto found = co_await cache.look_up(key, Duration::max(), loop, clock.mono() + patience, cancel);
+  Task<void> ask(std::string name, CacheKey key, Duration patience, CancelToken cancel, Duration max_age) {
+    auto found = co_await cache.look_up(key, max_age, loop, clock.mono() + patience, cancel);
     if (!found) {
       told.push_back(name + " " + std::string(to_string(found.error().code)));
     } else if (auto* hit = std::get_if<CacheHit>(&*found)) {
@@ -35,8 +35,8 @@ struct World {
       leads.push_back(std::move(std::get<CacheLead>(*found)));
     }
   }
-  void start(std::string name, CacheKey key = key_of(kAsk), Duration patience = 10s, CancelToken cancel = nullptr) {
-    detach(ask(std::move(name), key, patience, cancel), [](std::exception_ptr) {});
+  void start(std::string name, CacheKey key = key_of(kAsk), Duration patience = 10s, CancelToken cancel = nullptr, Duration max_age = Duration::max()) {
+    detach(ask(std::move(name), key, patience, cancel, max_age), [](std::exception_ptr) {});
     loop.run_until_idle();
   }
 };
@@ -68,6 +68,37 @@ TEST(Cache, AnswersUntilItsTimeIsOverThenOnlyAsStale) {
   EXPECT_FALSE(w.cache.find_stale(key_of(kAsk), 30min));
   w.clock.advance(23h);
   EXPECT_FALSE(w.cache.find_stale(key_of(kAsk), 48h));
+}
+
+TEST(Cache, AnAnswerFromElsewhereIsAsOldAsItIs) {
+  World w;
+  w.start("a");
+  w.leads[0].publish({.body = "old"}, 1h, 24h, 40min);
+  EXPECT_TRUE(w.cache.find(key_of(kAsk)));
+  EXPECT_FALSE(w.cache.find(key_of(kAsk), 39min));
+  w.loop.advance(20min);
+  EXPECT_FALSE(w.cache.find(key_of(kAsk))) << "an hour since it was made";
+  EXPECT_TRUE(w.cache.find_stale(key_of(kAsk), 24h));
+  w.cache.store(key_of(kAsk), {.body = "stale"}, 1h, 24h, 2h);
+  EXPECT_FALSE(w.cache.find(key_of(kAsk)));
+  EXPECT_TRUE(w.cache.find_stale(key_of(kAsk), 3h));
+  EXPECT_FALSE(w.cache.find_stale(key_of(kAsk), 1h));
+}
+
+TEST(Cache, WhoWaitsAndWouldNotTakeAnOldAnswerIsNotGivenOne) {
+  World w;
+  w.start("leader");
+  w.start("any");
+  w.start("young", key_of(kAsk), 10s, nullptr, 1min);
+  w.start("younger", key_of(kAsk), 10s, nullptr, 30s);
+  w.start("any too");
+  w.leads[0].publish({.body = "x"}, 1h, 0s, 10min);
+  w.loop.run_until_idle();
+  EXPECT_EQ(w.told, (Told{"leader leads", "any joined x", "any too joined x", "young leads"}));
+  w.leads[1].publish({.body = "y"}, 1h, 0s);
+  w.loop.run_until_idle();
+  EXPECT_EQ(w.told.back(), "younger joined y");
+  EXPECT_EQ(w.cache.find(key_of(kAsk))->body, "y");
 }
 
 TEST(Cache, AStampedeMakesOneCall) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "../../support/databases.hpp"
+#include "../../support/past.hpp"
 #include "../../support/records_samples.hpp"
 #include "base/sim_loop.hpp"
 #include "records/budgets.hpp"
@@ -164,6 +165,93 @@ TEST_P(JournalTest, WhatIsReadAgainWithoutItsPositionCountsOnce) {
   EXPECT_EQ(calls(), 901u);
   EXPECT_EQ(spent(), 900 * 125'000 + 300'000);
   EXPECT_EQ(files().size(), 0u);
+}
+
+// Who keeps books of its own hears what every epoch was charged, once, with the ledger.
+TEST_P(JournalTest, WhatIsChargedIsToldByEpochInTheSameTransaction) {
+  JournalOptions o{.epoch = test::call_id(1), .charged = [&](store::Tx& tx, Id epoch, std::span<const BudgetCharge> charges) -> Result<void> {
+    for (const auto& c : charges) {
+      auto kept = tx.run("INSERT INTO budget_spend (window_id, start_s, nano) VALUES ($1, 0, $2) ON CONFLICT (window_id) DO UPDATE SET nano = budget_spend.nano + $2",
+                         {to_string(epoch, "told"), c.nano});
+      if (!kept) return std::unexpected(kept.error());
+    }
+    return {};
+  }};
+  const auto kept = [&](std::uint64_t n) {
+    return *database().read_now([&](store::Tx& tx) { return spend_of(tx, to_string(test::call_id(n), "told")); });
+  };
+  open(o);
+  for (std::uint64_t i = 0; i < 5; ++i) call(i);
+  ASSERT_TRUE(journal().intent(0, test::sample_intent(10)));
+  o.epoch = test::call_id(2);
+  open(o);
+  for (std::uint64_t i = 20; i < 23; ++i) call(i);
+  o.epoch = test::call_id(3);
+  open(o);
+  call(30);
+  import();
+  EXPECT_EQ(kept(1), 5 * 125'000 + 300'000) << "and the hold of what nobody ended";
+  EXPECT_EQ(kept(2), 3 * 125'000);
+  EXPECT_EQ(kept(3), 125'000);
+  EXPECT_EQ(import(), 0u);
+  EXPECT_EQ(kept(3), 125'000);
+}
+
+// A standby takes over that had not heard of the last imports: to go on behind the gap would lose what lies in it.
+TEST_P(JournalTest, WhatAFailoverHasForgottenIsImportedAgainOutOfTheFilesThatAreKept) {
+  const JournalOptions options{.segment_bytes = 16 << 10, .keep_imported = std::chrono::minutes(1)};
+  open(options);
+  for (std::uint64_t i = 0; i < 300; ++i) call(i);
+  ASSERT_TRUE(journal().sync_now());
+  EXPECT_EQ(import(), 300u);
+  test::Past past(database());
+  for (std::uint64_t i = 300; i < 600; ++i) call(i);
+  ASSERT_TRUE(journal().sync_now());
+  EXPECT_EQ(import(), 300u);
+  int told = 0;
+  journal().on_went_back([&] { ++told; });
+  past.come_back();
+  for (std::uint64_t i = 600; i < 700; ++i) call(i);
+  for (int i = 0; i < 2; ++i) EXPECT_FALSE(journal().import_all(database()));
+  EXPECT_EQ(told, 1);
+  EXPECT_EQ(calls(), 300u);
+  close();
+  open(options);
+  EXPECT_EQ(import(), 400u);
+  EXPECT_EQ(calls(), 700u);
+  EXPECT_EQ(spent(), 700 * 125'000);
+  EXPECT_EQ(import(), 0u);
+}
+
+TEST_P(JournalTest, FilesAreKeptForAsLongAsAFailoverMayForgetThemWhileThereIsRoom) {
+  SimClock clock{WallTime(std::chrono::milliseconds(test::kNoonMs))};
+  JournalOptions options{.segment_bytes = 16 << 10, .abandon_after = std::chrono::hours(24 * 365 * 100), .keep_imported = std::chrono::minutes(1), .clock = &clock};
+  const auto fill = [&](std::uint64_t from) {
+    for (std::uint64_t i = from; i < from + 200; ++i) call(i);
+    ASSERT_TRUE(journal().sync_now());
+    EXPECT_EQ(import(), 200u);
+  };
+  open(options);
+  fill(0);
+  const std::size_t kept = files().size();
+  EXPECT_GT(kept, 8u);
+  clock.advance(std::chrono::seconds(59));
+  EXPECT_EQ(import(), 0u);
+  EXPECT_EQ(files().size(), kept);
+  close();
+  open(options);
+  EXPECT_EQ(import(), 0u) << "they are read again, and nothing of them is new";
+  EXPECT_EQ(import(), 0u);
+  EXPECT_GE(files().size(), kept) << "this process does not know since when";
+  clock.advance(std::chrono::seconds(61));
+  EXPECT_EQ(import(), 0u);
+  EXPECT_EQ(files().size(), 0u);
+  EXPECT_EQ(calls(), 200u);
+  options.max_bytes = 16 * options.segment_bytes;        // half of it, less two files to come: six
+  open(options);
+  fill(200);
+  EXPECT_LE(files().size(), 7u);
+  close();
 }
 
 // The batch is in the ledger already, though this process was never told: the database refuses it, and each of its calls is compared.

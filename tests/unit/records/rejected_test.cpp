@@ -46,7 +46,7 @@ class Rejected : public testing::Test {
     return database->read_now([&](store::Tx& tx) { return get_call(tx, call_id(n)); }).has_value();
   }
   RejectedReport again(const std::function<void(std::uint64_t, std::uint64_t)>& progress = {}) {
-    auto report = import_rejected(folder / "journal", *database, progress);
+    auto report = import_rejected(folder / "journal", *database, {.progress = progress, .charged = {}});
     EXPECT_TRUE(report) << describe(report.error());
     return report ? std::move(*report) : RejectedReport{};
   }

@@ -156,6 +156,16 @@ TEST_P(RepositoriesTest, ADeadProcessLeavesUnknownsThatOneCallerMayRetake) {
   EXPECT_FALSE(*write([](store::Tx& tx) { return retake_idempotent(tx, "key_1", "order-1", test::call_id(3), "node1/boot2"); }));
 }
 
+TEST_P(RepositoriesTest, OthersMayDisownAProcessByItsBoot) {
+  IdempotencyRow row = sample_row(1);
+  row.owner = "jrn_1:boot_a";
+  ASSERT_TRUE(write([&](store::Tx& tx) { return begin_idempotent(tx, row, at(100)); }));
+  for (const char* other : {"boot_b", "a", "oot_a", "boot%", ""})
+    EXPECT_EQ(*write([&](store::Tx& tx) { return disown_idempotent_of(tx, other); }), 0u) << other;
+  EXPECT_EQ(*write([](store::Tx& tx) { return disown_idempotent_of(tx, "boot_a"); }), 1u);
+  EXPECT_EQ(write([](store::Tx& tx) { return begin_idempotent(tx, sample_row(2), at(110)); })->state, IdempotencyState::unknown);
+}
+
 TEST_P(RepositoriesTest, ExpiredRowsAreSweptInPiecesButNotRunningOnes) {
   for (std::uint64_t i = 0; i < 5; ++i) {
     const std::string key = "k" + std::to_string(i);

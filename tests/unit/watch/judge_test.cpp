@@ -192,11 +192,12 @@ TEST_F(JudgeTest, HowThingsStandIsToldByItself) {
   g.dead = 12;
   g.unpriced = {"new-model"};
   g.journal_failing = true;
+  g.lost = 3, g.lost_ago = 2h;
   std::map<std::string, int> fired;
   for (int i = 0; i < 3; ++i)
     for (const auto& c : minute(usual(), g))
       if (c.what == Change::What::fired) ++fired[c.alert.rule];
-  const std::map<std::string, int> want = {{"breaker_open", 1}, {"queue_age", 1}, {"budget_half", 1}, {"budget_most", 1}, {"dead_letters", 1}, {"price_missing", 1}, {"journal", 1}};
+  const std::map<std::string, int> want = {{"breaker_open", 1}, {"queue_age", 1}, {"budget_half", 1}, {"budget_most", 1}, {"dead_letters", 1}, {"price_missing", 1}, {"journal", 1}, {"lost_commits", 1}};
   EXPECT_EQ(fired, want);
 }
 

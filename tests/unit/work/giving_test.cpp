@@ -77,6 +77,30 @@ TEST(Giving, AnExternalWorkerIsGivenItsTasksAlone) {
     for (const JobId id : g.jobs) EXPECT_TRUE(all.insert(id).second) << "given twice";
 }
 
+TEST(Giving, WhoLeavesGivesAllOfItToTheHungryFirst) {
+  Giving giving;
+  const std::vector spare{lane("q", "", 7, 1), lane("q", "resize", 4, 11)};
+  const Neighbour waits{.epoch = 1, .beat = 1, .hunger = {.local = 0, .pulls = {{"q", "resize", 2}}}};
+  const auto gifts = giving.leave(spare, std::vector{waits, hungry(2, 0), hungry(3, 0)});
+  ASSERT_EQ(gifts.size(), 3u);
+  EXPECT_EQ(gifts[0].jobs[0], JobId{11}) << "somebody waits for it there";
+  std::set<JobId> all;
+  for (const Gift& g : gifts) {
+    EXPECT_GE(g.jobs.size(), 3u) << "the rest in turn";
+    for (const JobId id : g.jobs) EXPECT_TRUE(all.insert(id).second) << "given twice";
+  }
+  EXPECT_EQ(all.size(), 11u);
+  EXPECT_TRUE(giving.leave(spare, {}).empty()) << "nobody is there";
+  EXPECT_TRUE(giving.leave({}, std::vector{waits}).empty());
+}
+
+TEST(Giving, WhoHasLeftSaysSoAndWantsNothing) {
+  EXPECT_TRUE(has_left(left_json(7)));
+  EXPECT_EQ(neighbour_from(left_json(7), 1)->hunger, Hunger{});
+  EXPECT_FALSE(has_left(neighbour_json(7, {.local = 3, .pulls = {}})));
+  for (const char* text : {"null", "7", "[]", "{}", R"({"left":1})", R"({"left":null})"}) EXPECT_FALSE(has_left(boost::json::parse(text))) << text;
+}
+
 Hunger heard(const json::value& hunger) {
   const auto neighbour = neighbour_from(json::object{{"epoch", 9}, {"hunger", hunger}}, 4);
   return neighbour ? neighbour->hunger : Hunger{.local = 999, .pulls = {}};

@@ -114,6 +114,7 @@ export interface components {
             groups: components["schemas"]["SeriesGroup"][];
             errors: components["schemas"]["ErrorCount"][];
         };
+        /** @description Of all nodes. */
         QueueFigures: {
             name: string;
             ready: number;
@@ -1051,11 +1052,22 @@ export interface components {
             "1m": number;
             "5m": number;
         };
+        /** @description Of the node that answers. */
+        QueueCounts: {
+            ready: number;
+            delayed: number;
+            blocked: number;
+            running: number;
+            waiting: number;
+            oldest_ready_s: number;
+        };
+        /** @description Of all nodes, but for `here`. */
         Queue: {
             queue: string;
             paused: boolean;
-            /** @description 0: no limit. */
+            /** @description On each node; 0: no limit. */
             concurrency: number;
+            /** @description On each node; 0: no limit. */
             per_tenant: number;
             ready: number;
             delayed: number;
@@ -1063,6 +1075,7 @@ export interface components {
             running: number;
             waiting: number;
             oldest_ready_s: number;
+            here: components["schemas"]["QueueCounts"];
             arrivals_per_s?: components["schemas"]["Rates"];
             ends_per_s?: components["schemas"]["Rates"];
             per_job_s?: number | null;
@@ -1072,6 +1085,10 @@ export interface components {
         };
         Queues: {
             queues: components["schemas"]["Queue"][];
+            /** @description Whose figures are in it: this node's as they are, the others' as they said in their last beat, a second ago at most. */
+            nodes: number;
+            /** @description Queues of other nodes that are not in it: each says its 64 largest. */
+            left_out: number;
         };
         /** @description What is not named stays. */
         QueueChange: {
