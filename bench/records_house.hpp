@@ -1,27 +1,15 @@
-// What the programs that measure records share: a database in a temporary place, and an end for what must not fail.
+// What the programs that measure records share: a database in a temporary place.
 #pragma once
-#include <fmt/format.h>
-
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "../tests/support/postgres.hpp"
 #include "../tests/support/temp_dir.hpp"
+#include "must.hpp"
 #include "records/migrations.hpp"
 
 namespace ballast::bench {
-
-[[noreturn]] inline void stop(std::string_view why) {
-  fmt::print(stderr, "{}\n", why);
-  std::exit(2);
-}
-template <class T>
-T must(Result<T> r) {
-  if (!r) stop(describe(r.error()));
-  if constexpr (!std::is_void_v<T>) return std::move(*r);
-}
 
 // The ledger's tables in a fresh database; `kind` is sqlite or postgres, else the program ends and says so.
 class House {

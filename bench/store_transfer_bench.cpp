@@ -15,6 +15,7 @@
 
 #include "../tests/support/postgres.hpp"
 #include "../tests/support/temp_dir.hpp"
+#include "must.hpp"
 #include "store/postgres/connection.hpp"
 #include "store/schema_steps.hpp"
 #include "store/transfer.hpp"
@@ -24,17 +25,8 @@ namespace {
 
 using namespace ballast;
 using namespace ballast::store;
+using bench::must, bench::stop;
 using Clocks = std::chrono::steady_clock;
-
-[[noreturn]] void stop(std::string_view why) {
-  fmt::print(stderr, "{}\n", why);
-  std::exit(2);
-}
-template <class T>
-T must(Result<T> r) {
-  if (!r) stop(describe(r.error()));
-  if constexpr (!std::is_void_v<T>) return std::move(*r);
-}
 
 // As jobs and the blocks of calls are: a narrow table with two indexes, and a wide one whose rows are bytes.
 constexpr Migration kSchema[] = {

@@ -109,6 +109,7 @@ void read_top(const ConfigNode& root, Config& config) {
     if (auto address = parse_listen(listen)) config.listen = *address;
     else root.get("listen").problem(address.error().message);
   }
+  config.share_port = root.boolean("share_port", false);
   config.data_dir = root.string("data_dir", config.data_dir);
   config.database = root.string("database", "sqlite:" + config.data_dir + "/ballast.db");
   if (!config.database.starts_with("sqlite:") && !config.database.starts_with("postgres://") && !config.database.starts_with("postgresql://"))

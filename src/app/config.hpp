@@ -145,6 +145,7 @@ work::WebhookSecretBook secret_book(const WebhookConfig& config);
 struct Config {
   std::string file;                            // empty: none was read
   ListenAddress listen;
+  bool share_port = false;
   std::string database = "sqlite:.ballast/ballast.db";
   std::string data_dir = ".ballast";
   unsigned threads = 0;                        // 0: one per core

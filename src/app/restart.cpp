@@ -8,6 +8,7 @@ std::vector<std::string> needs_restart(const Config& a, const Config& b) {
     if (!(one == other)) out.emplace_back(name);
   };
   compare("listen", to_string(a.listen), to_string(b.listen));
+  compare("share_port", a.share_port, b.share_port);
   compare("database", a.database, b.database);
   compare("data_dir", a.data_dir, b.data_dir);
   compare("threads", a.threads, b.threads);

@@ -25,6 +25,7 @@
 #include "server/state_metrics.hpp"
 #include "server/work_metrics.hpp"
 #include "store/moves.hpp"
+#include "store/schema_steps.hpp"
 
 namespace ballast::app {
 
@@ -65,6 +66,15 @@ void tell_trained(const Classifiers& now, const Classifiers* before) {
   }
 }
 
+// The schema of a newer program, which this one runs beside.
+Result<void> tell_newer_schema(store::Database& database) {
+  auto newer = store::newer_steps(database, all_migrations());
+  if (!newer) return fail(std::move(newer.error()));
+  for (const store::SchemaStep& step : *newer)
+    log::warn("schema_newer", {{"schema", step.module}, {"version", step.version}, {"what", "a newer Ballast has migrated the database; this one runs beside it"}});
+  return {};
+}
+
 std::chrono::milliseconds ms(Duration d) { return std::chrono::ceil<std::chrono::milliseconds>(d); }
 
 }  // namespace
@@ -89,11 +99,12 @@ Result<void> Runtime::open_records() {
   database_ = std::move(*database);
   if (auto mine = cluster::Membership::belongs(*database_, config_.data_dir); !mine) return mine;
   if (auto migrated = database_->migrate(all_migrations()); !migrated) return migrated;
+  if (auto told = tell_newer_schema(*database_); !told) return told;
   auto node = Node::join(config_, {*database_, metrics_, clock_});
   if (!node) return fail(std::move(node.error()));
   node_ = std::move(*node);
   if (!node_->membership().alone()) {
-    auto quotas = cluster::Quotas::open(config_.database, database_->dialect(), clock_, {.holder = node_->membership().boot(), .spent_before = gateway::spent_before, .on_answer = {}});
+    auto quotas = cluster::Quotas::open(config_.database, database_->dialect(), clock_, {.holder = node_->membership().boot(), .spent_before = gateway::spent_before});
     if (!quotas) return fail(std::move(quotas.error()));
     quotas_ = std::move(*quotas);
     freshness_.emplace(clock_, config_.cluster.stale_after);
@@ -313,7 +324,7 @@ Result<void> Runtime::open_doors() {
 
 Result<void> Runtime::listen() {
   const HttpConfig& http = config_.http;
-  net::ServerOptions options{.address = config_.listen.host, .port = config_.listen.port};
+  net::ServerOptions options{.address = config_.listen.host, .port = config_.listen.port, .share_port = config_.share_port};
   options.limits.head_bytes = http.header;
   options.limits.body_bytes = http.body;
   options.limits.upload_path = server::kFilesPath;

@@ -351,6 +351,7 @@ constexpr K cluster[] = {
 };
 constexpr K root[] = {
     {"listen", text, "ADDRESS:PORT.", "127.0.0.1:9000", "127.0.0.1:8080"},
+    {"share_port", boolean, "Other processes of this user that say so too may listen at the same address: several nodes behind one port of one machine.", "true", "false"},
     {"database", text, "sqlite:PATH or postgres://…", "sqlite:ballast.db", "sqlite:DATA_DIR/ballast.db"},
     {"data_dir", text, "Where the call journal is.", "/var/lib/ballast", ".ballast"},
     {"threads", integer, "Event loops; 0: one per core.", "2", "0"},

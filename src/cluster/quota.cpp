@@ -144,7 +144,6 @@ Quotas::Listening::~Listening() {
 }
 
 void Quotas::tell(const HeldQuota& quota) {
-  if (options_.on_answer) options_.on_answer(quota.name_);
   const std::lock_guard hold(listeners_mutex_);
   for (const Listening* l : listeners_) l->heard_(quota);
 }

@@ -76,8 +76,6 @@ struct QuotasOptions {
   // Money: what was spent of these quotas, by what they were said to be about, before their rows are made, in order; it is kept as it is until the transaction ends.
   // Empty: nothing was.
   std::function<Result<std::vector<Nano>>(store::Tx& tx, std::span<const std::string_view> about)> spent_before = {};
-  // Called on the thread, without a lock, when an answer came after something was refused.
-  std::function<void(const std::string& name)> on_answer;
 };
 
 class Quotas {
@@ -89,7 +87,8 @@ class Quotas {
   Quotas& operator=(const Quotas&) = delete;
 
   bool alone() const { return !database_; }
-  // As `on_answer`, for as long as the result lives. Its end waits for a call under way, so nothing is held then that `heard` may wait for.
+  // `heard` is told, on the thread, of each answer that came after something was refused, for as long as the result lives. Its end waits for a call under way, so
+  // nothing is held then that `heard` may wait for.
   class Listening;
   std::unique_ptr<Listening> listen(std::function<void(const HeldQuota&)> heard);
   // The slice of this quota, made empty at first; the same for all who name it, while somebody keeps it. Terms that `check` refuses are refused.

@@ -73,7 +73,13 @@ Result<void> write_intent(const Scene& scene, const Planned& plan, const Candida
 Error limited(const Scene& scene, const Candidate& c, Refusal refusal, Trail& trail) {
   note_unchecked(scene, refusal);
   trail.decision.step(scene.now(), "target_limited", {{"target", c.target->name}, {"why", refusal.error.message}});
-  return std::move(refusal.error);
+  if (refusal.error.code != ErrorCode::internal_unavailable) return std::move(refusal.error);
+  // Nobody can say whether it may be asked: for this call it rests, and another is asked, or what is kept for such times answers.
+  Error rests{ErrorCode::provider_all_failed, c.target->name + " cannot be asked: " + refusal.error.message};
+  rests.retryable = refusal.error.retryable;
+  rests.retry_after = refusal.error.retry_after;
+  rests.cause = std::make_shared<const Error>(std::move(refusal.error));
+  return rests;
 }
 
 // Breaker, credential, limits, money, journal: all, or a reason why not and nothing taken.

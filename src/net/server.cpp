@@ -19,7 +19,7 @@ namespace {
 constexpr Duration starved_retry = std::chrono::milliseconds(250);
 constexpr int accepts_per_turn = 64;
 
-int listen_on(const std::string& address, std::uint16_t port) {
+int listen_on(const std::string& address, std::uint16_t port, bool share) {
   sockaddr_storage where{};
   socklen_t size = 0;
   if (auto& v4 = reinterpret_cast<sockaddr_in&>(where); inet_pton(AF_INET, address.c_str(), &v4.sin_addr) == 1) {
@@ -36,6 +36,7 @@ int listen_on(const std::string& address, std::uint16_t port) {
   const int fd = ::socket(where.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const int on = 1;
   if (fd >= 0) ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (fd >= 0 && share) ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
   if (fd < 0 || ::bind(fd, reinterpret_cast<sockaddr*>(&where), size) != 0 || ::listen(fd, 4096) != 0) {
     const std::string why = std::strerror(errno);
     if (fd >= 0) ::close(fd);
@@ -140,7 +141,7 @@ Server::Server(LoopGroup& loops, ServerOptions options, Handler& handler)
     state_->tls = std::move(*context);
   }
   for (unsigned i = 0; i < loops.size(); ++i) state_->per_loop.push_back(std::make_unique<ServerLoop>(loops.at(i)));
-  state_->listen_fd = listen_on(state_->options.address, state_->options.port);
+  state_->listen_fd = listen_on(state_->options.address, state_->options.port, state_->options.share_port);
   port_ = port_of(state_->listen_fd);
   loops.at(0).post([state = state_] {
     if (state->listen_fd >= 0) state->listen();

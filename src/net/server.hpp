@@ -17,6 +17,7 @@ namespace ballast::net {
 struct ServerOptions {
   std::string address = "127.0.0.1";
   std::uint16_t port = 0;                        // 0: any free port, see Server::port()
+  bool share_port = false;                       // SO_REUSEPORT: other processes of this user that say so too may listen there, and the kernel deals connections out
   HttpLimits limits;
   Duration header_timeout = std::chrono::seconds(10);    // first byte to the end of the head (slow senders: 408)
   Duration body_timeout = std::chrono::seconds(30);      // the head's end to the body's end

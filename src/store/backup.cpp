@@ -22,7 +22,7 @@ Result<std::unique_ptr<Snapshot>> take_snapshot(std::string_view url, std::span<
   const auto rows = (*taken)->run("SELECT module, version, checksum FROM schema_migrations ORDER BY module, version");
   if (!rows) return std::unexpected(rows.error());
   std::vector<SchemaStep> steps;
-  for (const Row r : *rows) steps.push_back({r.string(0), r.string(2), r.integer(1)});
+  for (const Row r : *rows) steps.push_back({.module = r.string(0), .checksum = r.string(2), .version = r.integer(1)});
   if (auto fine = check_steps(known, steps); !fine) return std::unexpected(std::move(fine.error()));
   return taken;
 }

@@ -81,10 +81,10 @@ std::string expand_sql(Dialect dialect, std::string_view sql) {
 }
 
 Result<std::vector<SchemaStep>> schema_steps(Tx& tx) {
-  auto rows = tx.run("SELECT module, version, checksum FROM schema_migrations ORDER BY module, version");
+  auto rows = tx.run("SELECT module, version, checksum, oldest_beside FROM schema_migrations ORDER BY module, version");
   if (!rows) return std::unexpected(rows.error());
   std::vector<SchemaStep> out;
-  for (Row r : *rows) out.push_back({r.string(0), r.string(2), r.integer(1)});
+  for (Row r : *rows) out.push_back({.module = r.string(0), .checksum = r.string(2), .version = r.integer(1), .oldest_beside = r.maybe_integer(3).value_or(r.integer(1))});
   return out;
 }
 
@@ -92,22 +92,61 @@ Result<void> make_steps_table(Tx& tx) {
   const std::string table = expand_sql(tx.dialect(), kMigrationTable);
   auto made = tx.run(Statement(std::string_view(table)));
   if (!made) return std::unexpected(made.error());
+  // Looked for first: adding it would wait for a backup that reads the table.
+  const bool lite = tx.dialect() == Dialect::sqlite;
+  auto there = tx.run(lite ? "SELECT 1 FROM pragma_table_info('schema_migrations') WHERE name = 'oldest_beside'"
+                           : "SELECT 1 FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = 'schema_migrations' AND column_name = 'oldest_beside'");
+  if (!there) return std::unexpected(there.error());
+  if (!there->empty()) return {};
+  auto added = tx.run(lite ? "ALTER TABLE schema_migrations ADD COLUMN oldest_beside INTEGER" : "ALTER TABLE schema_migrations ADD COLUMN oldest_beside BIGINT");
+  if (!added) return std::unexpected(added.error());
   return {};
+}
+
+namespace {
+
+int newest_known(std::span<const Migration> known, std::string_view module) {
+  int newest = 0;
+  for (const Migration& m : known)
+    if (m.module == module) newest = std::max(newest, m.version);
+  return newest;
+}
+
+Error written_by_newer(const SchemaStep& step, int newest) {
+  return make_error(Fault::schema, "the database was written by a newer Ballast: its schema \"" + step.module + "\" is at version " + std::to_string(step.version) +
+                                   ", this program knows version " + std::to_string(newest));
+}
+
+}  // namespace
+
+std::vector<SchemaStep> newer_steps(std::span<const Migration> known, std::span<const SchemaStep> applied) {
+  std::vector<SchemaStep> out;
+  for (const SchemaStep& step : applied)
+    if (const int newest = newest_known(known, step.module); newest > 0 && step.version > newest) out.push_back(step);
+  return out;
+}
+
+Result<std::vector<SchemaStep>> newer_steps(Database& database, std::span<const Migration> known) {
+  auto applied = database.read_now([](Tx& tx) { return schema_steps(tx); });
+  if (!applied) return std::unexpected(applied.error());
+  return newer_steps(known, *applied);
+}
+
+Result<void> check_beside(std::span<const Migration> known, std::span<const SchemaStep> applied) {
+  for (const SchemaStep& step : newer_steps(known, applied))
+    if (const int newest = newest_known(known, step.module); step.oldest_beside > newest) return std::unexpected(written_by_newer(step, newest));
+  std::vector<SchemaStep> ours;
+  for (const SchemaStep& step : applied)
+    if (step.version <= newest_known(known, step.module)) ours.push_back(step);
+  return check_steps(known, ours);
 }
 
 Result<void> check_steps(std::span<const Migration> known, std::span<const SchemaStep> applied) {
   for (const SchemaStep& row : applied) {
-    int newest = 0;
-    const Migration* match = nullptr;
-    for (const Migration& m : known) {
-      if (m.module != row.module) continue;
-      newest = std::max(newest, m.version);
-      if (m.version == row.version) match = &m;
-    }
+    const int newest = newest_known(known, row.module);
     if (newest == 0) continue;  // of a room that this program does not use
-    if (!match)
-      return std::unexpected(make_error(Fault::schema, "the database was written by a newer Ballast: its schema \"" + row.module + "\" is at version " +
-                                        std::to_string(row.version) + ", this program knows version " + std::to_string(newest)));
+    const auto match = std::ranges::find_if(known, [&](const Migration& m) { return m.module == row.module && m.version == row.version; });
+    if (match == known.end()) return std::unexpected(written_by_newer(row, newest));
     if (row.checksum != to_hex(sha256(match->sql)))
       return std::unexpected(make_error(Fault::schema, "migration " + row.module + "/" + std::to_string(row.version) + " (" + std::string(match->name) +
                                         ") is recorded with another checksum: it was changed after it was applied"));
@@ -124,8 +163,8 @@ Result<void> apply_step(Tx& tx, const Migration& m) {
       return std::unexpected(std::move(e));
     }
   }
-  auto noted = tx.run("INSERT INTO schema_migrations (module, version, name, checksum, applied_ms) VALUES ($1, $2, $3, $4, $5)",
-                      {m.module, m.version, m.name, to_hex(sha256(m.sql)), unix_ms(tx.now())});
+  auto noted = tx.run("INSERT INTO schema_migrations (module, version, name, checksum, applied_ms, oldest_beside) VALUES ($1, $2, $3, $4, $5, $6)",
+                      {m.module, m.version, m.name, to_hex(sha256(m.sql)), unix_ms(tx.now()), m.oldest_beside});
   if (!noted) return std::unexpected(noted.error());
   return {};
 }
@@ -164,7 +203,7 @@ Result<void> apply_steps(Database& database, std::span<const Migration> migratio
           if (auto l = lock(tx); !l) return std::unexpected(l.error());
           auto rows = schema_steps(tx);
           if (!rows) return std::unexpected(rows.error());
-          if (auto ok = check_steps(migrations, *rows); !ok) return std::unexpected(ok.error());
+          if (auto ok = check_beside(migrations, *rows); !ok) return std::unexpected(ok.error());
           for (const SchemaStep& row : *rows)
             if (row.module == m->module && row.version == m->version) return false;
           if (m->move)

@@ -94,6 +94,9 @@ struct Migration {
   std::string_view sql;
   // Moves a piece of data, before `sql`: called in transactions of its own until it returns false. Killed in between, it goes on from there.
   Result<bool> (*move)(Tx&) = nullptr;
+  // A program that knows the module up to this version or further runs on what the step leaves, though it does not know the step: one that takes away what
+  // programs before version 7 use says 7. By default any that ran before it.
+  int oldest_beside = 0;
 };
 std::string expand_sql(Dialect dialect, std::string_view sql);
 
@@ -149,8 +152,9 @@ class Database {
   template <class F>
   Result<Of<F>> read_now(F body, ReadOptions options = {});
 
-  // Brings the schema up to date. Several nodes may call it at once. Fault::schema: the database has a version this program
-  // does not know ("written by a newer Ballast"), or a recorded checksum differs. Blocking; start-up only.
+  // Brings the schema up to date. Several nodes may call it at once. A newer program's steps are let be where none of them says that this one is too
+  // old (Migration::oldest_beside): so a node of the version before starts again in the middle of a rolling upgrade, or after it went wrong. Fault::schema: one
+  // says so ("written by a newer Ballast"), or a recorded checksum differs. Blocking; start-up only.
   Result<void> migrate(std::span<const Migration> migrations);
 
   struct Stats {

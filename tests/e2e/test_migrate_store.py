@@ -7,9 +7,8 @@ import threading
 
 import pytest
 
-from support.client import Caller
 from support.gateway import ADMIN_KEY, binary, wait_until
-from support.old_folder import EDITOR_KEY, Shop, config, end, fill, state, submit, told
+from support.old_folder import Shop, config, end, end_runs, fill, state, submit, told
 from support.page import Page
 from test_upgrade import (test_its_calls_and_their_money_are_in_the_books_once, test_its_calls_are_searched_charted_judged_and_erased_as_todays,  # noqa: F401
                           test_its_jobs_are_where_they_were)
@@ -69,14 +68,7 @@ def test_its_runs_go_on_and_do_nothing_twice(house, shop):
     for task in facts["cuts"]:
         assert end(g, "complete", task, output={"done": "late"}) == {"state": "done"}, "a lease from before still counts"
     wait_until(lambda: state(g, runs["rest"]) == "waiting")
-    unknown = told(g.admin.get(f"/api/jobs/{runs['send']}?wait=30s"))
-    assert unknown["state"] == "dead" and "not known whether" in unknown["error"]["message"]
-    editor = Caller(g.port, EDITOR_KEY)
-    [asked] = told(editor.get("/api/approvals"))["approvals"]
-    digest = told(editor.get(f"/api/approvals/{asked['id']}"))["digest"]
-    told(editor.post(f"/api/approvals/{asked['id']}/approve", {"digest": digest}))
-    assert told(g.app.post("/api/events", {"event": "paid", "key": 1, "payload": {"amount": 12}}))["runs"] == 1
-    outputs = {flow: told(g.app.get(f"/api/jobs/{runs[flow]}?wait=30s"))["output"] for flow in ("review", "order", "fan")}
+    outputs = end_runs(g, runs)
     assert outputs["review"] == {"by": "user:ann", "text": "Ebb"} and outputs["fan"] == ["CUT", "LATE", "LATE"]
     assert outputs["order"]["amount"] == 12 and [path for path, _ in shop.asked].count("/parcels") == 1 and [path for path, _ in shop.asked].count("/charges") == 1
     verified(g)

@@ -265,6 +265,27 @@ def test_who_may_not_be_a_node_is_told_what_to_do(nodes, postgres, tmp_path):
     newer = refusal({**a.config, "listen": free, "database": url, "data_dir": str(tmp_path / "newer")}, tmp_path / "newer")
     assert "written by a newer Ballast" in newer
     assert int(postgres.run("SELECT count(*) FROM schema_migrations", postgres.name_of(url))) == int(tables) + 1
+    postgres.run("UPDATE schema_migrations SET oldest_beside = 1 WHERE version = 99", postgres.name_of(url))
+    [b] = nodes(1, url=url)                               # its steps only add: one who does not know them runs beside it
+    assert b.app.chat("chat").succeeded() and "schema_newer" in b.log.read_text()
+
+
+def test_nodes_of_one_machine_may_share_a_port(upstream, postgres, gateway):
+    url, listen = postgres.fresh_url(), f"127.0.0.1:{free_port()}"
+    both = []
+    for _ in range(2):
+        g = gateway({"database": url, "listen": listen, "share_port": True, **one_provider(upstream)}, start=False)
+        g.port = int(listen.rpartition(":")[2])
+        both.append(g.start())
+    g = both[0]
+    wait_until(lambda: [n["state"] for n in g.admin.get("/api/nodes").json()["nodes"]] == ["serving"] * 2, 20)
+    assert all(g.app.chat("chat").succeeded() for _ in range(40))
+    wait_until(lambda: g.usage()["calls"] == 40)
+    served = {g.admin.get("/api/nodes").json()["self"] for _ in range(40)}
+    assert len(served) == 2, "the kernel deals connections out"
+    g.kill()
+    wait_until(lambda: both[1].app.chat("chat").succeeded())
+    assert all(both[1].app.chat("chat").succeeded() for _ in range(10)), "the kernel gives the dead one's nothing"
 
 
 @pytest.mark.skipif(not FAKETIME, reason="libfaketime is not installed (apt-get install libfaketime)")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from support.configs import one_provider
+from support.configs import one_provider, two_providers
 from support.fake_upstream import Gate, ok
 from support.gateway import wait_until
 
@@ -94,3 +94,17 @@ def test_an_idle_nodes_part_is_the_others(upstream, nodes):
     assert a.app.chat("chat").status == 429
     assert len(upstream.seen()) == 30
     wait_until(lambda: all(g.metric("ballast_quota_active") == 0 for g in all_), 20)
+
+
+def test_a_target_whose_limit_cannot_be_checked_is_passed_over(upstream, postgres, gateway):
+    url = postgres.fresh_url()
+
+    config = {"database": url, **two_providers(upstream, limits=[{"scope": "model", "match": "primary/alpha", "requests": "100/m"}])}
+    assert gateway(config).app.chat("chat").headers["x-ballast-served-by"] == "primary/alpha"
+    postgres.run("UPDATE quotas SET period_us = period_us + 1 WHERE name LIKE 'limit|model|%'", postgres.name_of(url))
+    other = gateway(config)                               # nobody can tell it what may pass
+    passed = other.app.chat("chat")
+    assert passed.status == 200 and passed.headers["x-ballast-served-by"] == "fallback/beta", passed.body
+    steps = {s["step"]: s for s in other.decision(passed)["decision"]}
+    assert "cannot be checked" in steps["target_limited"]["why"] and steps["fail_over"]["to"] == "fallback/beta"
+    assert other.metric("ballast_limit_unchecked_total") == 1

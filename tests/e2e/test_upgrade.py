@@ -8,7 +8,7 @@ import pytest
 
 from support.client import Caller
 from support.gateway import ADMIN_KEY, nano, wait_until
-from support.old_folder import EDITOR_KEY, FOLDERS, Shop, config, end, pull, state, submit, take_over, told
+from support.old_folder import FOLDERS, Shop, config, end, end_runs, pull, state, submit, take_over, told
 from support.page import Page
 
 pytestmark = pytest.mark.databases
@@ -70,14 +70,7 @@ def test_its_runs_go_on_and_do_nothing_twice(house, shop):
     for task in facts["cuts"]:
         assert end(g, "complete", task, output={"done": "late"}) == {"state": "done"}
     assert state(g, runs["rest"], "30s") == "done", "its time has come"
-    unknown = told(g.admin.get(f"/api/jobs/{runs['send']}?wait=30s"))
-    assert unknown["state"] == "dead" and "not known whether" in unknown["error"]["message"]
-    editor = Caller(g.port, EDITOR_KEY)
-    [asked] = told(editor.get("/api/approvals"))["approvals"]
-    digest = told(editor.get(f"/api/approvals/{asked['id']}"))["digest"]
-    told(editor.post(f"/api/approvals/{asked['id']}/approve", {"digest": digest}))
-    assert told(g.app.post("/api/events", {"event": "paid", "key": 1, "payload": {"amount": 12}}))["runs"] == 1
-    outputs = {flow: told(g.app.get(f"/api/jobs/{runs[flow]}?wait=30s"))["output"] for flow in ("review", "order", "fan")}
+    outputs = end_runs(g, runs)
     assert outputs == {"review": {"by": "user:ann", "text": "Ebb"}, "fan": ["CUT", "LATE", "LATE"],
                        "order": {"charge": "/charges/1", "words": True, "amount": 12, "parcel": "/parcels/1"}}
     assert shop.asked == [("/parcels", {"n": 1})]

@@ -33,7 +33,7 @@ class QuotaTest : public ::testing::Test {
     ASSERT_TRUE(database_->migrate(migrations()));
   }
   std::unique_ptr<Quotas> node(const std::string& boot) {
-    auto made = Quotas::open(url_, store::Dialect::postgres, clock_, {.holder = boot, .gap = milliseconds(30), .look = milliseconds(5), .on_answer = {}});
+    auto made = Quotas::open(url_, store::Dialect::postgres, clock_, {.holder = boot, .gap = milliseconds(30), .look = milliseconds(5)});
     EXPECT_TRUE(made);
     return std::move(*made);
   }
@@ -181,7 +181,7 @@ TEST_F(QuotaTest, WhatWasSpentBeforeAndByNobodyLivingCountsToo) {
         .spent_before = [&](store::Tx&, std::span<const std::string_view> names) -> Result<std::vector<Nano>> {
           ++made;
           return std::vector<Nano>(names.size(), 40);
-        }, .on_answer = {}});
+        }});
     EXPECT_TRUE(q);
     return std::move(*q);
   };
@@ -304,7 +304,7 @@ TEST_F(QuotaTest, WithoutTheDatabaseItGoesOnWithWhatItHolds) {
 
 TEST(QuotaAlone, OneFileHasOneNodeAndItsQuotasAreWhole) {
   SystemClock clock;
-  auto alone = Quotas::open("sqlite:none.db", store::Dialect::sqlite, clock, {.holder = "a", .on_answer = {}});
+  auto alone = Quotas::open("sqlite:none.db", store::Dialect::sqlite, clock, {.holder = "a"});
   ASSERT_TRUE(alone);
   EXPECT_TRUE((*alone)->alone());
   EXPECT_EQ(*(*alone)->hold("limit", a_second(5)), nullptr);

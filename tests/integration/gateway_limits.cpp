@@ -38,9 +38,9 @@ struct Node {
 
 class SharedLimits : public ::testing::Test {
  protected:
-  void SetUp() override { use(test::Postgres::instance()); }
-  void use(test::Postgres* server) {
-    if (!server) GTEST_SKIP() << test::kNoPostgres;
+  void SetUp() override { use(ballast::test::Postgres::instance()); }
+  void use(ballast::test::Postgres* server) {
+    if (!server) GTEST_SKIP() << ballast::test::kNoPostgres;
     url_ = server->fresh_url();
     auto opened = store::open_database(url_, {.readers = 1});
     ASSERT_TRUE(opened);
@@ -50,7 +50,7 @@ class SharedLimits : public ::testing::Test {
   Node node(const std::string& boot, std::vector<LimitRule> rules, Duration gap = 30ms, std::size_t max_buckets = 131'072) { return node(boot, rules, clock_, gap, max_buckets); }
   Node node(const std::string& boot, std::vector<LimitRule> rules, const Clock& clock, Duration gap = 30ms, std::size_t max_buckets = 131'072) {
     Node n;
-    auto quotas = Quotas::open(url_, store::Dialect::postgres, clock, {.holder = boot, .gap = gap, .look = 5ms, .on_answer = {}});
+    auto quotas = Quotas::open(url_, store::Dialect::postgres, clock, {.holder = boot, .gap = gap, .look = 5ms});
     EXPECT_TRUE(quotas);
     n.quotas = std::move(*quotas);
     auto limits = Limits::create(std::move(rules), clock, {.max_buckets = max_buckets, .quotas = n.quotas.get(), .longest_call = 1s});
@@ -385,13 +385,13 @@ TEST_F(SlicesInTheQueue, NobodyOvertakesThoseWhoWaitForAnAnswer) {
 }
 
 TEST_F(SlicesInTheQueue, WhenTheDatabaseIsAwayForTooLongALimitCannotBeChecked) {
-  use(test::Postgres::own());
+  use(ballast::test::Postgres::own());
   if (IsSkipped()) return;
   Node a = node("a", {requests(1'000, 1min)}, clock_);
   FairQueue queue(*a.limits);
   start(a, queue, "before", kForSlice);
   ASSERT_TRUE(until([&] { return served_.size() == 1; }));
-  test::Postgres::own()->stop(SIGQUIT);
+  ballast::test::Postgres::own()->stop(SIGQUIT);
   database_.reset();
   ASSERT_TRUE(until([&] { return a.quotas->stats().away > 2s; }));
   EXPECT_TRUE(a.limits->admit(kAlice, 0)) << "it goes on with what it has";
@@ -403,7 +403,7 @@ TEST_F(SlicesInTheQueue, WhenTheDatabaseIsAwayForTooLongALimitCannotBeChecked) {
   EXPECT_FALSE(refused.error().slice) << "nobody waits for an answer that does not come";
   const std::string& said = refused.error().error.message;
   EXPECT_TRUE(said.starts_with("the limits of key \"alice\" cannot be checked: the database has been away for 6")) << said;
-  ASSERT_TRUE(test::Postgres::own()->start());
+  ASSERT_TRUE(ballast::test::Postgres::own()->start());
   start(a, queue, "after", {.wait = 1h});
   EXPECT_TRUE(until([&] { return served_.size() == 2; }));
   running_.clear();
@@ -411,7 +411,7 @@ TEST_F(SlicesInTheQueue, WhenTheDatabaseIsAwayForTooLongALimitCannotBeChecked) {
 
 TEST(LimitsAlone, AQuotasThatIsAloneChangesNothing) {
   SimClock clock;
-  auto alone = Quotas::open("sqlite:none.db", store::Dialect::sqlite, clock, {.holder = "a", .on_answer = {}});
+  auto alone = Quotas::open("sqlite:none.db", store::Dialect::sqlite, clock, {.holder = "a"});
   ASSERT_TRUE(alone);
   auto limits = Limits::create({requests(2, 1s)}, clock, {.quotas = alone->get()});
   ASSERT_TRUE(limits);

@@ -36,7 +36,7 @@ const std::string kWindow = "all|*|1";
 struct Process {
   Process(const std::string& url, BudgetRule rule, std::string folder = {}) : boot(ids.next(clock.wall())), rules{std::move(rule)} {
     quotas = std::move(*cluster::Quotas::open(url, store::Dialect::postgres, clock, {.holder = holder_of(boot), .gap = milliseconds(30),
-        .look = milliseconds(5), .spent_before = spent_before, .on_answer = {}}));
+        .look = milliseconds(5), .spent_before = spent_before}));
     book = std::move(*BudgetBook::create(rules, clock, {.quotas = quotas.get()}));
     if (folder.empty()) return;
     database = std::move(*store::open_database(url, {.readers = 1}));
@@ -85,8 +85,8 @@ struct Process {
 class SharedBudgets : public ::testing::Test {
  protected:
   void SetUp() override {
-    test::Postgres* server = test::Postgres::instance();
-    if (!server) GTEST_SKIP() << test::kNoPostgres;
+    ballast::test::Postgres* server = ballast::test::Postgres::instance();
+    if (!server) GTEST_SKIP() << ballast::test::kNoPostgres;
     url_ = server->fresh_url();
     database_ = std::move(*store::open_database(url_, {.readers = 1}));
     ASSERT_TRUE(database_->migrate(records::migrations()));
@@ -104,7 +104,7 @@ class SharedBudgets : public ::testing::Test {
   }
   template <class F>
   auto write(F body) { return database_->write_now(std::move(body)); }
-  test::TempDir folder_;
+  ballast::test::TempDir folder_;
   std::string url_;
   std::unique_ptr<store::Database> database_;
 };

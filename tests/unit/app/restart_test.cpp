@@ -25,7 +25,7 @@ INSTANTIATE_TEST_SUITE_P(
     Settings, Restart,
     testing::Values(
         Change{"listen: 127.0.0.1:9999", "listen"}, Change{"database: 'sqlite:other.db'", "database"}, Change{"data_dir: other", "database,data_dir"},
-        Change{"threads: 3", "threads"}, Change{"cache_size: 1MB", "cache_size"}, Change{"tls: {cert: a, key: b}", "tls.cert,tls.key"},
+        Change{"share_port: true", "share_port"}, Change{"threads: 3", "threads"}, Change{"cache_size: 1MB", "cache_size"}, Change{"tls: {cert: a, key: b}", "tls.cert,tls.key"},
         Change{"tls: {ca_file: a}", "tls.ca_file"}, Change{"ledger: {sync_every: 20ms, segment: 2MB, max: 1GB}", "ledger.sync_every,ledger.segment,ledger.max"},
         Change{"log: {file: stderr}", "log.file"}, Change{"telemetry: {otlp: 'http://x', sample: 0.5}", "telemetry.otlp,telemetry.sample"},
         Change{"telemetry: {headers: {x-k: v}, gzip: true, metrics_every: 5s, temporality: delta}",

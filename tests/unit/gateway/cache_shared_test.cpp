@@ -56,10 +56,10 @@ struct Node {
   SharedCache cache;
 };
 
-class CacheShared : public test::OnBothDatabases {
+class CacheShared : public ballast::test::OnBothDatabases {
  protected:
   void SetUp() override {
-    test::OnBothDatabases::SetUp();
+    ballast::test::OnBothDatabases::SetUp();
     if (!IsSkipped()) ASSERT_TRUE(database().migrate(records::migrations()));
   }
   void run(const char* sql) {

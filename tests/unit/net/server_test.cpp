@@ -1,5 +1,7 @@
 #include "net/server.hpp"
 
+#include <set>
+
 #include "world.hpp"
 
 namespace ballast::net::test {
@@ -25,6 +27,27 @@ TEST(Server, AnswersManyRequestsOnOneConnection) {
     EXPECT_TRUE(r.ends_with(body));
   }
   EXPECT_EQ(50u, world.server->stats().requests);
+}
+
+TEST(Server, APortIsSharedOnlyByThoseWhoSaySo) {
+  const auto named = [](std::string name) {
+    return [name](Exchange& ex) -> Task<void> { (void)co_await ex.respond(200, Headers{}, name); };
+  };
+  World one(named("one"), {.share_port = true});
+  EXPECT_THROW(World(named("stranger"), {.port = one.port()}), std::runtime_error);
+  std::set<char> met;
+  {
+    World two(named("two"), {.port = one.port(), .share_port = true});
+    for (int i = 0; i < 200 && met.size() < 2; ++i) {
+      Raw c(one.port());
+      c.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n");
+      met.insert(c.response().back());
+    }
+    EXPECT_EQ(met.size(), 2u);
+  }
+  Raw c(one.port());
+  c.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n");
+  EXPECT_TRUE(c.response().ends_with("one")) << "who is gone gets none";
 }
 
 TEST(Server, PipelinedRequestsAreAnsweredInOrder) {

@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "../../support/databases.hpp"
+#include "store/schema_steps.hpp"
 
 namespace ballast::store {
 namespace {
@@ -321,7 +322,7 @@ TEST_P(DatabaseTest, MigrationsApplyOnceInOrderAndSurviveARestart) {
 
 TEST_P(DatabaseTest, ANewerOrAlteredSchemaIsRefusedClearly) {
   const Migration known[] = {{"later", 1, "a", "CREATE TABLE a (id {int} NOT NULL PRIMARY KEY) {table};\n"},
-                             {"later", 2, "b", "CREATE TABLE b (id {int} NOT NULL PRIMARY KEY) {table};\n"}};
+                             {.module = "later", .version = 2, .name = "b", .sql = "DROP TABLE a;\n", .oldest_beside = 2}};
   ASSERT_TRUE(database().migrate(known));
   auto older = database().migrate(std::span(known, 1));
   ASSERT_FALSE(older);
@@ -331,6 +332,38 @@ TEST_P(DatabaseTest, ANewerOrAlteredSchemaIsRefusedClearly) {
   auto changed = database().migrate(altered);
   ASSERT_FALSE(changed);
   EXPECT_NE(changed.error().message.find("checksum"), std::string::npos) << changed.error().message;
+}
+
+// So a node of the version before starts again in the middle of a rolling upgrade.
+TEST_P(DatabaseTest, AProgramRunsBesideNewerStepsThatDoNotSayItIsTooOld) {
+  const Migration known[] = {{"later", 1, "a", "CREATE TABLE a (id {int} NOT NULL PRIMARY KEY) {table};\n"},
+                             {"later", 2, "b", "CREATE TABLE b (id {int} NOT NULL PRIMARY KEY) {table};\n"},
+                             {.module = "later", .version = 3, .name = "c", .sql = "DROP TABLE a;\n", .oldest_beside = 2},
+                             {"later", 4, "d", "CREATE TABLE d (id {int} NOT NULL PRIMARY KEY) {table};\n"}};
+  ASSERT_TRUE(database().migrate(std::span(known, 2)));
+  EXPECT_TRUE(database().migrate(std::span(known, 1))) << "the second step only adds";
+  EXPECT_EQ(newer_steps(database(), std::span(known, 1))->size(), 1u);
+  ASSERT_TRUE(database().migrate(known));
+  EXPECT_TRUE(database().migrate(std::span(known, 2)));
+  EXPECT_TRUE(newer_steps(database(), known)->empty());
+  auto older = database().migrate(std::span(known, 1));
+  ASSERT_FALSE(older) << "the third took away what the first made, and the fourth changes nothing about that";
+  EXPECT_NE(older.error().message.find("is at version 3, this program knows version 1"), std::string::npos) << older.error().message;
+
+  // What was applied before steps said it may be anything.
+  ASSERT_TRUE(database().write_now([](Tx& tx) { return tx.run("UPDATE schema_migrations SET oldest_beside = NULL WHERE module = 'later'"); }));
+  EXPECT_TRUE(database().migrate(known));
+  EXPECT_FALSE(database().migrate(std::span(known, 2)));
+}
+
+TEST_P(DatabaseTest, TheTableOfStepsOfAnOlderProgramLearnsWhatTheySay) {
+  ASSERT_TRUE(database().write_now([](Tx& tx) { return tx.run("ALTER TABLE schema_migrations DROP COLUMN oldest_beside"); }));
+  const Migration one[] = {{"later", 1, "a", "CREATE TABLE a (id {int} NOT NULL PRIMARY KEY) {table};\n"}};
+  ASSERT_TRUE(database().migrate(one));
+  ASSERT_TRUE(database().migrate(one));
+  auto said = database().read_now([](Tx& tx) { return tx.run("SELECT oldest_beside FROM schema_migrations WHERE module = 'later'"); });
+  ASSERT_TRUE(said && said->size() == 1);
+  EXPECT_FALSE((*said)[0].null(0));
 }
 
 TEST_P(DatabaseTest, AFailingMigrationLeavesNothingBehind) {
