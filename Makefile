@@ -32,7 +32,7 @@ deb:  ## build/deb/ballast_VERSION_ARCHITECTURE.deb: the service, its unit, manu
 	@tools/build.sh release ballast
 	@tools/deb.sh
 
-test:  ## every test: release suite, AddressSanitizer, end to end, official SDKs
+test:  ## every test: the unit suite under AddressSanitizer, what computes optimised too, end to end, official SDKs
 	@tools/deps.sh test
 	@tools/test.sh
 

@@ -9,7 +9,7 @@ echo "== ThreadSanitizer"
 if tools/build.sh tsan; then
   # The crash tests fork and start threads in the child, which ThreadSanitizer refuses unless told otherwise.
   TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:die_after_fork=0 \
-    python3 tests/support/postgres.py ctest --test-dir build/tsan -j2 --output-on-failure || rc=1
+    python3 tests/support/postgres.py python3 tools/run_unit.py build/tsan || rc=1
 else
   rc=1
 fi

@@ -12,27 +12,26 @@ add() { passed=$((passed + ${1:-0})); failed=$((failed + ${2:-0})); skipped=$((s
 say() { printf '\n== %s (%s)\n' "$1" "$(date -u +%H:%M:%S)"; }
 number() { grep -oE "[0-9]+ $1" <<<"$2" | tail -1 | cut -d' ' -f1; }
 
-run_ctest() {  # folder, label
-  local log="build/logs/ctest-$2.log" total bad
-  "$python" tests/support/postgres.py ctest --test-dir "$1" -j2 --output-on-failure --no-tests=error >"$log" 2>&1
-  local rc=$?
-  grep -vE '^ *[0-9]+/[0-9]+ Test +#[0-9]+:.*(Passed|Skipped)|^ +Start +[0-9]+:' "$log" | tail -400
-  total=$(grep -oE 'out of [0-9]+' "$log" | tail -1 | grep -oE '[0-9]+') bad=$(grep -oE '[0-9]+ tests failed' "$log" | tail -1 | cut -d' ' -f1)
-  local skips
-  skips=$(grep -cE '\*\*\*Skipped' "$log")
-  add $((${total:-0} - ${bad:-0} - skips)) "${bad:-0}" "$skips"
-  [ $rc -eq 0 ] || broken+=("$2")
+tally() {  # label, exit code, log: what its last line says
+  local last
+  last=$(tail -1 "$3")
+  add "$(number passed "$last")" "$(number failed "$last")" "$(number skipped "$last")"
+  add 0 "$(number 'errors?' "$last")"
+  [ "$2" -eq 0 ] || broken+=("$1")
+}
+
+run_unit() {  # label, arguments
+  local label=$1 log="build/logs/unit-$1.log"
+  shift
+  "$python" tests/support/postgres.py "$python" tools/run_unit.py "build/$label" "$@" 2>&1 | tee "$log"
+  tally "$label" "${PIPESTATUS[0]}" "$log"
 }
 
 run_pytest() {  # label, arguments
-  local label=$1 log="build/logs/pytest-$1.log" last
+  local label=$1 log="build/logs/pytest-$1.log"
   shift
   "$python" -m pytest -q -p no:cacheprovider "$@" 2>&1 | tee "$log"
-  local rc=${PIPESTATUS[0]}
-  last=$(tail -1 "$log")
-  add "$(number passed "$last")" "$(number failed "$last")" "$(number skipped "$last")"
-  add 0 "$(number 'errors?' "$last")"
-  [ "$rc" -eq 0 ] || broken+=("$label")
+  tally "$label" "${PIPESTATUS[0]}" "$log"
 }
 
 python=$(tools/venv.sh) || { echo "no Python environment for the tests" >&2; exit 1; }
@@ -44,12 +43,15 @@ for stage in $stages; do
       say "tools: their own tests"
       run_pytest tools tools -c /dev/null --rootdir tools ;;
     unit)
+      # Optimised: the floors that compute, or EXTENDED all. What stands above them is tested so end to end, and by the sanitizers' build.
       say "release build and its tests"
-      if tools/build.sh release; then run_ctest build/release release; else broken+=(build); fi ;;
+      rooms=(base net store tokens schema classify) targets=(src/all bench/all)
+      [ -z "${EXTENDED:-}" ] || rooms=() targets=()
+      if tools/build.sh release "${targets[@]}" "${rooms[@]/#/test_}"; then run_unit release "${rooms[@]/#/--room=}"; else broken+=(build); fi ;;
     asan)
       say "AddressSanitizer and UndefinedBehaviorSanitizer on the unit tests"
       export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
-      if tools/build.sh asan; then run_ctest build/asan asan; else broken+=(asan-build); fi ;;
+      if tools/build.sh asan; then run_unit asan; else broken+=(asan-build); fi ;;
     e2e)
       say "end to end: real sockets, real processes${OFFLINE:+ (OFFLINE: without the SDKs)}"
       suites=(tests/e2e)
