@@ -8,7 +8,9 @@ namespace {
 
 using std::chrono::milliseconds;
 using Wide = __int128;
-constexpr std::int64_t kQuarterNs = 250'000'000;
+// Demand is counted over eight of these: two seconds; of money a minute. Money has no lease, so what is held ahead is what calls go on with while the
+// database is away, and nobody is kept from it: it is given up as soon as another node waits for it.
+constexpr std::int64_t quarter_ns(QuotaKind kind) { return kind == QuotaKind::money ? 7'500'000'000 : 250'000'000; }
 constexpr unsigned kSteady = 16;                         // so many in half a second tell a rate; fewer are chance
 constexpr auto kSoon = milliseconds(200), kLook = milliseconds(400), kLongest = milliseconds(2'000), kRenew = milliseconds(15'000);
 constexpr std::int64_t kFullNs = 1'000'000'000;          // for so long after an answer it is believed that there is no more
@@ -35,7 +37,7 @@ void CarefulTime::look(MonoTime mono, WallTime wall) {
 }
 
 Holding::Quarter& Holding::quarter(const CarefulTime& t) {
-  const std::int64_t number = t.earliest() / kQuarterNs;
+  const std::int64_t number = t.earliest() / quarter_ns(terms_.kind);
   Quarter& q = quarters_[static_cast<std::size_t>(number) % quarters_.size()];
   if (q.number != number) q = {.number = number, .peak = used_};
   return q;
@@ -114,7 +116,7 @@ void Holding::charge(Nano n) {
 }
 
 Nano Holding::wanted(const CarefulTime& t) const {
-  const std::int64_t now = t.earliest() / kQuarterNs;
+  const std::int64_t now = t.earliest() / quarter_ns(terms_.kind);
   Wide offered = 0, lately = 0, peaks = 0, quarters = 0, refused = 0;
   unsigned calls = 0;
   for (const Quarter& q : quarters_) {
@@ -136,7 +138,7 @@ Nano Holding::wanted(const CarefulTime& t) const {
       want = std::max<Wide>(want, more(used_, refused_));
       break;
     case QuotaKind::concurrency: want = std::max<Wide>(used_, quarters ? peaks / quarters : 0) + std::max<Wide>(refused, refused_); break;
-    case QuotaKind::money: want = used_ + std::max<Wide>(offered, refused_); break;
+    case QuotaKind::money: want = used_ + std::max<Wide>(offered * 2, refused_); break;
   }
   return whole(std::min<Wide>(want, terms_.kind == QuotaKind::money ? INT64_MAX : terms_.amount), terms_.kind == QuotaKind::money ? 1 : kUnit);
 }

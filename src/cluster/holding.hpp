@@ -82,7 +82,7 @@ class Holding {
   void doubt() { doubted_ = true; }                      // that it is so still
 
  private:
-  // What was wanted of late, by quarters of a second.
+  // What was wanted of late, by eighths of the time that is looked back to (quarter_ns).
   struct Quarter {
     std::int64_t number = -1;
     Nano offered = 0, refused = 0, peak = 0;
