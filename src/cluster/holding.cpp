@@ -10,7 +10,7 @@ using std::chrono::milliseconds;
 using Wide = __int128;
 // Demand is counted over eight of these: two seconds; of money a minute. Money has no lease, so what is held ahead is what calls go on with while the
 // database is away, and nobody is kept from it: it is given up as soon as another node waits for it.
-constexpr std::int64_t quarter_ns(QuotaKind kind) { return kind == QuotaKind::money ? 7'500'000'000 : 250'000'000; }
+constexpr std::int64_t eighth_ns(QuotaKind kind) { return kind == QuotaKind::money ? 7'500'000'000 : 250'000'000; }
 constexpr unsigned kSteady = 16;                         // so many in half a second tell a rate; fewer are chance
 constexpr auto kSoon = milliseconds(200), kLook = milliseconds(400), kLongest = milliseconds(2'000), kRenew = milliseconds(15'000);
 constexpr std::int64_t kFullNs = 1'000'000'000;          // for so long after an answer it is believed that there is no more
@@ -36,9 +36,9 @@ void CarefulTime::look(MonoTime mono, WallTime wall) {
   latest_ += most + slack(most);
 }
 
-Holding::Quarter& Holding::quarter(const CarefulTime& t) {
-  const std::int64_t number = t.earliest() / quarter_ns(terms_.kind);
-  Quarter& q = quarters_[static_cast<std::size_t>(number) % quarters_.size()];
+Holding::Eighth& Holding::eighth(const CarefulTime& t) {
+  const std::int64_t number = t.earliest() / eighth_ns(terms_.kind);
+  Eighth& q = eighths_[static_cast<std::size_t>(number) % eighths_.size()];
   if (q.number != number) q = {.number = number, .peak = used_};
   return q;
 }
@@ -70,7 +70,7 @@ bool Holding::take(Nano n, const CarefulTime& t, bool again) {
     miss(n, t, again);
     return false;
   }
-  Quarter& q = quarter(t);
+  Eighth& q = eighth(t);
   if (!again) {
     q.offered = more(q.offered, n);
     ++q.calls;
@@ -87,7 +87,7 @@ bool Holding::take(Nano n, const CarefulTime& t, bool again) {
 void Holding::miss(Nano n, const CarefulTime& t, bool again) {
   refused_ = std::max(refused_, n);
   if (again) return;
-  Quarter& q = quarter(t);
+  Eighth& q = eighth(t);
   q.offered = more(q.offered, n);
   q.refused = more(q.refused, n);
   ++q.calls;
@@ -116,19 +116,19 @@ void Holding::charge(Nano n) {
 }
 
 Nano Holding::wanted(const CarefulTime& t) const {
-  const std::int64_t now = t.earliest() / quarter_ns(terms_.kind);
-  Wide offered = 0, lately = 0, peaks = 0, quarters = 0, refused = 0;
+  const std::int64_t now = t.earliest() / eighth_ns(terms_.kind);
+  Wide offered = 0, lately = 0, peaks = 0, eighths = 0, refused = 0;
   unsigned calls = 0;
-  for (const Quarter& q : quarters_) {
+  for (const Eighth& q : eighths_) {
     const std::int64_t age = now - q.number;
-    if (q.number < 0 || age >= static_cast<std::int64_t>(quarters_.size())) continue;
+    if (q.number < 0 || age >= static_cast<std::int64_t>(eighths_.size())) continue;
     offered += q.offered;
     if (age < 2) {
       lately += q.offered;
       calls += q.calls;
     }
     peaks += q.peak;
-    ++quarters;
+    ++eighths;
     refused = std::max<Wide>(refused, q.refused);
   }
   Wide want = 0;
@@ -137,7 +137,7 @@ Nano Holding::wanted(const CarefulTime& t) const {
       want = std::max(offered / 2, calls >= kSteady ? lately * 2 : 0) * terms_.period_us / 1'000'000;
       want = std::max<Wide>(want, more(used_, refused_));
       break;
-    case QuotaKind::concurrency: want = std::max<Wide>(used_, quarters ? peaks / quarters : 0) + std::max<Wide>(refused, refused_); break;
+    case QuotaKind::concurrency: want = std::max<Wide>(used_, eighths ? peaks / eighths : 0) + std::max<Wide>(refused, refused_); break;
     case QuotaKind::money: want = used_ + std::max<Wide>(offered * 2, refused_); break;
   }
   return whole(std::min<Wide>(want, terms_.kind == QuotaKind::money ? INT64_MAX : terms_.amount), terms_.kind == QuotaKind::money ? 1 : kUnit);

@@ -82,13 +82,13 @@ class Holding {
   void doubt() { doubted_ = true; }                      // that it is so still
 
  private:
-  // What was wanted of late, by eighths of the time that is looked back to (quarter_ns).
-  struct Quarter {
+  // What was wanted of late, by eighths of the time that is looked back to (eighth_ns).
+  struct Eighth {
     std::int64_t number = -1;
     Nano offered = 0, refused = 0, peak = 0;
     unsigned calls = 0;
   };
-  Quarter& quarter(const CarefulTime& t);
+  Eighth& eighth(const CarefulTime& t);
   void refill(const CarefulTime& t);
   Nano wanted(const CarefulTime& t) const;
   Nano room() const { return std::min(share_, terms_.amount) - used_; }                  // rate: for level
@@ -105,7 +105,7 @@ class Holding {
   bool doubted_ = false;
   __int128 part_ = 0;                                    // of a nano-unit of level, times the period
   unsigned nodes_ = 1;
-  std::array<Quarter, 8> quarters_{};
+  std::array<Eighth, 8> eighths_{};
 };
 
 }  // namespace ballast::cluster
