@@ -19,6 +19,7 @@ import time
 
 SHARE = 40                      # tests a process
 SLOWEST = 10
+GIST = 12                       # lines
 BEGUN = re.compile(rb"^\[ RUN      \] (\S+)", re.M)
 ENDED = re.compile(rb"^\[ +(OK|FAILED|SKIPPED) +\] ([^\s,]+)[^\n]*?\((\d+) ms\)", re.M)
 
@@ -92,6 +93,13 @@ def run(program: pathlib.Path, tests: list[str], limit: float) -> Outcome:
     return outcome
 
 
+def gist(said: str) -> list[str]:
+    """Of what a failed test said, what tells most: from where the first expectation failed or a sanitizer spoke; else its last lines."""
+    lines = [line[:300] for line in said.splitlines() if line.strip() and not line.startswith("{")]
+    at = next((i for i, line in enumerate(lines) if re.search(r": Failure$|ERROR: |runtime error: |C\+\+ exception|terminate called|Assertion", line)), max(0, len(lines) - GIST))
+    return lines[at:at + GIST]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=pathlib.Path)
@@ -121,6 +129,8 @@ def main() -> int:
     print("slowest: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in sorted(whole.passed.items(), key=lambda t: -t[1])[:SLOWEST]))
     if whole.skipped:
         print("skipped: " + ", ".join(sorted(whole.skipped)))
+    for name, said in sorted(whole.failed.items()):
+        print("\n    ".join([f"FAILED {name}", *gist(said)]))
     print(f"{len(whole.passed)} passed, {len(whole.failed)} failed, {len(whole.skipped)} skipped")
     return 1 if whole.failed else 0
 

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 stages=${ONLY:-tools unit asan e2e}
 mkdir -p build/logs
 passed=0 failed=0 skipped=0
-broken=()
+broken=() told=
 
 add() { passed=$((passed + ${1:-0})); failed=$((failed + ${2:-0})); skipped=$((skipped + ${3:-0})); }
 say() { printf '\n== %s (%s)\n' "$1" "$(date -u +%H:%M:%S)"; }
@@ -18,6 +18,7 @@ tally() {  # label, exit code, log: what its last line says
   add "$(number passed "$last")" "$(number failed "$last")" "$(number skipped "$last")"
   add 0 "$(number 'errors?' "$last")"
   [ "$2" -eq 0 ] || broken+=("$1")
+  told+="$(awk '/^(FAILED|ERROR) / { on = 1; print; next } on && /^    / { print; next } { on = 0 }' "$3")"$'\n'
 }
 
 run_unit() {  # label, arguments
@@ -68,6 +69,7 @@ for stage in $stages; do
 done
 
 echo
+grep . <<<"$told"                            # what failed, once more, where it is seen
 [ ${#broken[@]} -eq 0 ] || echo "failed in: ${broken[*]} (logs in build/logs)"
 [ ${#broken[@]} -eq 0 ] || [ "$failed" -gt 0 ] || failed=${#broken[@]}
 echo "$passed passed, $failed failed, $skipped skipped"

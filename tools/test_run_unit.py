@@ -47,6 +47,7 @@ def test_one_that_fails_says_why(tmp_path):
     done = run(tmp_path, "Fine|Wrong|Slow")
     assert done.returncode == 1 and last(done) == "2 passed, 1 failed, 0 skipped"
     assert "---- Suite.Wrong" in done.stdout and "words of Suite.Wrong" in done.stdout and "words of Suite.Fine" not in done.stdout
+    assert "FAILED Suite.Wrong\n    [ RUN      ] Suite.Wrong\n    words of Suite.Wrong\n" in done.stdout     # and once more at the end, in short
 
 
 def test_one_that_dies_or_stands_still_takes_no_other_with_it(tmp_path):

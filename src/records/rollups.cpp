@@ -33,19 +33,30 @@ void Sketch::add(std::uint64_t value, std::uint64_t times) {
   count_ += times;
 }
 
+// In two walks side by side: what both have is added up, then the others are moved in from behind.
 void Sketch::add(const Sketch& other) {
   count_ += other.count_;
-  if (buckets_.empty()) {
-    buckets_ = other.buckets_;
-    return;
-  }
-  auto at = buckets_.begin();
+  std::size_t at = 0, fresh = 0;
   for (const auto& [bucket, n] : other.buckets_) {
-    at = std::lower_bound(at, buckets_.end(), bucket, [](const auto& b, std::uint16_t wanted) { return b.first < wanted; });
-    if (at != buckets_.end() && at->first == bucket) at->second += n;
-    else at = buckets_.insert(at, {bucket, n});
+    while (at < buckets_.size() && buckets_[at].first < bucket) ++at;
+    if (at < buckets_.size() && buckets_[at].first == bucket) buckets_[at].second += n;
+    else ++fresh;
+  }
+  std::size_t mine = buckets_.size(), theirs = other.buckets_.size();
+  buckets_.resize(mine + fresh);
+  for (std::size_t to = buckets_.size(); to > mine;) {
+    const auto& next = other.buckets_[theirs - 1];
+    if (mine > 0 && buckets_[mine - 1].first >= next.first) {
+      if (buckets_[mine - 1].first == next.first) --theirs;
+      buckets_[--to] = buckets_[--mine];
+    } else {
+      buckets_[--to] = next;
+      --theirs;
+    }
   }
 }
+
+void Sketch::reserve(std::size_t buckets) { buckets_.reserve(std::min(buckets, Histogram::bucket_count)); }
 
 bool Sketch::add_bucket(std::uint64_t bucket, std::uint64_t times) {
   if (bucket >= Histogram::bucket_count || (!buckets_.empty() && bucket <= buckets_.back().first)) return false;

@@ -33,6 +33,7 @@ class Sketch {
   void add(std::uint64_t value, std::uint64_t times = 1);
   void add(const Sketch& other);
   void subtract(const Sketch& other);          // what was added before
+  void reserve(std::size_t buckets);
   // Behind the last one; false: it is not, or there is no such bucket.
   bool add_bucket(std::uint64_t bucket, std::uint64_t times);
   std::uint64_t count() const { return count_; }

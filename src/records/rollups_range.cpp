@@ -1,6 +1,6 @@
 // Asking: which rows and which blocks make up a range, and what they add up to. Two passes where there are groups: who is large, then the sums.
-// Of every user the first pass reads how many calls each made, of rows as coarse as there are, the second the shards of the largest; the others are
-// what these leave of the whole.
+// The first reads rows as coarse as there are, of every user only how many calls each made; where the others are many they are what the largest leave
+// of the whole, and of users only the shards of the largest are read.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -99,22 +99,28 @@ class Reading {
         if (auto scanned = scan(tx, run); !scanned) return scanned;
     return {};
   }
-  Result<void> visit(store::Tx& tx, const Visit& visit) { return visit_part(tx, {.form = form_, .section = section_, .mask = {}, .at_once = every_user() ? 4u : 64u}, visit); }
+  Result<void> visit(store::Tx& tx, const Visit& visit) { return visit_part(tx, all_of_it(), runs_, visit); }
+  // The same of rows as coarse as there are, for who asks for no bucket.
+  Result<void> visit_coarse(store::Tx& tx, const Visit& visit) {
+    if (auto known = learn_days(tx); !known) return known;
+    return visit_part(tx, all_of_it(), coarse_runs(), visit);
+  }
 
   Rank rank() const { return query_.rank; }
   // By user, of all calls.
   bool every_user() const { return form_ == Form::users && !user_; }
-  // The same of these users, and maybe of others.
-  Result<void> visit_users(store::Tx& tx, const std::vector<std::string>& users, const Visit& visit) {
-    const std::size_t shards = std::min(users.size(), kMostShards);
-    return visit_part(tx, {.form = Form::users, .section = kTotal, .mask = shard_mask(users), .at_once = std::max<std::size_t>(4, 64 / (1 + shards / 16))}, visit);
+  // Of all calls, by one dimension: what they add up to stands in the same rows.
+  bool of_all() const { return query_.by && query_.where.empty() && (form_ == Form::sums || form_ == Form::users); }
+  // The same of these values, and maybe of others.
+  Result<void> visit_named(store::Tx& tx, const std::vector<std::string>& names, const Visit& visit) {
+    if (!every_user()) return this->visit(tx, visit);
+    const std::size_t shards = std::min(names.size(), kMostShards);
+    return visit_part(tx, {.form = Form::users, .section = kTotal, .mask = shard_mask(names), .at_once = std::max<std::size_t>(4, 64 / (1 + shards / 16))}, runs_, visit);
   }
   // And the whole; names are of no meaning.
-  Result<void> visit_whole(store::Tx& tx, const Visit& visit) { return visit_part(tx, {}, visit); }
+  Result<void> visit_whole(store::Tx& tx, const Visit& visit) { return visit_part(tx, {}, runs_, visit); }
   Result<void> count_users(store::Tx& tx, UserCalls& calls) {
-    auto oldest = tx.run("SELECT MIN(start_s) FROM rollups WHERE level = 2");
-    if (!oldest) return std::unexpected(oldest.error());
-    days_from_ = (*oldest)[0].maybe_integer(0).value_or(INT64_MAX);
+    if (auto known = learn_days(tx); !known) return known;
     for (const auto& [bucket, cells] : scanned())
       for (const auto& [key, figures] : cells.all()) calls.add(cells.text(key, Dimension::user), figures.calls);
     for (const Run& run : coarse_runs()) {
@@ -128,6 +134,15 @@ class Reading {
  private:
   static std::int64_t ceil_ms(WallTime t) { return std::chrono::ceil<std::chrono::milliseconds>(t).time_since_epoch().count(); }
   std::size_t bucket_of(std::int64_t ms) const { return step_ms_ == 0 ? 0 : static_cast<std::size_t>((ms - first_ms_) / step_ms_); }
+
+  Part all_of_it() const { return {.form = form_, .section = section_, .mask = {}, .at_once = every_user() ? 4u : 64u}; }
+
+  Result<void> learn_days(store::Tx& tx) {
+    auto oldest = tx.run("SELECT MIN(start_s) FROM rollups WHERE level = 2");
+    if (!oldest) return std::unexpected(oldest.error());
+    days_from_ = (*oldest)[0].maybe_integer(0).value_or(INT64_MAX);
+    return {};
+  }
 
   // Rows that do not tell: noted ones with those above them, and ones whose cells were too many.
   Result<void> learn(store::Tx& tx) {
@@ -256,10 +271,10 @@ class Reading {
     return {};
   }
 
-  Result<void> visit_part(store::Tx& tx, const Part& part, const Visit& visit) {
+  Result<void> visit_part(store::Tx& tx, const Part& part, std::span<const Run> runs, const Visit& visit) {
     for (const auto& [bucket, cells] : scanned())
       if (auto told = visit_cells(buckets() == 1 ? 0 : bucket, cells, visit); !told) return told;
-    for (const Run& run : runs_) {
+    for (const Run& run : runs) {
       if (!run.level) continue;
       const std::int64_t page = seconds_of(*run.level) * static_cast<std::int64_t>(part.at_once);
       for (std::int64_t at = run.from / 1'000; at < run.to / 1'000; at += page)
@@ -365,12 +380,12 @@ class Reading {
   std::int64_t days_from_ = 0;             // the oldest day there is, for who counts: hours may be kept longer
 };
 
-// The names of the largest groups, in order; `more`: there are others.
-Result<std::vector<std::string>> largest(store::Tx& tx, Reading& reading, std::size_t limit, bool& more) {
+// The names of the largest groups, in order, and how many others there are.
+Result<std::vector<std::string>> largest(store::Tx& tx, Reading& reading, std::size_t limit, std::size_t& others) {
   if (reading.every_user()) {
     UserCalls calls;
     if (auto counted = reading.count_users(tx, calls); !counted) return std::unexpected(counted.error());
-    more = calls.size() > limit;
+    others = calls.size() - std::min(limit, calls.size());
     return calls.largest(limit);
   }
   std::unordered_map<std::string, std::uint64_t, StringHash, std::equal_to<>> weights;
@@ -380,14 +395,14 @@ Result<std::vector<std::string>> largest(store::Tx& tx, Reading& reading, std::s
     if (const std::uint64_t more_of_it = amount.weight(reading.rank()); __builtin_add_overflow(at->second, more_of_it, &at->second)) at->second = UINT64_MAX;
     return true;
   };
-  if (auto told = reading.visit(tx, weigh); !told) return std::unexpected(told.error());
+  if (auto told = reading.visit_coarse(tx, weigh); !told) return std::unexpected(told.error());
   if (weights.size() > kMostNames) return std::unexpected(too_much("by"));
   std::vector<std::pair<std::uint64_t, std::string_view>> all;
   for (const auto& [name, n] : weights) all.emplace_back(n, name);
   std::ranges::sort(all, [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
-  more = all.size() > limit;
+  others = all.size() - std::min(limit, all.size());
   std::vector<std::string> out;
-  for (std::size_t i = 0; i < std::min(limit, all.size()); ++i) out.emplace_back(all[i].second);
+  for (std::size_t i = 0; i < all.size() - others; ++i) out.emplace_back(all[i].second);
   return out;
 }
 
@@ -402,15 +417,15 @@ Result<void> add_groups(store::Tx& tx, Reading& reading, std::span<const std::st
   });
 }
 
-// The same of users, whose others are not read: the last group, if it is not named, is the whole without the named.
-Result<void> add_users_named(store::Tx& tx, Reading& reading, const std::vector<std::string>& names, std::vector<SeriesGroup>& groups) {
+// The same where the others are not added up: the last group, if it is not named, is the whole without the named.
+Result<void> add_named(store::Tx& tx, Reading& reading, const std::vector<std::string>& names, std::vector<SeriesGroup>& groups) {
   std::unordered_map<std::string_view, std::size_t, StringHash, std::equal_to<>> numbers;
   for (std::size_t i = 0; i < names.size(); ++i) numbers.emplace(names[i], i);
   const Visit named = [&](std::size_t bucket, std::string_view name, const Amount& amount) {
     const auto at = numbers.find(name);
     return at == numbers.end() || amount.add_to(groups[at->second].buckets[bucket]);
   };
-  if (auto told = reading.visit_users(tx, names, named); !told || groups.size() == names.size()) return told;
+  if (auto told = reading.visit_named(tx, names, named); !told || groups.size() == names.size()) return told;
   std::vector<Figures>& others = groups.back().buckets;
   if (auto told = reading.visit_whole(tx, [&](std::size_t bucket, std::string_view, const Amount& amount) { return amount.add_to(others[bucket]); }); !told) return told;
   for (std::size_t i = 0; i < names.size(); ++i)
@@ -457,18 +472,18 @@ Result<Series> range(store::Tx& tx, const SeriesQuery& query) {
   Series out{.from = query.from, .to = query.to, .step = query.step};
   for (std::size_t i = 0; i < reading.buckets(); ++i) out.starts.push_back(reading.start(i));
   std::vector<std::string> names = {""};
-  bool more = false;
+  std::size_t others = 0;
   if (query.by && !query.names.empty()) {
     names = query.names;
   } else if (query.by) {
-    auto found = largest(tx, reading, query.groups, more);
+    auto found = largest(tx, reading, query.groups, others);
     if (!found) return std::unexpected(found.error());
     names = std::move(*found);
   }
   for (const std::string& name : names) out.groups.push_back({.name = name, .buckets = std::vector<Figures>(out.starts.size())});
-  if (more) out.groups.push_back({.name = "other", .rest = true, .buckets = std::vector<Figures>(out.starts.size())});
-  const bool apart = reading.every_user() && (more || !query.names.empty());   // only theirs is read; the others are what is left of the whole
-  if (auto added = apart ? add_users_named(tx, reading, names, out.groups) : add_groups(tx, reading, names, out.groups); !added) return std::unexpected(added.error());
+  if (others) out.groups.push_back({.name = "other", .rest = true, .buckets = std::vector<Figures>(out.starts.size())});
+  const bool few = reading.every_user() ? others || !query.names.empty() : others > names.size();   // the others are dearer to add up than the whole
+  if (auto added = few && reading.of_all() ? add_named(tx, reading, names, out.groups) : add_groups(tx, reading, names, out.groups); !added) return std::unexpected(added.error());
   for (SeriesGroup& group : out.groups) {
     for (const Figures& f : group.buckets) group.total += f;
     out.total += group.total;

@@ -77,6 +77,7 @@ void put(Writer& w, const Figures& f) {
 
 bool read(ByteReader& r, Sketch& sketch) {
   const std::uint64_t buckets = r.varint();
+  if (r.good()) sketch.reserve(buckets);
   std::uint64_t bucket = 0;
   for (std::uint64_t i = 0; i < buckets && r.good(); ++i) {
     const std::uint64_t step = r.varint(), n = r.varint();

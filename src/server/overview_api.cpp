@@ -1,8 +1,10 @@
 // /api/overview: how all of it is, in one answer. /api/money: what it costs, by what, and where the budgets come to.
 #include <algorithm>
+#include <map>
 #include <span>
 
 #include "base/config_node.hpp"
+#include "base/text.hpp"
 #include "gateway/road_metrics.hpp"
 #include "server/approval_json.hpp"
 #include "server/budget_history.hpp"
@@ -179,12 +181,18 @@ Task<void> overview(net::Exchange& exchange, const Parts& parts, const gateway::
 
 // ---- money ----
 
-constexpr std::pair<std::string_view, Dimension> kBy[] = {{"model", Dimension::model}, {"key", Dimension::key},   {"user", Dimension::user},
-                                                          {"feature", Dimension::feature}, {"team", Dimension::team}, {"route", Dimension::route}};
+// What it is told by. A flow is no dimension: the calls of its stages have its name for a feature, unless its job was given another.
+struct By {
+  std::string_view name;
+  Dimension dimension;
+  bool flows = false;
+};
+constexpr By kBy[] = {{"model", Dimension::model}, {"key", Dimension::key}, {"user", Dimension::user}, {"feature", Dimension::feature},
+                      {"team", Dimension::team}, {"route", Dimension::route}, {.name = "flow", .dimension = Dimension::feature, .flows = true}};
 
 struct Bill {
   records::Series days, before;
-  std::vector<records::Series> by;
+  std::map<Dimension, records::Series> by;
   std::vector<std::vector<std::int64_t>> history;        // of the budgets that are forecast, by hour
 };
 
@@ -202,17 +210,22 @@ json::array forecasts_json(const std::vector<gateway::BudgetStatus>& budgets, co
   return out;
 }
 
-json::object money_json(const Bill& bill, const Parts& parts, const std::vector<gateway::BudgetStatus>& budgets, WallTime now) {
-  json::array days, flows;
+json::array flows_json(const records::Series& features, const Parts& parts) {
+  json::array out;
+  for (const auto& g : features.groups)
+    if (parts.work && !g.rest && parts.work->flows().current(g.name)) out.push_back(named_stat_json(g.name, g.total));
+  return out;
+}
+
+json::object money_json(const Bill& bill, const std::vector<By>& asked, const Parts& parts, const std::vector<gateway::BudgetStatus>& budgets, WallTime now) {
+  json::array days;
   for (const auto& g : bill.days.groups)
     for (std::size_t i = 0; i < g.buckets.size(); ++i) days.push_back(json::object{{"day", to_rfc3339(bill.days.starts[i]).substr(0, 10)}, {"total", stat_json(g.buckets[i])}});
   json::object by;
-  for (std::size_t i = 0; i < bill.by.size(); ++i) by[kBy[i].first] = named_json(bill.by[i]);
-  // The calls of a flow's stages have its name for a feature, unless its job was given another.
-  for (std::size_t i = 0; parts.work && i < bill.by.size(); ++i)
-    for (const auto& g : bill.by[i].groups)
-      if (kBy[i].second == Dimension::feature && !g.rest && parts.work->flows().current(g.name)) flows.push_back(named_stat_json(g.name, g.total));
-  by["flow"] = std::move(flows);
+  for (const By& each : asked) {
+    const records::Series& series = bill.by.at(each.dimension);
+    by[each.name] = each.flows ? flows_json(series, parts) : named_json(series);
+  }
   return {{"from", to_rfc3339(bill.days.from)},
           {"to", to_rfc3339(bill.days.to)},
           {"total", stat_json(bill.days.total)},
@@ -225,8 +238,23 @@ json::object money_json(const Bill& bill, const Parts& parts, const std::vector<
 
 double share_of(const gateway::BudgetStatus& b) { return b.limit.nano > 0 ? static_cast<double>(b.spent.nano) / static_cast<double>(b.limit.nano) : 0; }
 
+// Nothing: by all there is. Of a hundred thousand users the sums take longer than all else together.
+Result<std::vector<By>> asked_by(const net::RequestHead& request) {
+  const std::string asked = query(request, "by");
+  if (asked.empty()) return std::vector<By>(std::begin(kBy), std::end(kBy));
+  std::vector<By> out;
+  for (const auto name : split(asked, ',')) {
+    const auto* found = std::ranges::find(kBy, trim(name), &By::name);
+    if (found == std::end(kBy)) return fail(ErrorCode::caller_invalid_request, "must be some of model, key, user, feature, team, route and flow, or absent", "by");
+    out.push_back(*found);
+  }
+  return out;
+}
+
 Task<void> money(net::Exchange& exchange, const Parts& parts) {
   const WallTime now = parts.clock.wall();
+  const auto asked = asked_by(exchange.request());
+  if (!asked) co_return co_await reply_problem(exchange, asked.error());
   const auto span = span_of(exchange.request(), now, hours(24 * 30));
   if (!span) co_return co_await reply_problem(exchange, span.error());
   auto budgets = co_await budgets_now(exchange, parts);
@@ -237,16 +265,17 @@ Task<void> money(net::Exchange& exchange, const Parts& parts) {
     auto earlier = series_of(tx, before(*span), now, {});
     if (!earlier) return fail(std::move(earlier.error()));
     Bill out{.days = std::move(*days), .before = std::move(*earlier), .by = {}, .history = {}};
-    for (const auto& [name, dimension] : kBy) {
-      auto by = series_of(tx, *span, now, {}, dimension, kNamed, records::Rank::spend);
+    for (const By& each : *asked) {
+      if (out.by.contains(each.dimension)) continue;
+      auto by = series_of(tx, *span, now, {}, each.dimension, kNamed, records::Rank::spend);
       if (!by) return fail(std::move(by.error()));
-      out.by.push_back(std::move(*by));
+      out.by.emplace(each.dimension, std::move(*by));
     }
     out.history = budget_histories(tx, std::span(budgets).first(std::min(kForecast, budgets.size())), now);
     return out;
   }, kHeavy);
   if (!bill) co_return co_await reply_problem(exchange, bill.error());
-  co_await reply_json(exchange, 200, money_json(*bill, parts, budgets, now));
+  co_await reply_json(exchange, 200, money_json(*bill, *asked, parts, budgets, now));
 }
 
 }  // namespace

@@ -118,21 +118,24 @@ def test_a_page_that_is_never_read_holds_up_nobody(upstream, gateway):
     page = Page(g.port, READ_KEY)
     ask = f"GET /api/live HTTP/1.1\r\nhost: a\r\ncookie: {page.cookie}\r\n\r\n".encode()
     held = []
+
+    def answered(s: socket.socket) -> bytes:                            # is not read to its end
+        s.sendall(ask)
+        return s.recv(12)
     for _ in range(70):
         s = socket.create_connection(("127.0.0.1", g.port), 10)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        s.sendall(ask)
         held.append(s)
+    assert sorted(map(answered, held)) == [b"HTTP/1.1 200"] * 64 + [b"HTTP/1.1 503"] * 6
 
-    def answered() -> bytes:                                        # of one more, which is not read to its end
+    def one_more() -> bytes:
         with socket.create_connection(("127.0.0.1", g.port), 10) as s:
-            s.sendall(ask)
-            return s.recv(12)
-    wait_until(lambda: answered() == b"HTTP/1.1 503", 20)
+            return answered(s)
+    assert one_more() == b"HTTP/1.1 503"
     assert all(g.app.chat("chat").succeeded() for _ in range(20))
     for s in held:
         s.close()
-    wait_until(lambda: answered() == b"HTTP/1.1 200", 20)
+    wait_until(lambda: one_more() == b"HTTP/1.1 200", 20)
 
 
 def test_the_largest_chart_does_not_hold_up_the_calls(upstream, gateway):

@@ -84,6 +84,24 @@ TEST(SeriesApi, TheEdgesOfTimeAreEmpty) {
   EXPECT_EQ(money.body().as_object().at("before").as_object().at("calls").to_number<int>(), 0);
 }
 
+TEST(Money, IsToldByWhatWasAskedFor) {
+  House house;
+  house.calls("key_a", 1, 3);
+  const auto by = [&](const std::string& asked) {
+    const auto answer = house.ask("GET", "/api/money?from=2026-11-01" + asked, kReader);
+    EXPECT_EQ(answer.status, 200) << answer.text;
+    std::map<std::string, std::size_t> rows;
+    const json::value body = answer.body();
+    for (const auto& each : body.as_object().at("by").as_object()) rows[each.key()] = each.value().as_array().size();
+    return rows;
+  };
+  using Rows = std::map<std::string, std::size_t>;
+  EXPECT_EQ(by("&by=key"), (Rows{{"key", 1}}));
+  EXPECT_EQ(by("&by=model,%20flow"), (Rows{{"model", 1}, {"flow", 0}}));
+  EXPECT_EQ(by("").size(), 7u);
+  for (const char* bad : {"planet", "model,", "model,planet"}) expect_problem(house.ask("GET", "/api/money?by=" + std::string(bad), kReader), 400, "by", bad);
+}
+
 TEST(CallRows, AreShortFilteredAndPaged) {
   House house;
   house.calls("config:watcher", 1, 5);

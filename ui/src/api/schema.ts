@@ -372,15 +372,15 @@ export interface components {
             total: components["schemas"]["Stat"];
             before: components["schemas"]["Stat"];
             days: components["schemas"]["MoneyDay"][];
-            /** @description The largest of each. */
+            /** @description The largest of each that was asked for. */
             by: {
-                model: components["schemas"]["NamedStat"][];
-                key: components["schemas"]["NamedStat"][];
-                user: components["schemas"]["NamedStat"][];
-                feature: components["schemas"]["NamedStat"][];
-                team: components["schemas"]["NamedStat"][];
-                route: components["schemas"]["NamedStat"][];
-                flow: components["schemas"]["NamedStat"][];
+                model?: components["schemas"]["NamedStat"][];
+                key?: components["schemas"]["NamedStat"][];
+                user?: components["schemas"]["NamedStat"][];
+                feature?: components["schemas"]["NamedStat"][];
+                team?: components["schemas"]["NamedStat"][];
+                route?: components["schemas"]["NamedStat"][];
+                flow?: components["schemas"]["NamedStat"][];
             };
             saved: {
                 cache_usd: string;
