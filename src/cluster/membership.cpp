@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -197,8 +198,10 @@ void Membership::run(const std::stop_token& stop) {
   name_this_thread("cluster");
   while (!stop.stop_requested() && !lost_) {
     const MonoTime began = clock_.mono();
+    MonoTime next = began + options_.every;
     if (auto looked = look(); !looked) log::warn("cluster_unseen", {{"node", name_}, {"why", looked.error().message}});
-    const Duration left = options_.every - (clock_.mono() - began);
+    else next = std::min(next, sight_.next_death().value_or(next));      // seen when it is due, not with the beat after: what the dead left waits for it
+    const Duration left = next - clock_.mono();
     std::unique_lock lock(mutex_);
     if (left > Duration::zero()) wake_.wait_for(lock, stop, left, [this] { return hurry_; });
     hurry_ = false;

@@ -1,5 +1,7 @@
 #include "cluster/sight.hpp"
 
+#include <algorithm>
+
 namespace ballast::cluster {
 
 void Sight::look(std::span<const Member> members, MonoTime now) {
@@ -28,6 +30,13 @@ std::vector<Member> Sight::dead() const {
   std::vector<Member> out;
   for (const auto& [slot, seen] : seen_)
     if (seen.member.state != MemberState::gone && seen.silent >= patience_) out.push_back(seen.member);
+  return out;
+}
+
+std::optional<MonoTime> Sight::next_death() const {
+  std::optional<MonoTime> out;
+  for (const auto& [slot, seen] : seen_)
+    if (seen.member.state != MemberState::gone && seen.silent < patience_) out = std::min(out.value_or(MonoTime::max()), *looked_ + (patience_ - seen.silent));
   return out;
 }
 

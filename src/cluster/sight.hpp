@@ -28,6 +28,8 @@ class Sight {
   // Those not gone that have been silent for `patience`, as they were last seen, by slot.
   std::vector<Member> dead() const;
   bool lives(const Member& m) const;                     // not gone, not dead
+  // When the next of them would be dead, if nobody counts on; nothing: all that are not gone are dead, or there is nobody.
+  std::optional<MonoTime> next_death() const;
 
  private:
   struct Seen {

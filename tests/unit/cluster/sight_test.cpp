@@ -46,6 +46,19 @@ TEST_F(SightTest, WhoDoesNotCountOnIsDeadAfterThePatienceAndNotBefore) {
   EXPECT_FALSE(sight_.lives(members_[1]));
 }
 
+TEST_F(SightTest, TellsWhenTheNextOfThemWouldBeDead) {
+  EXPECT_EQ(sight_.next_death(), std::nullopt);
+  add(0), add(1), add(2).state = MemberState::gone;
+  sight_.look(members_, now_);
+  EXPECT_EQ(sight_.next_death(), now_ + kPatience);
+  after(milliseconds(700), {0});
+  EXPECT_EQ(sight_.next_death(), now_ + milliseconds(1'300));
+  after(milliseconds(1'000), {0});
+  after(milliseconds(300), {0});
+  EXPECT_EQ(dead(), std::vector<unsigned>{1}) << "at the moment that was told";
+  EXPECT_EQ(sight_.next_death(), now_ + kPatience) << "of the living";
+}
+
 TEST_F(SightTest, ABeatOrAnotherBootBeginsAnew) {
   add(0), add(1);
   sight_.look(members_, now_);
