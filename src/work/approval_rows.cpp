@@ -7,6 +7,7 @@
 #include "base/text.hpp"
 #include "records/audit.hpp"
 #include "work/canonical.hpp"
+#include "work/lives_sql.hpp"
 
 namespace ballast::work {
 
@@ -232,7 +233,7 @@ Result<Approval> decide_approval(store::Tx& tx, const Decision& decision, WallTi
   const std::string value = a->value ? to_json(*a->value) : std::string();
   const auto rows = tx.run(
       "UPDATE approvals SET state = $3, decided_us = $4, decided_by = $5, note = $6, value = $7, value_digest = $8 "
-      "WHERE job = $1 AND n = $2 AND state = 0 AND expires_us > $4 AND digest = $9 AND EXISTS (SELECT 1 FROM jobs WHERE jobs.id = approvals.job AND jobs.live = 1)",
+      "WHERE job = $1 AND n = $2 AND state = 0 AND expires_us > $4 AND digest = $9 AND EXISTS (SELECT 1 FROM jobs WHERE jobs.id = approvals.job AND jobs." BALLAST_JOB_LIVES ")",
       {a->id.job.value, a->id.n, static_cast<int>(a->state), unix_us(now), a->by, a->note, a->value ? store::Value(value) : store::Value(nullptr),
        bytes_of(a->value_digest), bytes_of(decision.seen)});
   if (!rows) return std::unexpected(rows.error());
@@ -307,7 +308,7 @@ Result<std::vector<Approval>> escalate_due(store::Tx& tx, WallTime now, std::siz
 Result<std::size_t> withdraw_orphans(store::Tx& tx, WallTime now, std::size_t limit) {
   const auto ended = end_pending(tx,
                                  "UPDATE approvals SET state = 5, decided_us = $1, taken_us = $1, decided_by = 'system' WHERE state = 0 AND (job, n) IN "
-                                 "(SELECT a.job, a.n FROM approvals a WHERE a.state = 0 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = a.job AND jobs.live = 1) LIMIT $2) "
+                                 "(SELECT a.job, a.n FROM approvals a WHERE a.state = 0 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = a.job AND jobs." BALLAST_JOB_LIVES ") LIMIT $2) "
                                  "RETURNING " APPROVAL_COLUMNS,
                                  {unix_us(now), limit}, audit::approval_withdrawn, {{"why", "the run has ended"}}, now);
   if (!ended) return std::unexpected(ended.error());

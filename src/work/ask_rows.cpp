@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "work/ask_words.hpp"
+#include "work/lives_sql.hpp"
 #include "work/run_rows.hpp"
 
 namespace ballast::work {
@@ -53,7 +54,7 @@ Result<void> insert_asks(store::Tx& tx, std::span<const AskRow> asks) {
 Result<std::vector<AskRow>> open_asks(store::Tx& tx, std::uint32_t owner, WallTime orphaned, std::size_t limit, std::uint64_t bytes) {
   auto rows = tx.run("SELECT seq, kind, job, owner, asker, asked_us, body, payload FROM ("
                      "SELECT a.*, SUM(length(a.payload)) OVER (ORDER BY a.asked_us, a.seq) - length(a.payload) AS ahead FROM asks a WHERE a.unanswered = 1 AND (a.owner = $1 OR (a.kind = 5 AND a.asked_us < $4) OR "
-                     "(a.owner = 0 AND EXISTS (SELECT 1 FROM jobs j JOIN homes h ON h.home = j.home WHERE j.id = a.job AND j.live = 1 AND h.owner = $1)))) AS mine "
+                     "(a.owner = 0 AND EXISTS (SELECT 1 FROM jobs j JOIN homes h ON h.home = j.home WHERE j.id = a.job AND j." BALLAST_JOB_LIVES " AND h.owner = $1)))) AS mine "
                      "WHERE ahead < $3 ORDER BY asked_us, seq LIMIT $2", {owner, limit, bytes, unix_us(orphaned)});
   if (!rows) return std::unexpected(std::move(rows.error()));
   std::vector<AskRow> out;
@@ -112,7 +113,7 @@ Result<std::vector<JobId>> withdraw_asks(store::Tx& tx, std::span<const JobId> s
 
 Result<std::uint64_t> sweep_asks(store::Tx& tx, WallTime asked_before, std::size_t limit) {
   auto rows = tx.run("DELETE FROM asks WHERE seq IN (SELECT seq FROM asks a WHERE a.asked_us < $1 AND (a.unanswered = 0 OR a.owner <> 0 OR "
-                     "(a.job <> 0 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = a.job AND jobs.live = 1))) LIMIT $2)", {unix_us(asked_before), limit});
+                     "(a.job <> 0 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = a.job AND jobs." BALLAST_JOB_LIVES "))) LIMIT $2)", {unix_us(asked_before), limit});
   if (!rows) return std::unexpected(std::move(rows.error()));
   return static_cast<std::uint64_t>(rows->affected());
 }
@@ -165,7 +166,7 @@ Result<void> FamilyWriter::write(store::Tx& tx, const Job& ended) const {
     store::Batch one(7);
     one.add({seq, static_cast<int>(kind), job.value, unix_us(ended.finished), body, engine_.epoch(), store::Value::bytes({})});
     return tx.run_later("INSERT INTO asks (seq, kind, job, owner, asker, asked_us, body, payload, unanswered, answer) SELECT $1, $2, $3, 0, -1, $4, $5, $7, 1, '' FROM jobs j "
-                        "JOIN homes h ON h.home = j.home WHERE j.id = $3 AND j.live = 1 AND h.owner <> $6 ON CONFLICT (seq) DO NOTHING", one);
+                        "JOIN homes h ON h.home = j.home WHERE j.id = $3 AND j." BALLAST_JOB_LIVES " AND h.owner <> $6 ON CONFLICT (seq) DO NOTHING", one);
   };
   if (ended.spec.origin == Origin::child && ended.spec.parent)
     if (auto asked = ask(ended.id.value, AskKind::wake, ended.spec.parent, {}); !asked) return asked;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "work/lives_sql.hpp"
 #include "work/packed_ids.hpp"
 
 namespace ballast::work {
@@ -40,6 +41,7 @@ Result<std::uint32_t> begin_epoch(store::Tx& tx, unsigned node, std::string_view
   const auto epoch = next_epoch(tx);
   if (!epoch) return epoch;
   Result<void> done = without_rows(tx.run("UPDATE nodes SET epoch = $2 WHERE node = $1", {node, *epoch}));
+  if (done) done = without_rows(tx.run("DELETE FROM cycles WHERE epoch = $1", {std::abs(before)}));
   if (done && shared) {
     done = without_rows(tx.run("UPDATE homes SET owner = $1, taken = $1 WHERE owner = $2 OR owner = 0", {*epoch, before}));
     if (done) done = without_rows(tx.run("DELETE FROM handovers WHERE owner = $1", {before}));
@@ -109,12 +111,14 @@ Result<void> skip_epochs(store::Tx& tx, std::uint32_t known, std::uint32_t skipp
 }
 
 Result<std::optional<std::int64_t>> newest_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch) {
-  auto rows = tx.run("SELECT epoch, cycle FROM nodes WHERE node = $1", {node});
+  auto rows = tx.run("SELECT epoch FROM nodes WHERE node = $1", {node});
   if (!rows) return std::unexpected(rows.error());
   if (rows->empty()) return std::optional<std::int64_t>(0);
   const std::int64_t there = std::abs((*rows)[0].integer(0));
-  if (there == epoch) return std::optional(std::abs((*rows)[0].integer(1)));
-  return there > 0 && there < epoch ? std::optional<std::int64_t>(0) : std::nullopt;
+  if (there != epoch) return there > 0 && there < epoch ? std::optional<std::int64_t>(0) : std::nullopt;
+  auto newest = tx.run("SELECT MAX(cycle) FROM cycles WHERE epoch = $1", {epoch});
+  if (!newest) return std::unexpected(newest.error());
+  return std::optional((*newest)[0].maybe_integer(0).value_or(0));
 }
 
 Result<std::uint32_t> raise_home(store::Tx& tx, std::uint32_t owner) {
@@ -135,7 +139,7 @@ Result<void> forget_homes(store::Tx& tx, std::uint32_t taken, std::span<const st
 
 Result<std::optional<Owner>> owner_of(store::Tx& tx, JobId job) {
   auto rows = tx.run("SELECT h.owner, n.node, n.boot FROM jobs j JOIN homes h ON h.home = j.home LEFT JOIN nodes n ON n.epoch = h.owner AND h.owner > 0 "
-                     "WHERE j.id = $1 AND j.live = 1", {job.value});
+                     "WHERE j.id = $1 AND j." BALLAST_JOB_LIVES, {job.value});
   if (!rows) return std::unexpected(rows.error());
   if (rows->empty()) return std::optional<Owner>();
   const store::Row r = (*rows)[0];
@@ -150,7 +154,7 @@ Result<void> hand_over(store::Tx& tx, std::uint32_t to, std::int64_t seq, std::s
   store::Batch moved(2);
   moved.reserve(jobs.size());
   for (const JobId id : jobs) moved.add({id.value, to});
-  auto done = tx.run_later("UPDATE jobs SET home = $2 WHERE id = $1 AND live = 1", moved, [ids = std::vector(jobs.begin(), jobs.end())](std::size_t row) {
+  auto done = tx.run_later("UPDATE jobs SET home = $2 WHERE id = $1 AND " BALLAST_JOB_LIVES, moved, [ids = std::vector(jobs.begin(), jobs.end())](std::size_t row) {
     return Error{ErrorCode::caller_conflict, fmt::format("{} is not as this process has it: it has ended", to_string(ids[row])), "id"};
   });
   if (!done) return done;

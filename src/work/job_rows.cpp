@@ -5,6 +5,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "work/lives_sql.hpp"
 #include "work/packed_ids.hpp"
 
 namespace ballast::work {
@@ -49,7 +50,7 @@ Result<Insertion> holder_of(store::Tx& tx, const Digest& key, const Digest& body
   "job = excluded.job, body = excluded.body, while_live = excluded.while_live, until_us = excluded.until_us "
 constexpr store::Statement kTakeFree(BALLAST_TAKE_KEY "WHERE job_keys.while_live = 0 AND job_keys.until_us <= $6"),
     kTakeKey(BALLAST_TAKE_KEY "WHERE (job_keys.while_live = 0 AND job_keys.until_us <= $6) OR "
-                              "(job_keys.while_live = 1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = job_keys.job AND jobs.live = 1))");
+                              "(job_keys.while_live = 1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = job_keys.job AND jobs." BALLAST_JOB_LIVES "))");
 
 // How many of `keys` were taken by each run. Whoever waited for another node's transaction must not ask whether that one's job lives with what could be seen before:
 // PostgreSQL locks the row first, and looks again with a statement of its own.
@@ -103,6 +104,8 @@ Result<void> take_keys(store::Tx& tx, std::span<const NewJob* const> jobs, bool 
 
 namespace {
 
+constexpr std::int64_t kCyclesKept = 1'024;  // at least, to twice that
+
 Error taken_over() {
   return {ErrorCode::internal_unavailable, "another process has taken this node over; nothing more is written here", "node", false, {}, {}, {}, {}};
 }
@@ -119,16 +122,26 @@ Result<void> check_epoch(store::Tx& tx, unsigned node, std::uint32_t epoch, std:
   }
   store::Batch one(4);
   one.add({node, epoch, cycle, kept});
-  return tx.run_later("UPDATE nodes SET cycle = $3 WHERE node = $1 AND epoch = $2 AND abs(cycle) < $3 AND abs(cycle) >= $4", one, [](std::size_t) { return taken_over(); });
+  auto told = tx.run_later("INSERT INTO cycles (epoch, cycle, refused) SELECT n.epoch, $3, 0 FROM nodes AS n WHERE n.node = $1 AND n.epoch = $2 "
+                           "AND (SELECT COALESCE(MAX(c.cycle), 0) FROM cycles AS c WHERE c.epoch = $2) BETWEEN $4 AND $3 - 1 "
+                           "FOR NO KEY UPDATE OF n ON CONFLICT DO NOTHING", one, [](std::size_t) { return taken_over(); });
+  if (!told || kept / kCyclesKept == cycle / kCyclesKept) return told;
+  store::Batch old(3);                       // between bounds: what was deleted before is not walked through
+  old.add({epoch, (kept / kCyclesKept - 1) * kCyclesKept, (cycle / kCyclesKept - 1) * kCyclesKept});
+  return tx.run_later("DELETE FROM cycles WHERE epoch = $1 AND cycle >= $2 AND cycle < $3", old);
 }
 
+// The row of the node first, and then, by a statement of its own, what whoever held it has committed.
 Result<bool> settle_cycle(store::Tx& tx, unsigned node, std::uint32_t epoch, std::int64_t cycle, std::int64_t kept) {
-  static constexpr store::Statement ask("SELECT cycle FROM nodes WHERE node = $1 AND epoch = $2", "SELECT cycle FROM nodes WHERE node = $1 AND epoch = $2 FOR UPDATE");
-  auto rows = tx.run(ask, {node, epoch});
-  if (!rows) return std::unexpected(rows.error());
-  if (rows->empty() || std::abs((*rows)[0].integer(0)) < kept) return std::unexpected(taken_over());
-  if ((*rows)[0].integer(0) == cycle) return true;
-  auto refused = tx.run("UPDATE nodes SET cycle = $3 WHERE node = $1 AND epoch = $2", {node, epoch, -cycle});
+  static constexpr store::Statement lock("SELECT 1 FROM nodes WHERE node = $1 AND epoch = $2", "SELECT 1 FROM nodes WHERE node = $1 AND epoch = $2 FOR UPDATE");
+  auto mine = tx.run(lock, {node, epoch});
+  if (!mine) return std::unexpected(mine.error());
+  auto newest = tx.run("SELECT cycle, refused FROM cycles WHERE epoch = $1 ORDER BY cycle DESC LIMIT 1", {epoch});
+  if (!newest) return std::unexpected(newest.error());
+  const std::int64_t there = newest->empty() ? 0 : (*newest)[0].integer(0);
+  if (mine->empty() || there < kept) return std::unexpected(taken_over());
+  if (there == cycle) return !(*newest)[0].boolean(1);
+  auto refused = tx.run("INSERT INTO cycles (epoch, cycle, refused) VALUES ($1, $2, 1)", {epoch, cycle});
   if (!refused) return std::unexpected(refused.error());
   return false;
 }
@@ -163,7 +176,7 @@ Result<std::vector<Insertion>> insert_jobs(store::Tx& tx, std::span<const NewJob
 
 Result<std::uint64_t> sweep_keys(store::Tx& tx, WallTime now, std::size_t limit) {
   auto rows = tx.run("DELETE FROM job_keys WHERE digest IN (SELECT digest FROM job_keys WHERE until_us <= $1 AND (while_live = 0 OR NOT EXISTS "
-                     "(SELECT 1 FROM jobs WHERE jobs.id = job_keys.job AND jobs.live = 1)) ORDER BY until_us LIMIT $2)", {unix_us(now), limit});
+                     "(SELECT 1 FROM jobs WHERE jobs.id = job_keys.job AND jobs." BALLAST_JOB_LIVES ")) ORDER BY until_us LIMIT $2)", {unix_us(now), limit});
   if (!rows) return std::unexpected(rows.error());
   return static_cast<std::uint64_t>(rows->affected());
 }
@@ -210,7 +223,7 @@ Result<void> apply_transitions(store::Tx& tx, std::span<const Transition> transi
   }
   return tx.run_later(
       "UPDATE jobs SET live = $1, state = $2, attempt = $3, fence = CASE WHEN $4 = 0 THEN fence ELSE $4 END, due_us = $5, finished_us = $6, "
-      "output = $7, error = COALESCE($8, error) WHERE id = $9 AND live = 1 AND ($4 = 0 OR fence < $4)",
+      "output = $7, error = COALESCE($8, error) WHERE id = $9 AND " BALLAST_JOB_LIVES " AND ($4 = 0 OR fence < $4)",
       batch, [ids = std::move(ids)](std::size_t row) {
         return Error{ErrorCode::caller_conflict, fmt::format("{} is not as this process has it: it ended, or its lease was taken over", to_string(ids[row])), "id"};
       });

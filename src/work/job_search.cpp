@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "work/job_rows.hpp"
+#include "work/lives_sql.hpp"
 
 namespace ballast::work {
 
@@ -102,7 +103,7 @@ Result<std::vector<LiveRow>> load_live(store::Tx& tx, const LivePlace& after, st
 Result<std::vector<LiveRow>> load_live_of(store::Tx& tx, std::span<const JobId> ids, std::uint32_t owner) {
   std::vector<LiveRow> out;
   for (const JobId id : ids)
-    if (auto kept = keep_live(tx.run(BALLAST_LIVE "AND id = $1 AND home IN (SELECT home FROM homes WHERE owner = $2)", {id.value, owner}), out); !kept)
+    if (auto kept = keep_live(tx.run("SELECT " BALLAST_JOB_HEAD ", home FROM jobs WHERE id = $1 AND " BALLAST_JOB_LIVES " AND home IN (SELECT home FROM homes WHERE owner = $2)", {id.value, owner}), out); !kept)
       return std::unexpected(std::move(kept.error()));
   return out;
 }

@@ -183,6 +183,12 @@ CREATE TABLE lost_commits (
 CREATE INDEX lost_commits_by_time ON lost_commits (at_us);
 )sql";
 
+// cycles: what a boot has committed on PostgreSQL, the newest some thousand (job_rows.cpp). A row each, not one that is written over: the versions that a long
+// transaction keeps of a row are walked through by every later look at it. `refused`: given up as lost, and never to be committed. nodes.cycle is of versions before.
+constexpr std::string_view kCycles = R"sql(
+CREATE TABLE cycles (epoch {int} NOT NULL, cycle {int} NOT NULL, refused {int} NOT NULL, PRIMARY KEY (epoch, cycle)) {clustered};
+)sql";
+
 constexpr store::Migration kMigrations[] = {
     {"work", 1, "jobs, keys, attempts, claims, queues", kFirst},
     {"work", 2, "events", kSecond},
@@ -199,6 +205,7 @@ constexpr store::Migration kMigrations[] = {
     {"work", 14, "homes of jobs, over many nodes", kHomes},
     {"work", 15, "asks between nodes", kAsks},
     {"work", 16, "what a failover has lost", kLost},
+    {"work", 17, "cycles, a row each", kCycles},
 };
 
 }  // namespace

@@ -74,13 +74,14 @@ Result<std::uint64_t> release_outbox(store::Tx& tx, unsigned node, WallTime now)
   return affected(tx.run("UPDATE outbox SET due_us = $1, holder = -1 WHERE state = 0 AND holder = $2", {unix_us(now), node}));
 }
 
+// `state < 1` is pending: said as the index of the pending says it, PostgreSQL would read through all of them (lives_sql.hpp).
 Result<void> settle_outbox(store::Tx& tx, std::int64_t id, const Delivery& d, WallTime now) {
   using enum Delivery::Verdict;
   const bool over = d.verdict == delivered || d.verdict == dead;
   const OutboxState state = d.verdict == delivered ? OutboxState::delivered : d.verdict == dead ? OutboxState::dead : OutboxState::pending;
   if (d.verdict == put_back)
-    return done(tx.run("UPDATE outbox SET due_us = $1, holder = -1 WHERE id = $2 AND state = 0", {unix_us(d.next), id}));
-  return done(tx.run("UPDATE outbox SET state = $1, attempt = $2, due_us = $3, finished_us = $4, holder = $5, status = $6, why = $7 WHERE id = $8 AND state = 0",
+    return done(tx.run("UPDATE outbox SET due_us = $1, holder = -1 WHERE id = $2 AND state < 1", {unix_us(d.next), id}));
+  return done(tx.run("UPDATE outbox SET state = $1, attempt = $2, due_us = $3, finished_us = $4, holder = $5, status = $6, why = $7 WHERE id = $8 AND state < 1",
                      {static_cast<int>(state), d.attempt, over ? 0 : unix_us(d.next), over ? unix_us(now) : 0, kNobody, d.status, d.why, id}));
 }
 

@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "base/compress.hpp"
+#include "work/lives_sql.hpp"
 
 namespace ballast::work {
 
@@ -65,12 +66,12 @@ Result<void> refuse_batch_call(store::Tx& tx, JobId job) {
 }
 
 Result<std::optional<ProviderBatch>> begin_batch(store::Tx& tx, JobId id, WallTime now, std::size_t most, std::size_t most_bytes) {
-  auto first = calls_of(tx.run(BALLAST_BATCH_CALL "JOIN jobs j ON j.id = c.job WHERE c.state = 0 AND c.cancel = 0 AND j.live = 1 ORDER BY c.job LIMIT 1"));
+  auto first = calls_of(tx.run(BALLAST_BATCH_CALL "JOIN jobs j ON j.id = c.job WHERE c.state = 0 AND c.cancel = 0 AND j." BALLAST_JOB_LIVES " ORDER BY c.job LIMIT 1"));
   if (!first) return std::unexpected(std::move(first.error()));
   if (first->empty()) return std::optional<ProviderBatch>{};
   const BatchCall& kind = first->front();
   const int operation = static_cast<int>(kind.operation), api = static_cast<int>(kind.api);
-  auto rows = tx.run("SELECT c.job, length(c.body) FROM batch_calls c JOIN jobs j ON j.id = c.job WHERE c.state = 0 AND c.cancel = 0 AND j.live = 1 "
+  auto rows = tx.run("SELECT c.job, length(c.body) FROM batch_calls c JOIN jobs j ON j.id = c.job WHERE c.state = 0 AND c.cancel = 0 AND j." BALLAST_JOB_LIVES " "
                      "AND c.provider = $1 AND c.model = $2 AND c.operation = $3 AND c.api = $4 AND c.parent = $5 ORDER BY c.job LIMIT $6",
                      {kind.provider, kind.model, operation, api, kind.parent.value, most});
   if (!rows) return std::unexpected(rows.error());
@@ -129,7 +130,7 @@ Result<void> end_provider_batch(store::Tx& tx, JobId batch, std::span<const llm:
 }
 
 Result<bool> is_wanted(store::Tx& tx, JobId batch) {
-  return any(tx.run("SELECT 1 FROM batch_calls c JOIN jobs j ON j.id = c.job WHERE c.batch = $1 AND c.state = 1 AND c.cancel = 0 AND j.live = 1 LIMIT 1", {batch.value}));
+  return any(tx.run("SELECT 1 FROM batch_calls c JOIN jobs j ON j.id = c.job WHERE c.batch = $1 AND c.state = 1 AND c.cancel = 0 AND j." BALLAST_JOB_LIVES " LIMIT 1", {batch.value}));
 }
 
 Result<std::vector<JobId>> call_off(store::Tx& tx, JobId parent) {
@@ -138,7 +139,7 @@ Result<std::vector<JobId>> call_off(store::Tx& tx, JobId parent) {
 }
 
 Result<bool> any_called_off(store::Tx& tx, JobId parent) {
-  return any(tx.run("SELECT 1 FROM batch_calls c JOIN jobs j ON j.id = c.job WHERE c.parent = $1 AND c.cancel = 1 AND j.live = 1 LIMIT 1", {parent.value}));
+  return any(tx.run("SELECT 1 FROM batch_calls c JOIN jobs j ON j.id = c.job WHERE c.parent = $1 AND c.cancel = 1 AND j." BALLAST_JOB_LIVES " LIMIT 1", {parent.value}));
 }
 
 Result<std::vector<JobId>> answered_and_waiting(store::Tx& tx, std::size_t limit, bool called_off) {

@@ -1,6 +1,7 @@
 #include "work/run_rows.hpp"
 
 #include "records/blobs.hpp"
+#include "work/lives_sql.hpp"
 
 namespace ballast::work {
 
@@ -193,7 +194,7 @@ Result<Fence> recorded_fence(store::Tx& tx, JobId run) {
 
 Result<void> put_spec(store::Tx& tx, JobId run, const JobSpec& spec, Fence recorded) {
   const std::string packed = pack_spec(spec);
-  auto put = tx.run("UPDATE jobs SET spec = $1 WHERE id = $2 AND live = 1 AND fence = $3", {packed, run.value, recorded});
+  auto put = tx.run("UPDATE jobs SET spec = $1 WHERE id = $2 AND " BALLAST_JOB_LIVES " AND fence = $3", {packed, run.value, recorded});
   if (!put) return std::unexpected(put.error());
   if (put->affected() == 1) return {};
   return fail(ErrorCode::caller_conflict, "the run went on, or ended, at this very moment; look at it and ask again", "id");

@@ -3,12 +3,9 @@ from __future__ import annotations
 
 import collections
 import json
-import os
 import pathlib
 import random
 import signal
-import subprocess
-import tempfile
 import threading
 import time
 
@@ -24,20 +21,6 @@ NAMES = "abc"
 ENDS_WELL = {0, 1, 4, -signal.SIGKILL, 75}
 
 
-class Replica(Postgres):
-    """A streaming copy of another server."""
-
-    def __init__(self, of: Postgres, host: str, port: int):
-        self.bin, self.as_user, self.made, self.process = of.bin, of.as_user, 0, None
-        self.options = {**of.options, "port": str(port)}
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ballast-pg-", dir="/tmp"))
-        if self.as_user:
-            os.chown(self.folder, self.as_user["user"], self.as_user["group"])
-        subprocess.run([self.bin / "pg_basebackup", "-h", host, "-p", of.options["port"], "-U", "ballast", "-D", self.folder / "data", "-R", "-X", "stream", "-c", "fast"],
-                       check=True, capture_output=True, cwd=self.folder, **self.as_user)
-        self.start()
-
-
 class Server:
     """PostgreSQL on an address of the ground; with a replica, if wanted, that has all that a client was told is committed, and can take its place."""
 
@@ -46,15 +29,15 @@ class Server:
             raise SystemExit("PostgreSQL is not installed (apt-get install postgresql)")
         self.ports = [free_port() for _ in range(2 if replica else 1)]
         self.primary = self.now = Postgres(binaries())
-        self.replica: Replica | None = None
+        self.replica: Postgres | None = None
         self.name = self.primary.name_of(self.primary.fresh_url())
         with open(self.primary.folder / "data" / "pg_hba.conf", "a") as rules:
-            rules.write("host all all all trust\nhost replication all all trust\n")
+            rules.write("host all all all trust\n")
         self.primary.kill()
         self.primary.options = {**self.primary.options, "listen_addresses": host, "port": str(self.ports[0])}
         self.primary.start()
         if replica:
-            self.replica = Replica(self.primary, host, self.ports[1])
+            self.replica = Postgres(binaries(), {**self.primary.options, "port": str(self.ports[1])}, primary=self.primary)
             self.primary.run("ALTER SYSTEM SET synchronous_standby_names = '*'", "postgres")
             self.primary.run("SELECT pg_reload_conf()", "postgres")
 
@@ -67,7 +50,7 @@ class Server:
     def fail_over(self) -> None:
         """The primary dies for good, and the replica takes its place."""
         self.now.kill()
-        self.replica.run("SELECT pg_promote()", "postgres")
+        self.replica.promote()
         self.now = self.replica
 
     def rows(self, sql: str) -> list[list[str]]:

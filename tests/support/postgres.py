@@ -44,7 +44,8 @@ class Postgres:
         self.made = 0
         self.process: subprocess.Popen | None = None
         initdb = [self.bin / "initdb", "-D", self.folder / "data", "-A", "trust", "-U", "ballast", "--no-sync", "-E", "UTF8", "--locale=C"]
-        copy = [self.bin / "pg_basebackup", "-D", self.folder / "data", "-h", primary.folder, "-U", "ballast", "-R", "-X", "stream", "-c", "fast", "--no-sync"] if primary else []
+        copy = [self.bin / "pg_basebackup", "-D", self.folder / "data", "-h", primary.folder, "-p", primary.options.get("port", "5432"), "-U", "ballast",
+                "-R", "-X", "stream", "-c", "fast", "--no-sync"] if primary else []
         subprocess.run(copy or initdb, check=True, capture_output=True, cwd=self.folder, **self.as_user)
         self.start()
 
@@ -131,16 +132,16 @@ class Postgres:
     def name_of(url: str) -> str:
         return url.split("@/")[1].split("?")[0]
 
-    def run(self, sql: str, database: str) -> str:
+    def run(self, sql: str, database: str, seconds: float = 60) -> str:
         """What psql prints: a line a row, columns by |."""
-        done = self._run(sql, database)
+        done = self._run(sql, database, seconds)
         if done.returncode:
             raise RuntimeError(f"{sql}: {done.stderr}")
         return done.stdout.strip()
 
-    def _run(self, sql: str, database: str) -> subprocess.CompletedProcess:
+    def _run(self, sql: str, database: str, seconds: float = 60) -> subprocess.CompletedProcess:
         return subprocess.run([self.bin / "psql", "-X", "-q", "-A", "-t", "-h", self.folder, "-p", self.options.get("port", "5432"), "-U", "ballast", "-d", database, "-c", sql],
-                              capture_output=True, text=True, timeout=60)
+                              capture_output=True, text=True, timeout=seconds)
 
     @staticmethod
     def _status(pid: int) -> str:
