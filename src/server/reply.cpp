@@ -35,12 +35,15 @@ json::object problem_object(const Error& error, int status) {
   return body;
 }
 
+constexpr std::chrono::milliseconds kSoon{5'000};
+
 Task<void> reply_problem(net::Exchange& exchange, const Error& error) {
   const int status = problem_status(error.code);
   const std::string text = to_json(problem_object(error, status));
   net::Headers headers;
   headers.add("content-type", "application/problem+json");
-  if (error.retry_after) headers.add("retry-after", std::to_string(std::chrono::ceil<std::chrono::seconds>(*error.retry_after).count()));
+  const bool soon = status == 503 && !error.retry_after;               // the database is away, or there is no room: nobody knows for how long
+  if (error.retry_after || soon) headers.add("retry-after", std::to_string(std::chrono::ceil<std::chrono::seconds>(error.retry_after.value_or(kSoon)).count()));
   co_await reply_with(exchange, status, std::move(headers), text);
 }
 

@@ -198,6 +198,14 @@ Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const std::
   return self;
 }
 
+bool PostgresConnection::answers(const std::string& url, std::chrono::milliseconds timeout) {
+  const std::string seconds = std::to_string(std::max<std::int64_t>(2, timeout.count() / 1000));
+  const char* keys[] = {"dbname", "connect_timeout", nullptr};
+  const char* values[] = {url.c_str(), seconds.c_str(), nullptr};
+  const PGPing said = PQpingParams(keys, values, 1);
+  return said == PQPING_OK || said == PQPING_REJECT;
+}
+
 PostgresConnection::~PostgresConnection() { PQfinish(connection_); }
 
 void PostgresConnection::Freed::operator()(PGresult* r) const { PQclear(r); }
@@ -251,6 +259,8 @@ Result<std::vector<std::string>> PostgresConnection::words(int wake, std::chrono
   gather();
   return out;
 }
+
+int PostgresConnection::socket() const { return PQsocket(connection_); }
 
 bool PostgresConnection::alive() const { return !lost_ && PQstatus(connection_) == CONNECTION_OK; }
 

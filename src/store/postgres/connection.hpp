@@ -18,6 +18,8 @@ class PostgresConnection {
  public:
   // Fault::unavailable. The URL may hold a password: it is never repeated in a message.
   static Result<std::unique_ptr<PostgresConnection>> open(const std::string& url, std::chrono::milliseconds timeout);
+  // Whether there is a server that says anything to a newcomer, be it that it has no room.
+  static bool answers(const std::string& url, std::chrono::milliseconds timeout);
   PostgresConnection(const PostgresConnection&) = delete;
   PostgresConnection& operator=(const PostgresConnection&) = delete;
   ~PostgresConnection();
@@ -53,6 +55,7 @@ class PostgresConnection {
   // Of one run, in bytes; 0: what memory holds.
   void set_max_result(std::uint64_t bytes) { max_result_bytes_ = bytes; }
   bool alive() const;
+  int socket() const;
   // Serialisation failure or deadlock: the same body may succeed when run again.
   bool should_rerun() const { return sqlstate_ == "40001" || sqlstate_ == "40P01"; }
   void forget_error() { sqlstate_.clear(); }

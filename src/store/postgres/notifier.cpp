@@ -12,7 +12,9 @@
 
 #include "base/text.hpp"
 #include "base/thread.hpp"
+#include "store/drivers.hpp"
 #include "store/postgres/connection.hpp"
+#include "store/postgres/silence.hpp"
 
 namespace ballast::store {
 
@@ -110,12 +112,8 @@ class PostgresNotifier final : public Notifier {
     auto connection = PostgresConnection::open(url_, options_.connect_timeout);
     if (!connection) return std::unexpected(connection.error());
     PostgresConnection& c = **connection;
-    const auto schema = c.simple("SELECT current_schema()");
-    if (!schema) return std::unexpected(schema.error());
-    const std::string channel = options_.channel + "." + *schema;
-    std::string quoted = "\"";
-    for (const char letter : channel) quoted.append(letter == '"' ? 2 : 1, letter);
-    if (auto listening = c.simple("LISTEN " + quoted + "\""); !listening) return std::unexpected(listening.error());
+    const auto channel = listen(c);
+    if (!channel) return std::unexpected(channel.error());
     pause = milliseconds(50);
     set_connected(true);
     tell("");
@@ -125,13 +123,25 @@ class PostgresNotifier final : public Notifier {
       slept();
       if (!heard) return std::unexpected(heard.error());
       for (const std::string& word : *heard) tell(word);
-      if (auto sent = send_due(c, channel); !sent) return sent;
+      if (auto sent = send_due(c, *channel); !sent) return sent;
       const SteadyTime now = std::chrono::steady_clock::now();
       if (now - looked < kLook) continue;
       looked = now;
+      const Silence::Waiting waiting(silence_, c.socket());
       if (auto stands = c.simple("SELECT 1"); !stands) return std::unexpected(stands.error());
     }
     return {};
+  }
+
+  // The channel's name.
+  Result<std::string> listen(PostgresConnection& c) {
+    const Silence::Waiting waiting(silence_, c.socket());
+    const auto schema = c.simple("SELECT current_schema()");
+    if (!schema) return schema;
+    std::string channel = options_.channel + "." + *schema, quoted = "\"";
+    for (const char letter : channel) quoted.append(letter == '"' ? 2 : 1, letter);
+    if (auto listening = c.simple("LISTEN " + quoted + "\""); !listening) return listening;
+    return channel;
   }
 
   milliseconds next_sending() const {
@@ -148,6 +158,7 @@ class PostgresNotifier final : public Notifier {
       if (waiting_.empty() || std::chrono::steady_clock::now() < since_ + options_.gather) return {};
       words.swap(waiting_);
     }
+    const Silence::Waiting waiting(silence_, c.socket());
     for (auto at = words.begin(); at != words.end();) {
       Batch batch(2);
       for (std::size_t n = 0; n < kSentAtOnce && at != words.end(); ++n, ++at) batch.add({channel, *at});
@@ -204,6 +215,7 @@ class PostgresNotifier final : public Notifier {
   std::vector<Listener> listeners_;
   std::uint64_t last_listener_ = 0, telling_ = 0;        // 0: nobody
   Stats stats_;
+  Silence silence_{system_clock(), [this] { return PostgresConnection::answers(url_, options_.connect_timeout); }};
   std::jthread thread_;
 };
 

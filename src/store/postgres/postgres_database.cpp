@@ -6,7 +6,7 @@
 // again) does the caller get commit_unknown.
 //
 // Work waits out a restart of the server: for its whole limit until the first connection stands, later for kBridged. A server that
-// is away for longer is away: what comes then tries once, and is told at once.
+// is away for longer is away: what comes then tries once, and is told at once. One that hangs is found out (silence.hpp), and then it is away.
 #include <atomic>
 #include <condition_variable>
 #include <functional>
@@ -16,6 +16,7 @@
 #include "store/drivers.hpp"
 #include "store/job_queue.hpp"
 #include "store/postgres/connection.hpp"
+#include "store/postgres/silence.hpp"
 
 namespace ballast::store {
 
@@ -24,6 +25,8 @@ namespace {
 constexpr unsigned kWriters = 2;
 constexpr int kMaxReruns = 10;
 constexpr auto kBridged = std::chrono::seconds(5);
+constexpr auto kNewcomer = std::chrono::seconds(3);
+constexpr std::chrono::milliseconds kLongTry(500), kTriedAgain(1'000);   // after a try in vain that took long, those that come are told at once
 
 // The transaction's id, the server's timeline and its life: what a later connection needs to learn its fate.
 struct CommitKey {
@@ -87,12 +90,15 @@ class PostgresDatabase final : public Database {
   Result<void> connect(Connection& connection, bool& connected_before, MonoTime due) {
     if (connection && connection->alive()) return {};
     connection.reset();
+    if (const MonoTime now = clock_.mono(); now >= given_up_at_.load() && now < tried_at_.load() + kTriedAgain)
+      return std::unexpected(make_error(Fault::unavailable, "PostgreSQL cannot be reached"));
     return reconnect(connection, connected_before, [&] { return std::min(due, given_up_at_.load()); });
   }
 
   // `until`: when to give up. It may come nearer meanwhile.
   Result<void> reconnect(Connection& connection, bool& connected_before, const std::function<MonoTime()>& until) {
     for (auto pause = std::chrono::milliseconds(20);; pause = std::min(pause * 2, std::chrono::milliseconds(1'000))) {
+      const MonoTime began = clock_.mono();
       auto opened = PostgresConnection::open(url_, options_.connect_timeout);
       if (opened) {
         connection = std::move(*opened);
@@ -103,6 +109,7 @@ class PostgresDatabase final : public Database {
         return {};
       }
       const MonoTime now = clock_.mono();
+      if (now - began >= kLongTry) tried_at_ = now;
       MonoTime never = MonoTime::max();
       if (ever_connected_) given_up_at_.compare_exchange_strong(never, now + kBridged);
       if (now + pause >= until() || !wait(pause)) return std::unexpected(opened.error());
@@ -131,6 +138,7 @@ class PostgresDatabase final : public Database {
   // `along`: COMMIT goes with what the body left, and what fails is tried again the other way, which tells more.
   Result<void> write_once(Connection& connection, bool& connected_before, Job& job, bool along, bool& rerun) {
     connection->forget_error();
+    Silence::Waiting waiting(silence_, connection->socket());
     if (auto begun = connection->begin(along); !begun) {
       rerun = !connection->alive();
       return begun;
@@ -156,6 +164,7 @@ class PostgresDatabase final : public Database {
     }
     if (along) return unknown();
     const std::string& named = connection->transaction_key();
+    waiting.end();
     const CommitKey key{named.substr(0, named.find(' ')), named.substr(named.find(' ') + 1), connection->life()};
     return learn_fate(connection, connected_before, key, job.due, rerun);
   }
@@ -169,6 +178,7 @@ class PostgresDatabase final : public Database {
       if (!connection->alive()) connection.reset();
       if (!connection)
         if (auto ready = reconnect(connection, connected_before, [&] { return due; }); !ready) return unknown();
+      const Silence::Waiting waiting(silence_, connection->socket());
       auto timeline = connection->simple("SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)");
       if (timeline && *timeline != key.timeline) return unknown();
       auto status = timeline ? connection->simple("SELECT coalesce(pg_xact_status('" + key.xid + "'), 'forgotten')") : timeline;
@@ -191,6 +201,7 @@ class PostgresDatabase final : public Database {
       if (auto ready = connect(connection, connected_before, job.due); !ready) return ready;
       const auto left = std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(job.due - clock_.mono()).count());
       connection->forget_error();
+      const Silence::Waiting waiting(silence_, connection->socket());
       auto begun = connection->simple("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = " + std::to_string(left));
       PostgresTx tx(*connection);
       Result<void> result = begun ? guarded(job, tx) : Result<void>(std::unexpected(begun.error()));
@@ -218,7 +229,9 @@ class PostgresDatabase final : public Database {
   bool closing_ = false;
   std::atomic<bool> ever_connected_ = false;
   std::atomic<MonoTime> given_up_at_ = MonoTime::max();   // while the server is away
+  std::atomic<MonoTime> tried_at_ = MonoTime::min();      // in vain, and for long, by whomever
   std::atomic<std::uint64_t> transactions_{0}, reruns_{0}, read_count_{0}, reconnects_{0};
+  Silence silence_{clock_, [this] { return PostgresConnection::answers(url_, kNewcomer); }};
   std::vector<std::jthread> threads_;
 };
 
