@@ -26,6 +26,9 @@ Task<void> reply_json(net::Exchange& exchange, int status, json::value body) {
   co_await reply_text(exchange, status, "application/json", text);
 }
 
+// Seconds. The database is away, or there is no room: nobody knows for how long.
+constexpr std::string_view kSoon = "5";
+
 int problem_status(ErrorCode code) { return llm::http_status(code, llm::Wire::openai_chat); }
 
 json::object problem_object(const Error& error, int status) {
@@ -35,15 +38,13 @@ json::object problem_object(const Error& error, int status) {
   return body;
 }
 
-constexpr std::chrono::milliseconds kSoon{5'000};
-
 Task<void> reply_problem(net::Exchange& exchange, const Error& error) {
   const int status = problem_status(error.code);
   const std::string text = to_json(problem_object(error, status));
   net::Headers headers;
   headers.add("content-type", "application/problem+json");
-  const bool soon = status == 503 && !error.retry_after;               // the database is away, or there is no room: nobody knows for how long
-  if (error.retry_after || soon) headers.add("retry-after", std::to_string(std::chrono::ceil<std::chrono::seconds>(error.retry_after.value_or(kSoon)).count()));
+  if (error.retry_after) headers.add("retry-after", std::to_string(std::chrono::ceil<std::chrono::seconds>(*error.retry_after).count()));
+  else if (status == 503) headers.add("retry-after", kSoon);
   co_await reply_with(exchange, status, std::move(headers), text);
 }
 
@@ -51,6 +52,7 @@ Task<void> reply_openai_error(net::Exchange& exchange, const Error& error) {
   const auto told = llm::write_error(llm::Wire::openai_chat, error);
   net::Headers headers;
   for (const auto& [name, value] : told.headers) headers.add(name, value);
+  if (told.status == 503 && !error.retry_after) headers.add("retry-after", kSoon);
   const auto sent = co_await exchange.respond(told.status, headers, told.body);
   if (!sent) log::debug("caller_left", {{"path", exchange.request().path}});
 }
