@@ -38,11 +38,13 @@ export default function InboxPage({ params }: { params: Record<string, string> }
     5000,
   )
   const one = useApi<Approval>(may && id ? `/api/approvals/${encodeURIComponent(id)}` : null)
+  // Never the one before, while this one is on its way: a key that is pressed is meant for this one.
+  const asked = one.data?.id === id ? one.data : undefined
   const next = useMemo(() => {
     const at = list.data?.findIndex((approval) => approval.id === id) ?? -1
     return at < 0 ? list.data?.[0]?.id : (list.data?.[at + 1] ?? list.data?.[at - 1])?.id
   }, [list.data, id])
-  const shown = one.data?.id
+  const shown = asked?.id
   useEffect(() => {
     if (shown) document.getElementById('asked')?.focus()
   }, [shown])
@@ -78,8 +80,8 @@ export default function InboxPage({ params }: { params: Record<string, string> }
             )}
             {id ? (
               <Panel className="inbox-one">
-                {one.data ? (
-                  <Decide key={one.data.id} approval={one.data} next={next} />
+                {asked ? (
+                  <Decide key={asked.id} approval={asked} next={next} />
                 ) : one.error ? (
                   <ErrorBox error={one.error} retry={one.reload} />
                 ) : (
