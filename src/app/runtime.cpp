@@ -465,6 +465,7 @@ void Runtime::tick() {
   std::erase_if(retired_, [](const Retired& old) { return old.wired.expired(); });
   if (ticks_ % 5 == 0)
     if (const auto told = server::tell_bursts(refused_, *database_, clock_.wall()); !told) log::warn("refused_keys_not_told", {{"why", told.error().message}});
+  idempotency_store_->keep_up();
   if (ticks_ % 60 == 0) sweep();
   if (ticks_ % 5 == 0) workshop_->sweep(clock_.wall());
   drop_old_calls();
@@ -528,6 +529,7 @@ bool Runtime::drain(Duration patience) {
   workshop_->drain(patience);
   const bool clean = listener_->drain(patience);
   listener_.reset();
+  idempotency_store_->keep_up();
   note_key_use();
   note_session_use();
   tell_collector(std::min<Duration>(patience, std::chrono::seconds(2)));

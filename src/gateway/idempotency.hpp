@@ -65,9 +65,12 @@ class IdempotencyStore {
   virtual Task<Result<void>> finish(Scheduler& loop, std::string key_id, std::string key, Id call, records::StoredReply reply) = 0;
   // The call never reached a provider: forget the claim, so that a retry is a new call.
   virtual Task<Result<void>> forget(Scheduler& loop, std::string key_id, std::string key, Id call) = 0;
+  // Writes what could not be written before. Blocking; to be called once a second, by one thread at a time.
+  virtual void keep_up() {}
 };
 
-// In the database (borrowed), through records/idempotency.
+// In the database (borrowed), through records/idempotency. An end that the database does not take (it is away, or full) is kept in memory, 10,000 of them and
+// 64 MiB at most, answered from there to who asks this process, and written by `keep_up`; beyond that it fails. What is not written when the process ends is unknown.
 std::unique_ptr<IdempotencyStore> database_idempotency_store(store::Database& database);
 // In memory, for tests. Thread-safe. `disown` does what a restart does to rows of dead processes.
 class MemoryIdempotencyStore final : public IdempotencyStore {

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "../../support/obedient_database.hpp"
 #include "base/sim_loop.hpp"
 #include "gateway/idempotency.hpp"
 #include "records/migrations.hpp"
@@ -20,6 +21,7 @@ struct World {
   SimClock clock;
   SimLoop loop{clock};
   std::unique_ptr<store::Database> database;
+  std::optional<ballast::test::ObedientDatabase> obedient;
   std::unique_ptr<IdempotencyStore> rows;
   std::unique_ptr<Idempotency> gate;
 
@@ -27,11 +29,14 @@ struct World {
   ~World() {
     gate.reset();
     rows.reset();
+    obedient.reset();
     database.reset();
     for (const auto* end : {"", "-wal", "-shm"}) std::filesystem::remove(file.string() + end);
   }
   void boot(std::string owner) {
     gate.reset();
+    rows.reset();
+    obedient.reset();
     database.reset();
     auto opened = store::open_database("sqlite:" + file.string());
     ASSERT_TRUE(opened) << opened.error().message;
@@ -39,7 +44,7 @@ struct World {
     ASSERT_TRUE(database->migrate(records::migrations()));
     const auto disowned = database->write_now([&](store::Tx& tx) { return records::disown_idempotent(tx, "node/", owner); });
     ASSERT_TRUE(disowned);
-    rows = database_idempotency_store(*database);
+    rows = database_idempotency_store(obedient.emplace(*database));
     gate = std::make_unique<Idempotency>(*rows, std::move(owner), clock, IdempotencyOptions{});
   }
   // The database answers from its own thread.
@@ -99,6 +104,51 @@ TEST(IdempotencyStore, AReleasedKeyIsNew) {
   EXPECT_TRUE(std::holds_alternative<IdempotencyClaim>(*second));
   auto last = std::get<IdempotencyClaim>(std::move(*second));
   ASSERT_TRUE(w.run(last.release()));
+}
+
+using Fate = ballast::test::ObedientDatabase::Fate;
+
+TEST(IdempotencyStore, AnAnswerThatTheDatabaseDidNotTakeIsGivenFromMemoryAndWrittenLater) {
+  for (const Fate fate : {Fate::away, Fate::full, Fate::unknown_lost, Fate::unknown_written}) {
+    World w;
+    auto first = w.enter("B");
+    auto claim = std::get<IdempotencyClaim>(std::move(*first));
+    w.obedient->otherwise = fate;
+    ASSERT_TRUE(w.run(claim.finish({.content_type = "text/plain", .body = "answer", .call_id = "call_1", .served_by = "sim/m"})));
+    w.rows->keep_up();
+    w.obedient->otherwise = Fate::fine;
+    for (const bool written : {false, true}) {
+      auto again = w.enter("B");
+      ASSERT_TRUE(again) << again.error().message;
+      EXPECT_EQ(std::get<std::shared_ptr<const RememberedReply>>(*again)->body, "answer");
+      EXPECT_EQ(w.enter("other").error().code, ErrorCode::caller_conflict);
+      if (!written) w.rows->keep_up();
+    }
+    const std::size_t writes = w.obedient->writes;
+    w.rows->keep_up();
+    EXPECT_EQ(w.obedient->writes, writes) << "nothing is left to write";
+    w.boot("node/2");
+    auto later = w.enter("B");
+    ASSERT_TRUE(later) << later.error().message;
+    EXPECT_EQ(std::get<std::shared_ptr<const RememberedReply>>(*later)->body, "answer");
+  }
+}
+
+TEST(IdempotencyStore, AKeyWhoseReleaseTheDatabaseDidNotTakeIsFreeAllTheSame) {
+  for (const bool kept_up : {false, true}) {
+    World w;
+    auto first = w.enter("B");
+    auto claim = std::get<IdempotencyClaim>(std::move(*first));
+    w.obedient->next = {Fate::away};
+    ASSERT_TRUE(w.run(claim.release()));
+    if (kept_up) w.rows->keep_up();
+    auto second = w.enter("another body");
+    ASSERT_TRUE(second) << second.error().message;
+    auto used = std::get<IdempotencyClaim>(std::move(*second));
+    w.rows->keep_up();
+    ASSERT_TRUE(w.run(used.finish({.body = "answer", .call_id = "call_2", .served_by = "sim/m"}))) << "what is owed of the first touches no other";
+    EXPECT_EQ(std::get<std::shared_ptr<const RememberedReply>>(*w.enter("another body"))->body, "answer");
+  }
 }
 
 }  // namespace
