@@ -106,6 +106,8 @@ std::vector<Engine::Ask*> Engine::gather() {
 // is tried alone.
 Task<void> Engine::perform(std::vector<Ask*> asks) {
   auto done = co_await attempt(asks, true);
+  std::erase_if(asks, [](const Ask* ask) { return ask->left.has_value(); });
+  left_.clear();
   if (done) co_return;
   const store::Fault fault = store::fault_of(done.error());
   const bool alone_may_do = !is_away(fault) && fault != store::Fault::commit_unknown && !lost_;
@@ -149,7 +151,7 @@ Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
   at("staged");
   Result<void> written;
   const bool writes = !cycle.empty();
-  if (writes) written = co_await write_for_sure(cycle.number, cycle.now, [&](store::Tx& tx) { return write(tx, cycle); });
+  if (writes) written = co_await write_for_sure(cycle.number, cycle.now, asks, [&](store::Tx& tx) { return write(tx, cycle); });
   if (!written) {
     if (is_taken_over(written.error())) lose(written.error());
     if (meter_) meter_->cycle_failed();
@@ -165,6 +167,7 @@ Task<Result<void>> Engine::attempt(std::vector<Ask*> asks, bool lease) {
   hand_out(cycle);
   if (meter_ && writes) meter_->cycle(home_.clock().mono() - cycle.now, cycle.insertions.size() + cycle.moves.size() + cycle.leased, cycle.claims.size());
   for (Ask* ask : asks) {
+    if (ask->left) continue;
     if (ask->replies()) home_.resume(ask->waiter);
     else ask->waiter.resume();
   }

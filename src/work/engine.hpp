@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -299,8 +300,9 @@ class Engine {
   Result<void> write_claims(store::Tx& tx, const Cycle& cycle) const;
   Result<void> write_ends(store::Tx& tx, const Cycle& cycle) const;
   static void end_job(Job& job, const Transition& row);
-  Task<Result<void>> write_for_sure(std::int64_t& number, MonoTime begun, std::function<Result<void>(store::Tx&)> body);
-  Task<Result<bool>> learn_fate(std::int64_t number, Error error);
+  Task<Result<void>> write_for_sure(std::int64_t& number, MonoTime begun, std::span<Ask* const> asks, std::function<Result<void>(store::Tx&)> body);
+  Task<Result<bool>> learn_fate(std::int64_t number, MonoTime begun, std::span<Ask* const> asks, Error error);
+  void let_go(std::span<Ask* const> carried, const Error& away);
   void undo(Cycle& cycle);
   void apply(Cycle& cycle);
   void apply_move(Cycle& cycle, const Move& move);
@@ -352,6 +354,7 @@ class Engine {
   MonoTime last_words_ = kNever;             // of a drain: what could not be written by then is left to the next start
   std::deque<Ask*> asks_;
   std::vector<Ask*> later_;                  // insist, and wait for the database
+  std::vector<std::shared_ptr<Ask>> left_;   // of the cycle under way: whose askers did not wait for its fate
   std::deque<Errand*> errands_;
   Giving giving_;
   std::unique_ptr<Errand> keys_;             // the one that has no end: it forgets concurrency keys

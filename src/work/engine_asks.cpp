@@ -109,13 +109,14 @@ Result<NewJob> Engine::accept(const Submission& s, WallTime now) {
 // ---- submissions ----
 
 // Several new jobs of one asker, each accepted or refused alone.
-struct Engine::SubmitAsk final : Ask {
+struct Engine::SubmitAsk final : Ask, std::enable_shared_from_this<SubmitAsk> {
   std::vector<Submission> jobs;
   Also also;
   std::vector<Result<Accepted>> results;
   std::vector<std::pair<std::size_t, std::size_t>> at;   // (index in jobs, index in the cycle)
 
   bool replies() const override { return true; }
+  std::shared_ptr<Ask> hold() override { return also ? nullptr : shared_from_this(); }
   // On the board and in the cycle; the index there.
   static std::size_t stage_one(Engine& engine, Cycle& cycle, NewJob made) {
     engine.put_on_board(*made.job, JobState::queued, cycle.now);
@@ -155,20 +156,21 @@ struct Engine::SubmitAsk final : Ask {
 };
 
 Task<std::vector<Result<Accepted>>> Engine::submit(std::vector<Submission> jobs, Also also) {
-  SubmitAsk ask;
-  ask.also = std::move(also);
-  ask.jobs = std::move(jobs);
+  const auto ask = std::make_shared<SubmitAsk>();
+  ask->also = std::move(also);
+  ask->jobs = std::move(jobs);
   if (stopping_ || draining_) {
-    ask.failed(Error{ErrorCode::internal_unavailable, "this node is shutting down; submit to another, or again in a moment", {}, true, std::chrono::seconds(2), {}, {}, {}});
-    co_return std::move(ask.results);
+    ask->failed(Error{ErrorCode::internal_unavailable, "this node is shutting down; submit to another, or again in a moment", {}, true, std::chrono::seconds(2), {}, {}, {}});
+    co_return std::move(ask->results);
   }
-  co_await Ask::Queued{*this, ask};
-  co_return std::move(ask.results);
+  co_await Ask::Queued{*this, *ask};
+  if (ask->left) co_return std::vector<Result<Accepted>>(ask->jobs.size(), std::unexpected(*ask->left));
+  co_return std::move(ask->results);
 }
 
 // ---- the last words of leases ----
 
-struct Engine::CommitAsk final : Ask {
+struct Engine::CommitAsk final : Ask, std::enable_shared_from_this<CommitAsk> {
   std::vector<Commit> commits;
   bool insist = false;
   std::vector<Result<Settled>> results;
@@ -176,6 +178,7 @@ struct Engine::CommitAsk final : Ask {
 
   bool replies() const override { return !insist; }
   bool insists() const override { return insist; }
+  std::shared_ptr<Ask> hold() override { return insist || std::ranges::any_of(commits, [](const Commit& c) { return bool(c.also); }) ? nullptr : shared_from_this(); }
   void name_effects(Acknowledged& acknowledged) const override {
     for (std::size_t i = 0; i < commits.size(); ++i) {
       if (!results[i]) continue;
@@ -232,10 +235,11 @@ struct Engine::CommitAsk final : Ask {
 };
 
 Task<std::vector<Result<Settled>>> Engine::commit(std::vector<Commit> commits) {
-  CommitAsk ask;
-  ask.commits = std::move(commits);
-  co_await Ask::Queued{*this, ask};
-  co_return std::move(ask.results);
+  const auto ask = std::make_shared<CommitAsk>();
+  ask->commits = std::move(commits);
+  co_await Ask::Queued{*this, *ask};
+  if (ask->left) co_return std::vector<Result<Settled>>(ask->commits.size(), std::unexpected(*ask->left));
+  co_return std::move(ask->results);
 }
 
 // Of a holder in this process: it has nobody to ask again, so the engine does.

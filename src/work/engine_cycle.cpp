@@ -19,6 +19,9 @@ constexpr Duration kFlushEvery = std::chrono::seconds(1);
 constexpr Duration kWriteAgain = std::chrono::seconds(5);     // since the cycle began: its leases run meanwhile
 
 const Error kLeaseLost{ErrorCode::internal_unavailable, "the worker's lease expired: it sent no heartbeat in time", {}, true, {}, {}, {}, {}};
+const Error kFateUnknown{ErrorCode::internal_unavailable,
+                         "the database went away while this was being written, and whether it was is known only when it is back: ask again then, with the same Idempotency-Key if it had one",
+                         {}, true, {}, {}, {}, {}};
 const Error kTooLate{ErrorCode::caller_timeout, "the job's deadline passed before it was done", "deadline", false, {}, {}, {}, {}};
 
 // Of this lease; 0 when nobody holds the job.
@@ -218,13 +221,13 @@ void Engine::end_job(Job& job, const Transition& row) {
 }
 
 // Memory goes on only when it is known what the database holds: to guess would lose or repeat. What was lost with its connection is written again.
-// `number` is that of the body's `check_epoch`.
-Task<Result<void>> Engine::write_for_sure(std::int64_t& number, MonoTime begun, std::function<Result<void>(store::Tx&)> body) {
+// `number` is that of the body's `check_epoch`; `asks` are what it carries.
+Task<Result<void>> Engine::write_for_sure(std::int64_t& number, MonoTime begun, std::span<Ask* const> asks, std::function<Result<void>(store::Tx&)> body) {
   for (;;) {
     auto written = co_await database_.write(home_, [&](store::Tx& tx) { return body(tx); }, {.fate_in_rows = true});
     if (written) kept_ = number;
     if (written || store::fault_of(written.error()) != store::Fault::commit_unknown) co_return written;
-    auto there = co_await learn_fate(number, std::move(written.error()));
+    auto there = co_await learn_fate(number, begun, asks, std::move(written.error()));
     if (!there) co_return std::unexpected(std::move(there.error()));
     kept_ = number;
     if (*there) co_return Result<void>{};
@@ -233,8 +236,8 @@ Task<Result<void>> Engine::write_for_sure(std::int64_t& number, MonoTime begun, 
   }
 }
 
-// COMMIT was sent and no answer came: whether it happened. If not, it never will.
-Task<Result<bool>> Engine::learn_fate(std::int64_t number, Error error) {
+// COMMIT was sent and no answer came: whether it happened. If not, it never will. Nobody outside waits for that longer than it might be written again.
+Task<Result<bool>> Engine::learn_fate(std::int64_t number, MonoTime begun, std::span<Ask* const> asks, Error error) {
   log::warn("work_commit_unknown", {{"why", error.message}});
   while (!stopping_ && home_.clock().mono() < last_words_) {
     auto there = co_await database_.write(home_, [&](store::Tx& tx) { return settle_cycle(tx, options_.node, epoch_, number, kept_); });
@@ -243,9 +246,29 @@ Task<Result<bool>> Engine::learn_fate(std::int64_t number, Error error) {
       lose(there.error());
       break;
     }
+    if (home_.clock().mono() - begun > kWriteAgain) let_go(asks, there.error());
     co_await SleepUntil(home_, home_.clock().mono() + std::chrono::milliseconds(200));
   }
   co_return std::unexpected(std::move(error));
+}
+
+// Tells those that can be told: of what is carried, that nobody knows what became of it; what has not been begun with, that it is not.
+void Engine::let_go(std::span<Ask* const> carried, const Error& away) {
+  for (Ask* ask : carried) {
+    auto held = ask->waiter ? ask->hold() : nullptr;
+    if (!held) continue;
+    ask->left = kFateUnknown;
+    left_.push_back(std::move(held));
+    home_.resume(std::exchange(ask->waiter, {}));
+  }
+  for (Ask* ask : std::exchange(asks_, {})) {
+    if (ask->insists()) {
+      asks_.push_back(ask);
+    } else {
+      ask->failed(away);
+      home_.resume(ask->waiter);
+    }
+  }
 }
 
 // ---- what follows ----

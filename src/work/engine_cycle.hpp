@@ -21,7 +21,10 @@ struct Engine::Ask {
   virtual void name_effects(Acknowledged&) const {}
   // Is tried again when the database is back, instead of failing.
   virtual bool insists() const { return false; }
-  std::coroutine_handle<> waiter;
+  // Holds it, and all that it writes, for when its asker may go before anybody knows what became of it. Null: its asker must wait.
+  virtual std::shared_ptr<Ask> hold() { return {}; }
+  std::coroutine_handle<> waiter;            // none: it has left
+  std::optional<Error> left;                 // and has been told this
 
   // `co_await Queued{engine, ask}`.
   struct Queued {

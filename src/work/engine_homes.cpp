@@ -34,7 +34,7 @@ Task<void> Engine::go_on_errand() {
   this->at("errand");
   bool more = errand.stage(*this);
   if (more) {
-    auto written = co_await write_for_sure(number, begun, [&](store::Tx& tx) -> Result<void> {
+    auto written = co_await write_for_sure(number, begun, {}, [&](store::Tx& tx) -> Result<void> {
       if (auto done = errand.write(*this, tx); !done) return done;
       if (auto mine = check_epoch(tx, options_.node, epoch_, number, kept_); !mine) return mine;
       this->at("errand written");

@@ -71,7 +71,7 @@ Result<void> end_open_transaction(store::Tx& tx, unsigned node, std::string_view
   if (tx.dialect() == store::Dialect::sqlite) return {};
   if (auto patience = without_rows(tx.run("SET LOCAL lock_timeout = '500ms'")); !patience) return patience;
   return without_rows(tx.run("SELECT pg_terminate_backend(a.pid) FROM nodes n JOIN pg_stat_activity a ON a.backend_xid = n.xmax WHERE n.node = $1 AND n.boot = $2 "
-                             "AND a.state LIKE 'idle in transaction%' AND a.state_change < clock_timestamp() - INTERVAL '1 second'", {node, boot}));
+                             "AND a.wait_event = 'ClientRead' AND a.state_change < clock_timestamp() - INTERVAL '1 second'", {node, boot}));
 }
 
 }  // namespace

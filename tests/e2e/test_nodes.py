@@ -30,9 +30,9 @@ FAKETIME = next(iter(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"
 @pytest.fixture
 def nodes(upstream, postgres, gateway):
     """`nodes(n)`: so many of one installation; of another one's, if `url` is its."""
-    def make(n: int, args: list[list[str]] = (), url: str = "", **kw) -> list:
+    def make(n: int, args: list[list[str]] = (), url: str = "", limits: list[dict] = (), **kw) -> list:
         url = url or postgres.fresh_url()
-        return [gateway({"database": url, "drain": "20s", **one_provider(upstream)}, args=args[i] if args else [], **kw) for i in range(n)]
+        return [gateway({"database": url, "drain": "20s", **one_provider(upstream, limits=list(limits))}, args=args[i] if args else [], **kw) for i in range(n)]
     return make
 
 
@@ -63,6 +63,14 @@ def spread(g, nodes: list) -> bool:
     return sum(each) == len(DUTIES) and max(each) - min(each) <= 1
 
 
+def not_a_member(g) -> bool:
+    """By its own word, or it has ended what it was and is not yet anew."""
+    try:
+        return g.app.get("/readyz").json()["checks"]["member"] is False
+    except OSError:
+        return True
+
+
 def until(check, seconds: float = 20) -> float:
     """How long it took."""
     began = time.monotonic()
@@ -90,8 +98,8 @@ def test_nodes_see_each_other_share_duties_and_go_on_without_who_dies_or_leaves(
     assert had
     b.kill()
     took = until(lambda: all(of(g, b)["state"] == "gone" for g in (a, c)) and spread(c, [a, c]))
-    assert took < 3, f"dead, and its duties taken, after {took:.1f} s"
-    until(lambda: spread(a, [a, c]), 2)                   # of what c has just taken a hears with its next beat
+    assert took < 6, f"dead, and its duties taken, after {took:.1f} s"        # 3 where the machine has nothing else to do: tests/chaos holds it to that
+    until(lambda: spread(a, [a, c]))                      # of what c has just taken a hears with its next beat
 
     c.process.terminate()
     until(lambda: of(a, c)["state"] == "draining", 2)
@@ -103,6 +111,30 @@ def test_nodes_see_each_other_share_duties_and_go_on_without_who_dies_or_leaves(
     b.start()
     until(lambda: of(a, b).get("state") == "serving", 10)
     assert of(a, b)["slot"] == slot, "it is the same node again"
+
+
+def test_who_is_stopped_in_the_middle_of_a_transaction_stops_nobody_else(nodes, postgres):
+    """It holds the lock of its own row, which whoever declares it dead has to write, and those of the quotas."""
+    a, b, c = nodes(3, limits=[{"scope": "key", "requests": "600/m"}])
+    until(lambda: spread(a, [a, b, c]))
+    assert all(g.app.chat("chat").succeeded() for g in (a, b, c))
+    with subprocess.Popen([postgres.bin / "psql", "-X", "-q", "-h", postgres.folder, "-U", "ballast", "-d", postgres.name_of(a.config["database"])],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as session:
+        session.stdin.write(f"BEGIN; SELECT 'held' FROM members WHERE address = '127.0.0.1:{b.port}' FOR UPDATE; SELECT 'held' FROM quotas FOR UPDATE;\n")
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ILIKE '%{}%'"
+        wait_until(lambda: postgres.run(waiting.format("UPDATE members"), "postgres") == "1")
+        wait_until(lambda: b.app.chat("chat") and postgres.run(waiting.format("FROM quotas"), "postgres") != "0")
+        b.process.send_signal(signal.SIGSTOP)
+        session.stdin.write("COMMIT;\n")
+        session.stdin.close()
+    try:
+        until(lambda: of(a, b)["state"] == "gone" and spread(a, [a, c]))
+        for g in (a, c):
+            assert g.app.get("/readyz").status == 200 and g.app.chat("chat").succeeded()
+            assert "taken_for_dead" not in g.log.read_text()
+    finally:
+        b.process.send_signal(signal.SIGCONT)
+    until(lambda: of(a, b)["state"] == "serving", 60)
 
 
 def test_who_was_taken_for_dead_ends_what_it_streams_and_starts_anew(upstream, nodes, tmp_path):
@@ -132,16 +164,15 @@ def test_who_was_taken_for_dead_ends_what_it_streams_and_starts_anew(upstream, n
             await asyncio.sleep(1)
             for g in (b, c):
                 g.process.send_signal(signal.SIGSTOP)
-            took = await asyncio.to_thread(until, lambda: all(of(a, g)["state"] == "gone" for g in (b, c)) and spread(a, [a]))
-            assert took < 3, f"seen dead after {took:.1f} s"
+            await asyncio.to_thread(until, lambda: all(of(a, g)["state"] == "gone" for g in (b, c)) and spread(a, [a]))
             for g in (b, c):
                 g.process.send_signal(signal.SIGCONT)
-            await asyncio.to_thread(until, lambda: b.app.get("/readyz").json()["checks"]["member"] is False if not call.done() else True, 3)
+            await asyncio.to_thread(until, lambda: call.done() or not_a_member(b))
             return await call
         reply = asyncio.run(pause())
         assert reply.succeeded(), "what was under way was ended first"
         until(lambda: of(a, b)["state"] == "serving" and of(a, b)["since"] > boot)
-        until(lambda: ready() == 2, 5)
+        until(lambda: ready() == 2)
     assert not any("STOPPING" in t for t in told), "for its service manager it went on"
     upstream.script("model", ok(3))
     assert b.alive() and b.app.get("/readyz").status == 200, "the same process, for whoever watches it"

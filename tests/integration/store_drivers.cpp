@@ -2,6 +2,7 @@
 #include <atomic>
 #include <filesystem>
 #include <future>
+#include <latch>
 #include <thread>
 
 #include "../support/databases.hpp"
@@ -252,6 +253,33 @@ TEST_F(PostgresDriver, ADeadlockIsRunAgain) {
   EXPECT_EQ(failures, 0);
   auto sum = db->read_now([](Tx& tx) { return tx.run("SELECT CAST(SUM(n) AS BIGINT) FROM t"); });
   EXPECT_EQ((*sum)[0].integer(0), 80);
+}
+
+// As a process that is stopped, or whose machine pauses: what it has locked is free again after two seconds.
+TEST_F(PostgresDriver, WhoStopsInTheMiddleOfATransactionStopsNobodyElse) {
+  ASSERT_TRUE(execute(*db, "INSERT INTO t (id) VALUES (1)"));
+  const auto raise_one = [](Tx& tx) { return tx.run("UPDATE t SET n = n + 1 WHERE id = 1"); };
+  std::latch locked(1), other(1);
+  std::jthread waits([&] {
+    locked.wait();
+    EXPECT_TRUE(db->write_now(raise_one));
+    other.count_down();
+  });
+  int runs = 0;
+  auto r = db->write_now([&](Tx& tx) -> Result<void> {
+    if (auto raised = raise_one(tx); !raised) return std::unexpected(raised.error());
+    if (++runs == 1) {
+      locked.count_down();
+      other.wait();
+    }
+    if (auto raised = raise_one(tx); !raised) return std::unexpected(raised.error());
+    return {};
+  });
+  ASSERT_TRUE(r) << describe(r.error());
+  EXPECT_EQ(runs, 2);
+  auto sum = db->read_now([](Tx& tx) { return tx.run("SELECT n FROM t"); });
+  ASSERT_TRUE(sum);
+  EXPECT_EQ((*sum)[0].integer(0), 3);
 }
 
 TEST_F(PostgresDriver, WorkWaitsOutARestartOfTheServer) {

@@ -243,6 +243,55 @@ TEST_P(WorkFaults, WhatWasLostLongAgoIsNotWrittenAgain) {
   EXPECT_EQ(house().count("SELECT COUNT(*) FROM jobs"), 1);
 }
 
+// Nobody outside waits for a database of which nobody knows when it is back: it may be a day.
+TEST_P(WorkFaults, WhoAsksWhileTheFateOfACycleIsUnknownIsToldSo) {
+  if (sqlite()) return;
+  for (const Fate fate : {Fate::unknown_written, Fate::unknown_lost}) {
+    const bool written = fate == Fate::unknown_written;
+    const JobId leased = house().add("ext");
+    const Lease lease = house().pull().at(0);
+    std::optional<Result<Accepted>> first, second;
+    std::optional<Result<Settled>> word_said;
+    TaskGroup tasks("askers");
+    const auto submit = [&](std::string key, std::optional<Result<Accepted>>& answer) -> Task<void> {
+      std::vector<Submission> one{{.spec = {.name = "ext"}, .input = "x", .idempotency_key = std::move(key)}};
+      answer = (co_await house().engine().submit(std::move(one))).front();
+    };
+    const auto say = [&]() -> Task<void> {
+      std::vector<Commit> one{word(To::done, "out")};
+      one.front().job = lease.job->id, one.front().fence = lease.fence;
+      word_said = (co_await house().engine().commit(std::move(one))).front();
+    };
+    const std::string key = written ? "a" : "b";
+    house().database.next = {fate};
+    house().database.otherwise = Fate::away;
+    tasks.spawn(submit(key, first));
+    tasks.spawn(say());
+    house().settle();
+    tasks.spawn(submit("late", second));
+    house().pass(4s);
+    EXPECT_FALSE(first || second || word_said) << "it may be back in a moment";
+    house().pass(2s);
+    ASSERT_TRUE(first && second && word_said);
+    for (const Error& told : {first->error(), second->error(), word_said->error()}) {
+      EXPECT_EQ(told.code, ErrorCode::internal_unavailable);
+      EXPECT_TRUE(told.retryable);
+    }
+    EXPECT_NE(first->error().message.find("known only when it is back"), std::string::npos) << first->error().message;
+    EXPECT_EQ(second->error().message.find("known only"), std::string::npos) << "nothing of it was written: " << second->error().message;
+    house().database.otherwise = Fate::fine;
+    house().pass(2s);
+    house().compare();
+    EXPECT_EQ(house().job(leased).state, written ? JobState::done : JobState::queued);
+    const auto again = house().submit({.spec = {.name = "ext"}, .input = "x", .idempotency_key = key});
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->existing, written);
+    EXPECT_EQ(house().commit(lease, word(To::done, "out")).has_value(), !written) << "once";
+    EXPECT_EQ(house().pull().at(0).job->id, again->id);
+  }
+  EXPECT_EQ(house().count("SELECT COUNT(*) FROM jobs"), 4);
+}
+
 // Whom the engine has given up as lost may still be on its way through a network: it must not be committed after all.
 TEST_P(WorkFaults, ACycleThatWasGivenUpAsLostIsNeverCommitted) {
   if (sqlite()) return;

@@ -67,10 +67,10 @@ class Postgres:
 
     def kill(self) -> None:
         """kill -9 of the server and of all it has started, as the machine would: no goodbye, no checkpoint."""
-        listed = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        listed = self._children()
         self.process.kill()
         self.process.wait(60)
-        for child in map(int, listed.split()):
+        for child in map(int, listed):
             try:
                 os.kill(child, signal.SIGKILL)
             except ProcessLookupError:
@@ -87,8 +87,12 @@ class Postgres:
 
     def pause(self, signal_number: int = signal.SIGSTOP) -> None:
         """As a machine that hangs: connections stand, and nothing is answered. SIGCONT is the end of it."""
-        for pid in [self.process.pid, *map(int, pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split())]:
-            os.kill(pid, signal_number)
+        os.kill(self.process.pid, signal_number)               # first: from here on it has no more children
+        for pid in self._children():
+            os.kill(int(pid), signal_number)
+
+    def _children(self) -> list[str]:
+        return pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
 
     # ---- a replica ----
 

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <optional>
 
 #include "store/drivers.hpp"
+#include "store/postgres/silence.hpp"
 
 namespace ballast::store {
 
@@ -176,10 +178,14 @@ Result<void> add_rows(Rows& rows, const PGresult* r) {
   return {};
 }
 
+// libpq takes less than two for two.
+std::string whole_seconds(std::chrono::milliseconds timeout) { return std::to_string(std::max<std::int64_t>(2, timeout.count() / 1000)); }
+
 }  // namespace
 
-Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const std::string& url, std::chrono::milliseconds timeout) {
-  const std::string seconds = std::to_string(std::max<std::int64_t>(2, timeout.count() / 1000));
+Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const std::string& url, std::chrono::milliseconds timeout, Silence* silence,
+                                                                             std::chrono::seconds patience) {
+  const std::string seconds = whole_seconds(timeout);
   const char* keys[] = {"dbname", "connect_timeout", "application_name", "keepalives_idle", "tcp_user_timeout", "client_encoding", nullptr};
   const char* values[] = {url.c_str(), seconds.c_str(), "ballast", "10", "15000", "UTF8", nullptr};
   PGconn* c = PQconnectdbParams(keys, values, 1);
@@ -190,7 +196,9 @@ Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const std::
     return std::unexpected(make_error(Fault::unavailable, "PostgreSQL cannot be reached: " + why));
   }
   PQsetNoticeProcessor(c, [](void*, const char*) {}, nullptr);
-  auto ready = self->simple("SET default_transaction_isolation = 'read committed'; SET idle_in_transaction_session_timeout = '120s'");
+  std::optional<Silence::Waiting> waiting;
+  if (silence) waiting.emplace(*silence, PQsocket(c));
+  auto ready = self->simple("SET default_transaction_isolation = 'read committed'; SET idle_in_transaction_session_timeout = " + std::to_string(std::chrono::milliseconds(patience).count()));
   if (!ready) return std::unexpected(ready.error());
   auto life = self->simple("SELECT coalesce(pg_stat_get_bgwriter_stat_reset_time()::text, '')");   // recovery resets the statistics
   if (!life) return std::unexpected(life.error());
@@ -199,7 +207,7 @@ Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const std::
 }
 
 bool PostgresConnection::answers(const std::string& url, std::chrono::milliseconds timeout) {
-  const std::string seconds = std::to_string(std::max<std::int64_t>(2, timeout.count() / 1000));
+  const std::string seconds = whole_seconds(timeout);
   const char* keys[] = {"dbname", "connect_timeout", nullptr};
   const char* values[] = {url.c_str(), seconds.c_str(), nullptr};
   const PGPing said = PQpingParams(keys, values, 1);
@@ -271,7 +279,8 @@ Error PostgresConnection::error_of(const PGresult* result, std::string_view sql)
   while (!message.empty() && message.back() == '\n') message.pop_back();
   sqlstate_ = state ? state : "";
   // An error without a state is libpq's own: the connection is gone, though PQstatus may say so only at the next call.
-  lost_ = lost_ || sqlstate_.empty() || sqlstate_.starts_with("08") || sqlstate_.starts_with("57P");
+  // 25P03: the server has ended it, because the transaction's next statement did not come.
+  lost_ = lost_ || sqlstate_.empty() || sqlstate_.starts_with("08") || sqlstate_.starts_with("57P") || sqlstate_ == "25P03";
   const Fault fault = alive() ? fault_for(sqlstate_) : Fault::unavailable;
   std::string text = "PostgreSQL: " + message;
   if (fault == Fault::broken) text.append(" (").append(sqlstate_).append(") in: ").append(sql.substr(0, 200));

@@ -14,10 +14,14 @@ struct pg_result;
 
 namespace ballast::store {
 
+class Silence;
+
 class PostgresConnection {
  public:
-  // Fault::unavailable. The URL may hold a password: it is never repeated in a message.
-  static Result<std::unique_ptr<PostgresConnection>> open(const std::string& url, std::chrono::milliseconds timeout);
+  // Fault::unavailable. The URL may hold a password: it is never repeated in a message. `silence` finds out a server that takes the connection and then hangs.
+  // `patience`: the server ends a transaction in which it has been asked nothing for as long, whose locks others may wait for.
+  static Result<std::unique_ptr<PostgresConnection>> open(const std::string& url, std::chrono::milliseconds timeout, Silence* silence = nullptr,
+                                                          std::chrono::seconds patience = std::chrono::seconds(120));
   // Whether there is a server that says anything to a newcomer, be it that it has no room.
   static bool answers(const std::string& url, std::chrono::milliseconds timeout);
   PostgresConnection(const PostgresConnection&) = delete;

@@ -109,7 +109,7 @@ class PostgresNotifier final : public Notifier {
 
   // Until the connection is lost, or told to stop.
   Result<void> stay_connected(const std::stop_token& stop, milliseconds& pause) {
-    auto connection = PostgresConnection::open(url_, options_.connect_timeout);
+    auto connection = PostgresConnection::open(url_, options_.connect_timeout, &silence_);
     if (!connection) return std::unexpected(connection.error());
     PostgresConnection& c = **connection;
     const auto channel = listen(c);

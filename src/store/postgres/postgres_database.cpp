@@ -25,6 +25,8 @@ namespace {
 constexpr unsigned kWriters = 2;
 constexpr int kMaxReruns = 10;
 constexpr auto kBridged = std::chrono::seconds(5);
+// A process that is stopped (a machine that pauses) in the middle of a transaction must not stop others, which see it dead after two seconds.
+constexpr std::chrono::seconds kStopped(2), kReading(120);
 constexpr auto kNewcomer = std::chrono::seconds(3);
 constexpr std::chrono::milliseconds kLongTry(500), kTriedAgain(1'000);   // after a try in vain that took long, those that come are told at once
 
@@ -73,38 +75,42 @@ class PostgresDatabase final : public Database {
   }
 
  private:
-  using Connection = std::unique_ptr<PostgresConnection>;
+  // What a thread has.
+  struct Seat {
+    const bool writes;
+    std::unique_ptr<PostgresConnection> connection = nullptr;
+    bool connected_before = false;
+  };
 
   void serve(JobQueue& queue, bool writes, JobQueue::Takes takes) {
     name_this_thread(writes ? "db-write" : "db-read");
-    Connection connection;
-    bool connected_before = false;
+    Seat seat{.writes = writes};
     while (Job* job = queue.take(1, takes)) {
-      auto result = writes ? write(connection, connected_before, *job) : read(connection, connected_before, *job);
+      auto result = writes ? write(seat, *job) : read(seat, *job);
       if (result) given_up_at_ = MonoTime::max();
       job->finish(std::move(result));
     }
   }
 
   // A live connection, or Fault::unavailable when there is none by `due`, or sooner: see above.
-  Result<void> connect(Connection& connection, bool& connected_before, MonoTime due) {
-    if (connection && connection->alive()) return {};
-    connection.reset();
+  Result<void> connect(Seat& seat, MonoTime due) {
+    if (seat.connection && seat.connection->alive()) return {};
+    seat.connection.reset();
     if (const MonoTime now = clock_.mono(); now >= given_up_at_.load() && now < tried_at_.load() + kTriedAgain)
       return std::unexpected(make_error(Fault::unavailable, "PostgreSQL cannot be reached"));
-    return reconnect(connection, connected_before, [&] { return std::min(due, given_up_at_.load()); });
+    return reconnect(seat, [&] { return std::min(due, given_up_at_.load()); });
   }
 
   // `until`: when to give up. It may come nearer meanwhile.
-  Result<void> reconnect(Connection& connection, bool& connected_before, const std::function<MonoTime()>& until) {
+  Result<void> reconnect(Seat& seat, const std::function<MonoTime()>& until) {
     for (auto pause = std::chrono::milliseconds(20);; pause = std::min(pause * 2, std::chrono::milliseconds(1'000))) {
       const MonoTime began = clock_.mono();
-      auto opened = PostgresConnection::open(url_, options_.connect_timeout);
+      auto opened = PostgresConnection::open(url_, options_.connect_timeout, &silence_, seat.writes ? kStopped : kReading);
       if (opened) {
-        connection = std::move(*opened);
-        connection->set_max_result(options_.max_result_bytes);
-        if (connected_before) ++reconnects_;
-        connected_before = ever_connected_ = true;
+        seat.connection = std::move(*opened);
+        seat.connection->set_max_result(options_.max_result_bytes);
+        if (seat.connected_before) ++reconnects_;
+        seat.connected_before = ever_connected_ = true;
         given_up_at_ = MonoTime::max();
         return {};
       }
@@ -122,12 +128,12 @@ class PostgresDatabase final : public Database {
     return !nap_.wait_for(lock, pause, [&] { return closing_; });
   }
 
-  Result<void> write(Connection& connection, bool& connected_before, Job& job) {
+  Result<void> write(Seat& seat, Job& job) {
     bool along = job.fate_in_rows;
     for (int round = 0;; ++round) {
-      if (auto ready = connect(connection, connected_before, job.due); !ready) return ready;
+      if (auto ready = connect(seat, job.due); !ready) return ready;
       bool rerun = false;
-      auto result = write_once(connection, connected_before, job, along, rerun);
+      auto result = write_once(seat, job, along, rerun);
       if (!result) along = false;
       if (!rerun || round >= kMaxReruns || clock_.mono() >= job.due) return result;
       ++reruns_;
@@ -136,54 +142,54 @@ class PostgresDatabase final : public Database {
   }
 
   // `along`: COMMIT goes with what the body left, and what fails is tried again the other way, which tells more.
-  Result<void> write_once(Connection& connection, bool& connected_before, Job& job, bool along, bool& rerun) {
-    connection->forget_error();
-    Silence::Waiting waiting(silence_, connection->socket());
-    if (auto begun = connection->begin(along); !begun) {
-      rerun = !connection->alive();
+  Result<void> write_once(Seat& seat, Job& job, bool along, bool& rerun) {
+    seat.connection->forget_error();
+    Silence::Waiting waiting(silence_, seat.connection->socket());
+    if (auto begun = seat.connection->begin(along); !begun) {
+      rerun = !seat.connection->alive();
       return begun;
     }
-    PostgresTx tx(*connection);
+    PostgresTx tx(*seat.connection);
     Result<void> result = guarded(job, tx);
     if (result) result = tx.settle();
     if (!result) {
-      rerun = tx.spoiled() && (along || !connection->alive() || connection->should_rerun());
-      if (connection->alive()) connection->roll_back();
+      rerun = tx.spoiled() && (along || !seat.connection->alive() || seat.connection->should_rerun());
+      if (seat.connection->alive()) seat.connection->roll_back();
       return result;
     }
-    auto committed = connection->commit();
+    auto committed = seat.connection->commit();
     if (committed && *committed == "COMMIT") {
       ++transactions_;
       return {};
     }
     if (committed) return std::unexpected(make_error(Fault::broken, "PostgreSQL answered COMMIT with " + *committed));
-    if (connection->alive()) {  // refused, for example by a deferred constraint: rolled back
-      rerun = along || connection->should_rerun();
-      connection->roll_back();
+    if (seat.connection->alive()) {  // refused, for example by a deferred constraint: rolled back
+      rerun = along || seat.connection->should_rerun();
+      seat.connection->roll_back();
       return std::unexpected(committed.error());
     }
     if (along) return unknown();
-    const std::string& named = connection->transaction_key();
+    const std::string& named = seat.connection->transaction_key();
     waiting.end();
-    const CommitKey key{named.substr(0, named.find(' ')), named.substr(named.find(' ') + 1), connection->life()};
-    return learn_fate(connection, connected_before, key, job.due, rerun);
+    const CommitKey key{named.substr(0, named.find(' ')), named.substr(named.find(' ') + 1), seat.connection->life()};
+    return learn_fate(seat, key, job.due, rerun);
   }
 
   static Result<void> unknown() {
     return std::unexpected(make_error(Fault::commit_unknown, "the connection was lost during COMMIT and its outcome cannot be learnt"));
   }
 
-  Result<void> learn_fate(Connection& connection, bool& connected_before, const CommitKey& key, MonoTime due, bool& rerun) {
+  Result<void> learn_fate(Seat& seat, const CommitKey& key, MonoTime due, bool& rerun) {
     for (;;) {
-      if (!connection->alive()) connection.reset();
-      if (!connection)
-        if (auto ready = reconnect(connection, connected_before, [&] { return due; }); !ready) return unknown();
-      const Silence::Waiting waiting(silence_, connection->socket());
-      auto timeline = connection->simple("SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)");
+      if (!seat.connection->alive()) seat.connection.reset();
+      if (!seat.connection)
+        if (auto ready = reconnect(seat, [&] { return due; }); !ready) return unknown();
+      const Silence::Waiting waiting(silence_, seat.connection->socket());
+      auto timeline = seat.connection->simple("SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)");
       if (timeline && *timeline != key.timeline) return unknown();
-      auto status = timeline ? connection->simple("SELECT coalesce(pg_xact_status('" + key.xid + "'), 'forgotten')") : timeline;
+      auto status = timeline ? seat.connection->simple("SELECT coalesce(pg_xact_status('" + key.xid + "'), 'forgotten')") : timeline;
       if (status && *status == "committed") {
-        if (connection->life() != key.life) return unknown();    // the id may be another's since
+        if (seat.connection->life() != key.life) return unknown();    // the id may be another's since
         ++transactions_;
         return {};
       }
@@ -196,19 +202,19 @@ class PostgresDatabase final : public Database {
     }
   }
 
-  Result<void> read(Connection& connection, bool& connected_before, Job& job) {
+  Result<void> read(Seat& seat, Job& job) {
     for (int round = 0;; ++round) {
-      if (auto ready = connect(connection, connected_before, job.due); !ready) return ready;
+      if (auto ready = connect(seat, job.due); !ready) return ready;
       const auto left = std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(job.due - clock_.mono()).count());
-      connection->forget_error();
-      const Silence::Waiting waiting(silence_, connection->socket());
-      auto begun = connection->simple("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = " + std::to_string(left));
-      PostgresTx tx(*connection);
+      seat.connection->forget_error();
+      const Silence::Waiting waiting(silence_, seat.connection->socket());
+      auto begun = seat.connection->simple("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = " + std::to_string(left));
+      PostgresTx tx(*seat.connection);
       Result<void> result = begun ? guarded(job, tx) : Result<void>(std::unexpected(begun.error()));
       if (result) result = tx.settle();
-      if (connection->alive()) connection->roll_back();
+      if (seat.connection->alive()) seat.connection->roll_back();
       ++read_count_;
-      if (result || connection->alive() || round >= 2) return result;
+      if (result || seat.connection->alive() || round >= 2) return result;
     }
   }
 

@@ -3,20 +3,23 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/log.hpp"
 #include "base/thread.hpp"
 
 namespace ballast::store {
 
-namespace {
-
-constexpr auto kLook = std::chrono::seconds(1);
-
-}  // namespace
-
-Silence::Silence(const Clock& clock, std::function<bool()> answers)
-    : clock_(clock), answers_(std::move(answers)), thread_([this](const std::stop_token& stop) { watch(stop); }) {}
+Silence::Silence(const Clock& clock, std::function<bool()> answers, std::chrono::milliseconds every)
+    : clock_(clock), answers_(std::move(answers)), thread_([this, every](const std::stop_token& stop) {
+        name_this_thread("db-silence");
+        std::unique_lock hold(mutex_);
+        while (!wake_.wait_for(hold, stop, every, [&] { return stop.stop_requested(); })) {
+          hold.unlock();
+          look();
+          hold.lock();
+        }
+      }) {}
 
 Silence::~Silence() = default;
 
@@ -33,28 +36,24 @@ void Silence::Waiting::end() {
   silence->waiting_.erase(place_);
 }
 
-bool Silence::any_too_long(MonoTime now) const {
-  return std::ranges::any_of(waiting_, [&](const auto& w) { return now - w.second >= kSilence; });
-}
-
-void Silence::watch(const std::stop_token& stop) {
-  name_this_thread("db-silence");
-  MonoTime next = MonoTime::min();             // after an answer nobody is asked again at once: a long statement is no news
-  std::unique_lock hold(mutex_);
-  while (!stop.stop_requested()) {
-    wake_.wait_for(hold, stop, kLook, [] { return false; });
-    if (stop.stop_requested() || clock_.mono() < next || !any_too_long(clock_.mono())) continue;
-    hold.unlock();
-    const bool answered = answers_();
-    hold.lock();
-    const MonoTime now = clock_.mono();
-    next = now + (answered ? kSilence : Duration::zero());
-    if (answered) continue;
-    std::int64_t shut = 0;
-    for (const auto& [socket, since] : waiting_)
-      if (now - since >= kSilence) shut += ::shutdown(socket, SHUT_RDWR) == 0;
-    if (shut > 0) log::warn("database_silent", {{"connections_shut", shut}, {"advice", "PostgreSQL answers nobody: see whether its machine, or its disk, hangs"}});
+void Silence::look() {
+  const MonoTime now = clock_.mono();
+  const auto too_long = [&](const auto& w) { return now - w.second >= kSilence; };
+  {
+    const std::lock_guard hold(mutex_);
+    if (now < next_ || std::ranges::none_of(waiting_, too_long)) return;
   }
+  if (answers_()) {
+    next_ = clock_.mono() + kSilence;
+    return;
+  }
+  std::int64_t shut = 0;
+  {
+    const std::lock_guard hold(mutex_);
+    for (const auto& w : waiting_)
+      if (too_long(w)) shut += ::shutdown(w.first, SHUT_RDWR) == 0;
+  }
+  if (shut > 0) log::warn("database_silent", {{"connections_shut", shut}, {"advice", "PostgreSQL answers nobody: see whether its machine, or its disk, hangs"}});
 }
 
 }  // namespace ballast::store

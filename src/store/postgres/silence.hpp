@@ -17,11 +17,14 @@ class Silence {
  public:
   static constexpr Duration kSilence = std::chrono::seconds(10);
 
-  // `answers`: whether the server answers a newcomer; takes some seconds at most. Called on a thread of this object's own.
-  Silence(const Clock& clock, std::function<bool()> answers);
+  // `answers`: whether the server answers a newcomer; takes some seconds at most. Called on a thread of this object's own, which looks this often.
+  Silence(const Clock& clock, std::function<bool()> answers, std::chrono::milliseconds every = std::chrono::seconds(1));
   ~Silence();
   Silence(const Silence&) = delete;
   Silence& operator=(const Silence&) = delete;
+
+  // What the thread does each time: nothing, unless somebody has waited for too long. By one thread at a time.
+  void look();
 
   // While a thread waits for the server on this socket, which is not closed meanwhile.
   class Waiting {
@@ -38,14 +41,12 @@ class Silence {
   };
 
  private:
-  void watch(const std::stop_token& stop);
-  bool any_too_long(MonoTime now) const;
-
   const Clock& clock_;
   const std::function<bool()> answers_;
   std::mutex mutex_;
   std::condition_variable_any wake_;
   std::list<std::pair<int, MonoTime>> waiting_;        // since when
+  MonoTime next_ = MonoTime::min();                      // to ask: after an answer not at once again, a long statement is no news
   std::jthread thread_;
 };
 

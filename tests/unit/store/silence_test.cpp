@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
+#include <cerrno>
 
 #include "base/sim_loop.hpp"
 
@@ -20,29 +20,24 @@ class SilenceTest : public ::testing::Test {
   void TearDown() override {
     for (const int end : ends_) ::close(end);
   }
-  // Asked at least so many times; what asks looks each second.
-  void asked(int times) {
-    while (asked_ < times) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
   bool open() {
     char byte = 0;
     const auto n = ::recv(ends_[0], &byte, 1, MSG_DONTWAIT);
     return n < 0 && errno == EAGAIN;
   }
   SimClock clock_;
-  std::atomic<bool> answers_{false};
-  std::atomic<int> asked_{0};
+  bool answers_ = false;
+  int asked_ = 0;
   std::array<int, 2> ends_{-1, -1};
-  Silence silence_{clock_, [this] {
-    const bool answers = answers_;
-    ++asked_;
-    return answers;
-  }};
+  Silence silence_{clock_, [this] { return ++asked_, answers_; }, std::chrono::hours(1)};   // looks when it is told to
 };
 
 TEST_F(SilenceTest, WhoWaitsForAServerThatAnswersNobodyIsToldThatItIsGone) {
   const Silence::Waiting waiting(silence_, ends_[0]);
+  silence_.look();
+  EXPECT_TRUE(open() && asked_ == 0) << "not yet";
   clock_.advance(Silence::kSilence);
+  silence_.look();
   char byte = 0;
   EXPECT_EQ(::recv(ends_[0], &byte, 1, 0), 0) << "wakes up";
 }
@@ -51,12 +46,15 @@ TEST_F(SilenceTest, WhatOnlyTakesLongIsLetBe) {
   answers_ = true;
   const Silence::Waiting waiting(silence_, ends_[0]);
   clock_.advance(Silence::kSilence);
-  asked(1);
+  silence_.look();
   answers_ = false;
   clock_.advance(Silence::kSilence - seconds(1));
-  std::this_thread::sleep_for(seconds(2));
+  silence_.look();
   EXPECT_TRUE(open());
   EXPECT_EQ(asked_, 1) << "it has answered a moment ago";
+  clock_.advance(seconds(1));
+  silence_.look();
+  EXPECT_FALSE(open()) << "and has fallen silent since";
 }
 
 TEST_F(SilenceTest, WhoDoesNotWaitAnyMoreOrNotForLongIsLetBe) {
@@ -67,7 +65,7 @@ TEST_F(SilenceTest, WhoDoesNotWaitAnyMoreOrNotForLongIsLetBe) {
   over.end();
   clock_.advance(Silence::kSilence);
   const Silence::Waiting fresh(silence_, ends_[0]);
-  asked(2);
+  silence_.look();
   EXPECT_TRUE(open());
   char byte = 0;
   EXPECT_EQ(::recv(other[0], &byte, 1, 0), 0);
