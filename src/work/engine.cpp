@@ -105,10 +105,10 @@ std::vector<Engine::Ask*> Engine::gather() {
 // One transaction for all of it. If it fails for a reason that may lie with one of them (or with what time and the board wanted), each
 // is tried alone.
 Task<void> Engine::perform(std::vector<Ask*> asks) {
-  auto done = co_await attempt(asks, true);
-  std::erase_if(asks, [](const Ask* ask) { return ask->left.has_value(); });
   left_.clear();
+  auto done = co_await attempt(asks, true);
   if (done) co_return;
+  std::erase_if(asks, [](const Ask* ask) { return ask->left.has_value(); });
   const store::Fault fault = store::fault_of(done.error());
   const bool alone_may_do = !is_away(fault) && fault != store::Fault::commit_unknown && !lost_;
   if (!alone_may_do || asks.empty()) {
@@ -118,7 +118,7 @@ Task<void> Engine::perform(std::vector<Ask*> asks) {
   for (Ask* ask : asks) {
     Result<void> alone = std::unexpected(done.error());
     if (alone_may_do) alone = co_await attempt({ask}, false);
-    if (alone) continue;
+    if (alone || ask->left) continue;
     const store::Fault why = store::fault_of(alone.error());
     if (ask->insists() && !stopping_ && home_.clock().mono() < last_words_ && (is_away(why) || why == store::Fault::full)) {
       later_.push_back(ask);

@@ -184,6 +184,8 @@ Result<void> Engine::forget_taken(store::Tx& tx, const Taking& taking, const Pag
 // May run again: begins from nothing each time.
 Result<void> Engine::recover(store::Tx& tx) {
   if (auto mine = check_epoch(tx, options_.node, epoch_, cycles_ = 1); !mine) return mine;
+  if (tx.dialect() == store::Dialect::postgres)        // while a page goes onto the board the server is asked nothing
+    if (auto patient = tx.run("SET LOCAL idle_in_transaction_session_timeout = '120s'"); !patient) return std::unexpected(patient.error());
   board_ = Board(epoch_);
   held_.clear();
   found_dead_.clear();

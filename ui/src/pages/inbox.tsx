@@ -80,13 +80,7 @@ export default function InboxPage({ params }: { params: Record<string, string> }
             )}
             {id ? (
               <Panel className="inbox-one">
-                {asked ? (
-                  <Decide key={asked.id} approval={asked} next={next} />
-                ) : one.error ? (
-                  <ErrorBox error={one.error} retry={one.reload} />
-                ) : (
-                  <Loading />
-                )}
+                {asked ? <Decide key={asked.id} approval={asked} next={next} /> : one.error ? <ErrorBox error={one.error} retry={one.reload} /> : <Loading />}
               </Panel>
             ) : null}
           </div>

@@ -97,7 +97,7 @@ function useChat(setup: Setup) {
   const [error, setError] = useState<Problem>()
   const [busy, setBusy] = useState(false)
   const abort = useRef<AbortController>(undefined)
-  const reads = [useMay('read').may, useMay('usage').may].includes(true)
+  const reads = useReads()
   const listening = useRef<AbortController>(undefined)
   useEffect(
     () => () => {
@@ -314,6 +314,11 @@ function Controls({ models, model, setModel, setup, set }: ControlsProps) {
   )
 }
 
+// Whether it may see what became of its calls.
+function useReads(): boolean {
+  return [useMay('read').may, useMay('usage').may].includes(true)
+}
+
 // The record is there once the call is settled: asked for until it is, but not for ever.
 function useRecord(call: string, busy: boolean): Call | undefined {
   const [record, setRecord] = useState<Call>()
@@ -357,7 +362,7 @@ function Story({ steps }: { steps: Step[] }) {
 }
 
 function Outcome({ run, busy }: { run: Run; busy: boolean }) {
-  const record = useRecord(run.call, busy || run.heard)
+  const record = useRecord(useReads() ? run.call : '', busy || run.heard)
   if (!busy && !run.call && run.wholeMs === null) return null
   const rate = run.output && run.wholeMs && run.firstMs !== null && run.wholeMs > run.firstMs ? (run.output / (run.wholeMs - run.firstMs)) * 1000 : null
   return (
