@@ -97,7 +97,7 @@ output: '{said: (.stages.say.output | length > 0), cut: .stages.cut.output.n}'
 stages:
   say:  {model: {route: chat, prompt: "j{{ .input.n }} say the words"}, retry: {attempts: 8}}
   rest: {wait: {for: 200ms}, after: [say]}
-  cut:  {worker: {task: cut, queue: images, input: '{n: .input.n}'}, timeout: 10m, after: [rest]}
+  cut:  {worker: {task: cut, queue: images, input: '{n: .input.n}'}, timeout: 10m, retry: {attempts: 40}, after: [rest]}
   told: {http: {url: "${SHOP}/told", method: POST, body: '{n: .input.n}', risk: write, idempotency: key}, after: [cut]}
 """,
 }

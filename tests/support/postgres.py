@@ -87,9 +87,13 @@ class Postgres:
 
     def pause(self, signal_number: int = signal.SIGSTOP) -> None:
         """As a machine that hangs: connections stand, and nothing is answered. SIGCONT is the end of it."""
-        os.kill(self.process.pid, signal_number)               # first: from here on it has no more children
+        going_on = signal_number == signal.SIGCONT
+        if not going_on:
+            self.process.send_signal(signal_number)            # before its children: from here on there is none new
         for pid in self._children():
             os.kill(int(pid), signal_number)
+        if going_on:
+            self.process.send_signal(signal_number)            # after them: until here those that end are still there
 
     def _children(self) -> list[str]:
         return pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
